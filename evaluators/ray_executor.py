@@ -1,0 +1,192 @@
+"""The Ray executor: a pool of actors on a cluster, one for each core, that evaluate work.
+
+Invariant: an actor receives text and numbers, never trees or modules; work that outlives its deadline or
+kills its actor is a failure with a reason, and the pool goes on with a new actor.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from evaluators.evaluation import Work, evaluate, failures
+from evaluators.executors import Pending
+from results.records import Evaluation
+
+# Nothing leaves the machine, and Ray's own lines do not break the progress bar.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
+
+#: Seconds a cluster has to answer.
+CONNECT_TIMEOUT = 10.0
+
+#: Seconds an actor has to start before the deadline of its first work begins.
+START_ALLOWANCE = 120.0
+
+
+class ClusterUnreachable(Exception):
+    """No Ray cluster answered; the message says where it was looked for and what to do."""
+
+
+class _Worker:
+    """The actor: one process on one core."""
+
+    def ready(self) -> bool:
+        import torch  # noqa: F401  (the slow part of starting)
+
+        return True
+
+    def evaluate(self, work: Work) -> list[Evaluation]:
+        return evaluate(work)
+
+
+class RayWork:
+    """Work that waits for an actor, runs on one, or is finished."""
+
+    def __init__(self, work: Work, pool: "RayExecutor") -> None:
+        self.work = work
+        self.attempts = 0
+        self.evaluations: list[Evaluation] | None = None
+        self._pool = pool
+
+    def done(self) -> bool:
+        self._pool.advance(0.0)
+        return self.evaluations is not None
+
+    def result(self) -> list[Evaluation]:
+        while self.evaluations is None:
+            self._pool.advance(1.0)
+        return self.evaluations
+
+
+class RayExecutor:
+    """Evaluates on a Ray cluster.
+
+    ``address`` is None for a cluster started on this machine, ``auto`` or ``host:port`` for one that runs;
+    ``workers`` is the number of actors, or None for one a core. ``deadline`` is the longest a piece of work
+    may take, in seconds. Raises ClusterUnreachable.
+    """
+
+    def __init__(self, address: str | None = None, workers: int | None = None, deadline: float | None = None) -> None:
+        self._started_here = not ray.is_initialized()
+        if self._started_here:
+            _connect(address)
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        self.slots = max(1, min(workers or cores, cores))
+        self._deadline = deadline
+        self._actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
+        self._queue: deque[RayWork] = deque()
+        self._running: dict[Any, tuple[RayWork, Any, float]] = {}
+        self._starting: dict[Any, Any] = {}
+        self._idle: list[Any] = []
+        for _ in range(self.slots):
+            self._start_actor()
+
+    def submit(self, work: Work) -> RayWork:
+        pending = RayWork(work, self)
+        self._queue.append(pending)
+        self.advance(0.0)
+        return pending
+
+    def wait(self, pending: Sequence[Pending], timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while not any(each.done() for each in pending) and time.monotonic() < end:
+            self.advance(min(0.2, max(0.0, end - time.monotonic())))
+
+    def close(self) -> None:
+        for actor in [*self._idle, *self._starting.values(), *(actor for _, actor, _ in self._running.values())]:
+            ray.kill(actor, no_restart=True)
+        self._queue.clear()
+        self._running.clear()
+        self._starting.clear()
+        self._idle.clear()
+        if self._started_here:
+            ray.shutdown()
+
+    def advance(self, timeout: float) -> None:
+        """Take in what has finished, enforce deadlines, and give idle actors work."""
+        references = [*self._starting, *self._running]
+        if references:
+            finished, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=False)
+            for reference in finished:
+                self._finish(reference)
+        now = time.monotonic()
+        for reference, (pending, actor, deadline) in list(self._running.items()):
+            if now > deadline:
+                del self._running[reference]
+                ray.kill(actor, no_restart=True)
+                limit = self._seconds_for(pending.work)
+                pending.evaluations = failures(pending.work, f"stopped: not done within {limit:.0f} s")
+                self._start_actor()
+        while self._idle and self._queue:
+            self._assign(self._idle.pop(), self._queue.popleft())
+
+    def _assign(self, actor: Any, pending: RayWork) -> None:
+        pending.attempts += 1
+        reference = actor.evaluate.remote(pending.work)
+        self._running[reference] = (pending, actor, time.monotonic() + self._seconds_for(pending.work))
+
+    def _finish(self, reference: Any) -> None:
+        if reference in self._starting:
+            actor = self._starting.pop(reference)
+            ray.get(reference)  # an actor that cannot start is the cluster's fault, not a candidate's
+            self._idle.append(actor)
+            return
+        pending, actor, _ = self._running.pop(reference)
+        try:
+            pending.evaluations = ray.get(reference)
+            self._idle.append(actor)
+        except RayError as error:
+            ray.kill(actor, no_restart=True)
+            self._start_actor()
+            self._retry(pending, str(error).strip().splitlines()[-1][:200])
+
+    def _retry(self, pending: RayWork, reason: str) -> None:
+        """Do the work once more, on another actor; work that kills a second one has failed."""
+        if pending.attempts < 2:
+            self._queue.appendleft(pending)
+        else:
+            pending.evaluations = failures(pending.work, f"killed its worker twice: {reason}")
+
+    def _start_actor(self) -> None:
+        actor = self._actor_class.remote()
+        self._starting[actor.ready.remote()] = actor
+
+    def _seconds_for(self, work: Work) -> float:
+        return self._deadline if self._deadline is not None else max(60.0, 20.0 * work.seconds_expected())
+
+
+def _connect(address: str | None) -> None:
+    """Join a cluster, or start one on this machine that listens on loopback alone."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    if address is None:
+        ray.init(address="local", **options)
+        return
+    if address != "auto":
+        _require_answer(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ClusterUnreachable(
+            f"No Ray cluster answered at {address!r}: {str(error).strip().splitlines()[0]} "
+            "Start one with 'ray start --head', or leave out --ray-address to use this machine."
+        ) from None
+
+
+def _require_answer(address: str) -> None:
+    """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"No Ray cluster answered at {address!r}: {error}. "
+            "Check the address with 'ray status', or leave out --ray-address to use this machine."
+        ) from None

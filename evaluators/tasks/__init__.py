@@ -1,0 +1,15 @@
+"""The tasks by name: each is data, its split, its corruption, a network and a metric."""
+
+from evaluators.tasks import digits
+from evaluators.tasks.task import Task
+from primitives.nearest import nearest
+
+#: Every task by name.
+TASKS: dict[str, Task] = {task.name: task for task in digits.TASKS}
+
+
+def known_task(name: str) -> Task:
+    """The task of this name; ValueError with the nearest known names where there is none."""
+    if name not in TASKS:
+        raise ValueError(f"Unknown task {name!r}{nearest(name, TASKS)}")
+    return TASKS[name]

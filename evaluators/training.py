@@ -1,0 +1,162 @@
+"""Trains one network under one loss and scores it: data, model, train, score.
+
+Invariant: weights and batches depend on the seed alone and not on the loss, so that candidates under one
+seed start alike, see the same batches, and their scores can be compared in pairs. No global generator is used.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evaluators.fidelity import Fidelity
+from evaluators.networks import Perceptron, linear
+from evaluators.splits import Splits
+from evaluators.tasks.task import Task
+from primitives.formula import Formula
+from primitives.torch_loss import FormulaLoss, loss_module
+
+
+class TrainingFailed(Exception):
+    """The training could not be finished; the message is the reason that is recorded."""
+
+
+@dataclass
+class Model:
+    """A network and the linear head above its embeddings."""
+
+    backbone: Perceptron
+    head: nn.Linear
+
+
+def train_and_score(loss: nn.Module, task: Task, fidelity: Fidelity, seed: int, calibration: float) -> float:
+    """Fitness of a loss after one proxy training: accuracy on the validation split, in [0, 1].
+
+    ``loss`` is any module over logits and class indices or target probabilities, or one over embeddings
+    with class weights and ``get_logits``; it is multiplied by ``calibration``. Raises TrainingFailed.
+    """
+    splits = task.load()
+    model = initial_model(task, fidelity, seed)
+    if owns_class_weights(loss):
+        adopt_class_weights(loss, model)
+    train(loss, model, splits, fidelity, seed, calibration, task.classes)
+    return score(loss, model, splits)
+
+
+def train(
+    loss: nn.Module, model: Model, splits: Splits, fidelity: Fidelity, seed: int, calibration: float, classes: int
+) -> None:
+    """Train the model under the loss, in place. Raises TrainingFailed where the loss is not finite."""
+    inputs, targets = splits.train.inputs, one_hot(splits.train.targets, classes)
+    parameters = [*model.backbone.parameters(), *loss.parameters()]
+    if not owns_class_weights(loss):
+        parameters += model.head.parameters()
+    optimizer = torch.optim.SGD(
+        parameters, fidelity.learning_rate, fidelity.momentum, weight_decay=fidelity.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fidelity.steps)
+    moves = isinstance(loss, FormulaLoss) and "progress" in loss.formula.names
+    for step, batch in enumerate(batches(len(splits.train), fidelity, seed)):
+        if moves:
+            loss.set_progress(step / fidelity.steps)  # type: ignore[operator]
+        value = calibration * loss(representation(loss, model, inputs[batch]), targets[batch])
+        if not math.isfinite(value.item()):
+            raise TrainingFailed(f"diverged at step {step + 1} of {fidelity.steps}: the loss is not finite")
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def score(loss: nn.Module, model: Model, splits: Splits) -> float:
+    """Share of the validation split that the model classifies correctly."""
+    seen = representation(loss, model, splits.validation.inputs)
+    logits = loss.get_logits(seen) if owns_class_weights(loss) else seen  # type: ignore[operator]
+    if not torch.isfinite(logits).all():
+        raise TrainingFailed("diverged: the trained network's outputs are not finite")
+    return float((logits.argmax(1) == splits.validation.targets).float().mean())
+
+
+def calibration_factor(formula: Formula, task: Task, fidelity: Fidelity, seed: int) -> float:
+    """The factor that makes the loss's first gradient at the embedding as large as cross-entropy's.
+
+    Both are taken on the seed's first batch and initial weights. Raises TrainingFailed where the loss
+    has no finite gradient there.
+    """
+    model, splits = initial_model(task, fidelity, seed), task.load()
+    loss = loss_for(formula, task, fidelity)
+    if owns_class_weights(loss):
+        adopt_class_weights(loss, model)
+    batch = next(iter(batches(len(splits.train), fidelity, seed)))
+    targets = one_hot(splits.train.targets, task.classes)[batch]
+    embeddings = model.backbone(splits.train.inputs[batch]).detach().requires_grad_()
+    reference = F.cross_entropy(model.head(embeddings), targets)
+    value = loss(embeddings if owns_class_weights(loss) else model.head(embeddings), targets)
+    expected = _norm_of_gradient(reference, embeddings)
+    found = _norm_of_gradient(value, embeddings)
+    if not math.isfinite(found) or found < 1e-12 * expected:
+        raise TrainingFailed(f"the first gradient at the embedding has size {found:g}")
+    return float(f"{expected / found:.6g}")
+
+
+def _norm_of_gradient(value: Tensor, at: Tensor) -> float:
+    if not value.requires_grad:
+        return 0.0
+    (gradient,) = torch.autograd.grad(value, at, allow_unused=True, materialize_grads=True)
+    return float(gradient.norm())
+
+
+def loss_for(formula: Formula, task: Task, fidelity: Fidelity) -> FormulaLoss:
+    """The module of a formula for a task, with the class frequencies of its training split."""
+    generator = torch.Generator().manual_seed(0)  # class weights are adopted later; centers start here
+    return loss_module(
+        formula,
+        num_classes=task.classes,
+        embedding_size=fidelity.hidden,
+        generator=generator,
+        prior=one_hot(task.load().train.targets, task.classes).mean(0),
+    )
+
+
+def owns_class_weights(loss: nn.Module) -> bool:
+    """Whether the loss takes embeddings, and not logits."""
+    return hasattr(loss, "get_logits")
+
+
+def adopt_class_weights(loss: nn.Module, model: Model) -> None:
+    """Start the loss's class weights where the head's are, so that every loss starts alike."""
+    assert isinstance(loss.weight, nn.Parameter)
+    with torch.no_grad():
+        loss.weight.copy_(model.head.weight)
+
+
+def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
+    """What the loss looks at: embeddings, or the logits that the head makes of them."""
+    embeddings: Tensor = model.backbone(inputs)
+    return embeddings if owns_class_weights(loss) else model.head(embeddings)
+
+
+def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
+    """The seed's initial network and head."""
+    generator = torch.Generator().manual_seed(seed)
+    backbone = Perceptron(task.features, fidelity.hidden, generator)
+    return Model(backbone, linear(fidelity.hidden, task.classes, generator))
+
+
+@lru_cache(maxsize=64)
+def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
+    """Indices of each step's batch: the samples in a new random order each epoch."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    needed = fidelity.steps * fidelity.batch_size
+    epochs = [torch.randperm(samples, generator=generator) for _ in range(math.ceil(needed / samples))]
+    return torch.cat(epochs)[:needed].split(fidelity.batch_size)
+
+
+def one_hot(targets: Tensor, classes: int) -> Tensor:
+    """Class indices [samples] as a target distribution [samples, classes]."""
+    return F.one_hot(targets, classes).to(torch.float32)
+

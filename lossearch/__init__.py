@@ -1,0 +1,35 @@
+"""lossearch: the automatic discovery of loss functions.
+
+``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
+and ``lossearch.Leaderboard(path)`` reads the results of one.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossearch.launch import search
+    from lossearch.losses import loss
+    from results.leaderboard import Leaderboard
+
+__all__ = ["Leaderboard", "loss", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: torch alone takes seconds."""
+    if name == "loss":
+        from lossearch.losses import loss
+
+        return loss
+    if name == "search":
+        from lossearch.launch import search
+
+        return search
+    if name == "Leaderboard":
+        from results.leaderboard import Leaderboard
+
+        return Leaderboard
+    raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,250 @@
+"""The ``lossearch`` command: parse, call, print.
+
+Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 failed, 2 the user's input,
+3 finished without a valid candidate, 130 interrupted.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="lossearch",
+    help="Search for loss functions, read the results, export what was found.",
+    epilog="Exit codes: 0 well; 1 failed; 2 the input; 3 finished without a valid candidate; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunArgument = Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")]
+
+
+@app.command()
+def search(
+    experiment: Annotated[str, typer.Argument(help="TOML file, or name of a shipped experiment.", metavar="FILE")],
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept. [default: runs/NAME-TIME]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the experiment and show the plan.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the experiment's file.")] = False,
+) -> None:
+    """Search for a loss as FILE declares."""
+    with _reported():
+        from lossearch.experiment import experiment_text, load_experiment
+
+        if show:
+            print(experiment_text(experiment)[1], end="")
+            return
+        declared = load_experiment(experiment, seed=seed)
+        if dry_run:
+            from lossearch.plan import plan
+
+            print(plan(declared))
+            return
+        if resume and run_dir is None:
+            _fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)
+        if ray_address is not None and executor == "inline":
+            _fail("--ray-address: expected --executor ray beside it, got inline", 2)
+        from lossearch.launch import SearchInterrupted, search
+        from lossearch.search import planned_trainings
+        from lossearch.terminal import search_view
+
+        trainings = planned_trainings(declared)
+        _say(f"Searching on {declared.task}: up to {trainings} trainings of {declared.fidelity.steps} steps.")
+        try:
+            with search_view(trainings // declared.fidelity.seeds) as view:
+                run = search(
+                    declared,
+                    run_dir=run_dir,
+                    resume=resume,
+                    ray_address=ray_address,
+                    executor=executor,
+                    view=view,
+                )
+        except SearchInterrupted as stopped:
+            words = ["lossearch", "search", experiment, "--run-dir", str(stopped.path), "--resume"]
+            words += ["--seed", str(seed)] if seed is not None else []
+            words += ["--ray-address", ray_address] if ray_address is not None else []
+            words += ["--executor", executor] if executor is not None else []
+            _say(f"Interrupted. Everything evaluated is kept. Continue with:\n  {shlex.join(words)}")
+            raise typer.Exit(130) from None
+        _print_run(run)
+        if run.exported is None:
+            raise typer.Exit(3)
+
+
+@app.command()
+def leaderboard(
+    run: RunArgument,
+    top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the best losses of a run, and cross-entropy."""
+    with _reported():
+        from results.leaderboard import Leaderboard
+
+        board = Leaderboard(run)
+        if as_json:
+            _print_json([row for row in board.to_dicts() if row["rank"] is not None][:top])
+        else:
+            _print_board(board, top)
+        for damage in board.damages:
+            _say(f"error: {damage.reason}. Its evaluations are left out here; --resume trains them again.")
+        if board.damages:
+            raise typer.Exit(1)
+
+
+@app.command()
+def losses(
+    name: Annotated[str | None, typer.Argument(help="One loss.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the known losses, or show one."""
+    with _reported():
+        from primitives.catalog import CATALOG, known_loss
+
+        chosen = list(CATALOG.values()) if name is None else [known_loss(name)]
+        if as_json:
+            described = [loss.describe() for loss in chosen]
+            _print_json(described if name is None else described[0])
+        elif name is None:
+            width = max(map(len, CATALOG))
+            for loss in chosen:
+                print(f"{loss.name:{width}}  {loss.text}")
+        else:
+            _print_loss(chosen[0])
+
+
+@app.command()
+def tasks(as_json: JsonFlag = False) -> None:
+    """List the tasks that losses can be searched on."""
+    with _reported():
+        from evaluators.tasks import TASKS
+
+        if as_json:
+            _print_json([task.describe() for task in TASKS.values()])
+            return
+        width = max(map(len, TASKS))
+        for task in TASKS.values():
+            print(f"{task.name:{width}}  {task.summary}")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    rank: Annotated[int, typer.Option(min=1, help="Rank on the leaderboard.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a loss of a run as a Python file that needs torch alone."""
+    with _reported():
+        from results.leaderboard import Leaderboard
+
+        board = Leaderboard(run)
+        ranked = sum(row.rank is not None for row in board.rows)
+        if rank > ranked:
+            _fail(f"--rank: expected 1 to {ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+        if out.exists() and not force:
+            _fail(f"{out}: exists already. Give another --out, or --force to replace it", 2)
+        try:
+            print(board[rank - 1].export(out))
+        except OSError as error:
+            _fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+def _print_run(run: Any) -> None:
+    from results.leaderboard import difference_noise
+
+    _print_board(run.leaderboard, top=10)
+    noise = difference_noise(run.leaderboard.evaluations)
+    if noise is not None:
+        _say(
+            f"One difference to cross-entropy has a standard error of {noise:.4f}, and the best of many is "
+            "flattered: trust the fresh seeds below."
+        )
+    if run.exported is None:
+        _say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")
+    elif run.trial.difference is None:
+        _say("The best loss was loaded from its file; under a fresh seed its training failed.")
+    else:
+        trial = run.trial
+        error = trial.difference_std / trial.seeds**0.5
+        _say(
+            f"Best loss, loaded from its file and trained under {trial.seeds} fresh seeds: {trial.fitness:.4f}, "
+            f"cross-entropy {trial.cross_entropy:.4f}, difference {trial.difference:+.4f} (standard error {error:.4f})."
+        )
+    _say(f"Run: {run.path}")
+    if run.exported is not None:
+        _say(f"Best loss: {run.exported}")
+
+
+def _print_board(board: Any, top: int) -> None:
+    from rich.console import Console
+
+    from lossearch.terminal import leaderboard_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    console.print(leaderboard_table(board.rows, top))
+
+
+def _print_loss(loss: Any) -> None:
+    print(f"{loss.name}: {loss.text}")
+    for each in loss.hyperparameters:
+        scale = ", logarithmic" if each.log else ""
+        print(f"  {each.name} = {each.default:g}, between {each.low:g} and {each.high:g}{scale}")
+    if loss.formula.looks_at_embeddings:
+        print(f"  over embeddings, with {loss.class_weights} class weights")
+    print(f"  source: {loss.source}")
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _say(f"error: {message}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what can go wrong into one message and an exit code."""
+    try:
+        yield
+    except (typer.Exit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        _fail(str(error), code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """2 for the user's input, 1 for failures that have a message of their own, None for our bugs."""
+    failures = ("ClusterUnreachable", "DamagedFile", "ExportMismatch")
+    mistakes = ("ExperimentError", "FormulaError", "RunDirectoryError")
+    kind = type(error).__name__
+    if kind in failures or isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return 1
+    return 2 if kind in mistakes or isinstance(error, ValueError | FileNotFoundError) else None

@@ -1,0 +1,179 @@
+"""Experiment: one search, declared in a TOML file and validated before anything runs.
+
+Every key has a default but ``name`` and ``task``; a key that is not known is refused, with the nearest known one.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evaluators.fidelity import Fidelity
+from primitives.nearest import nearest
+
+
+class ExperimentError(ValueError):
+    """A declaration of an experiment that cannot be used; the message names file and key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_GROWN_OPERATORS = (
+    *("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "square", "abs", "tanh", "sigmoid"),
+    *("softplus", "relu", "sin", "cos", "minimum", "maximum", "sum_c", "mean_c", "max_c", "at_target", "ce"),
+)
+_SEEDS = (
+    *("cross_entropy", "mse", "mae", "focal", "ngl", "symmetric_cross_entropy", "generalized_cross_entropy"),
+    *("label_smoothing", "poly1"),
+)
+
+
+class EvolutionSettings(_Section):
+    """How formulas vary and how many there are."""
+
+    population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
+    generations: int = Field(10, ge=1, le=1_000_000, description="generations, the first with the seeds among them")
+    seeds: tuple[str, ...] = Field(_SEEDS, description="known losses to start from")
+    terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
+    operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")
+    crossover: float = Field(0.3, ge=0.0, description="weight of a subtree taken from another parent")
+    subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
+    point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
+    constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
+    random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
+    initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
+    max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
+    max_depth: int = Field(12, ge=1, le=64, description="levels of a formula at most")
+
+    @field_validator("seeds", "terminals", "operators", "initial_depth", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("seeds", "terminals", "operators")
+    @classmethod
+    def _known(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        kind, known = _vocabulary(info.field_name)
+        for name in names:
+            if name not in known:
+                raise ValueError(f"unknown {kind} {name!r}{nearest(name, known)}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{kind} named twice in {list(names)}")
+        return names
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EvolutionSettings":
+        low, high = self.initial_depth
+        if not 0 <= low <= high <= self.max_depth:
+            raise ValueError(
+                f"initial_depth = [{low}, {high}]: expected 0 <= least <= greatest <= max_depth = {self.max_depth}"
+            )
+        if self.crossover + self.subtree_mutation + self.point_mutation + self.constant_mutation <= 0.0:
+            raise ValueError("expected a weight above 0 for crossover or one of the mutations")
+        return self
+
+
+class ExecutorSettings(_Section):
+    """Where candidates are trained."""
+
+    kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
+    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each core")
+    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
+
+
+class Experiment(_Section):
+    """One search: what is looked for, on what task, with how much work."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="letters, digits, - and _")
+    task: str = Field(description="name of a task; see 'lossearch tasks'")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    fidelity: Fidelity = Field(default_factory=Fidelity)
+    evolution: EvolutionSettings = Field(default_factory=EvolutionSettings)
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        from evaluators.tasks import known_task
+
+        return known_task(name).name
+
+    def result_defining(self) -> dict[str, Any]:
+        """What decides the results: everything but where candidates are trained."""
+        return self.model_dump(mode="json", exclude={"executor"})
+
+
+def load_experiment(name_or_path: str, **overrides: Any) -> Experiment:
+    """Read an experiment from a TOML file, or a shipped one by its name.
+
+    ``overrides`` replace top-level keys where they are not None. Raises ExperimentError.
+    """
+    source, text = experiment_text(name_or_path)
+    try:
+        declared = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{source}: expected TOML, got: {error}") from None
+    declared |= {key: value for key, value in overrides.items() if value is not None}
+    return validated(declared, source)
+
+
+def validated(declared: dict[str, Any], source: str) -> Experiment:
+    """The experiment that a dictionary declares; ExperimentError names the source and each bad key."""
+    try:
+        return Experiment.model_validate(declared)
+    except ValidationError as error:
+        problems = [_problem(each) for each in error.errors()]
+        raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
+
+
+def experiment_text(name_or_path: str) -> tuple[str, str]:
+    """Where an experiment is declared, and its text. Raises ExperimentError."""
+    path = Path(name_or_path)
+    shipped = {entry.name.removesuffix(".toml"): entry for entry in resources.files("experiments").iterdir()}
+    shipped = {name: entry for name, entry in shipped.items() if entry.name.endswith(".toml")}
+    if not path.exists() and name_or_path in shipped:
+        return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
+    if not path.exists():
+        hint = nearest(path.name.removesuffix(".toml"), shipped)
+        raise ExperimentError(f"{name_or_path}: no such file, and no shipped experiment of that name{hint}")
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
+
+
+def _vocabulary(field: str) -> tuple[str, set[str]]:
+    from primitives.catalog import CATALOG
+    from primitives.operators import OPERATORS
+    from primitives.terminals import TERMINALS
+
+    return {
+        "seeds": ("loss", set(CATALOG)),
+        "terminals": ("terminal", set(TERMINALS)),
+        "operators": ("operator", set(OPERATORS)),
+    }[field]
+
+
+def _problem(error: Any) -> str:
+    """One of pydantic's errors as a sentence: key, what was expected, what was got."""
+    key = ".".join(str(part) for part in error["loc"]) or "the experiment"
+    if error["type"] == "extra_forbidden":
+        section = _section(error["loc"][:-1])
+        return f"{key}: unknown key{nearest(str(error['loc'][-1]), section.model_fields)}"
+    if error["type"] == "missing":
+        return f"{key}: expected a value, got none"
+    if error["type"] == "value_error":
+        return f"{key}: {error['ctx']['error']}"
+    expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{key}: expected {expected}, got {error['input']!r}"
+
+
+def _section(location: tuple[Any, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = Experiment
+    for part in location:
+        section = section.model_fields[part].annotation  # type: ignore[assignment]
+    return section

@@ -1,0 +1,191 @@
+"""The search: ask, screen, evaluate, record, tell, until the generations are through.
+
+Invariant: the run's directory is the one source of truth. A checkpoint opens every generation, a training that
+was recorded is never repeated, and what a generation tells evolution depends on the seed alone, never on the
+order in which results arrive. So a run that was stopped anywhere goes on as if it had not been.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from evaluators.evaluation import Candidate, Work, evaluation_id
+from evaluators.executors import Executor, FinishedWork, Pending
+from lossearch.admission import Admission, Refusal
+from lossearch.evolution import Birth, Evolution, Member
+from lossearch.experiment import Experiment
+from lossearch.progress import Progress, SearchView
+from lossearch.run_directory import RunDirectory
+from primitives.catalog import CATALOG
+from primitives.fingerprint import FingerprintArchive
+from primitives.parser import parse
+from results.leaderboard import BASELINE
+from results.records import Evaluation
+from results.statistics import mean
+
+#: Births considered for each candidate wanted, before a generation makes do with fewer.
+BIRTHS_PER_CANDIDATE = 60
+
+#: Seconds between parts of evaluations, at least, within a generation.
+PART_INTERVAL = 5.0
+
+
+@dataclass
+class Search:
+    """One run of an experiment in its directory, on an executor, watched by a view."""
+
+    experiment: Experiment
+    run: RunDirectory
+    executor: Executor
+    view: SearchView
+    known: dict[str, Evaluation] = field(default_factory=dict)  #: by id, from before a restart
+
+    def __post_init__(self) -> None:
+        settings = self.experiment.evolution
+        births = [Birth(CATALOG[name].bound(), "known", name=name) for name in settings.seeds]
+        self.evolution = Evolution(settings, births, random.Random(self.experiment.seed))
+        self.admission = Admission()
+        self.progress = Progress(settings.generations, settings.population)
+        self._unsaved: list[Evaluation] = []
+        self._saved_at = time.monotonic()
+
+    def execute(self, start: int = 0) -> None:
+        """Run the generations from ``start`` on. Whatever stops it, what was evaluated is recorded."""
+        generations = self.experiment.evolution.generations
+        try:
+            for generation in range(start, generations):
+                self._save_checkpoint(generation)
+                self.progress.generation = generation + 1
+                self.evolution.tell(self._generation(generation))
+                self.view.generation_ended(self.progress)
+                self.run.log("generation", number=generation + 1, **self.progress.counts())
+            self._save_checkpoint(generations)
+        finally:
+            self._save_evaluations()
+
+    def _generation(self, number: int) -> list[Member]:
+        """Train a generation's candidates and return those that have a fitness, in the order of their birth."""
+        candidates: list[Candidate] = []
+        evaluated: dict[str, float] = {}
+        pending: list[Pending] = []
+        for candidate in self._admitted(number):
+            candidates.append(candidate)
+            pending.append(self._submit(candidate))
+            pending = self._take_in(pending, evaluated)
+        while pending:
+            self.executor.wait(pending, timeout=1.0)
+            pending = self._take_in(pending, evaluated)
+        self._save_evaluations()
+        return [
+            Member(each.loss_id, parse(each.formula), evaluated[each.loss_id])
+            for each in candidates
+            if each.loss_id in evaluated and each.birth != "baseline"
+        ]
+
+    def _admitted(self, generation: int) -> Iterator[Candidate]:
+        """Births that are worth training: the first generation's seeds first, then as many as are wanted."""
+        settings = self.experiment.evolution
+        if generation == 0 and BASELINE not in settings.seeds:
+            yield from self._decided(Birth(CATALOG[BASELINE].bound(), "baseline", name=BASELINE), generation)
+        wanted = settings.population
+        for _ in range(wanted * BIRTHS_PER_CANDIDATE):
+            if wanted <= 0 and not self.evolution.has_seeds_left:
+                return
+            for candidate in self._decided(self.evolution.ask(), generation):
+                wanted -= 1
+                yield candidate
+
+    def _decided(self, birth: Birth, generation: int) -> Iterator[Candidate]:
+        decision = self.admission.decide(birth, generation)
+        if isinstance(decision, Refusal):
+            self.progress.refused(decision.status)
+            self._record([decision.evaluation(self._work(decision.candidate))])
+        else:
+            yield decision
+        self.view.moved(self.progress)
+
+    def _work(self, candidate: Candidate) -> Work:
+        return Work((candidate,), self.experiment.task, self.experiment.fidelity, self.experiment.seed)
+
+    def _submit(self, candidate: Candidate) -> Pending:
+        work = self._work(candidate)
+        recalled = self._recalled(candidate, work)
+        return FinishedWork(work, recalled) if recalled else self.executor.submit(work)
+
+    def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
+        """The candidate's evaluations from before a restart, where they are complete."""
+        ids = [evaluation_id(candidate, work, seed) for seed in range(work.fidelity.seeds)]
+        found = [self.known[each] for each in ids if each in self.known]
+        complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
+        return found if complete else None
+
+    def _take_in(self, pending: list[Pending], evaluated: dict[str, float]) -> list[Pending]:
+        """Record the work that is done, and return the work that is not."""
+        waiting = []
+        for each in pending:
+            if not each.done():
+                waiting.append(each)
+                continue
+            evaluations = each.result()
+            self._record(evaluations)
+            fitness = [evaluation.fitness for evaluation in evaluations if evaluation.fitness is not None]
+            complete = len(fitness) == each.work.fidelity.seeds
+            (candidate,) = each.work.candidates
+            if complete:
+                evaluated[candidate.loss_id] = mean(fitness)
+            self.progress.trained(candidate, mean(fitness) if complete else None)
+            self.view.moved(self.progress)
+        return waiting
+
+    def _record(self, evaluations: list[Evaluation]) -> None:
+        self._unsaved += [each for each in evaluations if each.evaluation_id not in self.known]
+        self.known.update((each.evaluation_id, each) for each in evaluations)
+        if time.monotonic() - self._saved_at > PART_INTERVAL:
+            self._save_evaluations()
+
+    def _save_evaluations(self) -> None:
+        self.run.store.append(self._unsaved)
+        self._unsaved = []
+        self._saved_at = time.monotonic()
+
+    def _save_checkpoint(self, generation: int) -> None:
+        self.run.save_checkpoint(
+            {
+                "version": 1,
+                "generation": generation,
+                "evolution": self.evolution.state(),
+                "archive": self.admission.archive.entries,
+                "births": self.admission.births,
+                "progress": self.progress.state(),
+            }
+        )
+
+    def restore(self) -> int:
+        """Continue from the run's directory; returns the generation to start with.
+
+        Parts that cannot be read are set aside, and the run then goes through its generations again from the
+        first: candidates are born as before, and only the lost trainings are done anew.
+        """
+        evaluations, damages = self.run.store.read()
+        self.known = {each.evaluation_id: each for each in evaluations}
+        for damage in damages:
+            kept = self.run.store.set_aside(damage)
+            self.view.warned(f"{damage.reason}. Set aside as {kept.name}; its evaluations are done again.")
+            self.run.log("damaged part set aside", part=kept.name)
+        state = self.run.load_checkpoint()
+        if state is None or damages:
+            return 0
+        self.evolution.restore(state["evolution"], parse)
+        entries = [((str(kind), *views), str(loss)) for (kind, *views), loss in state["archive"]]
+        self.admission = Admission(FingerprintArchive(entries), state["births"])
+        self.progress.restore(state["progress"])
+        return int(state["generation"])
+
+
+def planned_trainings(experiment: Experiment) -> int:
+    """Trainings of a search, if every generation finds as many candidates as it wants."""
+    settings = experiment.evolution
+    first = max(settings.population, len(settings.seeds))
+    return (first + settings.population * (settings.generations - 1)) * experiment.fidelity.seeds
+

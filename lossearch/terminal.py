@@ -1,0 +1,141 @@
+"""What a person sees in the terminal: the live view of a search, and tables.
+
+Invariant: text that comes from a file is shown as it is and never read as markup.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from lossearch.progress import Progress, SearchView
+from results.leaderboard import BASELINE, Row
+
+
+def messages() -> Console:
+    """Where messages go: standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+class LiveView:
+    """A progress bar with the counts and the best formula below it, in a terminal."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("candidates"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("generation 1", total=total)
+        self._live = Live(self._bar, console=console, refresh_per_second=8)
+
+    def __enter__(self) -> "LiveView":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def moved(self, progress: Progress) -> None:
+        description = f"generation {max(progress.generation, 1)} of {progress.generations}"
+        self._bar.update(self._task, completed=progress.finished, description=description)
+        self._live.update(Group(self._bar, Text(counts_line(progress)), Text(best_line(progress), overflow="ellipsis")))
+
+    def generation_ended(self, progress: Progress) -> None:
+        self.moved(progress)
+
+    def warned(self, message: str) -> None:
+        self._console.print(Text(f"warning: {message}", style="yellow"))
+
+
+class PlainView:
+    """A line for each generation and after every quiet ten seconds, where the output is no terminal."""
+
+    _QUIET = 10.0
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __enter__(self) -> "PlainView":
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def moved(self, progress: Progress) -> None:
+        if time.monotonic() - self._last > self._QUIET:
+            self._say(progress)
+
+    def generation_ended(self, progress: Progress) -> None:
+        self._say(progress)
+
+    def warned(self, message: str) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def _say(self, progress: Progress) -> None:
+        self._last = time.monotonic()
+        where = f"generation {progress.generation} of {progress.generations}"
+        print(f"{where}: {counts_line(progress)}; {best_line(progress)}", file=sys.stderr, flush=True)
+
+
+def search_view(total: int) -> LiveView | PlainView:
+    """The view that fits where the messages go."""
+    console = messages()
+    return LiveView(console, total) if console.is_terminal else PlainView()
+
+
+def counts_line(progress: Progress) -> str:
+    """How many candidates were trained, how fast, and how many were not and why."""
+    return (
+        f"{progress.finished} trained ({progress.per_second:.1f}/s), {progress.failed} failed, "
+        f"{progress.rejected} rejected, {progress.duplicates} duplicates"
+    )
+
+
+def best_line(progress: Progress) -> str:
+    """The best formula so far, against cross-entropy."""
+    if progress.best_fitness is None:
+        return "best: none yet"
+    against = ""
+    if progress.baseline_fitness is not None:
+        against = f" ({progress.best_fitness - progress.baseline_fitness:+.4f} to cross-entropy)"
+    return f"best: {progress.best_fitness:.4f}{against} {progress.best_formula}"
+
+
+def leaderboard_table(rows: Sequence[Row], top: int) -> Table:
+    """The best rows, and cross-entropy's wherever it stands."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rank", "accuracy", "to CE", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("born", no_wrap=True)
+    table.add_column("formula", overflow="fold", ratio=1)
+    shown = [row for row in rows if row.rank is not None and (row.rank <= top or row.name == BASELINE)]
+    for row in shown:
+        table.add_row(*(Text(cell) for cell in _cells(row)), style="bold" if row.name == BASELINE else None)
+    return table
+
+
+def _cells(row: Row) -> Sequence[str]:
+    spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
+    difference = row.difference_to_cross_entropy
+    born = row.name if row.name else f"{row.birth} g{row.generation}"
+    return (
+        f"{'*' if row.pareto else ' '}{row.rank}",
+        f"{row.fitness_mean:.4f}{spread}",
+        "" if difference is None else f"{difference:+.4f}",
+        str(row.complexity),
+        born,
+        row.formula,
+    )
+
+
+__all__ = ["SearchView", "leaderboard_table", "messages", "search_view"]

@@ -1,0 +1,119 @@
+"""The trial of an exported loss: its file is loaded, compared with the formula, and trained with once more.
+
+The seeds are fresh, so that the luck of the seeds by which the loss was chosen is gone; the validation split is
+the one that it was chosen on, so that its fitness is still flattered. The test split is not touched.
+"""
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators.evaluation import Candidate, Work, one_thread, training_seed
+from evaluators.tasks import known_task
+from evaluators.training import TrainingFailed, train_and_score
+from lossearch.experiment import Experiment
+from primitives.formula import Formula
+from primitives.parser import parse
+from primitives.torch_loss import EmbeddingLoss, loss_module
+from results.leaderboard import Row
+from results.statistics import mean, spread
+
+FRESH_SEEDS = 6
+_FIRST_FRESH = 1_000_000  # seeds of the search count from 0
+
+
+class ExportMismatch(Exception):
+    """An exported file that does not compute what its formula says."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the exported loss and cross-entropy reach under fresh seeds, paired; None where a training failed."""
+
+    fitness: float | None
+    cross_entropy: float | None
+    difference: float | None
+    difference_std: float | None
+    seeds: int
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
+    """Load an exported file that this process wrote, check it and train with it under fresh seeds.
+
+    Raises ExportMismatch where value or gradient differ from the formula's.
+    """
+    require_equal(load_exported(path), parse(row.formula))
+    module = load_exported(path)
+    ours, theirs = [], []
+    try:
+        with one_thread():
+            for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
+                ours.append(_fitness(_exported_loss(module, row, experiment), experiment, seed))
+                theirs.append(_fitness(nn.CrossEntropyLoss(), experiment, seed))
+    except TrainingFailed:
+        return Trial(None, None, None, None, len(theirs))
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return Trial(mean(ours), mean(theirs), mean(differences), spread(differences), FRESH_SEEDS)
+
+
+def load_exported(path: Path) -> Any:
+    """The module of an exported file. Only for a file that was written just now: it is executed."""
+    spec = importlib.util.spec_from_file_location("exported_loss", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def require_equal(module: Any, formula: Formula) -> None:
+    """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch."""
+    generator = torch.Generator().manual_seed(0)
+    classes, size = 7, 5
+    reference = loss_module(
+        formula, num_classes=classes, embedding_size=size, generator=generator, **_prior(formula, classes)
+    ).double()
+    arguments = (classes, size) if formula.looks_at_embeddings else ()
+    exported = module.Loss(*arguments, **_prior(formula, classes)).double()
+    exported.load_state_dict(reference.state_dict(), strict=False)
+    width = size if isinstance(reference, EmbeddingLoss) else classes
+    inputs = 2.0 * torch.randn(9, width, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, classes, (9,), generator=generator)
+    expected, found = (_value_and_gradient(each, inputs, target) for each in (reference, exported))
+    for name, ours, theirs in zip(("value", "gradient"), expected, found, strict=True):
+        if not torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12):
+            raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}: please report it.")
+
+
+def _prior(formula: Formula, classes: int) -> dict[str, Any]:
+    return {"prior": torch.full((classes,), 1.0 / classes)} if "prior" in formula.names else {}
+
+
+def _value_and_gradient(loss: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    inputs = inputs.clone().requires_grad_()
+    value = loss(inputs, target)
+    (gradient,) = torch.autograd.grad(value, inputs)
+    return value.detach(), gradient
+
+
+def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
+    formula = parse(row.formula)
+    task = known_task(experiment.task)
+    sizes = (task.classes, experiment.fidelity.hidden) if formula.looks_at_embeddings else ()
+    loss: nn.Module = module.Loss(*sizes, calibrated=True, **_prior(formula, task.classes))
+    return loss
+
+
+def _fitness(loss: nn.Module, experiment: Experiment, seed: int) -> float:
+    work = Work((), experiment.task, experiment.fidelity, experiment.seed)
+    return train_and_score(loss, known_task(experiment.task), experiment.fidelity, training_seed(work, seed), 1.0)
+
+
+__all__ = ["Candidate", "ExportMismatch", "Trial", "load_exported", "require_equal", "try_export"]

@@ -1,0 +1,213 @@
+"""Algebra: the canonical form of a formula and its LaTeX, by sympy.
+
+Invariant: a canonical form agrees with its original in value and gradient on the probe, else the original
+stands. Text never reaches sympy: expressions are built node by node. The limit on sympy's work is counted
+in calls, not in seconds, so that a formula has one canonical form on fast and slow machines alike.
+"""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import sympy
+
+from primitives.formula import MAX_DEPTH, MAX_LITERAL, MAX_NODES, Call, Formula, FormulaError, Name, Number, call
+from primitives.operators import OPERATORS
+from primitives.probe import same_on_probe
+
+#: Python calls that sympy may spend on one formula: about half a second; a usual one takes 1 % of it.
+WORK_LIMIT = 400_000
+
+_DIGITS = 10  # significant digits of a constant that algebra computed
+
+
+class _Unreadable(Exception):
+    """Sympy made something that the language cannot say."""
+
+
+class _OutOfWork(Exception):
+    """Sympy spent its calls."""
+
+
+def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
+    """The shortest of the formula's algebraically equal forms that cheap transforms reach.
+
+    The formula itself is returned where no form is shorter and right, or the work limit was reached.
+    """
+    forms = within_work_limit(lambda: _forms(formula), work_limit) or []
+    best = formula
+    for form in sorted(set(forms), key=lambda each: (each.size, str(each))):
+        if form.size <= best.size and form != formula and same_on_probe(form, formula):
+            best = form
+            break
+    return best
+
+
+def latex(formula: Formula) -> str:
+    """The formula in LaTeX, as algebra writes it."""
+    names = {symbol: sympy.Symbol(name.replace("_", r"\_")) for name, symbol in _SYMBOLS.items() if "_" in name}
+    return str(sympy.latex(_build(formula).subs(names), fold_short_frac=False, ln_notation=False))
+
+
+def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
+    """The result of ``work``, or None once it has made more than ``limit`` Python calls.
+
+    Runs without a limit under a profiler, which owns the hook that counts.
+    """
+    if sys.getprofile() is not None:
+        return work()
+    spent = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal spent
+        if event == "call":
+            spent += 1
+            if spent > limit:
+                sys.setprofile(None)
+                raise _OutOfWork
+
+    sys.setprofile(count)
+    try:
+        return work()
+    except (_OutOfWork, RecursionError, OverflowError):
+        return None
+    finally:
+        sys.setprofile(None)
+
+
+def _forms(formula: Formula) -> list[Formula]:
+    expression = _build(formula)
+    forms = []
+    for transform in (lambda e: e, sympy.factor_terms, sympy.together):
+        try:
+            forms.append(_read(transform(expression)))
+        except (_Unreadable, FormulaError):
+            continue
+    return [form for form in forms if form.size <= MAX_NODES and form.depth <= MAX_DEPTH]
+
+
+# --- formula -> sympy -------------------------------------------------------------------------------
+
+_SYMBOLS = {
+    name: sympy.Symbol(name, real=True, positive=True if name in {"p", "num_classes"} else None)
+    for name in ("p", "y", "z", "cosine", "dist2", "norm", "weight_norm", "prior", "num_classes", "progress")
+}
+
+
+def _build(formula: Formula) -> Any:
+    if isinstance(formula, Number):
+        # Only -1, 0, 1 and 2 are exact: floats cannot grow into integers of a million digits.
+        return sympy.Integer(int(formula.value)) if formula.value in (-1, 0, 1, 2) else sympy.Float(formula.value, 17)
+    if isinstance(formula, Name):
+        return sympy.pi if formula.name == "pi" else _SYMBOLS.get(formula.name, sympy.Symbol(formula.name, real=True))
+    assert isinstance(formula, Call)
+    operator = OPERATORS[formula.operator]
+    arguments = [_build(argument) for argument in formula.arguments]
+    if formula.operator == "pow" and isinstance(formula.arguments[1], Number):
+        twice = 2.0 * formula.arguments[1].value  # halves are exact, so that roots and squares cancel
+        return arguments[0] ** (sympy.Rational(int(twice), 2) if twice == int(twice) else sympy.Float(twice / 2.0))
+    if operator.algebra is not None:
+        return operator.algebra(sympy, *arguments)
+    opaque = sympy.Function(formula.operator, real=True)
+    if operator.linear:
+        factor, rest = arguments[0].as_coeff_Mul()
+        return factor * opaque(rest)
+    return opaque(*arguments)
+
+
+# --- sympy -> formula -------------------------------------------------------------------------------
+
+_NAMED = {sympy.exp: "exp", sympy.log: "log", sympy.sin: "sin", sympy.cos: "cos", sympy.tanh: "tanh"}
+_NAMED |= {sympy.atan: "arctan", sympy.erf: "erf"}
+
+
+def _read(expression: Any) -> Formula:
+    if expression.is_number:
+        return _read_number(expression)
+    if expression.is_Symbol:
+        return Name(expression.name)
+    if expression.is_Add:
+        return _read_sum(expression)
+    if expression.is_Mul:
+        return _read_product(expression)
+    if expression.is_Pow:
+        return _read_power(*expression.as_base_exp())
+    name = _NAMED.get(expression.func) or expression.func.__name__
+    if name not in OPERATORS:
+        raise _Unreadable(name)
+    return call(name, *(_read(argument) for argument in expression.args))
+
+
+def _read_number(expression: Any) -> Formula:
+    if expression is sympy.pi:
+        return Name("pi")
+    value = complex(expression.evalf(17))
+    if value.imag or not abs(value.real) <= MAX_LITERAL:
+        raise _Unreadable(expression)
+    return Number(value.real if expression.is_Integer else float(f"{value.real:.{_DIGITS}g}"))
+
+
+def _read_sum(expression: Any) -> Formula:
+    """Terms in a fixed order: those with a plus first, numbers last unless they alone have a plus."""
+    terms = [(term.could_extract_minus_sign(), term) for term in expression.args]
+    positive = sorted((_read(term) for minus, term in terms if not minus), key=_order)
+    negative = sorted((_read(-term) for minus, term in terms if minus), key=_order)
+    if not positive:
+        positive = [call("neg", negative.pop(0))]
+    result = positive[0]
+    for term in positive[1:]:
+        result = call("add", result, term)
+    for term in negative:
+        result = call("sub", result, term)
+    return result
+
+
+def _read_product(expression: Any) -> Formula:
+    factor, rest = expression.as_coeff_Mul()
+    number = _read_number(factor)
+    assert isinstance(number, Number)
+    minus, size = number.value < 0, abs(number.value)
+    above, below = [], []
+    for each in sympy.Mul.make_args(rest):
+        base, exponent = each.as_base_exp() if each.is_Pow else (each, sympy.S.One)
+        if exponent.is_number and exponent.is_negative:
+            below.append(_read_power(base, -exponent))
+        else:
+            above.append(_read(each))
+    above.sort(key=_numbers_first)
+    below.sort(key=_numbers_first)
+    if size != 1.0:
+        above.insert(0, Number(-size if minus else size))
+        minus = False
+    result = _product(above) if above else Number(1.0)
+    if below:
+        result = call("div", result, _product(below))
+    return call("neg", result) if minus else result
+
+
+def _product(factors: list[Formula]) -> Formula:
+    result = factors[0]
+    for factor in factors[1:]:
+        result = call("mul", result, factor)
+    return result
+
+
+def _read_power(base: Any, exponent: Any) -> Formula:
+    if base is sympy.E or base.func is sympy.exp:
+        return call("exp", _read(exponent * (1 if base is sympy.E else base.args[0])))
+    if exponent.is_number and float(exponent) == 1.0:
+        return _read(base)
+    if exponent.is_number and exponent.is_negative:
+        return call("div", Number(1.0), _read_power(base, -exponent))
+    if exponent.is_number and float(exponent) == 0.5:
+        return call("sqrt", _read(base))
+    return call("pow", _read(base), _read(exponent))
+
+
+def _order(formula: Formula) -> tuple[bool, int, str]:
+    return isinstance(formula, Number), formula.size, str(formula)
+
+
+def _numbers_first(formula: Formula) -> tuple[bool, int, str]:
+    return not isinstance(formula, Number), formula.size, str(formula)

@@ -1,0 +1,196 @@
+"""Formula: the typed expression tree of a loss, and its text.
+
+Invariant: a formula is immutable and well-typed from its construction on, and ``parse(str(f)) == f``.
+A negative number is a :class:`Number`, never the negation of one, so that every text has one tree.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from primitives.operators import FUNCTIONS, OPERATORS
+from primitives.shapes import Shape
+from primitives.terminals import TERMINALS
+
+#: Bounds on a formula that comes from outside.
+MAX_NODES = 400
+MAX_DEPTH = 64
+MAX_LITERAL = 1e12
+MAX_EXPONENT = 64.0
+
+# How tightly an operator binds, weakest first; the same order as Python's.
+_SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
+_PRECEDENCE = {"add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "neg": _UNARY, "pow": _POWER}
+
+
+class FormulaError(ValueError):
+    """A formula that the language does not allow."""
+
+
+class Formula:
+    """A typed expression tree; one of :class:`Number`, :class:`Name` and :class:`Call`."""
+
+    arguments: tuple["Formula", ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the value."""
+        raise NotImplementedError
+
+    @cached_property
+    def size(self) -> int:
+        """Number of nodes: the complexity of the formula."""
+        return 1 + sum(argument.size for argument in self.arguments)
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of levels below this one."""
+        return 1 + max((argument.depth for argument in self.arguments), default=-1)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Terminals and hyper-parameters that the formula looks at."""
+        return frozenset().union(*(argument.names for argument in self.arguments))
+
+    @property
+    def hyperparameters(self) -> frozenset[str]:
+        """Names that are no terminals of the language."""
+        return self.names - TERMINALS.keys()
+
+    @property
+    def looks_at_embeddings(self) -> bool:
+        """Whether the formula needs embeddings and class weights, and not logits alone."""
+        return any(TERMINALS[name].looks_at_embeddings for name in self.names - self.hyperparameters)
+
+    def walk(self) -> Iterator["Formula"]:
+        """This node and all below it, in prefix order."""
+        yield self
+        for argument in self.arguments:
+            yield from argument.walk()
+
+    def bind(self, values: Mapping[str, float]) -> "Formula":
+        """The formula with each named hyper-parameter replaced by its value."""
+        return self
+
+    def __str__(self) -> str:
+        return _text(self)[0]
+
+
+@dataclass(frozen=True)
+class Number(Formula):
+    """A finite constant."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        value = float(self.value)
+        if not math.isfinite(value) or abs(value) > MAX_LITERAL:
+            raise FormulaError(f"Expected a number of magnitude at most {MAX_LITERAL:g}, got {self.value!r}.")
+        object.__setattr__(self, "value", value + 0.0)  # -0.0 becomes 0.0
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.SCALAR
+
+    __str__ = Formula.__str__
+
+
+@dataclass(frozen=True)
+class Name(Formula):
+    """A terminal, or a hyper-parameter where no terminal has the name."""
+
+    name: str
+
+    @property
+    def shape(self) -> Shape:
+        return TERMINALS[self.name].shape if self.name in TERMINALS else Shape.SCALAR
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.name})
+
+    def bind(self, values: Mapping[str, float]) -> Formula:
+        return Number(values[self.name]) if self.name in values and self.name not in TERMINALS else self
+
+    __str__ = Formula.__str__
+
+
+@dataclass(frozen=True)
+class Call(Formula):
+    """An operator applied to its arguments. Build it with :func:`call`."""
+
+    operator: str
+    arguments: tuple[Formula, ...]
+    _hash: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        operator = OPERATORS[self.operator]
+        if len(self.arguments) != operator.arity:
+            raise FormulaError(f"{self.operator} takes {operator.arity} argument(s), got {len(self.arguments)}.")
+        try:
+            shape = operator.result_shape(tuple(argument.shape for argument in self.arguments))
+        except ValueError as error:
+            raise FormulaError(str(error)) from None
+        exponent = self.arguments[1] if self.operator == "pow" else None
+        if isinstance(exponent, Number) and abs(exponent.value) > MAX_EXPONENT:
+            raise FormulaError(f"Expected an exponent between +-{MAX_EXPONENT:g}, got {exponent.value:g}.")
+        object.__setattr__(self, "_shape", shape)
+        object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape  # type: ignore[attr-defined, no-any-return]
+
+    def bind(self, values: Mapping[str, float]) -> Formula:
+        return call(self.operator, *(argument.bind(values) for argument in self.arguments))
+
+    __str__ = Formula.__str__
+
+
+def call(operator: str, *arguments: Formula) -> Formula:
+    """The operator applied to the arguments; minus a number is a number.
+
+    Raises FormulaError where the number of arguments or their shapes are not the operator's.
+    """
+    if operator == "neg" and len(arguments) == 1 and isinstance(arguments[0], Number):
+        return Number(-arguments[0].value)
+    return Call(operator, tuple(arguments))
+
+
+def number_text(value: float) -> str:
+    """Shortest text that reads back as the same number; whole numbers without a point."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _text(formula: Formula) -> tuple[str, int]:
+    """Text of a formula, and how tightly its outermost operator binds."""
+    if isinstance(formula, Number):
+        return number_text(formula.value), _ATOM if formula.value >= 0 else _UNARY
+    if isinstance(formula, Name):
+        return formula.name, _ATOM
+    assert isinstance(formula, Call)
+    if formula.operator in FUNCTIONS:
+        return f"{formula.operator}({', '.join(map(str, formula.arguments))})", _ATOM
+    symbol, precedence = OPERATORS[formula.operator].symbol, _PRECEDENCE[formula.operator]
+    if formula.operator == "neg":
+        return f"-{_enclosed(formula.arguments[0], _UNARY)}", precedence
+    left, right = formula.arguments
+    if formula.operator == "pow":  # binds to the right; its exponent may carry a minus
+        return f"{_enclosed(left, _ATOM)}**{_enclosed(right, _UNARY)}", precedence
+    left_text, right_text = _enclosed(left, precedence), _enclosed(right, precedence + 1)
+    if right_text.startswith("-"):
+        right_text = f"({right_text})"
+    return f"{left_text}{symbol}{right_text}" if precedence == _PRODUCT else f"{left_text} {symbol} {right_text}", (
+        precedence
+    )
+
+
+def _enclosed(formula: Formula, at_least: int) -> str:
+    """Text of an operand, in parentheses where it binds less tightly than ``at_least``."""
+    text, precedence = _text(formula)
+    return text if precedence >= at_least else f"({text})"

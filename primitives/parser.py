@@ -1,0 +1,184 @@
+"""Reads the text of a formula by a whitelist: nothing but the grammar of the language is accepted.
+
+Invariant: no text is ever executed, and limits are checked before the work they bound is done.
+
+    sum      := product (("+" | "-") product)*
+    product  := unary (("*" | "/") unary)*
+    unary    := "-" unary | power
+    power    := atom ("**" unary)?
+    atom     := number | name | name "(" sum ("," sum)* ")" | "(" sum ")"
+"""
+
+import re
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from primitives.formula import MAX_DEPTH, MAX_NODES, Formula, FormulaError, Name, Number, call
+from primitives.nearest import nearest
+from primitives.operators import FUNCTIONS
+from primitives.terminals import TERMINALS
+
+MAX_LENGTH = 4_000
+MAX_NESTING = 2 * MAX_DEPTH  # of parentheses and operators while reading
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<symbol>\*\*|[-+*/(),]))",
+    re.ASCII,
+)
+
+
+class _Token(NamedTuple):
+    kind: str  # number, name, symbol or end
+    text: str
+    position: int
+
+
+def parse(text: str, hyperparameters: Collection[str] = ()) -> Formula:
+    """Read a formula, whose names are terminals or the given hyper-parameters.
+
+    Raises FormulaError with the position, what was found, what was allowed and the nearest known name.
+    """
+    if not isinstance(text, str):
+        raise FormulaError(f"Expected the text of a formula, got {type(text).__name__}.")
+    if len(text) > MAX_LENGTH:
+        raise FormulaError(f"Expected a formula of at most {MAX_LENGTH} characters, got {len(text)}.")
+    return _Reader(text, hyperparameters).formula()
+
+
+def valid_name(name: str) -> bool:
+    """Whether a hyper-parameter may have this name."""
+    plain = name.isascii() and name.isidentifier() and not name.startswith("_")
+    return plain and name not in TERMINALS and name not in FUNCTIONS
+
+
+class _Reader:
+    def __init__(self, text: str, hyperparameters: Collection[str]) -> None:
+        self._text = text
+        self._known = {*TERMINALS, *hyperparameters}
+        self._tokens = _tokens(text)
+        self._next = 0
+        self._nesting = 0
+
+    def formula(self) -> Formula:
+        result = self._sum()
+        if self._token.kind != "end":
+            raise self._unexpected("an operator or the end")
+        if result.depth > MAX_DEPTH:
+            raise FormulaError(f"Expected a formula at most {MAX_DEPTH} levels deep, got {result.depth}.")
+        return result
+
+    @property
+    def _token(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _take(self, *symbols: str) -> str:
+        """The next symbol if it is one of these, else the empty string."""
+        if self._token.kind == "symbol" and self._token.text in symbols:
+            self._next += 1
+            return self._tokens[self._next - 1].text
+        return ""
+
+    def _sum(self) -> Formula:
+        result = self._product()
+        while symbol := self._take("+", "-"):
+            result = self._call({"+": "add", "-": "sub"}[symbol], result, self._product())
+        return result
+
+    def _product(self) -> Formula:
+        result = self._unary()
+        while symbol := self._take("*", "/"):
+            result = self._call({"*": "mul", "/": "div"}[symbol], result, self._unary())
+        return result
+
+    def _unary(self) -> Formula:
+        self._nesting += 1
+        if self._nesting > MAX_NESTING:
+            raise self._error(self._token.position, f"nested more than {MAX_NESTING} levels deep")
+        result = self._call("neg", self._unary()) if self._take("-") else self._power()
+        self._nesting -= 1
+        return result
+
+    def _power(self) -> Formula:
+        base = self._atom()
+        return self._call("pow", base, self._unary()) if self._take("**") else base
+
+    def _atom(self) -> Formula:
+        token = self._token
+        if self._take("("):
+            return self._closed(self._sum())
+        if token.kind == "number":
+            self._next += 1
+            return self._guarded(token, lambda: Number(float(token.text)))
+        if token.kind == "name":
+            self._next += 1
+            return self._function(token) if self._take("(") else self._name(token)
+        raise self._unexpected("a number, a name or '('")
+
+    def _name(self, token: _Token) -> Formula:
+        if token.text in self._known:
+            return Name(token.text)
+        if token.text in FUNCTIONS:
+            raise self._error(token.position, f"{token.text} is an operator: give its argument in parentheses")
+        hint = nearest(token.text, self._known)
+        raise self._error(token.position, f"unknown terminal or hyper-parameter '{token.text}'{hint}")
+
+    def _function(self, token: _Token) -> Formula:
+        if token.text not in FUNCTIONS:
+            hint = nearest(token.text, FUNCTIONS)
+            raise self._error(token.position, f"unknown operator '{token.text}'{hint}")
+        arguments = [self._sum()]
+        while self._take(","):
+            arguments.append(self._sum())
+        arity = FUNCTIONS[token.text].arity
+        if len(arguments) != arity:
+            raise self._error(token.position, f"{token.text} takes {arity} argument(s), got {len(arguments)}")
+        return self._closed(self._guarded(token, lambda: call(token.text, *arguments)))
+
+    def _closed(self, inner: Formula) -> Formula:
+        if not self._take(")"):
+            raise self._unexpected("an operator, ',' or ')'")
+        return inner
+
+    def _call(self, operator: str, *arguments: Formula) -> Formula:
+        return self._guarded(self._tokens[self._next - 1], lambda: call(operator, *arguments))
+
+    def _guarded(self, token: _Token, build: Callable[[], Formula]) -> Formula:
+        """A new node, or an error that names the position of the token it came from."""
+        try:
+            result = build()
+        except FormulaError as error:
+            raise self._error(token.position, str(error).rstrip(".")) from None
+        if result.size > MAX_NODES:
+            raise self._error(token.position, f"more than {MAX_NODES} nodes")
+        return result
+
+    def _unexpected(self, allowed: str) -> FormulaError:
+        found = "the end" if self._token.kind == "end" else f"'{self._token.text}'"
+        return self._error(self._token.position, f"expected {allowed}, got {found}")
+
+    def _error(self, position: int, what: str) -> FormulaError:
+        return formula_error(self._text, position, what)
+
+
+def formula_error(text: str, position: int, what: str) -> FormulaError:
+    """An error at a position of the text, with the text around it."""
+    start = max(0, position - 20)
+    excerpt = text[start : position + 20].encode("unicode_escape").decode("ascii")
+    return FormulaError(f"Position {position} of the formula, near '{excerpt}': {what}.")
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens, position = [], 0
+    stop = len(text.rstrip(" \t\r\n"))
+    while position < stop:
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            at = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n"))
+            found = text[at].encode("unicode_escape").decode("ascii")
+            raise formula_error(text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{found}'")
+        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+        position = match.end()
+    tokens.append(_Token("end", "", stop))
+    return tokens

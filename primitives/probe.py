@@ -1,0 +1,91 @@
+"""The probe: one fixed float64 batch on which formulas are compared by value and by gradient.
+
+Invariant: the batch is data of the language, the same in every process; half of its targets are one-hot
+and half are soft, and it holds easy, hard and tied predictions.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from primitives.formula import Formula
+from primitives.torch_loss import EmbeddingLoss, LogitLoss
+
+CLASSES, SIZE, SAMPLES = 5, 4, 8
+
+#: Difference up to which two formulas are the same: relative to the largest number, and absolute.
+TOLERANCE, NOISE = 1e-7, 1e-12
+
+
+@lru_cache(maxsize=1)
+def _batch() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(20_240_412)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    hard = torch.eye(CLASSES, dtype=torch.float64)[torch.arange(SAMPLES) % CLASSES]
+    soft = torch.softmax(normal(SAMPLES, CLASSES), 1)
+    spread = torch.linspace(0.3, 4.0, SAMPLES, dtype=torch.float64).unsqueeze(1)
+    return {
+        "logits": normal(SAMPLES, CLASSES) * spread,
+        "embeddings": normal(SAMPLES, SIZE) * spread,
+        "weight": normal(CLASSES, SIZE),
+        "centers": normal(CLASSES, SIZE),
+        "hard": hard,
+        "mixed": torch.where(torch.arange(SAMPLES).unsqueeze(1) % 2 == 0, hard, soft),
+        "prior": torch.softmax(normal(CLASSES), 0),
+    }
+
+
+def response(formula: Formula, target: str = "mixed") -> tuple[Tensor, Tensor]:
+    """Value per sample and flattened gradient of the mean on the probe, for a formula without free names.
+
+    ``target`` is ``mixed`` or ``hard`` (one-hot alone). The gradient is in the logits, or in embeddings,
+    class weights and centers where the formula looks at embeddings. Either may hold non-finite numbers.
+    """
+    batch = _batch()
+    if formula.looks_at_embeddings:
+        loss = EmbeddingLoss(
+            formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
+        ).double()
+        points = {name: batch[name].clone().requires_grad_() for name in ("embeddings", "weight", "centers")}
+        loss.weight.data.copy_(batch["weight"])
+        if loss.centers is not None:
+            loss.centers.data.copy_(batch["centers"])
+        embeddings = batch["embeddings"].clone().requires_grad_()
+        points = [embeddings, *loss.parameters()]
+        values = _with_progress(loss)(embeddings, batch[target])
+    else:
+        logits = batch["logits"].clone().requires_grad_()
+        points = [logits]
+        values = _with_progress(LogitLoss(formula, reduction="none", prior=batch["prior"]))(logits, batch[target])
+    if not values.requires_grad:
+        return values, torch.cat([torch.zeros(point.numel(), dtype=torch.float64) for point in points])
+    gradients = torch.autograd.grad(values.mean(), points, allow_unused=True, materialize_grads=True)
+    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def same_on_probe(one: Formula, other: Formula) -> bool:
+    """Whether two formulas agree on the probe in value and gradient; a non-finite number agrees with none."""
+    one, other = with_free_names_bound(one), with_free_names_bound(other)
+    if one.looks_at_embeddings != other.looks_at_embeddings:
+        return False
+    return all(_close(a, b) for a, b in zip(response(one), response(other), strict=True))
+
+
+def with_free_names_bound(formula: Formula) -> Formula:
+    """The formula with a number in the place of each hyper-parameter, other for each name."""
+    names = sorted(formula.hyperparameters)
+    return formula.bind({name: 0.5 + 0.3 / (index + 1.7) for index, name in enumerate(names)}) if names else formula
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    size = float(torch.maximum(a.abs().max(), b.abs().max()))
+    return bool(torch.isfinite(a).all() and torch.isfinite(b).all() and (a - b).abs().max() <= TOLERANCE * size + NOISE)
+
+
+def _with_progress(loss):  # type: ignore[no-untyped-def]
+    loss.set_progress(0.37)
+    return loss

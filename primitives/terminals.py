@@ -1,0 +1,65 @@
+"""What a loss may look at: every terminal of the language, declared once with its shape and meaning."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from primitives import numerics
+from primitives.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """One terminal: ``tensor`` computes it from the inputs that ``reads`` names.
+
+    Without ``tensor`` it is itself an input of the loss module.
+    """
+
+    name: str
+    shape: Shape
+    summary: str
+    tensor: Callable[..., Any] | None = None
+    reads: tuple[str, ...] = ()
+
+    @property
+    def looks_at_embeddings(self) -> bool:
+        """Whether only an EmbeddingLoss can give it."""
+        return bool({"embeddings", "weight", "centers"} & set(self.reads))
+
+
+_SCALAR, _SAMPLE, _CLASS = Shape
+
+_ALL = (
+    Terminal("p", _CLASS, "softmax of the logits", numerics.softmax_c, ("z",)),
+    Terminal("y", _CLASS, "target distribution: one-hot, or soft"),
+    Terminal("z", _CLASS, "logits"),
+    Terminal(
+        "cosine",
+        _CLASS,
+        "cosine of the angle between the embedding and each class weight",
+        numerics.cosine_similarity,
+        ("embeddings", "weight"),
+    ),
+    Terminal(
+        "dist2",
+        _CLASS,
+        "squared Euclidean distance from the embedding to each class center",
+        numerics.squared_distance,
+        ("embeddings", "centers"),
+    ),
+    Terminal("norm", _SAMPLE, "Euclidean norm of the embedding", numerics.embedding_norm, ("embeddings",)),
+    Terminal("weight_norm", _CLASS, "Euclidean norm of each class weight", numerics.class_weight_norm, ("weight",)),
+    Terminal(
+        "prior",
+        _CLASS,
+        "relative class frequency in the training set",
+        numerics.class_prior,
+        ("class_frequencies", "y"),
+    ),
+    Terminal("num_classes", _SCALAR, "number of classes"),
+    Terminal("progress", _SCALAR, "training progress in [0, 1]"),
+    Terminal("pi", _SCALAR, "the circle's constant"),
+)
+
+#: Every terminal by name.
+TERMINALS: dict[str, Terminal] = {each.name: each for each in _ALL}

@@ -1,0 +1,207 @@
+"""The leaderboard: one row a loss, derived from the evaluations and always rebuildable from them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.records import Evaluation, Status
+from results.statistics import mean, noise_of_a_difference, paired_differences, spread
+
+if TYPE_CHECKING:
+    from primitives.formula import Formula
+    from primitives.torch_loss import FormulaLoss
+    from results.store import Damage
+
+BASELINE = "cross_entropy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loss on one task. Losses that were not evaluated to the end have no rank and no fitness."""
+
+    rank: int | None  #: 1 is best: by mean fitness, then by complexity
+    loss_id: str
+    name: str | None  #: of a known loss
+    formula: str
+    complexity: int  #: nodes of the formula
+    task: str
+    fidelity: str
+    status: Status
+    seeds: int  #: finished trainings
+    fitness_mean: float | None  #: accuracy on the validation split, in [0, 1]
+    fitness_std: float | None  #: standard deviation over the seeds
+    difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
+    pareto: bool  #: no other loss is both at least as good and at most as complex
+    calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size
+    generation: int
+    birth: str
+    parents: tuple[str, ...]  #: loss ids
+    duplicates: int  #: how often a candidate that trains alike was born again
+    reason: str | None
+    seconds: float | None  #: of training, over all seeds
+    finished_at: str | None  #: of the last training, UTC
+
+
+def leaderboard_rows(evaluations: Iterable[Evaluation]) -> list[Row]:
+    """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
+    by_loss: dict[tuple[str, str], list[Evaluation]] = {}
+    for evaluation in evaluations:
+        by_loss.setdefault((evaluation.task, evaluation.loss_id), []).append(evaluation)
+    baselines = {
+        task: _fitness_by_seed(group)
+        for (task, _), group in by_loss.items()
+        if any(each.name == BASELINE for each in group)
+    }
+    rows = [_row(group, baselines.get(task, {})) for (task, _), group in by_loss.items()]
+    ranked = sorted((row for row in rows if row.fitness_mean is not None), key=_best_first)
+    numbered = [replace(row, rank=rank) for rank, row in enumerate(_with_pareto(ranked), 1)]
+    return numbered + [row for row in rows if row.fitness_mean is None]
+
+
+def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
+    """Standard error of one loss's difference to cross-entropy, pooled over all losses; see statistics."""
+    by_loss: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        by_loss.setdefault(evaluation.loss_id, []).append(evaluation)
+    baseline = next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
+    theirs = _fitness_by_seed(baseline)
+    others = [group for group in by_loss.values() if group is not baseline]
+    return noise_of_a_difference(paired_differences(_fitness_by_seed(group), theirs) for group in others)
+
+
+def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
+    first = next((each for each in group if each.status != "duplicate"), group[0])
+    failed = next((each for each in group if each.status in ("failed", "rejected")), None)
+    fitness = _fitness_by_seed(group)
+    complete = bool(fitness) and failed is None
+    differences = paired_differences(fitness, baseline) if complete else []
+    seconds = [each.seconds for each in group if each.seconds is not None]
+    return Row(
+        rank=None,
+        loss_id=first.loss_id,
+        name=first.name,
+        formula=first.formula,
+        complexity=first.complexity,
+        task=first.task,
+        fidelity=first.fidelity,
+        status="evaluated" if complete else (failed or first).status,
+        seeds=len(fitness),
+        fitness_mean=mean(fitness.values()) if complete else None,
+        fitness_std=spread(fitness.values()) if complete else None,
+        difference_to_cross_entropy=mean(differences) if differences else None,
+        pareto=False,
+        calibration=first.calibration,
+        generation=first.generation,
+        birth=first.birth,
+        parents=first.parents,
+        duplicates=sum(each.status == "duplicate" for each in group),
+        reason=None if complete else (failed or first).reason,
+        seconds=sum(seconds) if seconds else None,
+        finished_at=max((each.finished_at for each in group if each.finished_at), default=None),
+    )
+
+
+def _fitness_by_seed(group: Iterable[Evaluation]) -> dict[int, float]:
+    return {each.seed: each.fitness for each in group if each.seed is not None and each.fitness is not None}
+
+
+def _best_first(row: Row) -> tuple[Any, ...]:
+    assert row.fitness_mean is not None
+    return -row.fitness_mean, row.complexity, row.loss_id
+
+
+def _with_pareto(ranked: list[Row]) -> Iterator[Row]:
+    """The rows, best first, with a mark on each that is simpler than all before it on its task."""
+    simplest: dict[str, int] = {}
+    for row in ranked:
+        on_front = row.complexity < simplest.get(row.task, row.complexity + 1)
+        simplest[row.task] = min(row.complexity, simplest.get(row.task, row.complexity))
+        yield replace(row, pareto=on_front)
+
+
+class Entry:
+    """One row of a leaderboard: its columns as attributes, its formula, its loss module, its export."""
+
+    def __init__(self, row: Row, run: str) -> None:
+        self.row = row
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.row, name)
+
+    def __repr__(self) -> str:
+        fitness = "no fitness" if self.row.fitness_mean is None else f"fitness {self.row.fitness_mean:.4f}"
+        return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
+
+    @property
+    def formula(self) -> "Formula":
+        """The formula, parsed from the row's text."""
+        from primitives.parser import parse
+
+        return parse(self.row.formula)
+
+    def loss(
+        self, *, num_classes: int | None = None, embedding_size: int | None = None, calibrated: bool = False, **options: Any
+    ) -> "FormulaLoss":
+        """The loss as a torch module.
+
+        ``calibrated`` multiplies it by the factor of its evaluation, so that it trains at cross-entropy's
+        learning rate as it did in the search.
+        """
+        from primitives.torch_loss import loss_module
+
+        scale = self.row.calibration if calibrated and self.row.calibration else 1.0
+        return loss_module(
+            self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options
+        )
+
+    def export(self, path: str | Path) -> Path:
+        """Write the loss as a Python file that needs torch alone; returns its path."""
+        from results.export import write_export
+
+        return write_export(Path(path), self.row, self._run)
+
+
+class Leaderboard:
+    """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
+
+    ``path`` is the run's directory. Parts that cannot be read are listed in ``damages`` and left out.
+    Raises FileNotFoundError where the directory holds no run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        from results.store import EvaluationStore
+
+        self.path = Path(path)
+        if not (self.path / "evaluations").is_dir():
+            raise FileNotFoundError(f"{path}: expected the directory of a run, with a folder named evaluations in it")
+        self.damages: list[Damage]
+        self.evaluations, self.damages = EvaluationStore(self.path / "evaluations").read()
+        self.rows = leaderboard_rows(self.evaluations)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Entry:
+        return Entry(self.rows[index], self.path.name)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self[index] for index in range(len(self)))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The rows as plain dictionaries."""
+        return [asdict(row) for row in self.rows]
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas data frame."""
+        from results.store import to_pandas
+
+        return to_pandas(Row, self.rows)
+
+    def write(self) -> Path:
+        """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""
+        from results.store import write_records
+
+        write_records(self.path / "leaderboard.parquet", Row, self.rows)
+        return self.path / "leaderboard.parquet"

@@ -1,0 +1,63 @@
+"""Evaluation: the one immutable record of what a candidate was worth, or of why it was not trained.
+
+Invariant: a record never carries NaN or infinity; a failure is a status and a reason.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+#: Version of the columns below; a reader fills the columns that an older file lacks with null.
+SCHEMA_VERSION = 1
+
+Status = Literal["evaluated", "rejected", "duplicate", "failed"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate on one task at one fidelity under one seed.
+
+    A rejected or duplicate candidate was not trained: it has one record, without seed and fitness.
+    """
+
+    evaluation_id: str  #: identifies the work: the same in every process and after every restart
+    loss_id: str  #: identifies the formula
+    formula: str  #: canonical text, hyper-parameters as numbers
+    complexity: int  #: nodes of the formula
+    task: str
+    fidelity: str  #: how much training: network, steps, batch size, learning rate
+    status: Status
+    generation: int
+    birth: str  #: ``known``, ``baseline``, ``random``, ``crossover``, ``subtree``, ``point`` or ``constant``
+    birth_number: int  #: counts the births of the run, from 1
+    parents: tuple[str, ...] = ()  #: loss ids
+    name: str | None = None  #: of a known loss
+    seed: int | None = None  #: index of the training seed, 0, 1, ...
+    fitness: float | None = None  #: of the task's metric on the validation split, in [0, 1], larger is better
+    calibration: float | None = None  #: factor by which the loss was multiplied in training
+    reason: str | None = None  #: why the candidate was not trained, or did not finish
+    seconds: float | None = None  #: wall time of training and scoring
+    finished_at: str | None = None  #: UTC, ISO 8601
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise ValueError(f"Expected a status of {', '.join(get_args(Status))}, got {self.status!r}.")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"Expected a finite {each.name}, got {value}: record a failure and its reason.")
+        if (self.fitness is not None) != (self.status == "evaluated"):
+            raise ValueError(f"Expected a fitness where and only where a candidate was evaluated, got {self}.")
+        if self.status != "evaluated" and not self.reason:
+            raise ValueError(f"Expected a reason beside the status {self.status!r}.")
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hexadecimal digits that identify the parts."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def loss_id(formula: str) -> str:
+    """Identifies a canonical formula by its text."""
+    return digest("loss", formula)[:10]

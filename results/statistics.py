@@ -1,0 +1,34 @@
+"""Statistics of paired trainings: two losses under one seed started alike and saw the same batches."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+
+
+def mean(values: Iterable[float]) -> float:
+    """Arithmetic mean."""
+    return statistics.fmean(values)
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """Standard deviation of a sample; None for fewer than two values."""
+    values = list(values)
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """Differences of the values that share a seed, in the order of the seeds."""
+    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def noise_of_a_difference(samples: Iterable[list[float]]) -> float | None:
+    """Standard error of one mean difference, pooled over many losses that were each compared under few seeds.
+
+    The root of the pooled variance over the mean number of seeds; None where no sample has two values.
+    """
+    usable = [sample for sample in samples if len(sample) > 1]
+    if not usable:
+        return None
+    freedom = sum(len(sample) - 1 for sample in usable)
+    pooled = sum(statistics.variance(sample) * (len(sample) - 1) for sample in usable) / freedom
+    return math.sqrt(pooled / mean(len(sample) for sample in usable))

@@ -1,0 +1,160 @@
+"""Parquet files of records: append-only parts with one writer, each written whole or not at all.
+
+Invariant: a file under its final name is complete. Parts are written under a name that starts with a dot and
+does not end in .parquet, synced, and renamed; nothing that was recorded is ever changed or removed.
+"""
+
+import os
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.records import SCHEMA_VERSION, Evaluation
+
+_VERSION_KEY = b"lossearch.schema_version"
+
+
+class DamagedFile(Exception):
+    """A Parquet file that cannot be read; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One part that cannot be read."""
+
+    path: Path
+    reason: str
+
+
+def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None:
+    """Write records of one dataclass as a Parquet file, atomically: readers see all of it or nothing."""
+    schema = _schema(record_type)
+    columns = {field.name: [] for field in schema}  # type: dict[str, list[Any]]
+    for record in records:
+        for name, column in columns.items():
+            value = getattr(record, name)
+            column.append(list(value) if isinstance(value, tuple) else value)
+    table = pa.Table.from_pydict(columns, schema=schema)
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        with open(temporary, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def read_records(path: Path, record_type: type) -> list[Any]:
+    """Read the records of a Parquet file; columns that an older file lacks are null.
+
+    Raises DamagedFile where the file is no whole Parquet file, or was written by a newer version.
+    """
+    schema = _schema(record_type)
+    try:
+        with open(path, "rb") as file:
+            table = pq.read_table(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedFile(f"{path}: expected a whole Parquet file, got: {str(error).splitlines()[0]}") from None
+    version = int((table.schema.metadata or {}).get(_VERSION_KEY, b"0"))
+    if version > SCHEMA_VERSION:
+        raise DamagedFile(
+            f"{path}: written with schema version {version}, this lossearch reads up to {SCHEMA_VERSION}. Upgrade it."
+        )
+    try:
+        columns = {
+            field.name: table[field.name].cast(field.type).to_pylist()
+            if field.name in table.column_names
+            else [None] * len(table)
+            for field in schema
+        }
+        names = list(columns)
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [record_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DamagedFile(f"{path}: expected rows of {record_type.__name__}, got: {error}") from None
+
+
+def to_pandas(record_type: type, records: Sequence[Any]) -> Any:
+    """The records as a pandas data frame; ImportError with what to do where pandas is not installed."""
+    try:
+        import pandas  # noqa: F401  (pyarrow needs it, and says so less clearly)
+    except ImportError:
+        raise ImportError("to_pandas needs pandas: pip install pandas") from None
+    schema = _schema(record_type)
+    columns = {
+        field.name: [list(v) if isinstance(v := getattr(r, field.name), tuple) else v for r in records]
+        for field in schema
+    }
+    return pa.Table.from_pydict(columns, schema=schema).to_pandas()
+
+
+class EvaluationStore:
+    """The evaluations of a run: a directory of parts, ``000001.parquet`` and so on."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def append(self, evaluations: Sequence[Evaluation]) -> None:
+        """Write one more part. Only the run's driver does."""
+        if evaluations:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            numbers = [int(path.name.split(".")[0]) for path in self._directory.glob("[0-9]*.parquet*")]
+            write_records(self._directory / f"{max(numbers, default=0) + 1:06d}.parquet", Evaluation, evaluations)
+
+    def read(self) -> tuple[list[Evaluation], list[Damage]]:
+        """Every evaluation once, in the order written, and the parts that cannot be read."""
+        evaluations: dict[str, Evaluation] = {}
+        damages = []
+        for path in sorted(self._directory.glob("[0-9]*.parquet")):
+            try:
+                records = read_records(path, Evaluation)
+            except DamagedFile as error:
+                damages.append(Damage(path, str(error)))
+                continue
+            for record in records:
+                evaluations.setdefault(record.evaluation_id, record)
+        return list(evaluations.values()), damages
+
+    def set_aside(self, damage: Damage) -> Path:
+        """Rename a damaged part so that readers skip it; it is kept."""
+        kept = damage.path.with_name(damage.path.name + ".damaged")
+        os.replace(damage.path, kept)
+        return kept
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename in the directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _schema(record_type: type) -> pa.Schema:
+    """The Parquet schema of a dataclass, from its annotations."""
+    hints = typing.get_type_hints(record_type)
+    columns = [pa.field(each.name, *_column(hints[each.name])) for each in fields(record_type)]
+    return pa.schema(columns, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+def _column(annotation: Any) -> tuple[pa.DataType, bool]:
+    """Type of a column, and whether it may hold nulls."""
+    options = typing.get_args(annotation)
+    if isinstance(annotation, types.UnionType) and type(None) in options:
+        (inner,) = [option for option in options if option is not type(None)]
+        return _column(inner)[0], True
+    if typing.get_origin(annotation) is tuple:
+        return pa.list_(pa.string()), False
+    if typing.get_origin(annotation) is typing.Literal:
+        return pa.string(), False
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation], False
