@@ -4,11 +4,12 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer whose weights and biases are uniform in +-1/sqrt(inputs), drawn from the generator."""
-    layer = nn.Linear(inputs, outputs)
+    layer = skip_init(nn.Linear, inputs, outputs)  # its own initialisation draws from the global generator
     for parameter in (layer.weight, layer.bias):
         nn.init.uniform_(parameter, -1.0 / math.sqrt(inputs), 1.0 / math.sqrt(inputs), generator=generator)
     return layer

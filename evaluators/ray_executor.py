@@ -19,14 +19,14 @@ from results.records import Evaluation
 # Nothing leaves the machine, and Ray's own lines do not break the progress bar.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import ray  # noqa: E402
-from ray.exceptions import RayError  # noqa: E402
+import ray
+from ray.exceptions import RayError
 
 #: Seconds a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
 
-#: Seconds an actor has to start before the deadline of its first work begins.
-START_ALLOWANCE = 120.0
+#: Seconds in which the first actor must start.
+START_TIMEOUT = 120.0
 
 
 class ClusterUnreachable(Exception):
@@ -84,6 +84,7 @@ class RayExecutor:
         self._running: dict[Any, tuple[RayWork, Any, float]] = {}
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
+        self._first_actor_due: float | None = time.monotonic() + START_TIMEOUT
         for _ in range(self.slots):
             self._start_actor()
 
@@ -116,6 +117,11 @@ class RayExecutor:
             for reference in finished:
                 self._finish(reference)
         now = time.monotonic()
+        if self._first_actor_due is not None and now > self._first_actor_due:
+            raise ClusterUnreachable(
+                f"No worker started within {START_TIMEOUT:.0f} s: the Ray cluster has no free CPU, or its nodes "
+                "cannot import lossearch. See 'ray status'; free a CPU, or install lossearch on every node."
+            )
         for reference, (pending, actor, deadline) in list(self._running.items()):
             if now > deadline:
                 del self._running[reference]
@@ -134,7 +140,11 @@ class RayExecutor:
     def _finish(self, reference: Any) -> None:
         if reference in self._starting:
             actor = self._starting.pop(reference)
-            ray.get(reference)  # an actor that cannot start is the cluster's fault, not a candidate's
+            try:
+                ray.get(reference)
+            except RayError as error:  # the cluster's fault, not a candidate's
+                raise ClusterUnreachable(f"A worker could not start: {_last_line(error)}") from None
+            self._first_actor_due = None
             self._idle.append(actor)
             return
         pending, actor, _ = self._running.pop(reference)
@@ -144,7 +154,7 @@ class RayExecutor:
         except RayError as error:
             ray.kill(actor, no_restart=True)
             self._start_actor()
-            self._retry(pending, str(error).strip().splitlines()[-1][:200])
+            self._retry(pending, _last_line(error))
 
     def _retry(self, pending: RayWork, reason: str) -> None:
         """Do the work once more, on another actor; work that kills a second one has failed."""
@@ -154,11 +164,15 @@ class RayExecutor:
             pending.evaluations = failures(pending.work, f"killed its worker twice: {reason}")
 
     def _start_actor(self) -> None:
-        actor = self._actor_class.remote()
+        actor: Any = self._actor_class.remote()
         self._starting[actor.ready.remote()] = actor
 
     def _seconds_for(self, work: Work) -> float:
         return self._deadline if self._deadline is not None else max(60.0, 20.0 * work.seconds_expected())
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1][:200]
 
 
 def _connect(address: str | None) -> None:
@@ -167,8 +181,6 @@ def _connect(address: str | None) -> None:
     if address is None:
         ray.init(address="local", **options)
         return
-    if address != "auto":
-        _require_answer(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
@@ -178,8 +190,13 @@ def _connect(address: str | None) -> None:
         ) from None
 
 
-def _require_answer(address: str) -> None:
-    """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes."""
+def require_answer(address: str) -> None:
+    """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes.
+
+    Raises ValueError where the address is no address.
+    """
+    if address == "auto":
+        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ValueError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")

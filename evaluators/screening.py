@@ -66,7 +66,7 @@ def _flat_or_untrainable(loss: FormulaLoss) -> str | None:
             for point, gradient in zip(points, gradients, strict=True):
                 point -= STEP_SIZE * gradient.sign()
             if (step + 1) % CHECK_EVERY == 0:
-                logits = loss.get_logits(inputs) if is_embedding else inputs
+                logits = loss.get_logits(inputs) if isinstance(loss, EmbeddingLoss) else inputs
                 reached = float((logits.argmax(1) == wanted).float().mean())
                 if reached >= REQUIRED:
                     return None
@@ -88,7 +88,10 @@ def _start(embeddings: bool) -> Tensor:
 def _extremes(embeddings: bool) -> tuple[tuple[str, Tensor], ...]:
     if embeddings:
         start = _start(True)
-        return (("embeddings at zero", torch.zeros(CLASSES, SIZE)), ("embeddings of length 1,000", 1e3 * start[:CLASSES]))
+        return (
+            ("embeddings at zero", torch.zeros(CLASSES, SIZE)),
+            ("embeddings of length 1,000", 1e3 * start[:CLASSES]),
+        )
     right = torch.eye(CLASSES)
     return (
         ("equal logits", torch.zeros(CLASSES, CLASSES)),

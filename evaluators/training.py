@@ -78,7 +78,8 @@ def score(loss: nn.Module, model: Model, splits: Splits) -> float:
     logits = loss.get_logits(seen) if owns_class_weights(loss) else seen  # type: ignore[operator]
     if not torch.isfinite(logits).all():
         raise TrainingFailed("diverged: the trained network's outputs are not finite")
-    return float((logits.argmax(1) == splits.validation.targets).float().mean())
+    correct = int((logits.argmax(1) == splits.validation.targets).sum())
+    return correct / len(splits.validation)
 
 
 def calibration_factor(formula: Formula, task: Task, fidelity: Fidelity, seed: int) -> float:
@@ -159,4 +160,3 @@ def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
 def one_hot(targets: Tensor, classes: int) -> Tensor:
     """Class indices [samples] as a target distribution [samples, classes]."""
     return F.one_hot(targets, classes).to(torch.float32)
-

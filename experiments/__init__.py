@@ -1,0 +1,1 @@
+"""Declared experiments: data, one TOML file each."""

@@ -245,6 +245,6 @@ def _exit_code(error: Exception) -> int | None:
     failures = ("ClusterUnreachable", "DamagedFile", "ExportMismatch")
     mistakes = ("ExperimentError", "FormulaError", "RunDirectoryError")
     kind = type(error).__name__
-    if kind in failures or isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+    if kind in failures or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError)):
         return 1
     return 2 if kind in mistakes or isinstance(error, ValueError | FileNotFoundError) else None

@@ -56,6 +56,10 @@ def search(
     declared = experiment if isinstance(experiment, Experiment) else load_experiment(str(experiment), seed=seed)
     if resume and run_dir is None:
         raise ValueError("Expected run_dir, the directory of the run to resume, got none.")
+    if ray_address is not None:
+        from evaluators.ray_executor import require_answer
+
+        require_answer(ray_address)  # before a directory is made for nothing
     if resume:
         run = RunDirectory.open(Path(str(run_dir)), declared)
     else:

@@ -188,4 +188,3 @@ def planned_trainings(experiment: Experiment) -> int:
     settings = experiment.evolution
     first = max(settings.population, len(settings.seeds))
     return (first + settings.population * (settings.generations - 1)) * experiment.fidelity.seeds
-

@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from lossearch.progress import Progress, SearchView
+from lossearch.progress import Progress
 from results.leaderboard import BASELINE, Row
 
 
@@ -136,6 +136,3 @@ def _cells(row: Row) -> Sequence[str]:
         born,
         row.formula,
     )
-
-
-__all__ = ["SearchView", "leaderboard_table", "messages", "search_view"]

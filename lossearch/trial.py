@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from evaluators.evaluation import Candidate, Work, one_thread, training_seed
+from evaluators.evaluation import Work, one_thread, training_seed
 from evaluators.tasks import known_task
 from evaluators.training import TrainingFailed, train_and_score
 from lossearch.experiment import Experiment
@@ -50,8 +50,8 @@ def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
 
     Raises ExportMismatch where value or gradient differ from the formula's.
     """
-    require_equal(load_exported(path), parse(row.formula))
     module = load_exported(path)
+    require_equal(module, parse(row.formula))
     ours, theirs = [], []
     try:
         with one_thread():
@@ -67,7 +67,8 @@ def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
 def load_exported(path: Path) -> Any:
     """The module of an exported file. Only for a file that was written just now: it is executed."""
     spec = importlib.util.spec_from_file_location("exported_loss", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -114,6 +115,3 @@ def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
 def _fitness(loss: nn.Module, experiment: Experiment, seed: int) -> float:
     work = Work((), experiment.task, experiment.fidelity, experiment.seed)
     return train_and_score(loss, known_task(experiment.task), experiment.fidelity, training_seed(work, seed), 1.0)
-
-
-__all__ = ["Candidate", "ExportMismatch", "Trial", "load_exported", "require_equal", "try_export"]

@@ -1,0 +1,1 @@
+"""The language of losses: operators, terminals, formulas, their algebra, and their torch modules."""

@@ -7,17 +7,31 @@ in calls, not in seconds, so that a formula has one canonical form on fast and s
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import sympy
 
-from primitives.formula import MAX_DEPTH, MAX_LITERAL, MAX_NODES, Call, Formula, FormulaError, Name, Number, call
+from primitives.formula import (
+    MAX_DEPTH,
+    MAX_LITERAL,
+    MAX_NODES,
+    Call,
+    Formula,
+    FormulaError,
+    Name,
+    Number,
+    call,
+    number_text,
+)
 from primitives.operators import OPERATORS
 from primitives.probe import same_on_probe
 
 #: Python calls that sympy may spend on one formula: about half a second; a usual one takes 1 % of it.
 WORK_LIMIT = 400_000
+
+_ROUNDS = 3  # of transforms, each on the form that the last one found
 
 _DIGITS = 10  # significant digits of a constant that algebra computed
 
@@ -33,21 +47,33 @@ class _OutOfWork(Exception):
 def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
     """The shortest of the formula's algebraically equal forms that cheap transforms reach.
 
-    The formula itself is returned where no form is shorter and right, or the work limit was reached.
+    Of forms of one size the first in the order of their text is taken, so that the canonical form of a
+    canonical form is itself. The formula stands where no form is better and right, or the work limit is reached.
     """
-    forms = within_work_limit(lambda: _forms(formula), work_limit) or []
     best = formula
-    for form in sorted(set(forms), key=lambda each: (each.size, str(each))):
-        if form.size <= best.size and form != formula and same_on_probe(form, formula):
-            best = form
+    for _ in range(_ROUNDS):
+        forms = within_work_limit(partial(_forms, best), work_limit) or []
+        better = sorted({form for form in forms if _preference(form) < _preference(best)}, key=_preference)
+        found = next((form for form in better if same_on_probe(form, formula)), best)
+        if found == best:
             break
+        best = found
     return best
 
 
+def _preference(formula: Formula) -> tuple[int, str]:
+    return formula.size, str(formula)
+
+
 def latex(formula: Formula) -> str:
-    """The formula in LaTeX, as algebra writes it."""
-    names = {symbol: sympy.Symbol(name.replace("_", r"\_")) for name, symbol in _SYMBOLS.items() if "_" in name}
-    return str(sympy.latex(_build(formula).subs(names), fold_short_frac=False, ln_notation=False))
+    """The formula in LaTeX, its numbers as they are written in its text."""
+    names = {
+        symbol: sympy.Symbol(r"\mathrm{" + symbol.name.replace("_", r"\_") + "}")
+        for symbol in _build(formula).free_symbols
+        if "_" in symbol.name
+    }
+    expression = _build(formula, lambda number: sympy.Symbol(number_text(float(f"{number:.6g}"))))
+    return str(sympy.latex(expression.subs(names), fold_short_frac=False, ln_notation=False))
 
 
 def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
@@ -95,17 +121,21 @@ _SYMBOLS = {
 }
 
 
-def _build(formula: Formula) -> Any:
-    if isinstance(formula, Number):
-        # Only -1, 0, 1 and 2 are exact: floats cannot grow into integers of a million digits.
-        return sympy.Integer(int(formula.value)) if formula.value in (-1, 0, 1, 2) else sympy.Float(formula.value, 17)
+def _number(value: float) -> Any:
+    """Only -1, 0, 1 and 2 are exact: floats cannot grow into integers of a million digits."""
+    return sympy.Integer(int(value)) if value in (-1, 0, 1, 2) else sympy.Float(value, 15)
+
+
+def _build(formula: Formula, number: Callable[[float], Any] = _number) -> Any:
+    if formula.constant is not None:
+        return number(formula.constant)
     if isinstance(formula, Name):
         return sympy.pi if formula.name == "pi" else _SYMBOLS.get(formula.name, sympy.Symbol(formula.name, real=True))
     assert isinstance(formula, Call)
     operator = OPERATORS[formula.operator]
-    arguments = [_build(argument) for argument in formula.arguments]
-    if formula.operator == "pow" and isinstance(formula.arguments[1], Number):
-        twice = 2.0 * formula.arguments[1].value  # halves are exact, so that roots and squares cancel
+    arguments = [_build(argument, number) for argument in formula.arguments]
+    if formula.operator == "pow" and formula.arguments[1].constant is not None:
+        twice = 2.0 * formula.arguments[1].constant  # halves are exact, so that roots and squares cancel
         return arguments[0] ** (sympy.Rational(int(twice), 2) if twice == int(twice) else sympy.Float(twice / 2.0))
     if operator.algebra is not None:
         return operator.algebra(sympy, *arguments)

@@ -5,6 +5,7 @@ A negative number is a :class:`Number`, never the negation of one, so that every
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,15 +30,15 @@ class FormulaError(ValueError):
     """A formula that the language does not allow."""
 
 
-class Formula:
+class Formula(ABC):
     """A typed expression tree; one of :class:`Number`, :class:`Name` and :class:`Call`."""
 
     arguments: tuple["Formula", ...] = ()
 
     @property
+    @abstractmethod
     def shape(self) -> Shape:
         """Shape of the value."""
-        raise NotImplementedError
 
     @cached_property
     def size(self) -> int:
@@ -53,6 +54,11 @@ class Formula:
     def names(self) -> frozenset[str]:
         """Terminals and hyper-parameters that the formula looks at."""
         return frozenset().union(*(argument.names for argument in self.arguments))
+
+    @property
+    def constant(self) -> float | None:
+        """The value of a formula of numbers and elementwise operators alone; None for every other."""
+        return None
 
     @property
     def hyperparameters(self) -> frozenset[str]:
@@ -89,6 +95,10 @@ class Number(Formula):
         if not math.isfinite(value) or abs(value) > MAX_LITERAL:
             raise FormulaError(f"Expected a number of magnitude at most {MAX_LITERAL:g}, got {self.value!r}.")
         object.__setattr__(self, "value", value + 0.0)  # -0.0 becomes 0.0
+
+    @property
+    def constant(self) -> float | None:
+        return self.value
 
     @property
     def shape(self) -> Shape:
@@ -133,18 +143,31 @@ class Call(Formula):
             shape = operator.result_shape(tuple(argument.shape for argument in self.arguments))
         except ValueError as error:
             raise FormulaError(str(error)) from None
-        exponent = self.arguments[1] if self.operator == "pow" else None
-        if isinstance(exponent, Number) and abs(exponent.value) > MAX_EXPONENT:
-            raise FormulaError(f"Expected an exponent between +-{MAX_EXPONENT:g}, got {exponent.value:g}.")
+        exponent = self.arguments[1].constant if self.operator == "pow" else None
+        if exponent is not None and abs(exponent) > MAX_EXPONENT:
+            raise FormulaError(f"Expected an exponent between +-{MAX_EXPONENT:g}, got {exponent:g}.")
         object.__setattr__(self, "_shape", shape)
+        object.__setattr__(self, "_constant", self._of_numbers())
         object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
+
+    def _of_numbers(self) -> float | None:
+        """The value where every argument is a number, in bounds; None where one is not."""
+        operator = OPERATORS[self.operator]
+        numbers = [argument.constant for argument in self.arguments]
+        if not operator.elementwise or None in numbers:
+            return None
+        return Number(operator.of_numbers(*numbers)).value  # type: ignore[arg-type]
 
     def __hash__(self) -> int:
         return self._hash
 
     @property
     def shape(self) -> Shape:
-        return self._shape  # type: ignore[attr-defined, no-any-return]
+        return self._shape  # type: ignore[attr-defined]
+
+    @property
+    def constant(self) -> float | None:
+        return self._constant  # type: ignore[attr-defined]
 
     def bind(self, values: Mapping[str, float]) -> Formula:
         return call(self.operator, *(argument.bind(values) for argument in self.arguments))

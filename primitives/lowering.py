@@ -10,7 +10,6 @@ from math import log, pi
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from primitives import numerics
 from primitives.formula import Call, Formula, Name, Number, call
@@ -68,9 +67,24 @@ def lower(formula: Formula) -> Program:
     before (a number) or given when the program runs.
     """
     lowering = _Lowering()
-    lowering.program.result = lowering.value(formula)
-    lowering.program.shape = formula.shape
-    return lowering.program
+    result = lowering.value(formula)
+    return _without_unused(Program(lowering.program.inputs, lowering.program.steps, result, formula.shape))
+
+
+def _without_unused(program: Program) -> Program:
+    """The program without the steps and inputs that a stable form made superfluous."""
+    used: set[Value] = {program.result}
+    for index in reversed(range(len(program.steps))):
+        if Value(index, "step") in used:
+            used.update(program.steps[index].arguments)
+    moved: dict[Value, Value] = {}
+    steps: list[Step] = []
+    for index, step in enumerate(program.steps):
+        if Value(index, "step") in used:
+            steps.append(Step(step.function, tuple(moved.get(each, each) for each in step.arguments)))
+            moved[Value(index, "step")] = Value(len(steps) - 1, "step")
+    inputs = [name for name in program.inputs if Value(name, "input") in used]
+    return Program(inputs, steps, moved.get(program.result, program.result), program.shape)
 
 
 class _Lowering:
@@ -86,8 +100,8 @@ class _Lowering:
         return self._formulas[formula]
 
     def _lowered(self, formula: Formula) -> Value:
-        if isinstance(formula, Number):
-            return Value(formula.value, "number")
+        if formula.constant is not None:
+            return Value(formula.constant, "number")
         if isinstance(formula, Name):
             return self._name(formula.name)
         assert isinstance(formula, Call)
@@ -112,12 +126,11 @@ class _Lowering:
                 value if argument.shape is Shape.CLASS else self.step(numerics.over_classes, value, self._name("y"))
                 for value, argument in zip(values, formula.arguments, strict=True)
             ]
-        elif all(value.kind == "number" for value in values) and not meaning.reads:
-            return _folded(meaning.tensor, values)
-        if formula.operator == "div" and values[1].kind == "number" and values[1].source != 0.0:
-            return self.step(operator.truediv, *values)
+        if formula.operator in ("minimum", "maximum") and values[0].kind == "number":
+            values.reverse()  # a tensor comes first, a number may come second
         if formula.operator == "div" and values[1].kind == "number":
-            return self.step(operator.mul, values[0], _folded(meaning.tensor, [Value(1.0, "number"), values[1]]))
+            divisor = float(values[1].source) or numerics.smallest_positive(torch.zeros(0))
+            return self.step(operator.truediv, values[0], Value(divisor, "number"))
         return self.step(meaning.tensor, *values, *(self._name(read) for read in meaning.reads))
 
     def step(self, function: Callable[..., Any], *arguments: Value) -> Value:
@@ -127,15 +140,6 @@ class _Lowering:
             self.program.steps.append(step)
             self._steps[step] = Value(len(self.program.steps) - 1, "step")
         return self._steps[step]
-
-
-def _folded(function: Callable[..., Any], values: list[Value]) -> Value:
-    """A call on numbers alone, computed now by the operator's own total function."""
-    arguments = [torch.tensor(value.source, dtype=torch.float64) for value in values]
-    if function is numerics.power:
-        arguments[1] = arguments[1].item()  # type: ignore[call-overload]
-    result = function(*arguments)
-    return Value(float(result.item() if isinstance(result, Tensor) else result), "number")
 
 
 # --- stable forms -----------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ def _stable(lowering: _Lowering, formula: Call) -> Value | None:
 def _stable_power(lowering: _Lowering, base: Formula, exponent: Formula) -> Value | None:
     base_value, exponent_value = lowering.value(base), lowering.value(exponent)
     if base_value.kind == "number" and exponent_value.kind != "number":  # b**x = exp(x log b)
-        logarithm = _folded(numerics.log, [base_value])
+        logarithm = Value(OPERATORS["log"].of_numbers(float(base_value.source)), "number")
         return lowering.step(numerics.exp, lowering.step(operator.mul, exponent_value, logarithm))
     if exponent_value.kind == "number" and float(exponent_value.source).is_integer():
         return None

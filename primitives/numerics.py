@@ -58,18 +58,14 @@ def arccos(x: Tensor) -> Tensor:
     return torch.arccos(x.clamp(-edge, edge))
 
 
-def minimum(x: Tensor | float, y: Tensor | float) -> Tensor:
+def minimum(x: Tensor, y: Tensor | float) -> Tensor:
     """The smaller of two; at a tie of two tensors each gets half the gradient."""
-    if isinstance(x, Tensor) and isinstance(y, Tensor):
-        return torch.minimum(x, y)
-    return x.clamp(max=y) if isinstance(x, Tensor) else y.clamp(max=x)
+    return torch.minimum(x, y) if isinstance(y, Tensor) else x.clamp(max=y)
 
 
-def maximum(x: Tensor | float, y: Tensor | float) -> Tensor:
+def maximum(x: Tensor, y: Tensor | float) -> Tensor:
     """The larger of two; at a tie of two tensors each gets half the gradient."""
-    if isinstance(x, Tensor) and isinstance(y, Tensor):
-        return torch.maximum(x, y)
-    return x.clamp(min=y) if isinstance(x, Tensor) else y.clamp(min=x)
+    return torch.maximum(x, y) if isinstance(y, Tensor) else x.clamp(min=y)
 
 
 def over_classes(x: Tensor | float, like: Tensor) -> Tensor:
@@ -135,8 +131,7 @@ def log_one_minus_softmax(logits: Tensor) -> Tensor:
 
 def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
     """log(sum over the classes of target * probability), from the logarithm of the probability."""
-    never = torch.finfo(target.dtype).min / 2
-    return torch.logsumexp(log_probability + torch.log(target).clamp(min=never), 1, keepdim=True)
+    return torch.logsumexp(log_probability + torch.log(target).clamp(min=-1e30), 1, keepdim=True)
 
 
 def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:

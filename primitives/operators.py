@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from primitives import numerics
 from primitives.shapes import Shape
@@ -54,6 +55,13 @@ class Operator:
             )
         return self.gives if self.gives is not None else self.takes
 
+    def of_numbers(self, *numbers: float) -> float:
+        """The operator's value on numbers, by its own total function."""
+        arguments: list[Tensor | float] = [torch.tensor(number, dtype=torch.float64) for number in numbers]
+        if self.name == "pow":
+            arguments[1] = numbers[1]  # whether an exponent is whole shows in a number alone
+        return float(self.tensor(*arguments))
+
 
 _SCALAR, _SAMPLE, _CLASS = Shape
 
@@ -90,9 +98,7 @@ _ALL = (
     Operator("mean_c", 1, numerics.mean_c, "mean over classes", None, _CLASS, _SAMPLE, linear=True),
     Operator("max_c", 1, numerics.max_c, "largest over classes", None, _CLASS, _SAMPLE),
     Operator("lse_c", 1, numerics.lse_c, "log-sum-exp over classes", None, _CLASS, _SAMPLE),
-    Operator(
-        "at_target", 1, numerics.at_target, "sum over classes of y*x", None, _CLASS, _SAMPLE, ("y",), linear=True
-    ),
+    Operator("at_target", 1, numerics.at_target, "sum over classes of y*x", None, _CLASS, _SAMPLE, ("y",), linear=True),
     Operator("ce", 1, numerics.cross_entropy, "cross-entropy of the logits x", None, _CLASS, _SAMPLE, ("y",)),
     Operator("softmax_c", 1, numerics.softmax_c, "softmax over classes", None, _CLASS, _CLASS),
     Operator("log_softmax_c", 1, numerics.log_softmax_c, "log-softmax over classes", None, _CLASS, _CLASS),

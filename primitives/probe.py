@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from primitives.formula import Formula
-from primitives.torch_loss import EmbeddingLoss, LogitLoss
+from primitives.torch_loss import loss_module
 
 CLASSES, SIZE, SAMPLES = 5, 4, 8
 
@@ -46,23 +46,17 @@ def response(formula: Formula, target: str = "mixed") -> tuple[Tensor, Tensor]:
     class weights and centers where the formula looks at embeddings. Either may hold non-finite numbers.
     """
     batch = _batch()
-    if formula.looks_at_embeddings:
-        loss = EmbeddingLoss(
-            formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
-        ).double()
-        points = {name: batch[name].clone().requires_grad_() for name in ("embeddings", "weight", "centers")}
-        loss.weight.data.copy_(batch["weight"])
-        if loss.centers is not None:
-            loss.centers.data.copy_(batch["centers"])
-        embeddings = batch["embeddings"].clone().requires_grad_()
-        points = [embeddings, *loss.parameters()]
-        values = _with_progress(loss)(embeddings, batch[target])
-    else:
-        logits = batch["logits"].clone().requires_grad_()
-        points = [logits]
-        values = _with_progress(LogitLoss(formula, reduction="none", prior=batch["prior"]))(logits, batch[target])
+    loss = loss_module(
+        formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
+    ).double()
+    loss.set_progress(0.37)
+    for name, parameter in loss.named_parameters():
+        parameter.data.copy_(batch[name])
+    inputs = batch["embeddings" if formula.looks_at_embeddings else "logits"].clone().requires_grad_()
+    points = [inputs, *loss.parameters()]
+    values: Tensor = loss(inputs, batch[target])
     if not values.requires_grad:
-        return values, torch.cat([torch.zeros(point.numel(), dtype=torch.float64) for point in points])
+        return values, torch.cat([torch.zeros_like(point).flatten() for point in points])
     gradients = torch.autograd.grad(values.mean(), points, allow_unused=True, materialize_grads=True)
     return values.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
@@ -84,8 +78,3 @@ def with_free_names_bound(formula: Formula) -> Formula:
 def _close(a: Tensor, b: Tensor) -> bool:
     size = float(torch.maximum(a.abs().max(), b.abs().max()))
     return bool(torch.isfinite(a).all() and torch.isfinite(b).all() and (a - b).abs().max() <= TOLERANCE * size + NOISE)
-
-
-def _with_progress(loss):  # type: ignore[no-untyped-def]
-    loss.set_progress(0.37)
-    return loss

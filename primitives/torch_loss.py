@@ -46,7 +46,9 @@ class FormulaLoss(nn.Module):
         self.scale = scale
         self._program = lower(bound)
         self.register_buffer("progress", torch.tensor(0.0), persistent=False)
-        self.register_buffer("prior", None if prior is None else torch.as_tensor(prior, dtype=torch.get_default_dtype()))
+        self.register_buffer(
+            "prior", None if prior is None else torch.as_tensor(prior, dtype=torch.get_default_dtype())
+        )
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""

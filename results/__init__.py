@@ -1,0 +1,1 @@
+"""What is kept: evaluations, the store, the leaderboard, statistics, exported losses."""

@@ -132,7 +132,8 @@ def _statements(program: Program) -> Iterator[str]:
     taken: set[str] = set()
     for index, step in enumerate(program.steps):
         text = _expression(step, texts)
-        if uses.get(index, 0) > 1 or len(text[0]) > 70:
+        is_last = program.result == Value(index, "step")
+        if (uses[index] > 1 or len(text[0]) > 70) and not is_last:
             name = _variable(step, index, taken)
             yield f"{name} = {text[0]}"
             text = name, 9

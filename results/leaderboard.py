@@ -60,14 +60,19 @@ def leaderboard_rows(evaluations: Iterable[Evaluation]) -> list[Row]:
 
 
 def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
-    """Standard error of one loss's difference to cross-entropy, pooled over all losses; see statistics."""
+    """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses.
+
+    The worse half is left out: what scarcely trains varies more than what a reader would choose.
+    """
     by_loss: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         by_loss.setdefault(evaluation.loss_id, []).append(evaluation)
     baseline = next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
     theirs = _fitness_by_seed(baseline)
-    others = [group for group in by_loss.values() if group is not baseline]
-    return noise_of_a_difference(paired_differences(_fitness_by_seed(group), theirs) for group in others)
+    others = [_fitness_by_seed(group) for group in by_loss.values() if group is not baseline]
+    others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
+    better = others[: (len(others) + 1) // 2]
+    return noise_of_a_difference(paired_differences(fitness, theirs) for fitness in better)
 
 
 def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
@@ -142,7 +147,12 @@ class Entry:
         return parse(self.row.formula)
 
     def loss(
-        self, *, num_classes: int | None = None, embedding_size: int | None = None, calibrated: bool = False, **options: Any
+        self,
+        *,
+        num_classes: int | None = None,
+        embedding_size: int | None = None,
+        calibrated: bool = False,
+        **options: Any,
     ) -> "FormulaLoss":
         """The loss as a torch module.
 
@@ -152,9 +162,7 @@ class Entry:
         from primitives.torch_loss import loss_module
 
         scale = self.row.calibration if calibrated and self.row.calibration else 1.0
-        return loss_module(
-            self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options
-        )
+        return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
 
     def export(self, path: str | Path) -> Path:
         """Write the loss as a Python file that needs torch alone; returns its path."""

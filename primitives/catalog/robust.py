@@ -4,7 +4,9 @@ from primitives.loss import Hyperparameter as H
 from primitives.loss import Loss
 
 LOSSES = (
-    Loss("mae", "abs(p - y)", (), "Ghosh et al., Robust Loss Functions under Label Noise, AAAI 2017; mean over classes"),
+    Loss(
+        "mae", "abs(p - y)", (), "Ghosh et al., Robust Loss Functions under Label Noise, AAAI 2017; mean over classes"
+    ),
     Loss(
         "symmetric_cross_entropy",
         "a*ce(z) - b*sum_c(p*maximum(log(y), log_zero))",

@@ -1,0 +1,36 @@
+# Everything runs in .venv, which is made from the pinned versions in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check format bench clean
+
+demo: $(INSTALLED)   ## a search on handwritten digits, about a minute on two cores
+	$(BIN)/lossearch search experiments/digits.toml
+
+test: $(INSTALLED)   ## format, lint, types and tests
+	$(MAKE) --no-print-directory check
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)   ## the measured figures, as JSON
+	$(BIN)/python benchmarks/engine.py --json
+	$(BIN)/python benchmarks/start_up.py --json
+	$(BIN)/python benchmarks/demo.py --json
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,33 @@
+"""Hypothesis strategies for formulas."""
+
+from hypothesis import strategies as st
+
+from primitives.formula import Formula, FormulaError, Name, Number, call
+from primitives.operators import OPERATORS
+from primitives.shapes import Shape
+
+numbers = st.floats(-1e6, 1e6, allow_nan=False).map(Number)
+logit_names = st.sampled_from(["p", "y", "z", "num_classes", "progress", "pi"]).map(Name)
+
+
+def _called(arguments: st.SearchStrategy[Formula]) -> st.SearchStrategy[Formula]:
+    return st.tuples(st.sampled_from(sorted(OPERATORS)), arguments, arguments).map(_call_if_allowed)
+
+
+def _call_if_allowed(parts: tuple[str, Formula, Formula]) -> Formula:
+    name, *arguments = parts
+    operator = OPERATORS[name]
+    try:
+        return call(name, *arguments[: operator.arity])
+    except FormulaError:
+        return arguments[0]
+
+
+def formulas(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
+    """Well-typed formulas over logits."""
+    return st.recursive(st.one_of(numbers, logit_names), _called, max_leaves=max_leaves)
+
+
+def losses(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
+    """Formulas with a value for each sample, and constants of ordinary size."""
+    return formulas(max_leaves).filter(lambda formula: formula.shape is not Shape.SCALAR)

@@ -1,0 +1,52 @@
+import pytest
+
+from primitives.fingerprint import FingerprintArchive, fingerprint
+from primitives.parser import parse
+
+
+def same(one, other):
+    archive = FingerprintArchive()
+    archive.add(fingerprint(parse(one)), "first")
+    return archive.find(fingerprint(parse(other))) == "first"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ce(z)", "10*ce(z)"),
+        ("ce(z)", "-at_target(log(p))"),
+        ("ce(z)", "ce(z) + 3"),
+        ("ce(z)", "lse_c(z) - at_target(z)"),
+        ("ce(30*(cosine - 0.35*y))", "0.1*ce(30*cosine - 10.5*y)"),
+    ],
+)
+def test_formulas_that_train_alike_have_one_fingerprint(one, other):
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ce(z)", "-ce(z)"),
+        ("ce(z)", "ce(1.001*z)"),
+        ("ce(z)", "ce(z) + 0.001*at_target(p)"),
+        ("ce(z)", "ce(cosine)"),
+        ("ce(z)*detach(at_target(p))", "ce(z)*at_target(p)"),
+    ],
+)
+def test_formulas_that_train_differently_have_two(one, other):
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize("text", ["3*y", "sum_c(p)", "batch_mean(norm) - batch_mean(norm)"])
+def test_a_flat_formula_has_none(text):
+    assert fingerprint(parse(text)) is None
+
+
+def test_an_archive_is_the_same_after_being_rebuilt_from_its_entries():
+    archive = FingerprintArchive()
+    for number, text in enumerate(["ce(z)", "abs(p - y)", "ce(cosine)"]):
+        archive.add(fingerprint(parse(text)), str(number))
+    again = FingerprintArchive(list(archive.entries))
+    assert again.find(fingerprint(parse("2*abs(p - y)"))) == "1"
+    assert again.find(fingerprint(parse("square(p - y)"))) is None

@@ -1,0 +1,112 @@
+import pandas
+import pytest
+
+from results.leaderboard import Leaderboard, difference_noise, leaderboard_rows
+from results.statistics import noise_of_a_difference, paired_differences, spread
+from results.store import EvaluationStore
+from tests.results.helpers import evaluation, refused
+
+GOOD, SIMPLE, BAD = "abs(p - y) + ce(z)", "abs(p - y)", "ce(p)"
+EVALUATIONS = [
+    evaluation("ce(z)", 0, 0.80),
+    evaluation("ce(z)", 1, 0.84),
+    evaluation(GOOD, 0, 0.90, complexity=7),
+    evaluation(GOOD, 1, 0.92, complexity=7),
+    evaluation(SIMPLE, 0, 0.82, complexity=4),
+    evaluation(SIMPLE, 1, 0.82, complexity=4),
+    evaluation(BAD, 0, 0.70),
+    evaluation(BAD, 1, None, status="failed", reason="diverged at step 3"),
+    refused("y", reason="flat: no slope"),
+    refused("2*(" + GOOD + ")", "duplicate", "trains like it", loss_id=evaluation(GOOD).loss_id),
+]
+
+
+def by_formula():
+    return {row.formula: row for row in leaderboard_rows(EVALUATIONS)}
+
+
+def test_rows_are_ranked_by_fitness_and_then_by_complexity():
+    rows = leaderboard_rows(EVALUATIONS)
+    assert [(row.rank, row.formula) for row in rows] == [(1, GOOD), (2, "ce(z)"), (3, SIMPLE), (None, BAD), (None, "y")]
+
+
+def test_mean_spread_and_paired_difference_to_cross_entropy():
+    row = by_formula()[GOOD]
+    assert row.fitness_mean == pytest.approx(0.91)
+    assert row.fitness_std == pytest.approx(0.02 / 2**0.5)
+    assert row.difference_to_cross_entropy == pytest.approx(((0.90 - 0.80) + (0.92 - 0.84)) / 2)
+    assert by_formula()["ce(z)"].difference_to_cross_entropy == 0.0
+
+
+def test_the_pareto_front_holds_what_nothing_beats_in_fitness_and_simplicity():
+    assert {row.formula for row in leaderboard_rows(EVALUATIONS) if row.pareto} == {GOOD, "ce(z)"}
+
+
+def test_a_loss_that_failed_under_one_seed_has_no_rank_and_a_reason():
+    row = by_formula()[BAD]
+    assert (row.rank, row.fitness_mean, row.status, row.reason) == (None, None, "failed", "diverged at step 3")
+
+
+def test_a_rejected_loss_is_kept_with_its_reason():
+    assert (by_formula()["y"].status, by_formula()["y"].reason) == ("rejected", "flat: no slope")
+
+
+def test_duplicates_are_counted_at_the_loss_that_they_equal():
+    assert by_formula()[GOOD].duplicates == 1
+
+
+def test_tasks_are_kept_apart():
+    other = [evaluation("ce(z)", 0, 0.1, task="other"), evaluation(GOOD, 0, 0.3, task="other", complexity=7)]
+    rows = [row for row in leaderboard_rows([*EVALUATIONS, *other]) if row.task == "other"]
+    assert rows[0].difference_to_cross_entropy == pytest.approx(0.2)
+    assert all(row.pareto for row in rows)
+
+
+def test_the_spread_of_one_value_is_unknown():
+    assert spread([0.5]) is None
+
+
+def test_differences_are_paired_by_seed():
+    assert paired_differences({0: 1.0, 1: 2.0, 2: 9.0}, {1: 1.5, 0: 0.0, 7: 3.0}) == [1.0, 0.5]
+
+
+def test_noise_is_the_pooled_standard_error():
+    # variances 2 and 0 with one degree of freedom each: pooled 1; two seeds
+    assert noise_of_a_difference([[1.0, 3.0], [5.0, 5.0]]) == pytest.approx((1.0 / 2) ** 0.5)
+    assert noise_of_a_difference([[1.0]]) is None
+
+
+def test_noise_is_taken_over_the_better_half():
+    # the best of two others is GOOD: its differences are 0.10 and 0.08
+    assert difference_noise(EVALUATIONS[:6]) == pytest.approx(0.01)
+
+
+@pytest.fixture
+def run(tmp_path):
+    EvaluationStore(tmp_path / "evaluations").append(EVALUATIONS)
+    return tmp_path
+
+
+def test_a_leaderboard_reads_a_run(run):
+    board = Leaderboard(run)
+    assert len(board) == 5
+    assert str(board[0].formula) == GOOD
+    assert board[0].fitness_mean == pytest.approx(0.91)
+    assert board[0].loss().formula == board[0].formula
+    assert board[0].loss(calibrated=True).scale == 1.0
+    assert GOOD in repr(board[0])
+    assert [entry.rank for entry in board] == [1, 2, 3, None, None]
+
+
+def test_a_leaderboard_is_a_data_frame_and_a_file(run):
+    board = Leaderboard(run)
+    frame = board.to_pandas()
+    written = pandas.read_parquet(board.write())
+    pandas.testing.assert_frame_equal(frame, written)
+    assert frame["formula"].tolist()[0] == GOOD
+    assert [row["rank"] for row in board.to_dicts()] == [1, 2, 3, None, None]
+
+
+def test_a_path_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected the directory of a run"):
+        Leaderboard(tmp_path / "nothing")

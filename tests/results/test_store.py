@@ -1,0 +1,127 @@
+import dataclasses
+import os
+import typing
+
+import duckdb
+import pandas
+import polars
+import pytest
+
+from results import store
+from results.leaderboard import Row
+from results.records import Evaluation
+from results.store import DamagedFile, EvaluationStore, read_records, write_records
+from tests.results.helpers import evaluation, refused
+
+MANY = [
+    evaluation("ce(z)", 0),
+    evaluation("ce(z)", 1, 0.8),
+    refused("p"),
+    evaluation("mean_c(p)", 0, parents=("a", "b")),
+]
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path):
+    parts = EvaluationStore(tmp_path / "evaluations")
+    parts.append(MANY[:2])
+    parts.append([])
+    parts.append(MANY[2:])
+    assert parts.read() == (MANY, [])
+    assert sorted(path.name for path in (tmp_path / "evaluations").iterdir()) == ["000001.parquet", "000002.parquet"]
+
+
+def test_an_evaluation_that_was_written_twice_is_read_once(tmp_path):
+    parts = EvaluationStore(tmp_path)
+    parts.append(MANY)
+    parts.append(MANY[1:3])
+    assert parts.read()[0] == MANY
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
+def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path, damage):
+    parts = EvaluationStore(tmp_path)
+    parts.append(MANY[:1])
+    parts.append(MANY[1:])
+    broken = tmp_path / "000001.parquet"
+    content = broken.read_bytes()
+    broken.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"not parquet"}[damage])
+    evaluations, (found,) = parts.read()
+    assert evaluations == MANY[1:]
+    assert found.path == broken
+    assert "000001.parquet: expected a whole Parquet file, got:" in found.reason
+    kept = parts.set_aside(found)
+    assert kept.exists()
+    assert parts.read() == (MANY[1:], [])
+    parts.append(MANY[:1])
+    assert sorted(path.name for path in tmp_path.iterdir())[-1] == "000003.parquet"
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        EvaluationStore(tmp_path).append(MANY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_appears_under_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
+    seen = []
+    replace = os.replace
+    monkeypatch.setattr(store.os, "replace", lambda a, b: (seen.append(sorted(os.listdir(tmp_path))), replace(a, b)))
+    EvaluationStore(tmp_path).append(MANY)
+    assert seen == [[".000001.parquet.writing"]]
+
+
+def test_columns_that_an_older_file_lacks_are_null(tmp_path):
+    kept = [field for field in dataclasses.fields(Evaluation) if field.name not in ("seconds", "reason")]
+    hints = typing.get_type_hints(Evaluation)
+    older = dataclasses.make_dataclass("Older", [(field.name, hints[field.name]) for field in kept])
+    records = [older(**{field.name: getattr(each, field.name) for field in kept}) for each in MANY[:2]]
+    write_records(tmp_path / "old.parquet", older, records)
+    assert read_records(tmp_path / "old.parquet", Evaluation) == [
+        dataclasses.replace(each, seconds=None) for each in MANY[:2]
+    ]
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 99)
+    write_records(tmp_path / "new.parquet", Evaluation, MANY)
+    monkeypatch.undo()
+    with pytest.raises(DamagedFile, match="written with schema version 99"):
+        read_records(tmp_path / "new.parquet", Evaluation)
+
+
+def test_other_readers_open_the_files(tmp_path):
+    parts = EvaluationStore(tmp_path)
+    parts.append(MANY[:2])
+    parts.append(MANY[2:])
+    pattern = str(tmp_path / "*.parquet")
+    best = duckdb.sql(f"select formula, fitness from '{pattern}' order by fitness desc nulls last limit 1").fetchall()
+    assert best == [("ce(z)", 0.9)]
+    frame = polars.read_parquet(pattern)
+    assert frame["fitness"].null_count() == 1
+    assert frame.filter(polars.col("formula") == "mean_c(p)")["parents"].to_list() == [["a", "b"]]
+    table = pandas.read_parquet(tmp_path)
+    assert table["status"].tolist() == [each.status for each in MANY]
+    assert table["fitness"].dtype == "float64"
+
+
+def test_the_types_of_the_columns_are_fixed_even_where_all_is_null(tmp_path):
+    write_records(tmp_path / "nulls.parquet", Evaluation, [refused("p")])
+    types = (
+        dict(zip(*duckdb.sql(f"describe select * from '{tmp_path}/nulls.parquet'").fetchnumpy().values(), strict=False))
+        if False
+        else {
+            name: kind for name, kind, *_ in duckdb.sql(f"describe select * from '{tmp_path}/nulls.parquet'").fetchall()
+        }
+    )
+    assert (types["fitness"], types["seed"], types["parents"]) == ("DOUBLE", "BIGINT", "VARCHAR[]")
+
+
+def test_an_empty_leaderboard_has_its_columns(tmp_path):
+    write_records(tmp_path / "leaderboard.parquet", Row, [])
+    assert set(polars.read_parquet(tmp_path / "leaderboard.parquet").columns) == {
+        f.name for f in dataclasses.fields(Row)
+    }
