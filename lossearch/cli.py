@@ -58,10 +58,8 @@ def search(
         from lossearch.search import planned_trainings
         from lossearch.terminal import search_view
 
-        trainings = planned_trainings(declared)
-        _say(f"Searching on {declared.task}: up to {trainings} trainings of {declared.fidelity.steps} steps.")
         try:
-            with search_view(trainings // declared.fidelity.seeds) as view:
+            with search_view(planned_trainings(declared) // declared.fidelity.seeds) as view:
                 run = search(
                     declared,
                     run_dir=run_dir,

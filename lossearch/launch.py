@@ -5,6 +5,7 @@ from pathlib import Path
 
 from evaluators.executors import Executor, InlineExecutor
 from lossearch.experiment import Experiment, load_experiment
+from lossearch.interruption import watched_for_interruption
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory
 from lossearch.search import Search
@@ -64,12 +65,15 @@ def search(
         run = RunDirectory.open(Path(str(run_dir)), declared)
     else:
         run = RunDirectory.create(declared, None if run_dir is None else Path(run_dir))
-    try:
-        return _execute(declared, run, resume, executor, ray_address, view)
-    except KeyboardInterrupt:
-        Leaderboard(run.path).write()
-        run.log("interrupted")
-        raise SearchInterrupted(run.path) from None
+    with watched_for_interruption() as interruption:
+        try:
+            return _execute(declared, run, resume, executor, ray_address, view)
+        except BaseException as error:
+            if not interruption.explains(error):
+                raise
+            Leaderboard(run.path).write()
+            run.log("interrupted")
+            raise SearchInterrupted(run.path) from None
 
 
 def _execute(
@@ -84,6 +88,7 @@ def _execute(
     try:
         running = Search(experiment, run, workers, view)
         start = running.restore() if resume else 0
+        view.started(run.path, workers.slots)
         run.log("resumed" if resume else "started", generation=start + 1, slots=workers.slots)
         running.execute(start)
     finally:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from evaluators.evaluation import Candidate
@@ -77,6 +78,9 @@ class Progress:
 class SearchView(Protocol):
     """Shows a search to a person while it runs."""
 
+    def started(self, run: Path, slots: int) -> None:
+        """Candidates are about to be trained, so many at once, and kept in this run's directory."""
+
     def moved(self, progress: Progress) -> None:
         """A candidate was trained or refused."""
 
@@ -89,6 +93,8 @@ class SearchView(Protocol):
 
 class SilentView:
     """Shows nothing."""
+
+    def started(self, run: Path, slots: int) -> None: ...
 
     def moved(self, progress: Progress) -> None: ...
 

@@ -6,6 +6,7 @@ Invariant: text that comes from a file is shown as it is and never read as marku
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -46,6 +47,9 @@ class LiveView:
     def __exit__(self, *error: object) -> None:
         self._live.__exit__(None, None, None)
 
+    def started(self, run: Path, slots: int) -> None:
+        self._console.print(Text(started_line(run, slots)))
+
     def moved(self, progress: Progress) -> None:
         description = f"generation {max(progress.generation, 1)} of {progress.generations}"
         self._bar.update(self._task, completed=progress.finished, description=description)
@@ -71,6 +75,9 @@ class PlainView:
 
     def __exit__(self, *error: object) -> None: ...
 
+    def started(self, run: Path, slots: int) -> None:
+        print(started_line(run, slots), file=sys.stderr, flush=True)
+
     def moved(self, progress: Progress) -> None:
         if time.monotonic() - self._last > self._QUIET:
             self._say(progress)
@@ -91,6 +98,11 @@ def search_view(total: int) -> LiveView | PlainView:
     """The view that fits where the messages go."""
     console = messages()
     return LiveView(console, total) if console.is_terminal else PlainView()
+
+
+def started_line(run: Path, slots: int) -> str:
+    """Where the run is kept, and how wide it runs."""
+    return f"Run: {run} ({slots} {'candidate' if slots == 1 else 'candidates'} at a time)"
 
 
 def counts_line(progress: Progress) -> str:

@@ -1,0 +1,62 @@
+"""A small search that takes seconds."""
+
+from dataclasses import replace
+
+from evaluators.executors import InlineExecutor
+from evaluators.fidelity import Fidelity
+from lossearch.experiment import EvolutionSettings, ExecutorSettings, Experiment
+from lossearch.launch import search
+from results.leaderboard import Leaderboard
+
+SMALL = Experiment(
+    name="small",
+    task="digits",
+    seed=3,
+    fidelity=Fidelity(steps=12, seeds=2),
+    evolution=EvolutionSettings(
+        population=6,
+        generations=4,
+        seeds=("cross_entropy", "mse", "ngl", "am_softmax"),
+        terminals=("p", "y", "z", "cosine"),
+    ),
+    executor=ExecutorSettings(kind="inline"),
+)
+
+TOML = """
+name = "small"
+task = "digits"
+seed = 3
+[fidelity]
+steps = 12
+[evolution]
+population = 6
+generations = 4
+seeds = ["cross_entropy", "mse", "ngl", "am_softmax"]
+terminals = ["p", "y", "z", "cosine"]
+[executor]
+kind = "inline"
+"""
+
+
+class Interrupting(InlineExecutor):
+    """Works inline, and is interrupted at the given submission."""
+
+    def __init__(self, at):
+        self._left = at
+
+    def submit(self, work):
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().submit(work)
+
+
+def run_search(path, **options):
+    return search(SMALL, run_dir=path, **options)
+
+
+def records(path):
+    """The evaluations of a run without their times, in the order of their birth."""
+    evaluations = Leaderboard(path).evaluations
+    timeless = [replace(each, seconds=None, finished_at=None) for each in evaluations]
+    return sorted(timeless, key=lambda each: (each.birth_number, each.seed if each.seed is not None else -1))

@@ -1,0 +1,179 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from evaluators.evaluation import failures
+from evaluators.executors import FinishedWork, InlineExecutor
+from lossearch import launch
+from lossearch.cli import app
+from results.leaderboard import Leaderboard
+from tests.lossearch.small import TOML, records
+
+COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]
+
+
+def lossearch(*arguments, cwd):
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=200, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("work")
+    (path / "small.toml").write_text(TOML)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    return lossearch("search", "small.toml", "--run-dir", "run", cwd=folder)
+
+
+def test_a_search_prints_the_leaderboard_and_where_everything_is(finished):
+    assert finished.returncode == 0, finished.stderr
+    header, *rows = finished.stdout.splitlines()
+    assert header.split() == ["rank", "accuracy", "to", "CE", "size", "born", "formula"]
+    assert sum("cross_entropy" in row for row in rows) == 1
+    assert "generation 4 of 4: 24 trained" in finished.stderr
+    assert "Run: run" in finished.stderr
+    assert "Best loss: run/best_loss.py" in finished.stderr
+    assert "trained under 6 fresh seeds" in finished.stderr
+    assert "\x1b" not in finished.stdout + finished.stderr
+
+
+def test_the_leaderboard_as_a_table_and_as_json(folder, finished):
+    table = lossearch("leaderboard", "run", "--top", 3, cwd=folder)
+    assert table.returncode == 0
+    assert table.stderr == ""
+    assert len(table.stdout.splitlines()) in (4, 5)  # cross-entropy beside the best three
+    rows = json.loads(lossearch("leaderboard", "run", "--top", 3, "--json", cwd=folder).stdout)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    assert {"loss_id", "formula", "complexity", "fitness_mean", "difference_to_cross_entropy"} <= rows[0].keys()
+
+
+def test_a_loss_is_exported(folder, finished):
+    result = lossearch("export", "run", "--rank", 2, "--out", "second.py", cwd=folder)
+    assert (result.returncode, result.stdout.strip()) == (0, "second.py")
+    assert Leaderboard(folder / "run")[1].loss_id in (folder / "second.py").read_text()
+    again = lossearch("export", "run", "--rank", 2, "--out", "second.py", cwd=folder)
+    assert again.returncode == 2
+    assert "second.py: exists already" in again.stderr
+    assert lossearch("export", "run", "--out", "second.py", "--force", cwd=folder).returncode == 0
+
+
+def test_losses_and_tasks_are_listed(folder):
+    listed = json.loads(lossearch("losses", "--json", cwd=folder).stdout)
+    assert {"name", "formula", "hyperparameters", "class_weights", "source", "origin"} == listed[0].keys()
+    (cross_entropy,) = [each for each in listed if each["name"] == "cross_entropy"]
+    assert cross_entropy["formula"] == "ce(z)"
+    shown = lossearch("losses", "focal", cwd=folder).stdout
+    assert "gamma = 2, between 0 and 5" in shown
+    assert "Lin et al." in shown
+    tasks = json.loads(lossearch("tasks", "--json", cwd=folder).stdout)
+    assert {"name", "family", "classes", "needs_download"} <= tasks[0].keys()
+    assert "digits_noisy" in lossearch("tasks", cwd=folder).stdout
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(folder):
+    before = sorted(folder.iterdir())
+    result = lossearch("search", "small.toml", "--dry-run", cwd=folder)
+    assert result.returncode == 0
+    assert "4 generations of 6 candidates, 2 seeds each: up to 48 trainings of 12 steps" in result.stdout
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_shipped_experiment_is_shown(folder):
+    shown = lossearch("search", "digits", "--show", cwd=folder)
+    assert shown.returncode == 0
+    assert 'name = "digits"' in shown.stdout
+
+
+def test_help_names_the_commands_and_the_exit_codes(folder):
+    shown = lossearch("--help", cwd=folder).stdout
+    for word in ("search", "leaderboard", "losses", "export", "tasks", "130 interrupted"):
+        assert word in shown
+
+
+MISTAKES = [
+    (["search", "smal.toml"], "smal.toml: no such file"),
+    (["search", "small.toml", "--run-dir", "run", "--seed", "4"], "seed was 3, is 4"),
+    (["search", "small.toml", "--run-dir", "run"], "Continue it with --resume"),
+    (["search", "small.toml", "--resume"], "--resume: expected --run-dir"),
+    (["search", "small.toml", "--run-dir", "small.toml/x"], "expected a directory that can be written"),
+    (["search", "small.toml", "--ray-address", "nowhere"], "Expected a Ray address like"),
+    (["search", "small.toml", "--seed", "-1"], "seed: expected greater than or equal to 0, got -1"),
+    (["leaderboard", "nothing"], "nothing: expected the directory of a run"),
+    (["losses", "fokal"], "Unknown loss 'fokal'; did you mean focal"),
+    (["export", "run", "--rank", "9999", "--out", "x.py"], "--rank: expected 1 to"),
+    (["export", "run", "--out", "no/such/x.py"], "no/such/x.py: expected a file that can be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+@pytest.mark.usefixtures("finished")
+def test_a_mistake_gets_one_clear_message_and_exit_code_2(folder, arguments, message):
+    result = lossearch(*arguments, cwd=folder)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_a_cluster_that_does_not_answer_is_a_failure_and_leaves_no_directory(folder):
+    result = lossearch("search", "small.toml", "--ray-address", "127.0.0.1:1", "--run-dir", "unborn", cwd=folder)
+    assert result.returncode == 1
+    assert "No Ray cluster answered at '127.0.0.1:1'" in result.stderr
+    assert not (folder / "unborn").exists()
+
+
+def test_a_damaged_part_is_named_and_the_rest_is_shown(folder):
+    assert lossearch("search", "small.toml", "--run-dir", "torn", cwd=folder).returncode == 0
+    part = max((folder / "torn" / "evaluations").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:60])
+    result = lossearch("leaderboard", "torn", cwd=folder)
+    assert result.returncode == 1
+    assert f"{part.name}: expected a whole Parquet file" in result.stderr
+    assert "cross_entropy" in result.stdout
+
+
+class Hopeless(InlineExecutor):
+    def submit(self, work):
+        return FinishedWork(work, failures(work, "diverged"))
+
+
+def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch):
+    monkeypatch.setattr(launch, "InlineExecutor", Hopeless)
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(app, ["search", "small.toml", "--run-dir", "hopeless"])
+    assert result.exit_code == 3, result.output
+    assert "No candidate was evaluated" in result.output
+    assert {row.reason for row in Leaderboard("hopeless").rows if row.status == "failed"} == {"diverged"}
+
+
+@pytest.mark.parametrize(("executor", "seconds"), [("inline", 0.3), ("inline", 3.0), ("ray", 0.5)])
+@pytest.mark.usefixtures("finished")
+def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(folder, executor, seconds):
+    run = f"stopped-{executor}-{seconds}"
+    words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
+    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log = folder / run / "log.jsonl"
+    deadline = time.monotonic() + 100
+    while not (log.exists() and "started" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    _, messages = process.communicate(timeout=100)
+    assert process.returncode == 130, messages
+    printed = messages.strip().splitlines()[-1].split()
+    assert printed[:3] == ["lossearch", "search", "small.toml"]
+    assert {"--resume", "--run-dir"} <= set(printed)
+    resumed = lossearch(*printed[1:], cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    assert records(folder / run) == records(folder / "run")

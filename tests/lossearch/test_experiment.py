@@ -1,0 +1,68 @@
+from importlib import resources
+
+import pytest
+
+from lossearch.experiment import ExperimentError, load_experiment
+
+MINIMAL = 'name = "x"\ntask = "digits"\n'
+
+
+def loaded(tmp_path, text):
+    path = tmp_path / "x.toml"
+    path.write_text(text)
+    return load_experiment(str(path))
+
+
+def test_name_and_task_suffice(tmp_path):
+    experiment = loaded(tmp_path, MINIMAL)
+    assert experiment.fidelity.seeds >= 2
+    assert "cross_entropy" in experiment.evolution.seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "sed = 3", r"sed: unknown key; did you mean seed\?"),
+        (MINIMAL + "[evolution]\npopulatoin = 3", r"evolution\.populatoin: unknown key; did you mean population"),
+        (MINIMAL + "[fidelity]\nsteps = 0", r"fidelity\.steps: expected greater than or equal to 1, got 0"),
+        (MINIMAL + '[fidelity]\nsteps = "many"', r"fidelity\.steps: expected integer, got 'many'"),
+        (MINIMAL + "[evolution]\nmax_nodes = 20.5", r"evolution\.max_nodes: expected integer, got 20\.5"),
+        ('name = "x"\ntask = "digit"', r"task: Unknown task 'digit'; did you mean digits"),
+        ('task = "digits"', "name: expected a value, got none"),
+        ('name = "../x"\ntask = "digits"', r"name: .*got '\.\./x'"),
+        (MINIMAL + '[evolution]\nseeds = ["fokal"]', r"evolution\.seeds: unknown loss 'fokal'; did you mean focal"),
+        (MINIMAL + '[evolution]\noperators = ["expp"]', r"operators: unknown operator 'expp'; did you mean exp"),
+        (MINIMAL + '[evolution]\nterminals = ["cosin"]', r"terminals: unknown terminal 'cosin'; did you mean cosine"),
+        (MINIMAL + '[evolution]\nseeds = ["mse", "mse"]', "loss named twice"),
+        (MINIMAL + "[evolution]\ninitial_depth = [5, 2]", "expected 0 <= least <= greatest"),
+        (MINIMAL + '[executor]\nkind = "rai"', r"executor\.kind: expected 'ray' or 'inline', got 'rai'"),
+        (MINIMAL + "[[[", r"x\.toml: expected TOML, got:.*line 3"),
+        (MINIMAL + "evolution = 3", "evolution: expected"),
+    ],
+)
+def test_a_mistake_is_named_with_file_key_and_what_is_allowed(tmp_path, text, message):
+    with pytest.raises(ExperimentError, match=message) as error:
+        loaded(tmp_path, text)
+    assert "x.toml: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path):
+    with pytest.raises(ExperimentError, match=r"evolution\.populaton: .*; sed: "):
+        loaded(tmp_path, MINIMAL + "sed = 3\n[evolution]\npopulaton = 2")
+
+
+def test_a_missing_file_is_refused_with_the_nearest_shipped_experiment():
+    with pytest.raises(
+        ExperimentError, match="no such file, and no shipped experiment of that name; did you mean digits"
+    ):
+        load_experiment("digit")
+
+
+def test_a_seed_replaces_the_declared_one():
+    assert load_experiment("digits", seed=7).seed == 7
+
+
+@pytest.mark.parametrize("name", [e.name for e in resources.files("experiments").iterdir() if e.name.endswith(".toml")])
+def test_every_shipped_experiment_is_valid_and_named_as_its_file(name):
+    assert load_experiment(name.removesuffix(".toml")).name == name.removesuffix(".toml")

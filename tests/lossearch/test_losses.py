@@ -1,0 +1,48 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+import lossearch
+
+
+def test_the_public_names_are_three():
+    assert dir(lossearch) == ["Leaderboard", "loss", "search"]
+    with pytest.raises(AttributeError, match="has no attribute 'losss'"):
+        lossearch.losss  # noqa: B018
+
+
+def test_a_known_loss_by_name():
+    loss = lossearch.loss("focal", gamma=0.0)
+    logits, target = torch.tensor([[0.3, 0.1], [2.0, 1.0]]), torch.tensor([0, 1])
+    torch.testing.assert_close(loss(logits, target), F.cross_entropy(logits, target))
+    assert "gamma=0" in repr(loss)
+
+
+def test_an_embedding_loss_by_name():
+    loss = lossearch.loss("am_softmax", num_classes=100, embedding_size=16, m=0.2)
+    assert loss.weight.shape == (100, 16)
+    assert loss(torch.randn(3, 16), torch.tensor([0, 1, 99])).ndim == 0
+
+
+def test_any_formula_with_hyperparameters():
+    loss = lossearch.loss("ce(z) + eps*(1 - at_target(p))", eps=1.0, reduction="none")
+    logits, target = torch.tensor([[0.3, 0.1], [2.0, 1.0]]), torch.tensor([0, 1])
+    torch.testing.assert_close(loss(logits, target), lossearch.loss("poly1", reduction="none")(logits, target))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("fokal", {}, "Unknown loss 'fokal'; did you mean focal"),
+        ("ce(z", {}, "Position 4 of the formula"),
+        ("ce(z) + eps", {}, "unknown terminal or hyper-parameter 'eps'"),
+        ("ce(z)", {"eps": 1.0}, "The formula has no hyper-parameter 'eps'"),
+        ("ce(z) + eps", {"eps": "x"}, "Expected eps to be a number, got 'x'"),
+        ("am_softmax", {}, "Expected num_classes"),
+        ("", {}, "Position 0 of the formula"),
+        (3, {}, "Expected the name of a loss or a formula, got int"),
+    ],
+)
+def test_mistakes_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        lossearch.loss(name, **options)

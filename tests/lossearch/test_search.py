@@ -1,0 +1,183 @@
+import json
+
+import polars
+import pytest
+
+from lossearch import launch
+from lossearch.launch import SearchInterrupted
+from lossearch.run_directory import RunDirectoryError
+from results.leaderboard import Leaderboard
+from tests.lossearch.small import SMALL, Interrupting, records, run_search
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    return run_search(path)
+
+
+def test_seeds_and_evolved_losses_stand_side_by_side_by_one_protocol(uninterrupted):
+    rows = [row for row in uninterrupted.leaderboard.rows if row.rank is not None]
+    assert {"cross_entropy", "mse", "ngl", "am_softmax"} <= {row.name for row in rows}
+    assert {row.birth for row in rows} > {"known"}
+    assert {(row.task, row.fidelity, row.seeds) for row in rows} == {("digits", SMALL.fidelity.label(), 2)}
+
+
+def test_every_generation_trains_as_many_distinct_candidates_as_it_wants(uninterrupted):
+    trained = [row for row in uninterrupted.leaderboard.rows if row.status in ("evaluated", "failed")]
+    settings = SMALL.evolution
+    assert len({row.loss_id for row in trained}) == len(trained) == settings.population * settings.generations
+
+
+def test_what_was_not_trained_is_recorded_with_a_reason(uninterrupted):
+    statuses = {each.status for each in uninterrupted.leaderboard.evaluations}
+    assert {"evaluated", "rejected", "duplicate"} <= statuses
+    assert all(each.reason for each in uninterrupted.leaderboard.evaluations if each.status != "evaluated")
+    births = {each.birth_number for each in uninterrupted.leaderboard.evaluations}
+    assert births == set(range(1, max(births) + 1))
+
+
+def test_the_best_loss_was_exported_and_tried_under_fresh_seeds(uninterrupted):
+    assert uninterrupted.exported == uninterrupted.path / "best_loss.py"
+    assert uninterrupted.trial.seeds == 6
+    assert 0.0 <= uninterrupted.trial.fitness <= 1.0
+
+
+def test_the_run_directory_holds_what_a_reader_expects(uninterrupted):
+    path = uninterrupted.path
+    names = {each.name for each in path.iterdir()}
+    assert names == {"experiment.toml", "evaluations", "leaderboard.parquet", "checkpoint", "log.jsonl", "best_loss.py"}
+    events = [json.loads(line)["event"] for line in (path / "log.jsonl").read_text().splitlines()]
+    assert events == ["started", *["generation"] * 4, "ended"]
+    frame = polars.read_parquet(path / "leaderboard.parquet")
+    assert frame["rank"].to_list()[0] == 1
+    assert not list(path.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("submissions", [0, 1, 5, 6, 7, 13, 23])
+def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
+    tmp_path, monkeypatch, uninterrupted, submissions
+):
+    path = tmp_path / "stopped"
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "InlineExecutor", lambda: Interrupting(submissions))
+        with pytest.raises(SearchInterrupted):
+            run_search(path)
+    kept = records(path)
+    resumed = run_search(path, resume=True)
+    assert records(path) == records(uninterrupted.path)
+    assert set(kept) <= set(records(path))
+    assert resumed.leaderboard.rows[0].loss_id == uninterrupted.leaderboard.rows[0].loss_id
+
+
+def test_a_search_that_is_interrupted_again_and_again_gets_there(tmp_path, monkeypatch, uninterrupted):
+    path = tmp_path / "stopped"
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "InlineExecutor", lambda: Interrupting(5))
+        for attempt in range(10):
+            try:
+                run_search(path, resume=attempt > 0)
+            except SearchInterrupted:
+                continue
+            break
+    assert records(path) == records(uninterrupted.path)
+
+
+def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(tmp_path, monkeypatch):
+    run_search(tmp_path / "run")
+    before = sorted((tmp_path / "run" / "evaluations").iterdir())
+    monkeypatch.setattr(launch, "InlineExecutor", lambda: Interrupting(0))
+    run_search(tmp_path / "run", resume=True)
+    assert sorted((tmp_path / "run" / "evaluations").iterdir()) == before
+
+
+@pytest.mark.parametrize("part", [0, -1])
+def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninterrupted, part):
+    path = tmp_path / "run"
+    run_search(path)
+    parts = sorted((path / "evaluations").glob("*.parquet"))
+    parts[part].write_bytes(parts[part].read_bytes()[:100])
+    run_search(path, resume=True)
+    assert records(path) == records(uninterrupted.path)
+    assert parts[part].with_name(parts[part].name + ".damaged").exists()
+
+
+def test_results_do_not_depend_on_the_order_in_which_they_arrive(tmp_path, monkeypatch, uninterrupted):
+    from tests.evaluators.test_executors import Shuffled
+
+    monkeypatch.setattr(launch, "InlineExecutor", Shuffled)
+    run_search(tmp_path / "shuffled")
+    assert records(tmp_path / "shuffled") == records(uninterrupted.path)
+
+
+def test_ray_gives_the_same_records(tmp_path, uninterrupted):
+    run_search(tmp_path / "ray", executor="ray")
+    assert records(tmp_path / "ray") == records(uninterrupted.path)
+
+
+def test_another_seed_is_another_search(tmp_path, uninterrupted):
+    other = SMALL.model_copy(update={"seed": 4})
+    launch.search(other, run_dir=tmp_path / "other")
+    assert {row.formula for row in Leaderboard(tmp_path / "other").rows} != {
+        row.formula for row in uninterrupted.leaderboard.rows
+    }
+
+
+def test_cross_entropy_is_measured_even_where_it_is_no_seed(tmp_path):
+    settings = SMALL.evolution.model_copy(update={"seeds": ("mse",), "generations": 1, "population": 3})
+    run = launch.search(SMALL.model_copy(update={"evolution": settings}), run_dir=tmp_path / "run")
+    (baseline,) = [row for row in run.leaderboard.rows if row.name == "cross_entropy"]
+    assert (baseline.birth, baseline.difference_to_cross_entropy) == ("baseline", 0.0)
+    assert not any(baseline.loss_id in row.parents for row in run.leaderboard.rows)
+
+
+def test_the_search_never_loads_the_test_split(tmp_path, monkeypatch):
+    from evaluators.tasks import TASKS, task
+
+    def touched():
+        raise AssertionError("the test split was touched")
+
+    guarded = task.Task(**{**TASKS["digits"].__dict__, "load_test": touched})
+    monkeypatch.setitem(TASKS, "digits", guarded)
+    settings = SMALL.evolution.model_copy(update={"generations": 1})
+    run = launch.search(SMALL.model_copy(update={"evolution": settings}), run_dir=tmp_path / "run")
+    assert run.exported is not None
+
+
+class TestRunDirectories:
+    def test_a_run_of_this_experiment_is_not_overwritten(self, uninterrupted):
+        with pytest.raises(RunDirectoryError, match=r"holds a run of this experiment\. Continue it with --resume"):
+            run_search(uninterrupted.path)
+
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_run_of_another_experiment_is_refused_with_the_difference(self, uninterrupted, resume):
+        other = SMALL.model_copy(update={"seed": 9})
+        with pytest.raises(RunDirectoryError, match="made by another experiment: seed was 3, is 9"):
+            launch.search(other, run_dir=uninterrupted.path, resume=resume)
+
+    def test_a_directory_with_other_files_is_refused(self, tmp_path):
+        (tmp_path / "thesis.tex").write_text("x")
+        with pytest.raises(RunDirectoryError, match="expected a new or empty directory"):
+            run_search(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_a_file_in_the_place_of_a_directory_is_refused(self, tmp_path):
+        (tmp_path / "x").write_text("x")
+        with pytest.raises(RunDirectoryError, match="expected a directory, got a file"):
+            run_search(tmp_path / "x")
+        with pytest.raises(RunDirectoryError, match="expected a directory that can be written, got: Not a directory"):
+            run_search(tmp_path / "x" / "y")
+
+    def test_resuming_what_is_no_run_is_refused(self, tmp_path):
+        with pytest.raises(RunDirectoryError, match="expected the directory of a run"):
+            run_search(tmp_path, resume=True)
+
+    def test_a_damaged_checkpoint_is_named_and_the_run_can_be_replayed_without_it(self, tmp_path, uninterrupted):
+        run_search(tmp_path / "run")
+        state = tmp_path / "run" / "checkpoint" / "state.json"
+        state.write_text(state.read_text()[:50])
+        with pytest.raises(RunDirectoryError, match=r"state\.json: expected JSON"):
+            run_search(tmp_path / "run", resume=True)
+        state.unlink()
+        run_search(tmp_path / "run", resume=True)
+        assert records(tmp_path / "run") == records(uninterrupted.path)
