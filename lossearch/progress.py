@@ -3,10 +3,12 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from evaluators.evaluation import Candidate
 from results.leaderboard import BASELINE
+
+if TYPE_CHECKING:
+    from evaluators.evaluation import Candidate
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Progress:
         """Candidates trained in a second, since this process started."""
         return (self.finished - self._before) / max(time.monotonic() - self._started, 1e-9)
 
-    def trained(self, candidate: Candidate, fitness: float | None) -> None:
+    def trained(self, candidate: "Candidate", fitness: float | None) -> None:
         """Count a candidate that was trained; None for one that failed."""
         if fitness is None:
             self.failed += 1
