@@ -43,10 +43,8 @@ def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None
     table = pa.Table.from_pydict(columns, schema=schema)
     temporary = path.with_name(f".{path.name}.writing")
     try:
-        with open(temporary, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
+        pq.write_table(table, str(temporary), compression="zstd")
+        _sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -60,8 +58,10 @@ def read_records(path: Path, record_type: type) -> list[Any]:
     """
     schema = _schema(record_type)
     try:
-        with open(path, "rb") as file:
-            table = pq.read_table(file)
+        # By path and without threads: a threaded read of a Python file object can abort the process when it
+        # ends (apache/arrow issues 33975 and 50482).
+        with pq.ParquetFile(str(path), pre_buffer=False) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedFile(f"{path}: expected a whole Parquet file, got: {str(error).splitlines()[0]}") from None
     version = int((table.schema.metadata or {}).get(_VERSION_KEY, b"0"))
@@ -133,7 +133,11 @@ class EvaluationStore:
 
 def sync_directory(directory: Path) -> None:
     """Make a rename in the directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
