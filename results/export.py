@@ -6,32 +6,22 @@ string of a run becomes code. It contains the very functions that the search tra
 
 import dis
 import inspect
-import operator
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from primitives import numerics
 from primitives.algebra import latex
-from primitives.formula import Formula, number_text
-from primitives.lowering import Program, Step, Value, lower
+from primitives.formula import Formula
+from primitives.lowering import Program, lower
 from primitives.parser import parse
 from primitives.shapes import Shape
 from results.leaderboard import Row
-
-_INFIX = {operator.add: ("+", 1), operator.sub: ("-", 1), operator.mul: ("*", 2), operator.truediv: ("/", 2)}
-
-_READABLE = {
-    numerics.softmax_c: "probability",
-    numerics.log_softmax_c: "log_probability",
-    numerics.cosine_similarity: "cosine",
-    numerics.squared_distance: "squared_distance_to_center",
-}
+from results.statements import statements
 
 
 def write_export(path: Path, row: Row, run: str) -> Path:
@@ -49,7 +39,7 @@ def export_source(row: Row, run: str) -> str:
     """Source of a file with one class, ``Loss``: the loss of a leaderboard's row."""
     formula = parse(row.formula)
     program = lower(formula)
-    body = list(_statements(program))
+    body = list(statements(program))
     parts = [
         _docstring(formula, row, run),
         "import torch\nimport torch.nn.functional as F\nfrom torch import Tensor, nn\n",
@@ -117,72 +107,6 @@ def _global_names(function: Callable[..., Any]) -> list[str]:
 
 def _source(function: Callable[..., Any]) -> str:
     return inspect.getsource(function)
-
-
-# --- the formula as statements ----------------------------------------------------------------------
-
-
-def _statements(program: Program) -> Iterator[str]:
-    """Assignments of the values that are used more than once, then ``value = ...``."""
-    uses: dict[int, int] = {}
-    for value in [program.result, *(argument for step in program.steps for argument in step.arguments)]:
-        if value.kind == "step":
-            uses[value.source] = uses.get(value.source, 0) + 1  # type: ignore[index, arg-type]
-    texts: list[tuple[str, int]] = []
-    taken: set[str] = set()
-    for index, step in enumerate(program.steps):
-        text = _expression(step, texts)
-        is_last = program.result == Value(index, "step")
-        if (uses[index] > 1 or len(text[0]) > 70) and not is_last:
-            name = _variable(step, index, taken)
-            yield f"{name} = {text[0]}"
-            text = name, 9
-        texts.append(text)
-    yield f"value = {_argument(program.result, texts)[0]}"
-
-
-def _variable(step: Step, index: int, taken: set[str]) -> str:
-    name = _READABLE.get(step.function, f"term_{index + 1}")
-    name = f"{name}_{index + 1}" if name in taken else name
-    taken.add(name)
-    return name
-
-
-def _expression(step: Step, texts: list[tuple[str, int]]) -> tuple[str, int]:
-    arguments = [_argument(argument, texts) for argument in step.arguments]
-    if step.function is operator.neg:
-        text, binds = arguments[0]
-        return (f"-{text}" if binds >= 3 else f"-({text})"), 3
-    if step.function in _INFIX:
-        symbol, binds = _INFIX[step.function]
-        (left, left_binds), (right, right_binds) = arguments
-        left = left if left_binds >= binds else f"({left})"
-        right = right if right_binds > binds and not right.startswith("-") else f"({right})"
-        return f"{left} {symbol} {right}", binds
-    return f"{_dotted(step.function)}({', '.join(text for text, _ in arguments)})", 9
-
-
-def _argument(value: Value, texts: list[tuple[str, int]]) -> tuple[str, int]:
-    if value.kind == "step":
-        return texts[value.source]  # type: ignore[index]
-    if value.kind == "input":
-        return _INPUTS.get(str(value.source), str(value.source)), 9
-    number = float(value.source)
-    return number_text(number) if number != int(number) else f"{number:.1f}", 9 if number >= 0 else 3
-
-
-_INPUTS = {"z": "logits", "weight": "weight", "centers": "centers"}
-
-
-def _dotted(function: Callable[..., Any]) -> str:
-    name = function.__name__
-    if getattr(function, "__module__", None) == numerics.__name__:
-        return name
-    return f"torch.{name}" if getattr(torch, name, None) is function else f"F.{_name_in_functional(function)}"
-
-
-def _name_in_functional(function: Callable[..., Any]) -> str:
-    return next(name for name in dir(F) if getattr(F, name) is function)
 
 
 # --- the class --------------------------------------------------------------------------------------
