@@ -1,7 +1,7 @@
 """Evaluates candidates: each is calibrated, trained under every seed and scored, in one process.
 
-Invariant: what an evaluation is worth depends on its work alone, never on when, where or beside what it ran.
-A training that fails is a record with a reason, not an exception.
+Invariant: what an evaluation is worth depends on its work alone, never on when, where or beside what it ran, unless
+an executor had to stop it. Whatever a candidate does, it ends as a record with a reason, not as an exception.
 """
 
 import time
@@ -106,6 +106,8 @@ def _evaluate(candidate: Candidate, work: Work) -> list[Evaluation]:
             fitness = train_and_score(loss, task, fidelity, training_seed(work, seed), calibration)
         except TrainingFailed as failure:
             reason = str(failure)
+        except Exception as error:  # whatever a candidate does ends here, alike on every executor
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
         evaluations.append(
             record(
                 candidate,

@@ -14,18 +14,19 @@ from typing import Any
 
 from evaluators.evaluation import Work, evaluate, failures
 from evaluators.executors import Pending
+from primitives.errors import UserError
 from results.records import Evaluation
 
 # Nothing leaves the machine, and Ray's own lines do not break the progress bar.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 #: Seconds a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
 
-#: Seconds in which the first actor must start.
+#: Seconds in which an actor must start where there is none.
 START_TIMEOUT = 120.0
 
 
@@ -67,7 +68,8 @@ class RayWork:
 class RayExecutor:
     """Evaluates on a Ray cluster.
 
-    ``address`` is None for a cluster started on this machine, ``auto`` or ``host:port`` for one that runs;
+    ``address`` is None for a cluster started on this machine, ``auto`` or ``host:port`` for one that runs; where
+    Ray was initialised before, that cluster is used whatever the address.
     ``workers`` is the number of actors, or None for one a core. ``deadline`` is the longest a piece of work
     may take, in seconds. Raises ClusterUnreachable.
     """
@@ -84,7 +86,7 @@ class RayExecutor:
         self._running: dict[Any, tuple[RayWork, Any, float]] = {}
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
-        self._first_actor_due: float | None = time.monotonic() + START_TIMEOUT
+        self._due: float | None = None  # when an actor must have started, while none is there
         for _ in range(self.slots):
             self._start_actor()
 
@@ -113,15 +115,12 @@ class RayExecutor:
         """Take in what has finished, enforce deadlines, and give idle actors work."""
         references = [*self._starting, *self._running]
         if references:
-            finished, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=False)
-            for reference in finished:
+            ray.wait(references, num_returns=1, timeout=timeout, fetch_local=False)
+            finished, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+            for reference in finished:  # all of them, before deadlines are looked at
                 self._finish(reference)
         now = time.monotonic()
-        if self._first_actor_due is not None and now > self._first_actor_due:
-            raise ClusterUnreachable(
-                f"No worker started within {START_TIMEOUT:.0f} s: the Ray cluster has no free CPU, or its nodes "
-                "cannot import lossearch. See 'ray status'; free a CPU, or install lossearch on every node."
-            )
+        self._require_workers(now)
         for reference, (pending, actor, deadline) in list(self._running.items()):
             if now > deadline:
                 del self._running[reference]
@@ -144,17 +143,31 @@ class RayExecutor:
                 ray.get(reference)
             except RayError as error:  # the cluster's fault, not a candidate's
                 raise ClusterUnreachable(f"A worker could not start: {_last_line(error)}") from None
-            self._first_actor_due = None
             self._idle.append(actor)
             return
         pending, actor, _ = self._running.pop(reference)
         try:
             pending.evaluations = ray.get(reference)
             self._idle.append(actor)
+        except RayTaskError as error:  # raised by the work on a healthy actor
+            pending.evaluations = failures(pending.work, _last_line(error))
+            self._idle.append(actor)
         except RayError as error:
             ray.kill(actor, no_restart=True)
             self._start_actor()
             self._retry(pending, _last_line(error))
+
+    def _require_workers(self, now: float) -> None:
+        """Raise ClusterUnreachable where no worker is there and none has started for too long."""
+        if self._idle or self._running or not self._starting:
+            self._due = None
+            return
+        self._due = self._due or now + START_TIMEOUT
+        if now > self._due:
+            raise ClusterUnreachable(
+                f"No worker started within {START_TIMEOUT:.0f} s: the Ray cluster has no free CPU, or its nodes "
+                "cannot import lossearch. See 'ray status'; free a CPU, or install lossearch on every node."
+            )
 
     def _retry(self, pending: RayWork, reason: str) -> None:
         """Do the work once more, on another actor; work that kills a second one has failed."""
@@ -179,7 +192,7 @@ def _connect(address: str | None) -> None:
     """Join a cluster, or start one on this machine that listens on loopback alone."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address is None:
-        ray.init(address="local", **options)
+        ray.init(address="local", _node_ip_address="127.0.0.1", **options)
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -193,13 +206,13 @@ def _connect(address: str | None) -> None:
 def require_answer(address: str) -> None:
     """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes.
 
-    Raises ValueError where the address is no address.
+    Raises UserError where the address is no address.
     """
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
+        raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
     except OSError as error:

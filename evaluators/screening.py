@@ -17,6 +17,9 @@ CLASSES, SIZE, SAMPLES = 4, 6, 12
 STEPS, STEP_SIZE = 32, 0.25
 CHECK_EVERY = 4
 
+#: Slope, relative to the value, below which it is rounding error in float32.
+FLAT = 1e-7
+
 #: Share of the predictions that must reach their targets.
 REQUIRED = 0.9
 
@@ -60,7 +63,7 @@ def _flat_or_untrainable(loss: FormulaLoss) -> str | None:
             return "flat: the value depends on no prediction"
         gradients = torch.autograd.grad(value, points, allow_unused=True, materialize_grads=True)
         largest = max(float(gradient.abs().max()) for gradient in gradients)
-        if step == 0 and not largest > 1e-8:
+        if step == 0 and not largest > FLAT * abs(value.item()):
             return f"flat: the largest slope is {largest:.1g}"
         with torch.no_grad():
             for point, gradient in zip(points, gradients, strict=True):

@@ -26,10 +26,11 @@ class TrainingFailed(Exception):
 
 @dataclass
 class Model:
-    """A network and the linear head above its embeddings."""
+    """A network, the linear head above its embeddings, and where class centers [classes, size] start."""
 
     backbone: Perceptron
     head: nn.Linear
+    centers: Tensor
 
 
 def train_and_score(loss: nn.Module, task: Task, fidelity: Fidelity, seed: int, calibration: float) -> float:
@@ -58,7 +59,7 @@ def train(
         parameters, fidelity.learning_rate, fidelity.momentum, weight_decay=fidelity.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fidelity.steps)
-    moves = isinstance(loss, FormulaLoss) and "progress" in loss.formula.names
+    moves = hasattr(loss, "set_progress")
     for step, batch in enumerate(batches(len(splits.train), fidelity, seed)):
         if moves:
             loss.set_progress(step / fidelity.steps)  # type: ignore[operator]
@@ -113,14 +114,19 @@ def _norm_of_gradient(value: Tensor, at: Tensor) -> float:
 
 def loss_for(formula: Formula, task: Task, fidelity: Fidelity) -> FormulaLoss:
     """The module of a formula for a task, with the class frequencies of its training split."""
-    generator = torch.Generator().manual_seed(0)  # class weights are adopted later; centers start here
+    generator = torch.Generator().manual_seed(0)  # class weights and centers are adopted from the model
     return loss_module(
         formula,
         num_classes=task.classes,
         embedding_size=fidelity.hidden,
         generator=generator,
-        prior=one_hot(task.load().train.targets, task.classes).mean(0),
+        prior=class_frequencies(task),
     )
+
+
+def class_frequencies(task: Task) -> Tensor:
+    """Relative class frequencies [classes] in the task's training split."""
+    return one_hot(task.load().train.targets, task.classes).mean(0)
 
 
 def owns_class_weights(loss: nn.Module) -> bool:
@@ -129,10 +135,13 @@ def owns_class_weights(loss: nn.Module) -> bool:
 
 
 def adopt_class_weights(loss: nn.Module, model: Model) -> None:
-    """Start the loss's class weights where the head's are, so that every loss starts alike."""
+    """Start the loss's class weights where the head's are, and its centers where the seed says."""
     assert isinstance(loss.weight, nn.Parameter)
+    centers = getattr(loss, "centers", None)
     with torch.no_grad():
         loss.weight.copy_(model.head.weight)
+        if centers is not None:
+            centers.copy_(model.centers)
 
 
 def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
@@ -142,10 +151,11 @@ def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
 
 
 def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
-    """The seed's initial network and head."""
+    """The seed's initial network, head and centers."""
     generator = torch.Generator().manual_seed(seed)
     backbone = Perceptron(task.features, fidelity.hidden, generator)
-    return Model(backbone, linear(fidelity.hidden, task.classes, generator))
+    head = linear(fidelity.hidden, task.classes, generator)
+    return Model(backbone, head, linear(fidelity.hidden, task.classes, generator).weight.detach())
 
 
 @lru_cache(maxsize=64)

@@ -3,13 +3,14 @@
 In order: its canonical form, whether one that trains alike was seen before, screening.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evaluators.evaluation import Candidate, Work, record
 from evaluators.screening import rejection
 from lossearch.evolution import Birth
 from primitives.algebra import canonical
 from primitives.fingerprint import FingerprintArchive, fingerprint
+from primitives.formula import Formula
 from results.records import Evaluation, Status, loss_id
 
 
@@ -28,7 +29,7 @@ class Refusal:
 
 @dataclass
 class Admission:
-    """Decides about births. Invariant: every formula decided about is in the archive, the rejected too."""
+    """Decides about births. Invariant: every formula that has a gradient is in the archive, the rejected too."""
 
     archive: FingerprintArchive = field(default_factory=FingerprintArchive)
     births: int = 0  #: decided about so far
@@ -36,24 +37,37 @@ class Admission:
     def decide(self, birth: Birth, generation: int) -> Candidate | Refusal:
         """The candidate to train, or the refusal to record."""
         self.births += 1
-        formula = canonical(birth.formula)
+        candidate = _candidate(birth, birth.formula, generation, self.births)
+        try:
+            formula = canonical(birth.formula)
+            candidate = _candidate(birth, formula, generation, self.births)
+            return self._judged(candidate, formula)
+        except Exception as error:  # one formula does not end a search
+            return Refusal(candidate, "rejected", f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _judged(self, candidate: Candidate, formula: Formula) -> Candidate | Refusal:
         seen = fingerprint(formula)
-        text = str(formula)
-        twin = None if seen is None else self.archive.find(seen)
-        candidate = Candidate(
-            loss_id=twin or loss_id(text),
-            formula=text,
-            complexity=formula.size,
-            generation=generation,
-            birth=birth.birth,
-            birth_number=self.births,
-            parents=birth.parents,
-            name=birth.name,
-        )
-        if twin is not None:
-            return Refusal(candidate, "duplicate", f"trains like {twin}, up to a positive factor")
         if seen is None:
             return Refusal(candidate, "rejected", "flat or not finite: no gradient on the probe")
+        twin = self.archive.find(seen)
+        if twin is not None:
+            return Refusal(
+                replace(candidate, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor"
+            )
         self.archive.add(seen, candidate.loss_id)
         reason = rejection(formula)
         return candidate if reason is None else Refusal(candidate, "rejected", reason)
+
+
+def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
+    text = str(formula)
+    return Candidate(
+        loss_id=loss_id(text),
+        formula=text,
+        complexity=formula.size,
+        generation=generation,
+        birth=birth.birth,
+        birth_number=number,
+        parents=birth.parents,
+        name=birth.name,
+    )

@@ -55,7 +55,7 @@ def search(
         if ray_address is not None and executor == "inline":
             _fail("--ray-address: expected --executor ray beside it, got inline", 2)
         from lossearch.launch import SearchInterrupted, search
-        from lossearch.search import planned_trainings
+        from lossearch.loop import planned_trainings
         from lossearch.terminal import search_view
 
         try:
@@ -240,9 +240,9 @@ def _reported() -> Iterator[None]:
 
 def _exit_code(error: Exception) -> int | None:
     """2 for the user's input, 1 for failures that have a message of their own, None for our bugs."""
-    failures = ("ClusterUnreachable", "DamagedFile", "ExportMismatch")
-    mistakes = ("ExperimentError", "FormulaError", "RunDirectoryError")
-    kind = type(error).__name__
-    if kind in failures or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError)):
-        return 1
-    return 2 if kind in mistakes or isinstance(error, ValueError | FileNotFoundError) else None
+    from primitives.errors import UserError
+
+    if isinstance(error, UserError):
+        return 2
+    failures = ("ClusterUnreachable", "DamagedFile", "NewerFile", "ExportMismatch")  # by name: importing is slow
+    return 1 if type(error).__name__ in failures or isinstance(error, OSError) else None

@@ -11,10 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evaluators.fidelity import Fidelity
+from primitives.errors import UserError
 from primitives.nearest import nearest
 
 
-class ExperimentError(ValueError):
+class ExperimentError(UserError):
     """A declaration of an experiment that cannot be used; the message names file and key."""
 
 
@@ -40,10 +41,14 @@ class EvolutionSettings(_Section):
     seeds: tuple[str, ...] = Field(_SEEDS, description="known losses to start from")
     terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
     operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")
-    crossover: float = Field(0.3, ge=0.0, description="weight of a subtree taken from another parent")
-    subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
-    point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
-    constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
+    crossover: float = Field(
+        0.3, ge=0.0, allow_inf_nan=False, description="weight of a subtree taken from another parent"
+    )
+    subtree_mutation: float = Field(0.25, ge=0.0, allow_inf_nan=False, description="weight of a random subtree")
+    point_mutation: float = Field(
+        0.2, ge=0.0, allow_inf_nan=False, description="weight of one node replaced by a like one"
+    )
+    constant_mutation: float = Field(0.25, ge=0.0, allow_inf_nan=False, description="weight of one number scaled")
     random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
     max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
@@ -74,6 +79,10 @@ class EvolutionSettings(_Section):
             )
         if self.crossover + self.subtree_mutation + self.point_mutation + self.constant_mutation <= 0.0:
             raise ValueError("expected a weight above 0 for crossover or one of the mutations")
+        if "y" not in self.terminals and not {"at_target", "ce"} & set(self.operators):
+            raise ValueError("random trees cannot see the target: add y to terminals, or at_target or ce to operators")
+        for name in self.seeds:
+            _require_within_limits(name, self.max_nodes, self.max_depth)
         return self
 
 
@@ -82,7 +91,9 @@ class ExecutorSettings(_Section):
 
     kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
     workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each core")
-    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
+    deadline: float | None = Field(
+        None, gt=0.0, allow_inf_nan=False, description="seconds a candidate may take; left out: by its steps"
+    )
 
 
 class Experiment(_Section):
@@ -135,7 +146,7 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
     shipped = {entry.name.removesuffix(".toml"): entry for entry in resources.files("experiments").iterdir()}
     shipped = {name: entry for name, entry in shipped.items() if entry.name.endswith(".toml")}
-    if not path.exists() and name_or_path in shipped:
+    if not path.is_file() and name_or_path in shipped:
         return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
     if not path.exists():
         hint = nearest(path.name.removesuffix(".toml"), shipped)
@@ -144,6 +155,17 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
         return str(path), path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
+
+
+def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
+    from primitives.catalog import CATALOG
+
+    formula = CATALOG[name].bound()
+    if formula.size > max_nodes or formula.depth > max_depth:
+        raise ValueError(
+            f"seeds: {name} has {formula.size} nodes and {formula.depth} levels, more than max_nodes = {max_nodes} "
+            f"or max_depth = {max_depth}; raise them or leave it out"
+        )
 
 
 def _vocabulary(field: str) -> tuple[str, set[str]]:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.executors import Executor, InlineExecutor
-from lossearch.experiment import Experiment, load_experiment
+from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.interruption import watched_for_interruption
+from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
-from lossearch.run_directory import RunDirectory
-from lossearch.search import Search
+from lossearch.run_directory import RunDirectory, require_free
 from lossearch.trial import Trial, try_export
+from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 
 
@@ -54,45 +55,44 @@ def search(
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
     view = view or SilentView()
-    declared = experiment if isinstance(experiment, Experiment) else load_experiment(str(experiment), seed=seed)
+    declared = _declared(experiment, seed)
     if resume and run_dir is None:
-        raise ValueError("Expected run_dir, the directory of the run to resume, got none.")
-    if ray_address is not None:
-        from evaluators.ray_executor import require_answer
-
-        require_answer(ray_address)  # before a directory is made for nothing
-    if resume:
-        run = RunDirectory.open(Path(str(run_dir)), declared)
-    else:
-        run = RunDirectory.create(declared, None if run_dir is None else Path(run_dir))
+        raise UserError("Expected run_dir, the directory of the run to resume, got none.")
+    path = None if run_dir is None else Path(run_dir)
+    if path is not None and not resume:
+        require_free(path, declared)
     with watched_for_interruption() as interruption:
+        workers = _executor(declared, executor, ray_address)  # before a directory is made for nothing
         try:
-            return _execute(declared, run, resume, executor, ray_address, view)
-        except BaseException as error:
-            if not interruption.explains(error):
-                raise
-            Leaderboard(run.path).write()
-            run.log("interrupted")
-            raise SearchInterrupted(run.path) from None
+            run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)
+            try:
+                return _execute(declared, run, resume, workers, view)
+            except BaseException as error:
+                if not interruption.explains(error):
+                    raise
+                Leaderboard(run.path).write()
+                run.log("interrupted")
+                raise SearchInterrupted(run.path) from None
+            finally:
+                run.close()
+        finally:
+            workers.close()
 
 
-def _execute(
-    experiment: Experiment,
-    run: RunDirectory,
-    resume: bool,
-    executor: str | None,
-    ray_address: str | None,
-    view: SearchView,
-) -> Run:
-    workers = _executor(experiment, executor, ray_address)
-    try:
-        running = Search(experiment, run, workers, view)
-        start = running.restore() if resume else 0
-        view.started(run.path, workers.slots)
-        run.log("resumed" if resume else "started", generation=start + 1, slots=workers.slots)
-        running.execute(start)
-    finally:
-        workers.close()
+def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experiment:
+    if not isinstance(experiment, Experiment):
+        return load_experiment(str(experiment), seed=seed)
+    if seed is None:
+        return experiment
+    return validated(experiment.model_dump() | {"seed": seed}, experiment.name)
+
+
+def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: Executor, view: SearchView) -> Run:
+    running = Search(experiment, run, executor, view)
+    start = running.restore() if resume else 0
+    view.started(run.path, executor.slots)
+    run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)
+    running.execute(start)
     board = Leaderboard(run.path)
     board.write()
     if not board.rows or board.rows[0].rank is None:
@@ -105,9 +105,16 @@ def _execute(
 
 
 def _executor(experiment: Experiment, kind: str | None, ray_address: str | None) -> Executor:
-    settings = experiment.executor
-    if (kind or ("ray" if ray_address else settings.kind)) == "inline":
+    """The executor asked for: ``kind`` before ``ray_address`` before the experiment's. Raises UserError."""
+    kind = kind or ("ray" if ray_address else experiment.executor.kind)
+    if kind not in ("ray", "inline"):
+        raise UserError(f"Expected executor to be ray or inline, got {kind!r}.")
+    if kind == "inline":
+        if ray_address is not None:
+            raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor()
-    from evaluators.ray_executor import RayExecutor
+    from evaluators.ray_executor import RayExecutor, require_answer
 
-    return RayExecutor(ray_address, settings.workers, settings.deadline)
+    if ray_address is not None:
+        require_answer(ray_address)
+    return RayExecutor(ray_address, experiment.executor.workers, experiment.executor.deadline)

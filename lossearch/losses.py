@@ -11,32 +11,36 @@ def loss(
     """A torch module of a known loss, or of any formula in the language of losses.
 
     Hyper-parameters are given by name: ``loss("focal", gamma=1.5)``, ``loss("ce(z) + eps*(1 - at_target(p))",
-    eps=1.0)``. Further options are ``reduction`` (mean, sum or none), ``ignore_index``, ``scale``, and
-    ``prior`` [classes] where the formula looks at it. A loss over logits [batch, classes, ...] is called like
-    ``torch.nn.CrossEntropyLoss``; one over embeddings [batch, embedding_size] needs ``num_classes`` and
-    ``embedding_size``, and owns class weights to be optimised.
+    eps=1.0)``. Further options, whose names no hyper-parameter can have, are ``reduction`` (mean, sum or none),
+    ``ignore_index``, ``scale``, and ``prior`` [classes] where the formula looks at it. A loss over logits
+    [batch, classes, ...] is called like ``torch.nn.CrossEntropyLoss``; one over embeddings [batch, embedding_size]
+    needs ``num_classes`` and ``embedding_size``, and owns class weights to be optimised.
 
-    Raises ValueError for an unknown name, with the nearest known ones, for a formula that does not parse,
+    Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
     with the position, and for hyper-parameters that are missing, unknown or out of range.
     """
     from primitives.catalog import CATALOG, known_loss
+    from primitives.errors import UserError
     from primitives.loss import MODULE_OPTIONS
     from primitives.parser import parse, valid_name
     from primitives.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
-        raise ValueError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
+        raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
     if name_or_formula in CATALOG:
         return CATALOG[name_or_formula].module(num_classes=num_classes, embedding_size=embedding_size, **options)
     if valid_name(name_or_formula) and name_or_formula not in options:
         known_loss(name_or_formula)  # raises: a bare word is a name
+    for name in options:
+        if name not in MODULE_OPTIONS and not valid_name(name):
+            raise UserError(f"Expected the name of a hyper-parameter, got {name!r}: the language has it already.")
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
-    formula = parse(name_or_formula, hyperparameters)
+    formula = parse(name_or_formula, hyperparameters)  # names of options cannot be hyper-parameters
     for name, value in hyperparameters.items():
         if name not in formula.names:
-            raise ValueError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
+            raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"Expected {name} to be a number, got {value!r}.")
+            raise UserError(f"Expected {name} to be a number, got {value!r}.")
     module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
     return loss_module(
         formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options

@@ -3,7 +3,7 @@
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth
 from lossearch.experiment import Experiment
-from lossearch.search import planned_trainings
+from lossearch.loop import planned_trainings
 from primitives.catalog import CATALOG
 
 

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Counts of a search. ``wanted`` is the number of candidates that the whole search trains."""
+    """Counts of a search."""
 
     generations: int
-    population: int
     generation: int = 0
     evaluated: int = 0
     failed: int = 0
@@ -27,11 +26,6 @@ class Progress:
     baseline_fitness: float | None = None
     _started: float = field(default_factory=time.monotonic)
     _before: int = 0  # evaluated before this process started
-
-    @property
-    def wanted(self) -> int:
-        """Candidates of the whole search."""
-        return self.generations * self.population
 
     @property
     def finished(self) -> int:

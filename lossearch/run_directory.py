@@ -4,6 +4,7 @@ Invariant: whatever happens, what was recorded stays; JSON and TOML files are re
 nothing in the directory is ever executed or unpickled.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -17,12 +18,18 @@ from typing import Any
 import tomli_w
 
 from lossearch.experiment import Experiment, ExperimentError, validated
-from results.store import EvaluationStore, sync_directory
+from primitives.errors import UserError
+from results.atomic import remove, write_whole_text
+from results.store import EvaluationStore
 
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 
 
-class RunDirectoryError(Exception):
+#: Version of the checkpoint's layout.
+CHECKPOINT_VERSION = 1
+
+
+class RunDirectoryError(UserError):
     """A directory that cannot hold this run; the message names it and says what to do."""
 
 
@@ -32,6 +39,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.store = EvaluationStore(path / "evaluations")
+        self._lock = _locked(path)
 
     @classmethod
     def create(cls, experiment: Experiment, path: Path | None) -> "RunDirectory":
@@ -41,14 +49,14 @@ class RunDirectory:
         """
         started = datetime.now(UTC)
         path = path or _unused(Path("runs") / f"{experiment.name}-{started:%Y%m%d-%H%M%S}")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunDirectoryError(_taken(path, experiment))
+        require_free(path, experiment)
         try:
             (path / "evaluations").mkdir(parents=True, exist_ok=True)
             (path / "checkpoint").mkdir(exist_ok=True)
             run = cls(path)
             declared = _without_none(experiment.model_dump(mode="json"))
-            run._replace("experiment.toml", tomli_w.dumps({**declared, "provenance": _provenance(started)}))
+            text = tomli_w.dumps({**declared, "provenance": _provenance(started)})
+            write_whole_text(path / "experiment.toml", text)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
@@ -76,8 +84,8 @@ class RunDirectory:
             file.write(json.dumps(line) + "\n")
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint by this state, plain JSON data."""
-        self._replace("checkpoint/state.json", json.dumps(state))
+        """Replace the checkpoint by this state, plain JSON data with the key ``version``."""
+        write_whole_text(self.path / "checkpoint" / "state.json", json.dumps(state))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None where there is none. Raises RunDirectoryError for a damaged one."""
@@ -91,18 +99,33 @@ class RunDirectory:
                 f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
                 "evaluations, which are kept."
             ) from None
-        assert isinstance(state, dict)
+        if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
+            raise RunDirectoryError(
+                f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
+                "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
+            )
         return state
 
-    def _replace(self, name: str, text: str) -> None:
-        path = self.path / name
-        temporary = path.with_name(f".{path.name}.writing")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_directory(path.parent)
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint: the run then goes through its generations again, from its evaluations."""
+        remove(self.path / "checkpoint" / "state.json")
+
+    def close(self) -> None:
+        """Let another search have the directory."""
+        os.close(self._lock)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the directory's lock until it is closed. Raises RunDirectoryError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise RunDirectoryError(
+            f"{path}: another search is writing to this run. Wait for it, or give another --run-dir."
+        ) from None
+    return descriptor
 
 
 def recorded_experiment(path: Path) -> Experiment:
@@ -118,6 +141,16 @@ def recorded_experiment(path: Path) -> Experiment:
         ) from None
     except (OSError, ValueError, ExperimentError) as error:
         raise RunDirectoryError(f"{file}: expected the experiment of a run, got: {error}") from None
+
+
+def require_free(path: Path, experiment: Experiment) -> None:
+    """Raise RunDirectoryError unless a run of the experiment may be started in the directory."""
+    try:
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
+    if taken:
+        raise RunDirectoryError(_taken(path, experiment))
 
 
 def _taken(path: Path, experiment: Experiment) -> str:

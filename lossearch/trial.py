@@ -14,7 +14,7 @@ from torch import nn
 
 from evaluators.evaluation import Work, one_thread, training_seed
 from evaluators.tasks import known_task
-from evaluators.training import TrainingFailed, train_and_score
+from evaluators.training import TrainingFailed, class_frequencies, train_and_score
 from lossearch.experiment import Experiment
 from primitives.formula import Formula
 from primitives.parser import parse
@@ -78,12 +78,16 @@ def require_equal(module: Any, formula: Formula) -> None:
     """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch."""
     generator = torch.Generator().manual_seed(0)
     classes, size = 7, 5
+    prior = torch.arange(1.0, classes + 1.0) / sum(range(classes + 1))
     reference = loss_module(
-        formula, num_classes=classes, embedding_size=size, generator=generator, **_prior(formula, classes)
+        formula, num_classes=classes, embedding_size=size, generator=generator, prior=prior
     ).double()
     arguments = (classes, size) if formula.looks_at_embeddings else ()
-    exported = module.Loss(*arguments, **_prior(formula, classes)).double()
+    exported = module.Loss(*arguments, **_prior(formula, prior)).double()
     exported.load_state_dict(reference.state_dict(), strict=False)
+    for loss in (reference, exported):
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(0.37)
     width = size if isinstance(reference, EmbeddingLoss) else classes
     inputs = 2.0 * torch.randn(9, width, generator=generator, dtype=torch.float64)
     target = torch.randint(0, classes, (9,), generator=generator)
@@ -93,8 +97,8 @@ def require_equal(module: Any, formula: Formula) -> None:
             raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}: please report it.")
 
 
-def _prior(formula: Formula, classes: int) -> dict[str, Any]:
-    return {"prior": torch.full((classes,), 1.0 / classes)} if "prior" in formula.names else {}
+def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
+    return {"prior": prior} if "prior" in formula.names else {}
 
 
 def _value_and_gradient(loss: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -108,7 +112,7 @@ def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
     formula = parse(row.formula)
     task = known_task(experiment.task)
     sizes = (task.classes, experiment.fidelity.hidden) if formula.looks_at_embeddings else ()
-    loss: nn.Module = module.Loss(*sizes, calibrated=True, **_prior(formula, task.classes))
+    loss: nn.Module = module.Loss(*sizes, calibrated=True, **_prior(formula, class_frequencies(task)))
     return loss
 
 

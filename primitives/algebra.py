@@ -1,8 +1,9 @@
-"""Algebra: the canonical form of a formula and its LaTeX, by sympy.
+"""Algebra: the canonical form of a formula, by sympy.
 
-Invariant: a canonical form agrees with its original in value and gradient on the probe, else the original
-stands. Text never reaches sympy: expressions are built node by node. The limit on sympy's work is counted
-in calls, not in seconds, so that a formula has one canonical form on fast and slow machines alike.
+Invariant: a canonical form agrees with its original in value and gradient on the probe, and is neither larger nor
+deeper, else the original stands. Text never reaches sympy: expressions are built node by node. The limit on sympy's
+work is counted in calls, not in seconds, so that a slow machine does not change a search; it is far above what the
+formulas of a search cost, since what sympy remembers from earlier formulas saves calls.
 """
 
 import sys
@@ -14,21 +15,18 @@ from typing import Any
 import sympy
 
 from primitives.formula import (
-    MAX_DEPTH,
     MAX_LITERAL,
-    MAX_NODES,
     Call,
     Formula,
     FormulaError,
     Name,
     Number,
     call,
-    number_text,
 )
 from primitives.operators import OPERATORS
 from primitives.probe import same_on_probe
 
-#: Python calls that sympy may spend on one formula: about half a second; a usual one takes 1 % of it.
+#: Python calls that sympy may spend on one formula: about half a second; a usual one takes 2 % of it.
 WORK_LIMIT = 400_000
 
 _ROUNDS = 3  # of transforms, each on the form that the last one found
@@ -40,8 +38,8 @@ class _Unreadable(Exception):
     """Sympy made something that the language cannot say."""
 
 
-class _OutOfWork(Exception):
-    """Sympy spent its calls."""
+class _OutOfWork(BaseException):
+    """Sympy spent its calls. No Exception, so that sympy does not catch it."""
 
 
 def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
@@ -52,8 +50,9 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
     """
     best = formula
     for _ in range(_ROUNDS):
-        forms = within_work_limit(partial(_forms, best), work_limit) or []
-        better = sorted({form for form in forms if _preference(form) < _preference(best)}, key=_preference)
+        forms = within_work_limit(partial(_forms, best), work_limit // _ROUNDS) or []
+        allowed = {form for form in forms if _preference(form) < _preference(best) and form.depth <= formula.depth}
+        better = sorted(allowed, key=_preference)
         found = next((form for form in better if same_on_probe(form, formula)), best)
         if found == best:
             break
@@ -63,17 +62,6 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
 
 def _preference(formula: Formula) -> tuple[int, str]:
     return formula.size, str(formula)
-
-
-def latex(formula: Formula) -> str:
-    """The formula in LaTeX, its numbers as they are written in its text."""
-    names = {
-        symbol: sympy.Symbol(r"\mathrm{" + symbol.name.replace("_", r"\_") + "}")
-        for symbol in _build(formula).free_symbols
-        if "_" in symbol.name
-    }
-    expression = _build(formula, lambda number: sympy.Symbol(number_text(float(f"{number:.6g}"))))
-    return str(sympy.latex(expression.subs(names), fold_short_frac=False, ln_notation=False))
 
 
 def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
@@ -110,7 +98,7 @@ def _forms(formula: Formula) -> list[Formula]:
             forms.append(_read(transform(expression)))
         except (_Unreadable, FormulaError):
             continue
-    return [form for form in forms if form.size <= MAX_NODES and form.depth <= MAX_DEPTH]
+    return forms
 
 
 # --- formula -> sympy -------------------------------------------------------------------------------
@@ -121,19 +109,15 @@ _SYMBOLS = {
 }
 
 
-def _number(value: float) -> Any:
-    """Only -1, 0, 1 and 2 are exact: floats cannot grow into integers of a million digits."""
-    return sympy.Integer(int(value)) if value in (-1, 0, 1, 2) else sympy.Float(value, 15)
-
-
-def _build(formula: Formula, number: Callable[[float], Any] = _number) -> Any:
-    if formula.constant is not None:
-        return number(formula.constant)
+def _build(formula: Formula) -> Any:
     if isinstance(formula, Name):
         return sympy.pi if formula.name == "pi" else _SYMBOLS.get(formula.name, sympy.Symbol(formula.name, real=True))
+    number = formula.constant
+    if number is not None:  # floats, since exact numbers can grow without bound
+        return sympy.Integer(int(number)) if number in (-1, 0, 1) else sympy.Float(number, 15)
     assert isinstance(formula, Call)
     operator = OPERATORS[formula.operator]
-    arguments = [_build(argument, number) for argument in formula.arguments]
+    arguments = [_build(argument) for argument in formula.arguments]
     if formula.operator == "pow" and formula.arguments[1].constant is not None:
         twice = 2.0 * formula.arguments[1].constant  # halves are exact, so that roots and squares cancel
         return arguments[0] ** (sympy.Rational(int(twice), 2) if twice == int(twice) else sympy.Float(twice / 2.0))

@@ -17,6 +17,9 @@ from primitives.probe import response
 #: Two fingerprints are the same where each number differs by this at most.
 RESOLUTION = 1e-6
 
+#: Size of a gradient, relative to the largest value, below which it is rounding error.
+FLAT = 1e-11
+
 _VIEWS = 4
 
 Fingerprint = tuple[str, float, float, float, float]
@@ -24,9 +27,9 @@ Fingerprint = tuple[str, float, float, float, float]
 
 def fingerprint(formula: Formula) -> Fingerprint | None:
     """Fingerprint of a formula without free names; None where its gradient is zero or not finite."""
-    _, gradient = response(formula, target="hard")
+    values, gradient = response(formula, target="hard")
     size = float(gradient.norm())
-    if not math.isfinite(size) or size < 1e-9:
+    if not math.isfinite(size) or size <= FLAT * float(values.abs().max()):
         return None
     views = (_directions(len(gradient)) @ (gradient / size)).tolist()
     kind = "embeddings" if formula.looks_at_embeddings else "logits"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from primitives.errors import UserError
 from primitives.operators import FUNCTIONS, OPERATORS
 from primitives.shapes import Shape
 from primitives.terminals import TERMINALS
@@ -20,13 +21,14 @@ MAX_NODES = 400
 MAX_DEPTH = 64
 MAX_LITERAL = 1e12
 MAX_EXPONENT = 64.0
+MAX_DEGREE = 4_096.0  # product of the exponents of powers within powers
 
 # How tightly an operator binds, weakest first; the same order as Python's.
 _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
 _PRECEDENCE = {"add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "neg": _UNARY, "pow": _POWER}
 
 
-class FormulaError(ValueError):
+class FormulaError(UserError):
     """A formula that the language does not allow."""
 
 
@@ -57,8 +59,13 @@ class Formula(ABC):
 
     @property
     def constant(self) -> float | None:
-        """The value of a formula of numbers and elementwise operators alone; None for every other."""
+        """The value of a formula of numbers, pi and elementwise operators alone; None for every other."""
         return None
+
+    @property
+    def degree(self) -> float:
+        """Product of the constant exponents along the deepest powers within powers; 1 without a power."""
+        return 1.0
 
     @property
     def hyperparameters(self) -> frozenset[str]:
@@ -117,6 +124,10 @@ class Name(Formula):
     def shape(self) -> Shape:
         return TERMINALS[self.name].shape if self.name in TERMINALS else Shape.SCALAR
 
+    @property
+    def constant(self) -> float | None:
+        return math.pi if self.name == "pi" else None
+
     @cached_property
     def names(self) -> frozenset[str]:
         return frozenset({self.name})
@@ -146,6 +157,11 @@ class Call(Formula):
         exponent = self.arguments[1].constant if self.operator == "pow" else None
         if exponent is not None and abs(exponent) > MAX_EXPONENT:
             raise FormulaError(f"Expected an exponent between +-{MAX_EXPONENT:g}, got {exponent:g}.")
+        degree = max(argument.degree for argument in self.arguments)
+        degree *= max(1.0, abs(exponent)) if exponent is not None else 2.0 if self.operator == "square" else 1.0
+        if degree > MAX_DEGREE:
+            raise FormulaError(f"Expected powers within powers up to a degree of {MAX_DEGREE:g}, got {degree:g}.")
+        object.__setattr__(self, "_degree", degree)
         object.__setattr__(self, "_shape", shape)
         object.__setattr__(self, "_constant", self._of_numbers())
         object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
@@ -160,6 +176,13 @@ class Call(Formula):
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return Call, (self.operator, self.arguments)  # strings hash otherwise in another process
+
+    @property
+    def degree(self) -> float:
+        return self._degree  # type: ignore[attr-defined]
 
     @property
     def shape(self) -> Shape:

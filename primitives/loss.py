@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from primitives.errors import UserError
 from primitives.formula import Formula
 from primitives.nearest import nearest
 from primitives.parser import parse, valid_name
@@ -30,7 +31,7 @@ class Hyperparameter:
     def check(self, value: object) -> float:
         """The value as a float; ValueError where it is no number of the range."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            raise ValueError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
+            raise UserError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
         return float(value)
 
 
@@ -64,7 +65,7 @@ class Loss:
         for name in given:
             if name not in known:
                 has = nearest(name, known) if known else "; it has none"
-                raise ValueError(f"{self.name} has no hyper-parameter {name!r}{has}")
+                raise UserError(f"{self.name} has no hyper-parameter {name!r}{has}")
         return {name: each.check(given.get(name, each.default)) for name, each in known.items()}
 
     def bound(self, **given: float) -> Formula:

@@ -6,7 +6,7 @@ Invariant: the loss modules run a program and the exporter prints one, so that b
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import log, pi
+from math import log
 from typing import Any
 
 import torch
@@ -16,9 +16,6 @@ from primitives.formula import Call, Formula, Name, Number, call
 from primitives.operators import OPERATORS
 from primitives.shapes import Shape
 from primitives.terminals import TERMINALS
-
-#: Inputs that only an EmbeddingLoss has.
-EMBEDDING_INPUTS = frozenset({"embeddings", "weight", "centers"})
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,6 @@ class _Lowering:
         return stable if stable is not None else self._call(formula)
 
     def _name(self, name: str) -> Value:
-        if name == "pi":
-            return Value(pi, "number")
         terminal = TERMINALS.get(name)
         if terminal is None or terminal.tensor is None:
             if name not in self.program.inputs:

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from primitives.formula import Formula
-from primitives.torch_loss import loss_module
+from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
 CLASSES, SIZE, SAMPLES = 5, 4, 8
+
+#: Moments of training at which a formula that looks at progress is seen.
+PROGRESS = (0.37, 0.08, 0.91)
 
 #: Difference up to which two formulas are the same: relative to the largest number, and absolute.
 TOLERANCE, NOISE = 1e-7, 1e-12
@@ -40,25 +43,36 @@ def _batch() -> dict[str, Tensor]:
 
 
 def response(formula: Formula, target: str = "mixed") -> tuple[Tensor, Tensor]:
-    """Value per sample and flattened gradient of the mean on the probe, for a formula without free names.
+    """Values and flattened gradients of the mean on the probe, for a formula without free names.
 
     ``target`` is ``mixed`` or ``hard`` (one-hot alone). The gradient is in the logits, or in embeddings,
-    class weights and centers where the formula looks at embeddings. Either may hold non-finite numbers.
+    class weights and centers where the formula looks at embeddings. A formula that looks at ``progress`` is seen
+    early, midway and late. Either result may hold non-finite numbers.
     """
     batch = _batch()
     loss = loss_module(
         formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
     ).double()
-    loss.set_progress(0.37)
     for name, parameter in loss.named_parameters():
         parameter.data.copy_(batch[name])
-    inputs = batch["embeddings" if formula.looks_at_embeddings else "logits"].clone().requires_grad_()
-    points = [inputs, *loss.parameters()]
-    values: Tensor = loss(inputs, batch[target])
-    if not values.requires_grad:
-        return values, torch.cat([torch.zeros_like(point).flatten() for point in points])
-    gradients = torch.autograd.grad(values.mean(), points, allow_unused=True, materialize_grads=True)
-    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+    moments = PROGRESS if "progress" in formula.names else PROGRESS[:1]
+    seen = [_response_at(loss, moment, batch, batch[target]) for moment in moments]
+    return torch.cat([value for value, _ in seen]), torch.cat([gradient for _, gradient in seen])
+
+
+def _response_at(loss: FormulaLoss, progress: float, batch: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Tensor]:
+    loss.set_progress(progress)
+    over_embeddings = isinstance(loss, EmbeddingLoss)
+    inputs = batch["embeddings" if over_embeddings else "logits"].clone().requires_grad_()
+    points = {"inputs": inputs, **dict(loss.named_parameters())}
+    values: Tensor = loss(inputs, target)
+    gradients = {name: torch.zeros_like(point) for name, point in points.items()}
+    if values.requires_grad:
+        found = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(points, found, strict=True))
+    if over_embeddings:  # also where this form of a formula does not look at centers
+        gradients.setdefault("centers", torch.zeros_like(batch["centers"]))
+    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients.values()])
 
 
 def same_on_probe(one: Formula, other: Formula) -> bool:
@@ -66,7 +80,8 @@ def same_on_probe(one: Formula, other: Formula) -> bool:
     one, other = with_free_names_bound(one), with_free_names_bound(other)
     if one.looks_at_embeddings != other.looks_at_embeddings:
         return False
-    return all(_close(a, b) for a, b in zip(response(one), response(other), strict=True))
+    pairs = zip(response(one), response(other), strict=True)
+    return all(a.shape == b.shape and _close(a, b) for a, b in pairs)
 
 
 def with_free_names_bound(formula: Formula) -> Formula:

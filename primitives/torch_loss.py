@@ -66,40 +66,48 @@ class FormulaLoss(nn.Module):
         ``logits`` [batch, classes, ...] gives shape, dtype and device; ``target`` holds class indices
         [batch, ...] or probabilities of the logits' shape.
         """
-        target_distribution, counted = self._target(logits, target)
+        y, kept = self._target(logits, target)
+        counted = kept.to(logits.dtype)
         inputs.update(
-            y=target_distribution,
+            y=y,
             counted=counted,
             num_classes=logits.new_tensor(float(logits.shape[1])),
-            progress=self.progress.to(logits.dtype),
-            class_frequencies=None if self.prior is None else self.prior.to(logits.dtype),
+            progress=self.progress.to(logits),
+            class_frequencies=None if self.prior is None else self.prior.to(logits),
         )
-        value = self._program.run(inputs)
+        value = self.scale * self._program.run(inputs)
         if self._program.shape is Shape.CLASS:
-            value = (value + torch.zeros_like(target_distribution)).mean(1, keepdim=True)
-        per_sample = (self.scale * value * counted).squeeze(1) if isinstance(value, Tensor) else value * counted[:, 0]
+            value = (value + torch.zeros_like(y)).mean(1, keepdim=True)
+        per_sample = torch.where(kept, value, 0.0).squeeze(1)
         if self.reduction == "none":
             return per_sample
         total = per_sample.sum()
         return total if self.reduction == "sum" else total / counted.sum()
 
     def _target(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Target distribution in the logits' shape, and which samples count: 1 or 0, [batch, 1, ...]."""
+        """Target distribution in the logits' shape, and which samples count, [batch, 1, ...].
+
+        A sample that does not count gets some target: its value is left out.
+        """
         if target.is_floating_point():
             if target.shape != logits.shape:
                 raise ValueError(
                     f"Expected target probabilities of shape {list(logits.shape)}, got {list(target.shape)}."
                 )
-            return target.to(logits.dtype), torch.ones_like(logits[:, :1])
+            return target.to(logits.dtype), torch.ones_like(logits[:, :1], dtype=torch.bool)
         if target.shape != logits.shape[:1] + logits.shape[2:]:
             raise ValueError(
                 f"Expected class indices of shape {[logits.shape[0], *logits.shape[2:]]}, got {list(target.shape)}."
             )
         index = target.unsqueeze(1)
-        counted = index != self.ignore_index
-        one_hot = torch.zeros_like(logits).scatter(1, index.masked_fill(~counted, 0), 1.0)
-        counted = counted.to(logits.dtype)
-        return one_hot * counted, counted
+        kept = index != self.ignore_index
+        return torch.zeros_like(logits).scatter(1, index.masked_fill(~kept, 0), 1.0), kept
+
+    def _without_ignored(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """The inputs with zeros in the place of ignored samples, which may hold anything."""
+        if target.is_floating_point() or target.shape != inputs.shape[:1] + inputs.shape[2:]:
+            return inputs
+        return inputs.masked_fill((target == self.ignore_index).unsqueeze(1), 0.0)
 
 
 class LogitLoss(FormulaLoss):
@@ -122,7 +130,7 @@ class LogitLoss(FormulaLoss):
             )
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            return self._reduced({"z": logits}, logits, target)
+            return self._reduced({"z": self._without_ignored(logits, target)}, logits, target)
 
 
 class EmbeddingLoss(FormulaLoss):
@@ -165,6 +173,7 @@ class EmbeddingLoss(FormulaLoss):
             embeddings = embeddings.float() if half else embeddings
             weight = self.weight.to(embeddings.dtype)
             centers = None if self.centers is None else self.centers.to(embeddings.dtype)
+            embeddings = self._without_ignored(embeddings, labels)
             logits = F.linear(embeddings, weight)
             inputs = {"embeddings": embeddings, "weight": weight, "centers": centers, "z": logits}
             return self._reduced(inputs, logits, labels)

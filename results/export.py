@@ -6,7 +6,6 @@ string of a run becomes code. It contains the very functions that the search tra
 
 import dis
 import inspect
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any
 import torch
 
 from primitives import numerics
-from primitives.algebra import latex
 from primitives.formula import Formula
+from primitives.latex import latex
 from primitives.lowering import Program, lower
 from primitives.parser import parse
 from primitives.shapes import Shape
+from results.atomic import write_whole_text
 from results.leaderboard import Row
 from results.statements import statements
 
@@ -29,9 +29,7 @@ def write_export(path: Path, row: Row, run: str) -> Path:
 
     Raises ValueError where the row's text is no formula.
     """
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(export_source(row, run), encoding="ascii")
-    os.replace(temporary, path)
+    write_whole_text(path, export_source(row, run))
     return path
 
 
@@ -142,8 +140,8 @@ def _class(formula: Formula, program: Program, body: list[str], row: Row) -> str
         lines.append('        self.register_buffer("prior", prior, persistent=False)')
     if "progress" in formula.names:
         lines += _PROGRESS
-    lines += ["", *(_EMBEDDING_FORWARD if embeddings else _LOGIT_FORWARD)]
-    lines += _target(program)
+    lines += ["", *_TARGET, *(_EMBEDDING_FORWARD if embeddings else _LOGIT_FORWARD)]
+    lines += _further_inputs(program)
     lines += [f"            {statement}" for statement in body]
     if program.shape is Shape.CLASS:
         lines.append("            value = (value + torch.zeros_like(y)).mean(1, keepdim=True)")
@@ -165,17 +163,19 @@ def _weights(formula: Formula) -> list[str]:
     return lines
 
 
-def _target(program: Program) -> list[str]:
-    lines = list(_TARGET)
+def _further_inputs(program: Program) -> list[str]:
+    lines = []
     inputs = set(program.inputs)
+    if "counted" in inputs:
+        lines.append("            counted = kept.to(logits.dtype)")
     if "centers" in inputs:
         lines.append("            centers = self.centers.to(logits.dtype)")
     if "num_classes" in inputs:
         lines.append("            num_classes = logits.new_tensor(float(logits.shape[1]))")
     if "progress" in inputs:
-        lines.append("            progress = self.progress.to(logits.dtype)")
+        lines.append("            progress = self.progress.to(logits)")
     if "class_frequencies" in inputs:
-        lines.append("            class_frequencies = self.prior.to(logits.dtype)")
+        lines.append("            class_frequencies = self.prior.to(logits)")
     return lines
 
 
@@ -211,6 +211,8 @@ _LOGIT_FORWARD = [
     "    def forward(self, logits: Tensor, target: Tensor) -> Tensor:",
     "        with torch.autocast(logits.device.type, enabled=False):",
     "            logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits",
+    "            y, kept = self.target_of(target, logits)",
+    "            logits = logits.masked_fill(~kept, 0.0)",
 ]
 _EMBEDDING_FORWARD = [
     "    def forward(self, embeddings: Tensor, target: Tensor) -> Tensor:",
@@ -218,20 +220,27 @@ _EMBEDDING_FORWARD = [
     "            half = embeddings.dtype in (torch.float16, torch.bfloat16)",
     "            embeddings = embeddings.float() if half else embeddings",
     "            weight = self.weight.to(embeddings.dtype)",
+    "            y, kept = self.target_of(target, F.linear(embeddings, weight))",
+    "            embeddings = embeddings.masked_fill(~kept, 0.0)",
     "            logits = F.linear(embeddings, weight)",
 ]
 _TARGET = [
-    "            if target.is_floating_point():",
-    "                y, counted = target.to(logits.dtype), torch.ones_like(logits[:, :1])",
-    "            else:",
-    "                index = target.unsqueeze(1)",
-    "                kept = index != self.ignore_index",
-    "                counted = kept.to(logits.dtype)",
-    "                y = torch.zeros_like(logits).scatter(1, index.masked_fill(~kept, 0), 1.0) * counted",
+    "    def target_of(self, target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:",
+    '        """Target distribution in the logits\' shape, and which samples count, [batch, 1, ...]."""',
+    "        if target.is_floating_point():",
+    "            if target.shape != logits.shape:",
+    '                raise ValueError(f"Expected probabilities {list(logits.shape)}, got {list(target.shape)}.")',
+    "            return target.to(logits.dtype), torch.ones_like(logits[:, :1], dtype=torch.bool)",
+    "        if target.shape != logits[:, 0].shape:",
+    '            raise ValueError(f"Expected class indices {list(logits[:, 0].shape)}, got {list(target.shape)}.")',
+    "        index = target.unsqueeze(1)",
+    "        kept = index != self.ignore_index",
+    "        return torch.zeros_like(logits).scatter(1, index.masked_fill(~kept, 0), 1.0), kept",
+    "",
 ]
 _REDUCTION = [
-    "            per_sample = (self.scale * value * counted).squeeze(1)",
+    "            per_sample = torch.where(kept, self.scale * value, 0.0).squeeze(1)",
     '            if self.reduction == "none":',
     "                return per_sample",
-    '            return per_sample.sum() if self.reduction == "sum" else per_sample.sum() / counted.sum()',
+    '            return per_sample.sum() if self.reduction == "sum" else per_sample.sum() / kept.sum()',
 ]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from primitives.errors import UserError
 from results.records import Evaluation, Status
 from results.statistics import mean, noise_of_a_difference, paired_differences, spread
 
@@ -133,6 +134,8 @@ class Entry:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "row":  # asked for before it is there, by copy and pickle
+            raise AttributeError(name)
         return getattr(self.row, name)
 
     def __repr__(self) -> str:
@@ -171,11 +174,17 @@ class Entry:
         return write_export(Path(path), self.row, self._run)
 
 
+class NotARun(UserError, FileNotFoundError):
+    """A path that is no run's directory."""
+
+    __str__ = UserError.__str__
+
+
 class Leaderboard:
     """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
     ``path`` is the run's directory. Parts that cannot be read are listed in ``damages`` and left out.
-    Raises FileNotFoundError where the directory holds no run.
+    Raises NotARun where the directory holds no run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -183,7 +192,7 @@ class Leaderboard:
 
         self.path = Path(path)
         if not (self.path / "evaluations").is_dir():
-            raise FileNotFoundError(f"{path}: expected the directory of a run, with a folder named evaluations in it")
+            raise NotARun(f"{path}: expected the directory of a run, with a folder named evaluations in it")
         self.damages: list[Damage]
         self.evaluations, self.damages = EvaluationStore(self.path / "evaluations").read()
         self.rows = leaderboard_rows(self.evaluations)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results.atomic import write_whole
 from results.records import SCHEMA_VERSION, Evaluation
 
 _VERSION_KEY = b"lossearch.schema_version"
@@ -22,6 +23,10 @@ _VERSION_KEY = b"lossearch.schema_version"
 
 class DamagedFile(Exception):
     """A Parquet file that cannot be read; the message names the file and what is wrong."""
+
+
+class NewerFile(Exception):
+    """A file of a newer version of lossearch; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +46,14 @@ def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None
             value = getattr(record, name)
             column.append(list(value) if isinstance(value, tuple) else value)
     table = pa.Table.from_pydict(columns, schema=schema)
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        pq.write_table(table, str(temporary), compression="zstd")
-        _sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    write_whole(path, lambda temporary: pq.write_table(table, str(temporary), compression="zstd"))
 
 
 def read_records(path: Path, record_type: type) -> list[Any]:
     """Read the records of a Parquet file; columns that an older file lacks are null.
 
-    Raises DamagedFile where the file is no whole Parquet file, or was written by a newer version.
+    Raises DamagedFile where the file is no whole Parquet file of such records, NewerFile where a newer version
+    wrote it, OSError where it cannot be read just now.
     """
     schema = _schema(record_type)
     try:
@@ -63,10 +62,13 @@ def read_records(path: Path, record_type: type) -> list[Any]:
         with pq.ParquetFile(str(path), pre_buffer=False) as file:
             table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DamagedFile(f"{path}: expected a whole Parquet file, got: {str(error).splitlines()[0]}") from None
-    version = int((table.schema.metadata or {}).get(_VERSION_KEY, b"0"))
+    written = (table.schema.metadata or {}).get(_VERSION_KEY, b"0")
+    version = int(written) if written.isdigit() else 0
     if version > SCHEMA_VERSION:
-        raise DamagedFile(
+        raise NewerFile(
             f"{path}: written with schema version {version}, this lossearch reads up to {SCHEMA_VERSION}. Upgrade it."
         )
     try:
@@ -129,19 +131,6 @@ class EvaluationStore:
         kept = damage.path.with_name(damage.path.name + ".damaged")
         os.replace(damage.path, kept)
         return kept
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename in the directory survive a power cut."""
-    _sync(directory)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _schema(record_type: type) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from evaluators.tasks import digits
 from evaluators.tasks.task import Task
+from primitives.errors import UserError
 from primitives.nearest import nearest
 
 #: Every task by name.
@@ -9,7 +10,7 @@ TASKS: dict[str, Task] = {task.name: task for task in digits.TASKS}
 
 
 def known_task(name: str) -> Task:
-    """The task of this name; ValueError with the nearest known names where there is none."""
+    """The task of this name; UserError with the nearest known names where there is none."""
     if name not in TASKS:
-        raise ValueError(f"Unknown task {name!r}{nearest(name, TASKS)}")
+        raise UserError(f"Unknown task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]

@@ -26,8 +26,6 @@ def test_what_cannot_train_is_rejected_with_a_reason(text, reason):
     assert rejection(parse(text)).startswith(reason)
 
 
-@pytest.mark.parametrize(
-    "text", ["1000*ce(z)", "0.00001*ce(z)", "batch_mean(ce(z))", "at_target(dist2) - mean_c(dist2)"]
-)
+@pytest.mark.parametrize("text", ["1000*ce(z)", "1e-9*ce(z)", "batch_mean(ce(z))", "at_target(dist2) - mean_c(dist2)"])
 def test_neither_scale_nor_kind_matters(text):
     assert rejection(parse(text)) is None

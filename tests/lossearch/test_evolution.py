@@ -43,8 +43,8 @@ def test_the_seeds_are_born_first_and_as_they_are():
     assert not started.has_seeds_left
 
 
-def test_every_birth_keeps_the_limits_random_trees_too():
-    for each in live(evolution(3), 12, random.Random(0))[len(SETTINGS.seeds) :]:
+def test_every_birth_keeps_the_limits_seeds_and_random_trees_too():
+    for each in live(evolution(3), 12, random.Random(0)):
         assert each.formula.size <= SETTINGS.max_nodes
         assert each.formula.depth <= SETTINGS.max_depth
 
@@ -117,6 +117,6 @@ def test_selection_keeps_the_pareto_front_of_fitness_and_complexity():
 
 
 def test_limits_that_no_random_tree_can_keep_are_reported():
-    settings = EvolutionSettings(seeds=(), operators=("add",), terminals=("z",), max_nodes=3, initial_depth=(2, 2))
+    settings = EvolutionSettings(seeds=(), operators=("add",), terminals=("y",), max_nodes=3, initial_depth=(2, 2))
     with pytest.raises(ValueError, match="No random tree kept the limits"):
         evolution(0, settings).ask()

@@ -36,6 +36,15 @@ def test_name_and_task_suffice(tmp_path):
         (MINIMAL + '[evolution]\nseeds = ["mse", "mse"]', "loss named twice"),
         (MINIMAL + "[evolution]\ninitial_depth = [5, 2]", "expected 0 <= least <= greatest"),
         (MINIMAL + '[executor]\nkind = "rai"', r"executor\.kind: expected 'ray' or 'inline', got 'rai'"),
+        (
+            MINIMAL + "[evolution]\nmax_nodes = 8",
+            "evolution: seeds: focal has 14 nodes and 6 levels, more than max_nodes",
+        ),
+        (MINIMAL + "[evolution]\ncrossover = inf", r"evolution\.crossover: expected .*finite"),
+        (
+            MINIMAL + '[evolution]\noperators = ["add"]\nterminals = ["z"]',
+            "random trees cannot see the target: add y to terminals",
+        ),
         (MINIMAL + "[[[", r"x\.toml: expected TOML, got:.*line 3"),
         (MINIMAL + "evolution = 3", "evolution: expected"),
     ],

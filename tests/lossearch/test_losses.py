@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +12,19 @@ def test_the_public_names_are_three():
     assert dir(lossearch) == ["Leaderboard", "loss", "search"]
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import lossearch; a = lossearch.search; b = lossearch.search",
+        "from lossearch import search as a; from lossearch import search as b",
+        "import lossearch.launch, lossearch.loop, lossearch; a = lossearch.search; b = lossearch.loss",
+    ],
+)
+def test_search_is_a_function_however_it_is_reached(program):
+    check = "; assert callable(a) and callable(b)"
+    subprocess.run([sys.executable, "-c", program + check], check=True)
 
 
 def test_a_known_loss_by_name():
@@ -38,6 +54,7 @@ def test_any_formula_with_hyperparameters():
         ("ce(z) + eps", {}, "unknown terminal or hyper-parameter 'eps'"),
         ("ce(z)", {"eps": 1.0}, "The formula has no hyper-parameter 'eps'"),
         ("ce(z) + eps", {"eps": "x"}, "Expected eps to be a number, got 'x'"),
+        ("ce(z) + p", {"p": 2.0}, "Expected the name of a hyper-parameter, got 'p'"),
         ("am_softmax", {}, "Expected num_classes"),
         ("", {}, "Position 0 of the formula"),
         (3, {}, "Expected the name of a loss or a formula, got int"),

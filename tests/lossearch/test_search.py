@@ -5,7 +5,8 @@ import pytest
 
 from lossearch import launch
 from lossearch.launch import SearchInterrupted
-from lossearch.run_directory import RunDirectoryError
+from lossearch.run_directory import RunDirectory, RunDirectoryError, recorded_experiment
+from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from tests.lossearch.small import SMALL, Interrupting, records, run_search
 
@@ -102,6 +103,19 @@ def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninte
     assert parts[part].with_name(parts[part].name + ".damaged").exists()
 
 
+def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeypatch, uninterrupted):
+    path = tmp_path / "run"
+    run_search(path)
+    part = min((path / "evaluations").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "InlineExecutor", lambda: Interrupting(0))
+        with pytest.raises(SearchInterrupted):
+            run_search(path, resume=True)
+    run_search(path, resume=True)
+    assert records(path) == records(uninterrupted.path)
+
+
 def test_results_do_not_depend_on_the_order_in_which_they_arrive(tmp_path, monkeypatch, uninterrupted):
     from tests.evaluators.test_executors import Shuffled
 
@@ -115,12 +129,46 @@ def test_ray_gives_the_same_records(tmp_path, uninterrupted):
     assert records(tmp_path / "ray") == records(uninterrupted.path)
 
 
+def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypatch):
+    from evaluators import evaluation
+
+    train = evaluation.train_and_score
+
+    def breaks(loss, *rest):
+        if "sin" in str(loss.formula):
+            raise RuntimeError("broken")
+        return train(loss, *rest)
+
+    monkeypatch.setattr(evaluation, "train_and_score", breaks)
+    board = run_search(tmp_path / "run").leaderboard
+    (ngl,) = [row for row in board.rows if row.name == "ngl"]
+    assert (ngl.status, ngl.reason) == ("failed", "RuntimeError: broken")
+
+
 def test_another_seed_is_another_search(tmp_path, uninterrupted):
     other = SMALL.model_copy(update={"seed": 4})
     launch.search(other, run_dir=tmp_path / "other")
     assert {row.formula for row in Leaderboard(tmp_path / "other").rows} != {
         row.formula for row in uninterrupted.leaderboard.rows
     }
+
+
+def test_the_arguments_of_search_are_checked(tmp_path):
+    for options, message in [
+        ({"executor": "inlin"}, "Expected executor to be ray or inline, got 'inlin'"),
+        ({"executor": "inline", "ray_address": "auto"}, "Expected no Ray address beside the inline executor"),
+        ({"seed": -1}, "seed: expected greater than or equal to 0, got -1"),
+        ({"resume": True, "run_dir": None}, "Expected run_dir"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            launch.search(SMALL, **{"run_dir": tmp_path / "run", **options})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_replaces_an_experiments_own(tmp_path):
+    settings = SMALL.evolution.model_copy(update={"generations": 1})
+    launch.search(SMALL.model_copy(update={"evolution": settings}), run_dir=tmp_path / "run", seed=11)
+    assert recorded_experiment(tmp_path / "run").seed == 11
 
 
 def test_cross_entropy_is_measured_even_where_it_is_no_seed(tmp_path):
@@ -145,6 +193,21 @@ def test_the_search_never_loads_the_test_split(tmp_path, monkeypatch):
 
 
 class TestRunDirectories:
+    def test_a_second_search_in_one_directory_is_refused(self, tmp_path):
+        run = RunDirectory.create(SMALL, tmp_path / "run")
+        try:
+            with pytest.raises(RunDirectoryError, match="another search is writing to this run"):
+                run_search(tmp_path / "run", resume=True)
+        finally:
+            run.close()
+
+    @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 1, "generation": 2}'])
+    def test_a_checkpoint_that_is_none_of_ours_is_refused(self, tmp_path, state):
+        run_search(tmp_path / "run")
+        (tmp_path / "run" / "checkpoint" / "state.json").write_text(state)
+        with pytest.raises(RunDirectoryError, match="expected a checkpoint of"):
+            run_search(tmp_path / "run", resume=True)
+
     def test_a_run_of_this_experiment_is_not_overwritten(self, uninterrupted):
         with pytest.raises(RunDirectoryError, match=r"holds a run of this experiment\. Continue it with --resume"):
             run_search(uninterrupted.path)

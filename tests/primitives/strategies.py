@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from primitives.formula import Formula, FormulaError, Name, Number, call
 from primitives.operators import OPERATORS
 from primitives.shapes import Shape
+from primitives.terminals import TERMINALS
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(Number)
-logit_names = st.sampled_from(["p", "y", "z", "num_classes", "progress", "pi"]).map(Name)
+names = st.sampled_from(sorted(TERMINALS)).map(Name)
 
 
 def _called(arguments: st.SearchStrategy[Formula]) -> st.SearchStrategy[Formula]:
@@ -24,10 +25,10 @@ def _call_if_allowed(parts: tuple[str, Formula, Formula]) -> Formula:
 
 
 def formulas(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
-    """Well-typed formulas over logits."""
-    return st.recursive(st.one_of(numbers, logit_names), _called, max_leaves=max_leaves)
+    """Well-typed formulas over every terminal."""
+    return st.recursive(st.one_of(numbers, names), _called, max_leaves=max_leaves)
 
 
 def losses(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
-    """Formulas with a value for each sample, and constants of ordinary size."""
+    """Formulas with a value for each sample at least."""
     return formulas(max_leaves).filter(lambda formula: formula.shape is not Shape.SCALAR)

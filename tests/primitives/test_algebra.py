@@ -2,9 +2,8 @@ import pytest
 import sympy
 from hypothesis import HealthCheck, given, settings
 
-from primitives.algebra import canonical, latex, within_work_limit
+from primitives.algebra import canonical, within_work_limit
 from primitives.catalog import CATALOG
-from primitives.formula import call
 from primitives.parser import parse
 from primitives.probe import same_on_probe
 from tests.primitives.strategies import losses
@@ -47,15 +46,24 @@ def test_canonical_form_agrees_in_value_and_gradient_and_is_no_larger(formula):
     assert found.size <= formula.size
 
 
+@pytest.mark.parametrize(
+    "text", ["ce(cosine) + at_target(dist2 - dist2)", "sin(pi)*p", "ce(z)*cos(pi*y)", "exp(pi)", "pi**2*p", "p**pi"]
+)
+def test_a_terminal_that_algebra_removes_or_a_pi_is_no_obstacle(text):
+    formula = parse(text)
+    found = canonical(formula)
+    assert found == formula or same_on_probe(found, formula)
+
+
+def test_a_canonical_form_is_no_deeper():
+    for text in ("(p + y) + (z + cosine)", "(p*y)*(z*cosine)", "1/(1 + p) + y/(1 + p)"):
+        assert canonical(parse(text)).depth <= parse(text).depth
+
+
 def test_an_identity_that_holds_only_for_some_numbers_is_not_used():
     # sqrt(z)**2 = z where z is positive; ours is total, and is constant where z is negative
     formula = parse("sqrt(z)**2")
     assert canonical(formula) == formula
-
-
-def test_towers_of_powers_cost_no_time():
-    formula = parse("((((2*p)**64)**64)**64)**64")
-    assert canonical(formula).size <= formula.size
 
 
 def test_the_original_stands_when_the_work_limit_is_reached():
@@ -72,13 +80,3 @@ def test_the_work_limit_stops_endless_work_and_leaves_no_hook():
 
     assert within_work_limit(endless, 10_000) is None
     assert sys.getprofile() is None
-
-
-def test_latex_writes_the_formula():
-    assert latex(parse("exp(0.707 - p)")) == r"e^{0.707 - p}"
-    assert latex(parse("ce(weight_norm*z)")) == r"\operatorname{ce}{\left(\mathrm{weight\_norm} z \right)}"
-
-
-def test_algebra_never_sees_text():
-    # sympy would evaluate a string; expressions are built from nodes
-    assert str(canonical(call("add", parse("p"), parse("p")))) == "2*p"

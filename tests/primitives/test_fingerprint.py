@@ -16,6 +16,8 @@ def same(one, other):
         ("ce(z)", "10*ce(z)"),
         ("ce(z)", "-at_target(log(p))"),
         ("ce(z)", "ce(z) + 3"),
+        ("ce(z)", "1e-9*ce(z)"),
+        ("ce(cosine) + at_target(dist2 - dist2)", "ce(cosine)"),
         ("ce(z)", "lse_c(z) - at_target(z)"),
         ("ce(30*(cosine - 0.35*y))", "0.1*ce(30*cosine - 10.5*y)"),
     ],
@@ -31,6 +33,8 @@ def test_formulas_that_train_alike_have_one_fingerprint(one, other):
         ("ce(z)", "ce(1.001*z)"),
         ("ce(z)", "ce(z) + 0.001*at_target(p)"),
         ("ce(z)", "ce(cosine)"),
+        ("ce(z)", "progress*ce(z)"),
+        ("progress*ce(z)", "(1 - progress)**2*ce(z)"),
         ("ce(z)*detach(at_target(p))", "ce(z)*at_target(p)"),
     ],
 )

@@ -70,6 +70,15 @@ def test_numbers_are_finite_and_bounded(value):
         Number(value)
 
 
+def test_a_formula_is_found_again_after_being_pickled():
+    import pickle
+
+    formula = parse("ce(z) + 2*p")
+    again = pickle.loads(pickle.dumps(formula))
+    assert again == formula
+    assert {formula: 1}[again] == 1
+
+
 def test_binding_replaces_hyperparameters_and_leaves_terminals():
     formula = parse("m*y + p", ["m"])
     assert formula.hyperparameters == {"m"}

@@ -41,6 +41,8 @@ HOSTILE = [
     "ｐ + y",  # full-width letter  # noqa: RUF001
     "р + y",  # Cyrillic letter  # noqa: RUF001
     "9**9**9**9",
+    "((((2*p)**64)**64)**64)**64",
+    "square(square(square(square(square(p**64)**2)**2)**2)**2)",
     "0x10*p",
     "1_000*p",
     "1j*p",

@@ -41,6 +41,21 @@ def test_another_ignored_index():
     torch.testing.assert_close(ours, F.cross_entropy(logits, target, ignore_index=255))
 
 
+@pytest.mark.parametrize("text", ["ce(z)", "square(log(at_target(p)))", "batch_mean(ce(z))", "ce(z) + ce(4*cosine)"])
+@pytest.mark.parametrize("rubbish", [float("nan"), float("inf"), 1e30])
+def test_an_ignored_sample_may_hold_anything(text, rubbish):
+    loss = loss_module(parse(text), num_classes=5, embedding_size=5)
+    inputs, target = normal(4, 5, dtype=torch.float32), torch.tensor([0, -100, 3, 1])
+    inputs[1] = rubbish
+    inputs.requires_grad_()
+    value = loss(inputs, target)
+    value.backward()
+    kept = [0, 2, 3]
+    torch.testing.assert_close(value, loss(inputs[kept], target[kept]))
+    assert torch.equal(inputs.grad[1], torch.zeros(5))
+    assert torch.isfinite(inputs.grad).all()
+
+
 def test_a_class_valued_formula_is_averaged_over_the_classes():
     logits, target = normal(6, 5), torch.arange(6) % 5
     ours = LogitLoss(parse("square(p - y)"))(logits, target)
@@ -66,6 +81,18 @@ def test_log_of_one_plus_exp_is_a_softplus():
     logits = torch.tensor([[1e4, -1e4]])
     value = LogitLoss(parse("sum_c(log(1 + exp(z)))"))(logits, torch.tensor([0]))
     assert value.item() == pytest.approx(1e4)
+
+
+@pytest.mark.parametrize(
+    "text", ["exp(pi)*p", "sin(pi)*p + ce(z)", "minimum(pi, 3)*ce(z)", "detach(pi)*ce(z)", "num_classes**p", "pi"]
+)
+def test_scalars_go_wherever_the_language_lets_them(text):
+    assert torch.isfinite(LogitLoss(parse(text))(normal(3, 5), torch.tensor([0, 1, 2])))
+
+
+def test_a_constant_formula_is_scaled_like_any_other():
+    value = LogitLoss(parse("3"), scale=2.0, reduction="none")(normal(2, 5), torch.tensor([0, -100]))
+    assert value.tolist() == [6.0, 0.0]
 
 
 def test_half_precision_is_computed_in_float32():

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lossearch.trial import ExportMismatch, load_exported, require_equal
 from primitives.catalog import CATALOG
 from primitives.operators import FUNCTIONS
 from primitives.parser import parse
@@ -106,10 +107,12 @@ def test_the_exported_file_imports_nothing_but_torch():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_operator_can_be_exported(name):
+def test_every_operator_is_exported_with_its_value_and_gradient(name, tmp_path):
     arguments = ", ".join(["at_target(z)" if name == "batch_mean" else "z"] * FUNCTIONS[name].arity)
-    namespace = ast.parse(export_source(row_of(f"{name}({arguments}) + ce(z)"), "run"))
-    assert any(isinstance(node, ast.ClassDef) and node.name == "Loss" for node in namespace.body)
+    formula = f"{name}({arguments}) + ce(z)"
+    path = tmp_path / "loss.py"
+    path.write_text(export_source(row_of(formula), "run"))
+    require_equal(load_exported(path), parse(formula))
 
 
 def test_the_exported_file_says_where_it_comes_from():
@@ -136,6 +139,23 @@ def test_hostile_text_of_a_run_stays_inside_the_docstring(field):
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {alias.name.split(".")[0] for node in imports for alias in node.names} <= {"torch", "Tensor", "nn"}
     assert source.isascii()
+
+
+def test_the_exported_file_refuses_wrong_shapes(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(export_source(row_of("ce(z)"), "run"))
+    loss = load_exported(path).Loss()
+    with pytest.raises(ValueError, match="Expected probabilities"):
+        loss(torch.zeros(4, 3), torch.zeros(4, 1))
+    with pytest.raises(ValueError, match="Expected class indices"):
+        loss(torch.zeros(4, 3), torch.zeros(3, dtype=torch.long))
+
+
+def test_an_export_that_differs_from_its_formula_is_noticed(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(export_source(row_of("1.001*ce(z)"), "run"))
+    with pytest.raises(ExportMismatch, match="differ in value"):
+        require_equal(load_exported(path), parse("ce(z)"))
 
 
 def test_a_row_that_is_no_formula_is_refused():

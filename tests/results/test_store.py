@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import typing
+from pathlib import Path
 
 import duckdb
 import pandas
@@ -10,7 +11,7 @@ import pytest
 from results import store
 from results.leaderboard import Row
 from results.records import Evaluation
-from results.store import DamagedFile, EvaluationStore, read_records, write_records
+from results.store import EvaluationStore, NewerFile, read_records, write_records
 from tests.results.helpers import evaluation, refused
 
 MANY = [
@@ -69,9 +70,17 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_part_appears_under_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
     seen = []
     replace = os.replace
-    monkeypatch.setattr(store.os, "replace", lambda a, b: (seen.append(sorted(os.listdir(tmp_path))), replace(a, b)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(sorted(os.listdir(tmp_path))), replace(a, b)))
     EvaluationStore(tmp_path).append(MANY)
     assert seen == [[".000001.parquet.writing"]]
+
+
+def test_the_first_versions_file_always_loads():
+    """Written by 0.1.0 and never to be written again."""
+    evaluations = read_records(Path(__file__).parent / "evaluations_v1.parquet", Evaluation)
+    assert [each.status for each in evaluations] == ["evaluated", "evaluated", "rejected", "evaluated"]
+    assert [each.fitness for each in evaluations] == [0.9, 0.8, None, 0.9]
+    assert evaluations[3].parents == ("a", "b")
 
 
 def test_columns_that_an_older_file_lacks_are_null(tmp_path):
@@ -89,7 +98,7 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "SCHEMA_VERSION", 99)
     write_records(tmp_path / "new.parquet", Evaluation, MANY)
     monkeypatch.undo()
-    with pytest.raises(DamagedFile, match="written with schema version 99"):
+    with pytest.raises(NewerFile, match="written with schema version 99"):
         read_records(tmp_path / "new.parquet", Evaluation)
 
 

@@ -16,7 +16,7 @@ from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth, Evolution, Member
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
-from lossearch.run_directory import RunDirectory
+from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from primitives.catalog import CATALOG
 from primitives.fingerprint import FingerprintArchive
 from primitives.parser import parse
@@ -46,7 +46,7 @@ class Search:
         births = [Birth(CATALOG[name].bound(), "known", name=name) for name in settings.seeds]
         self.evolution = Evolution(settings, births, random.Random(self.experiment.seed))
         self.admission = Admission()
-        self.progress = Progress(settings.generations, settings.population)
+        self.progress = Progress(settings.generations)
         self._unsaved: list[Evaluation] = []
         self._saved_at = time.monotonic()
 
@@ -152,7 +152,7 @@ class Search:
     def _save_checkpoint(self, generation: int) -> None:
         self.run.save_checkpoint(
             {
-                "version": 1,
+                "version": CHECKPOINT_VERSION,
                 "generation": generation,
                 "evolution": self.evolution.state(),
                 "archive": self.admission.archive.entries,
@@ -169,6 +169,8 @@ class Search:
         """
         evaluations, damages = self.run.store.read()
         self.known = {each.evaluation_id: each for each in evaluations}
+        if damages:  # first, so that a stop from here on cannot leave a checkpoint that skips the lost work
+            self.run.forget_checkpoint()
         for damage in damages:
             kept = self.run.store.set_aside(damage)
             self.view.warned(f"{damage.reason}. Set aside as {kept.name}; its evaluations are done again.")
@@ -176,15 +178,21 @@ class Search:
         state = self.run.load_checkpoint()
         if state is None or damages:
             return 0
-        self.evolution.restore(state["evolution"], parse)
-        entries = [((str(kind), *views), str(loss)) for (kind, *views), loss in state["archive"]]
-        self.admission = Admission(FingerprintArchive(entries), state["births"])
-        self.progress.restore(state["progress"])
-        return int(state["generation"])
+        try:
+            self.evolution.restore(state["evolution"], parse)
+            entries = [((str(kind), *views), str(loss)) for (kind, *views), loss in state["archive"]]
+            self.admission = Admission(FingerprintArchive(entries), state["births"])
+            self.progress.restore(state["progress"])
+            return int(state["generation"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise RunDirectoryError(
+                f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
+                "the file in it: the run then starts again from its evaluations, which are kept."
+            ) from None
 
 
 def planned_trainings(experiment: Experiment) -> int:
     """Trainings of a search, if every generation finds as many candidates as it wants."""
     settings = experiment.evolution
-    first = max(settings.population, len(settings.seeds))
+    first = max(settings.population, len(settings.seeds)) + (BASELINE not in settings.seeds)
     return (first + settings.population * (settings.generations - 1)) * experiment.fidelity.seeds

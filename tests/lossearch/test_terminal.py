@@ -1,0 +1,64 @@
+import io
+
+from rich.console import Console
+
+from evaluators.evaluation import Candidate
+from lossearch.progress import Progress
+from lossearch.terminal import LiveView, leaderboard_table
+from results.leaderboard import leaderboard_rows
+from tests.results.helpers import evaluation
+
+
+def candidate(name=None, formula="ce(z)"):
+    return Candidate("id", formula, 2, 0, "known", 1, name=name)
+
+
+def progress():
+    made = Progress(generations=3, generation=2)
+    made.trained(candidate("cross_entropy"), 0.9)
+    made.trained(candidate(formula="abs(p - y)"), 0.95)
+    made.trained(candidate(), None)
+    made.refused("duplicate")
+    made.refused("rejected")
+    return made
+
+
+def test_progress_counts_and_remembers_the_best():
+    counts = progress().counts()
+    assert (counts["evaluated"], counts["failed"], counts["rejected"], counts["duplicates"]) == (2, 1, 1, 1)
+    assert (counts["best_formula"], counts["best_fitness"], counts["baseline_fitness"]) == ("abs(p - y)", 0.95, 0.9)
+
+
+def test_progress_goes_on_counting_from_a_saved_state():
+    later = Progress(generations=3)
+    later.restore(progress().state())
+    later.trained(candidate(), 0.5)
+    assert later.finished == 4
+    assert later.best_formula == "abs(p - y)"
+
+
+def test_the_live_view_shows_a_bar_the_counts_and_the_best_formula():
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=140, color_system=None)
+    with LiveView(console, total=10) as view:
+        view.moved(progress())
+        view.warned("[bold]a part is torn[/bold]")
+    shown = output.getvalue()
+    assert "generation 2 of 3" in shown
+    assert "3/10" in shown
+    assert "1 failed, 1 rejected, 1 duplicates" in shown
+    assert "best: 0.9500 (+0.0500 to cross-entropy) abs(p - y)" in shown
+    assert "[bold]a part is torn[/bold]" in shown
+
+
+def test_the_table_shows_text_as_it_is_and_cross_entropy_wherever_it_stands():
+    rows = leaderboard_rows(
+        [evaluation(f"ce({n}*z)", 0, 0.9 + n / 1000, name="[red]x[/red]", birth="known") for n in range(2, 9)]
+        + [evaluation("ce(z)", 0, 0.5)]
+    )
+    output = io.StringIO()
+    Console(file=output, width=120, color_system=None).print(leaderboard_table(rows, top=2))
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 4
+    assert "[red]x[/red]" in lines[1]
+    assert "cross_entropy" in lines[3]
