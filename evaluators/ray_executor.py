@@ -189,10 +189,10 @@ def _last_line(error: Exception) -> str:
 
 
 def _connect(address: str | None) -> None:
-    """Join a cluster, or start one on this machine that listens on loopback alone."""
+    """Join a cluster, or start one on this machine."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address is None:
-        ray.init(address="local", _node_ip_address="127.0.0.1", **options)
+        ray.init(address="local", **options)
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

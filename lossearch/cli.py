@@ -167,7 +167,7 @@ def main() -> None:
 def _print_run(run: Any) -> None:
     from results.leaderboard import difference_noise
 
-    _print_board(run.leaderboard, top=10)
+    _print_board(run.leaderboard, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)
     if noise is not None:
         _say(
@@ -190,7 +190,7 @@ def _print_run(run: Any) -> None:
         _say(f"Best loss: {run.exported}")
 
 
-def _print_board(board: Any, top: int) -> None:
+def _print_board(board: Any, top: int, known: bool = False) -> None:
     from rich.console import Console
 
     from lossearch.terminal import leaderboard_table
@@ -198,7 +198,7 @@ def _print_board(board: Any, top: int) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 110)
-    console.print(leaderboard_table(board.rows, top))
+    console.print(leaderboard_table(board.rows, top, known))
 
 
 def _print_loss(loss: Any) -> None:

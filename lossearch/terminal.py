@@ -123,14 +123,15 @@ def best_line(progress: Progress) -> str:
     return f"best: {progress.best_fitness:.4f}{against} {progress.best_formula}"
 
 
-def leaderboard_table(rows: Sequence[Row], top: int) -> Table:
-    """The best rows, and cross-entropy's wherever it stands."""
+def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False) -> Table:
+    """The best rows, and cross-entropy's wherever it stands; with ``known`` those of all known losses."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rank", "accuracy", "to CE", "size"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
-    shown = [row for row in rows if row.rank is not None and (row.rank <= top or row.name == BASELINE)]
+    beside = {row.name for row in rows} - {None} if known else {BASELINE}
+    shown = [row for row in rows if row.rank is not None and (row.rank <= top or row.name in beside)]
     for row in shown:
         table.add_row(*(Text(cell) for cell in _cells(row)), style="bold" if row.name == BASELINE else None)
     return table

@@ -39,7 +39,9 @@ def test_a_search_prints_the_leaderboard_and_where_everything_is(finished):
     assert finished.returncode == 0, finished.stderr
     header, *rows = finished.stdout.splitlines()
     assert header.split() == ["rank", "accuracy", "to", "CE", "size", "born", "formula"]
-    assert sum("cross_entropy" in row for row in rows) == 1
+    for seed in ("cross_entropy", "mse", "ngl", "am_softmax"):  # beside what evolved
+        assert sum(f" {seed} " in row for row in rows) == 1
+    assert any(" g1 " in row or " g2 " in row or " g3 " in row for row in rows)
     assert "generation 4 of 4: 24 trained" in finished.stderr
     assert "Run: run" in finished.stderr
     assert "Best loss: run/best_loss.py" in finished.stderr
