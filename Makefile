@@ -29,7 +29,8 @@ bench: $(INSTALLED)   ## the measured figures, as JSON
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--config-settings editable_mode=compat --editable '.[dev]'
 	touch $@
 
 clean:

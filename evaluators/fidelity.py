@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Fidelity(BaseModel):
     """The proxy training: stochastic gradient descent with momentum and a cosine decay to zero."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     steps: int = Field(200, ge=1, le=1_000_000, description="optimiser steps")
     batch_size: int = Field(64, ge=2, le=65_536, description="samples in a batch")

@@ -4,9 +4,13 @@ Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 
 3 finished without a valid candidate, 130 interrupted.
 """
 
+import io
 import json
+import os
 import shlex
+import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +28,23 @@ app = typer.Typer(
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("lossearch"))
+        raise typer.Exit(0)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search for loss functions, read the results, export what was found."""
 
 
 @app.command()
@@ -69,7 +90,7 @@ def search(
                     view=view,
                 )
         except SearchInterrupted as stopped:
-            words = ["lossearch", "search", experiment, "--run-dir", str(stopped.path), "--resume"]
+            words = [_command(), "search", experiment, "--run-dir", str(stopped.path), "--resume"]
             words += ["--seed", str(seed)] if seed is not None else []
             words += ["--ray-address", ray_address] if ray_address is not None else []
             words += ["--executor", executor] if executor is not None else []
@@ -88,9 +109,7 @@ def leaderboard(
 ) -> None:
     """Show the best losses of a run, and cross-entropy."""
     with _reported():
-        from results.leaderboard import Leaderboard
-
-        board = Leaderboard(run)
+        board = _board(run)
         if as_json:
             _print_json([row for row in board.to_dicts() if row["rank"] is not None][:top])
         else:
@@ -145,12 +164,14 @@ def export(
 ) -> None:
     """Write a loss of a run as a Python file that needs torch alone."""
     with _reported():
-        from results.leaderboard import Leaderboard
-
-        board = Leaderboard(run)
+        board = _board(run)
+        if board.damages:
+            _fail(f"{board.damages[0].reason}. Without it the ranks may be others; --resume trains it again", 1)
         ranked = sum(row.rank is not None for row in board.rows)
         if rank > ranked:
             _fail(f"--rank: expected 1 to {ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+        if out.is_dir():
+            _fail(f"{out}: expected a file to write, got a directory", 2)
         if out.exists() and not force:
             _fail(f"{out}: exists already. Give another --out, or --force to replace it", 2)
         try:
@@ -161,7 +182,24 @@ def export(
 
 def main() -> None:
     """Run the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character gets another
     app()
+
+
+def _command() -> str:
+    """How this command is called from here."""
+    return "lossearch" if shutil.which("lossearch") else sys.argv[0]
+
+
+def _board(run: Path) -> Any:
+    """The run's leaderboard; what is damaged is told by the caller, as an error."""
+    from results.leaderboard import Leaderboard
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Leaderboard(run)
 
 
 def _print_run(run: Any) -> None:
@@ -198,7 +236,7 @@ def _print_board(board: Any, top: int, known: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 110)
-    console.print(leaderboard_table(board.rows, top, known))
+    console.print(leaderboard_table(board.rows, top, known, narrow=console.width < 80))
 
 
 def _print_loss(loss: Any) -> None:
@@ -229,8 +267,12 @@ def _reported() -> Iterator[None]:
     """Turn what can go wrong into one message and an exit code."""
     try:
         yield
+        sys.stdout.flush()
     except (typer.Exit, KeyboardInterrupt):
         raise
+    except BrokenPipeError:  # the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except Exception as error:
         code = _exit_code(error)
         if code is None:

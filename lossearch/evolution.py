@@ -14,6 +14,7 @@ from typing import Any
 from deap import base, gp, tools
 
 from lossearch.experiment import EvolutionSettings
+from primitives.errors import UserError
 from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
 from primitives.operators import OPERATORS, Operator
 from primitives.shapes import Shape
@@ -138,9 +139,9 @@ class Evolution:
             formula = self._within_limits(tree)
             if formula is not None and "y" in formula.names | _read_by(formula):
                 return formula
-        raise ValueError(
-            "No random tree kept the limits: raise evolution.max_nodes or max_depth, or allow operators that "
-            "look at the target"
+        raise UserError(
+            "evolution: No random tree kept the limits: raise max_nodes or max_depth, or allow operators that look "
+            "at the target"
         )
 
     def _child(self) -> Birth:

@@ -20,7 +20,7 @@ class ExperimentError(UserError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 _GROWN_OPERATORS = (
@@ -41,14 +41,10 @@ class EvolutionSettings(_Section):
     seeds: tuple[str, ...] = Field(_SEEDS, description="known losses to start from")
     terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
     operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")
-    crossover: float = Field(
-        0.3, ge=0.0, allow_inf_nan=False, description="weight of a subtree taken from another parent"
-    )
-    subtree_mutation: float = Field(0.25, ge=0.0, allow_inf_nan=False, description="weight of a random subtree")
-    point_mutation: float = Field(
-        0.2, ge=0.0, allow_inf_nan=False, description="weight of one node replaced by a like one"
-    )
-    constant_mutation: float = Field(0.25, ge=0.0, allow_inf_nan=False, description="weight of one number scaled")
+    crossover: float = Field(0.3, ge=0.0, description="weight of a subtree taken from another parent")
+    subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
+    point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
+    constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
     random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
     max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
@@ -63,9 +59,9 @@ class EvolutionSettings(_Section):
     @classmethod
     def _known(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
         kind, known = _vocabulary(info.field_name)
-        for name in names:
-            if name not in known:
-                raise ValueError(f"unknown {kind} {name!r}{nearest(name, known)}")
+        unknown = [f"unknown {kind} {name!r}{nearest(name, known)}" for name in names if name not in known]
+        if unknown:
+            raise ValueError("; ".join(unknown))
         if len(set(names)) < len(names):
             raise ValueError(f"{kind} named twice in {list(names)}")
         return names
@@ -91,9 +87,7 @@ class ExecutorSettings(_Section):
 
     kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
     workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each core")
-    deadline: float | None = Field(
-        None, gt=0.0, allow_inf_nan=False, description="seconds a candidate may take; left out: by its steps"
-    )
+    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
 
 
 class Experiment(_Section):
@@ -190,8 +184,17 @@ def _problem(error: Any) -> str:
         return f"{key}: expected a value, got none"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
-    expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{key}: expected {expected}, got {error['input']!r}"
+    expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
+    found = error["input"] if not isinstance(error["input"], tuple) else list(error["input"])
+    return f"{key}: expected {expected}, got {found!r}"
+
+
+_EXPECTED = {
+    "tuple_type": "an array",
+    "too_short": "at least one item",
+    "model_type": "a table",
+    "string_pattern_mismatch": "letters, digits, - and _, the first a letter or digit, 64 at most",
+}
 
 
 def _section(location: tuple[Any, ...]) -> type[BaseModel]:

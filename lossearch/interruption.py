@@ -1,4 +1,4 @@
-"""Interruption: knows whether Ctrl-C was pressed, also where a library turned it into an error of its own."""
+"""Interruption: knows whether the process was asked to stop, also where a library made an error of its own of it."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from types import FrameType
 
 @dataclass
 class Interruption:
-    """Whether SIGINT arrived since the watch began."""
+    """Whether SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived since the watch began."""
 
     seen: bool = False
 
@@ -24,7 +24,7 @@ class Interruption:
 
 @contextmanager
 def watched_for_interruption() -> Iterator[Interruption]:
-    """Note SIGINT, which raises KeyboardInterrupt as ever; outside the main thread nothing can be noted."""
+    """Note SIGINT and SIGTERM, which both raise KeyboardInterrupt; outside the main thread nothing can be noted."""
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
@@ -34,8 +34,9 @@ def watched_for_interruption() -> Iterator[Interruption]:
         interruption.seen = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

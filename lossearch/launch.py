@@ -61,10 +61,10 @@ def search(
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
         require_free(path, declared)
-    with watched_for_interruption() as interruption:
-        workers = _executor(declared, executor, ray_address)  # before a directory is made for nothing
-        try:
-            run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)
+    workers = _executor(declared, executor, ray_address)  # before a directory is made for nothing
+    try:
+        run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)
+        with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
             try:
                 return _execute(declared, run, resume, workers, view)
             except BaseException as error:
@@ -75,8 +75,8 @@ def search(
                 raise SearchInterrupted(run.path) from None
             finally:
                 run.close()
-        finally:
-            workers.close()
+    finally:
+        workers.close()
 
 
 def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experiment:

@@ -155,6 +155,7 @@ class Search:
                 "version": CHECKPOINT_VERSION,
                 "generation": generation,
                 "evolution": self.evolution.state(),
+                "evaluations": len(self.known),
                 "archive": self.admission.archive.entries,
                 "births": self.admission.births,
                 "progress": self.progress.state(),
@@ -179,6 +180,11 @@ class Search:
         if state is None or damages:
             return 0
         try:
+            missing = int(state["evaluations"]) - len(self.known)
+            if missing > 0:
+                self.view.warned(f"{missing} evaluations that the checkpoint counts are gone; they are done again.")
+                self.run.log("evaluations missing", count=missing)
+                return 0
             self.evolution.restore(state["evolution"], parse)
             entries = [((str(kind), *views), str(loss)) for (kind, *views), loss in state["archive"]]
             self.admission = Admission(FingerprintArchive(entries), state["births"])

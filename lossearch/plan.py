@@ -1,7 +1,9 @@
 """What a search would do, as text: its size, and how its seeds stand the screening."""
 
+import random
+
 from lossearch.admission import Admission, Refusal
-from lossearch.evolution import Birth
+from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import Experiment
 from lossearch.loop import planned_trainings
 from primitives.catalog import CATALOG
@@ -11,6 +13,7 @@ def plan(experiment: Experiment) -> str:
     """The plan of an experiment, in a few lines; nothing is trained or written."""
     trainings = planned_trainings(experiment)
     settings, fidelity = experiment.evolution, experiment.fidelity
+    Evolution(settings, [], random.Random(experiment.seed)).ask()  # raises where no random tree keeps the limits
     admission = Admission()
     lines = [
         f"{experiment.name}: task {experiment.task}, seed {experiment.seed}, {experiment.executor.kind} executor",

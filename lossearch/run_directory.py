@@ -73,7 +73,14 @@ class RunDirectory:
                 f"{path}: made by another experiment: {'; '.join(changes)}. "
                 "Resume with the experiment that made it, or give another --run-dir."
             )
-        if not os.access(path, os.W_OK) or not os.access(path / "evaluations", os.W_OK):
+        try:
+            for name in ("evaluations", "checkpoint"):
+                (path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: expected a directory that can be written, got: {error.strerror}."
+            ) from None
+        if not os.access(path / "evaluations", os.W_OK):
             raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
         return cls(path)
 
@@ -137,7 +144,8 @@ def recorded_experiment(path: Path) -> Experiment:
         return validated(declared, str(file))
     except FileNotFoundError:
         raise RunDirectoryError(
-            f"{path}: expected the directory of a run, with experiment.toml in it. Leave out --resume to start one."
+            f"{path}: expected the directory of a run, with experiment.toml in it. Restore that file, or start a run "
+            "without --resume in another --run-dir."
         ) from None
     except (OSError, ValueError, ExperimentError) as error:
         raise RunDirectoryError(f"{file}: expected the experiment of a run, got: {error}") from None

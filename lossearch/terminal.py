@@ -120,32 +120,38 @@ def best_line(progress: Progress) -> str:
     against = ""
     if progress.baseline_fitness is not None:
         against = f" ({progress.best_fitness - progress.baseline_fitness:+.4f} to cross-entropy)"
-    return f"best: {progress.best_fitness:.4f}{against} {progress.best_formula}"
+    return f"best: {progress.best_fitness:.4f}{against} {printable(progress.best_formula)}"
 
 
-def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False) -> Table:
-    """The best rows, and cross-entropy's wherever it stands; with ``known`` those of all known losses."""
+def printable(text: str) -> str:
+    """The text without control characters, which a terminal would obey."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False, narrow: bool = False) -> Table:
+    """The best rows, and cross-entropy's wherever it stands; with ``known`` those of all known losses.
+
+    ``narrow`` leaves out what a small terminal has no room for.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rank", "accuracy", "to CE", "size"):
+    for name in ("rank", "accuracy", "to CE") if narrow else ("rank", "accuracy", "to CE", "size"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("born", no_wrap=True)
+    if not narrow:
+        table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
     beside = {row.name for row in rows} - {None} if known else {BASELINE}
     shown = [row for row in rows if row.rank is not None and (row.rank <= top or row.name in beside)]
     for row in shown:
-        table.add_row(*(Text(cell) for cell in _cells(row)), style="bold" if row.name == BASELINE else None)
+        cells = [Text(printable(cell)) for cell in _cells(row, narrow)]
+        table.add_row(*cells, style="bold" if row.name == BASELINE else None)
     return table
 
 
-def _cells(row: Row) -> Sequence[str]:
+def _cells(row: Row, narrow: bool) -> Sequence[str]:
+    rank = f"{'*' if row.pareto else ' '}{row.rank}"
+    difference = "" if row.difference_to_cross_entropy is None else f"{row.difference_to_cross_entropy:+.4f}"
+    if narrow:
+        return rank, f"{row.fitness_mean:.4f}", difference, row.formula
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
-    difference = row.difference_to_cross_entropy
     born = row.name if row.name else f"{row.birth} g{row.generation}"
-    return (
-        f"{'*' if row.pareto else ' '}{row.rank}",
-        f"{row.fitness_mean:.4f}{spread}",
-        "" if difference is None else f"{difference:+.4f}",
-        str(row.complexity),
-        born,
-        row.formula,
-    )
+    return rank, f"{row.fitness_mean:.4f}{spread}", difference, str(row.complexity), born, row.formula

@@ -166,7 +166,8 @@ def formula_error(text: str, position: int, what: str) -> FormulaError:
     """An error at a position of the text, with the text around it."""
     start = max(0, position - 20)
     excerpt = text[start : position + 20].encode("unicode_escape").decode("ascii")
-    return FormulaError(f"Position {position} of the formula, near '{excerpt}': {what}.")
+    stop = "" if what.endswith("?") else "."
+    return FormulaError(f"Position {position} of the formula, near '{excerpt}': {what}{stop}")
 
 
 def _tokens(text: str) -> list[_Token]:

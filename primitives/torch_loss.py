@@ -33,6 +33,8 @@ class FormulaLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}.")
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+            raise ValueError(f"Expected ignore_index to be a whole number, got {ignore_index!r}.")
         self.formula = formula
         self.hyperparameters = dict(hyperparameters or {})
         bound = formula.bind(self.hyperparameters)
@@ -99,7 +101,7 @@ class FormulaLoss(nn.Module):
             raise ValueError(
                 f"Expected class indices of shape {[logits.shape[0], *logits.shape[2:]]}, got {list(target.shape)}."
             )
-        index = target.unsqueeze(1)
+        index = target.unsqueeze(1).long()
         kept = index != self.ignore_index
         return torch.zeros_like(logits).scatter(1, index.masked_fill(~kept, 0), 1.0), kept
 
@@ -128,6 +130,7 @@ class LogitLoss(FormulaLoss):
             raise ValueError(
                 f"Expected logits of shape [batch, classes, ...], got {list(logits.shape)}. Add a class axis."
             )
+        _require_floating(logits, "logits")
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
             return self._reduced({"z": self._without_ignored(logits, target)}, logits, target)
@@ -168,6 +171,7 @@ class EmbeddingLoss(FormulaLoss):
             raise ValueError(
                 f"Expected embeddings of shape [batch, {self.embedding_size}], got {list(embeddings.shape)}."
             )
+        _require_floating(embeddings, "embeddings")
         with torch.autocast(embeddings.device.type, enabled=False):
             half = embeddings.dtype in (torch.float16, torch.bfloat16)
             embeddings = embeddings.float() if half else embeddings
@@ -196,6 +200,11 @@ class EmbeddingLoss(FormulaLoss):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+
+
+def _require_floating(inputs: Tensor, name: str) -> None:
+    if not inputs.is_floating_point():
+        raise ValueError(f"Expected floating-point {name}, got {inputs.dtype}. Convert them with .float().")
 
 
 def _class_vectors(classes: int, size: int, generator: torch.Generator | None) -> Tensor:

@@ -1,9 +1,10 @@
 """The leaderboard: one row a loss, derived from the evaluations and always rebuildable from them."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from primitives.errors import UserError
 from results.records import Evaluation, Status
@@ -183,7 +184,7 @@ class NotARun(UserError, FileNotFoundError):
 class Leaderboard:
     """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
-    ``path`` is the run's directory. Parts that cannot be read are listed in ``damages`` and left out.
+    ``path`` is the run's directory. Parts that cannot be read are warned of, listed in ``damages`` and left out.
     Raises NotARun where the directory holds no run.
     """
 
@@ -195,16 +196,29 @@ class Leaderboard:
             raise NotARun(f"{path}: expected the directory of a run, with a folder named evaluations in it")
         self.damages: list[Damage]
         self.evaluations, self.damages = EvaluationStore(self.path / "evaluations").read()
+        for damage in self.damages:
+            warnings.warn(f"{damage.reason}. Its evaluations are left out.", stacklevel=2)
         self.rows = leaderboard_rows(self.evaluations)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Entry:
-        return Entry(self.rows[index], self.path.name)
+    def __repr__(self) -> str:
+        return f"<Leaderboard of {self.path}: {len(self)} losses>"
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        rows = self.rows[index]
+        run = self.path.resolve().name
+        return [Entry(row, run) for row in rows] if isinstance(rows, list) else Entry(rows, run)
 
     def __iter__(self) -> Iterator[Entry]:
-        return (self[index] for index in range(len(self)))
+        return iter(self[:])
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries."""

@@ -47,6 +47,10 @@ class Evaluation:
             value = getattr(self, each.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"Expected a finite {each.name}, got {value}: record a failure and its reason.")
+        for name, low, high in (("fitness", 0.0, 1.0), ("calibration", 0.0, math.inf), ("seed", 0, math.inf)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"Expected {name} between {low} and {high}, got {value}.")
         if (self.fitness is not None) != (self.status == "evaluated"):
             raise ValueError(f"Expected a fitness where and only where a candidate was evaluated, got {self}.")
         if self.status != "evaluated" and not self.reason:

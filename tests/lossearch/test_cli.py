@@ -143,6 +143,26 @@ def test_a_damaged_part_is_named_and_the_rest_is_shown(folder):
     assert result.returncode == 1
     assert f"{part.name}: expected a whole Parquet file" in result.stderr
     assert "cross_entropy" in result.stdout
+    export = lossearch("export", "torn", "--out", "torn.py", cwd=folder)
+    assert export.returncode == 1
+    assert part.name in export.stderr
+    assert not (folder / "torn.py").exists()
+
+
+@pytest.mark.parametrize("arguments", [["losses"], ["leaderboard", "run", "--json"], ["search", "digits", "--show"]])
+@pytest.mark.usefixtures("finished")
+def test_a_reader_that_closes_early_is_no_error(folder, arguments):
+    words = [*COMMAND, *arguments]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_the_version_is_printed(folder):
+    from importlib.metadata import version
+
+    assert lossearch("--version", cwd=folder).stdout.strip() == version("lossearch")
 
 
 class Hopeless(InlineExecutor):
@@ -159,9 +179,12 @@ def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch
     assert {row.reason for row in Leaderboard("hopeless").rows if row.status == "failed"} == {"diverged"}
 
 
-@pytest.mark.parametrize(("executor", "seconds"), [("inline", 0.3), ("inline", 3.0), ("ray", 0.5)])
+@pytest.mark.parametrize(
+    ("executor", "seconds", "number"),
+    [("inline", 0.3, signal.SIGINT), ("inline", 3.0, signal.SIGTERM), ("ray", 0.5, signal.SIGINT)],
+)
 @pytest.mark.usefixtures("finished")
-def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(folder, executor, seconds):
+def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, seconds, number):
     run = f"stopped-{executor}-{seconds}"
     words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
     process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -170,11 +193,11 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(folder, executor
     while not (log.exists() and "started" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    os.killpg(process.pid, number)  # as the terminal does, or a scheduler
     _, messages = process.communicate(timeout=100)
     assert process.returncode == 130, messages
     printed = messages.strip().splitlines()[-1].split()
-    assert printed[:3] == ["lossearch", "search", "small.toml"]
+    assert printed[1:3] == ["search", "small.toml"]
     assert {"--resume", "--run-dir"} <= set(printed)
     resumed = lossearch(*printed[1:], cwd=folder)
     assert resumed.returncode == 0, resumed.stderr

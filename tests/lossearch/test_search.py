@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import polars
 import pytest
@@ -101,6 +102,23 @@ def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninte
     run_search(path, resume=True)
     assert records(path) == records(uninterrupted.path)
     assert parts[part].with_name(parts[part].name + ".damaged").exists()
+
+
+def test_a_part_that_is_gone_is_noticed_and_its_work_is_done_again(tmp_path, uninterrupted):
+    path = tmp_path / "run"
+    run_search(path)
+    sorted((path / "evaluations").glob("*.parquet"))[1].unlink()
+    run_search(path, resume=True)
+    assert records(path) == records(uninterrupted.path)
+
+
+@pytest.mark.parametrize("folder", ["checkpoint", "evaluations"])
+def test_a_folder_that_is_gone_is_made_again(tmp_path, uninterrupted, folder):
+    path = tmp_path / "run"
+    run_search(path)
+    shutil.rmtree(path / folder)
+    run_search(path, resume=True)
+    assert records(path) == records(uninterrupted.path)
 
 
 def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeypatch, uninterrupted):

@@ -51,6 +51,21 @@ def test_the_live_view_shows_a_bar_the_counts_and_the_best_formula():
     assert "[bold]a part is torn[/bold]" in shown
 
 
+def test_control_characters_of_a_strangers_file_do_not_reach_the_terminal():
+    rows = leaderboard_rows([evaluation("ce(z)", 0, 0.9, name="\x1b[2J\nx", birth="known")])
+    output = io.StringIO()
+    Console(file=output, width=120, color_system=None).print(leaderboard_table(rows, top=2))
+    assert "\x1b" not in output.getvalue()
+    assert len(output.getvalue().splitlines()) == 2
+
+
+def test_a_narrow_terminal_still_shows_the_formula():
+    rows = leaderboard_rows([evaluation("abs(p - y) + ce(z)", seed, 0.9, name=None) for seed in (0, 1)])
+    output = io.StringIO()
+    Console(file=output, width=44, color_system=None).print(leaderboard_table(rows, top=2, narrow=True))
+    assert "abs(p - y)" in output.getvalue()
+
+
 def test_the_table_shows_text_as_it_is_and_cross_entropy_wherever_it_stands():
     rows = leaderboard_rows(
         [evaluation(f"ce({n}*z)", 0, 0.9 + n / 1000, name="[red]x[/red]", birth="known") for n in range(2, 9)]

@@ -1,3 +1,5 @@
+import copy
+
 import pandas
 import pytest
 
@@ -105,6 +107,22 @@ def test_a_leaderboard_is_a_data_frame_and_a_file(run):
     pandas.testing.assert_frame_equal(frame, written)
     assert frame["formula"].tolist()[0] == GOOD
     assert [row["rank"] for row in board.to_dicts()] == [1, 2, 3, None, None]
+
+
+def test_a_leaderboard_is_a_sequence(run):
+    board = Leaderboard(run)
+    assert [entry.rank for entry in board[:2]] == [1, 2]
+    assert repr(board) == f"<Leaderboard of {run}: 5 losses>"
+    assert copy.copy(board[0]).rank == 1
+    with pytest.raises(IndexError):
+        board[99]
+
+
+def test_a_damaged_part_is_warned_of(run):
+    (run / "evaluations" / "000002.parquet").write_bytes(b"PAR1")
+    with pytest.warns(UserWarning, match=r"000002\.parquet: expected a whole Parquet file"):
+        board = Leaderboard(run)
+    assert len(board) == 5
 
 
 def test_a_path_that_is_no_run_is_refused(tmp_path):

@@ -18,6 +18,14 @@ def test_a_fitness_stands_where_and_only_where_a_candidate_was_evaluated():
         evaluation(status="failed", reason="diverged")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("fitness", 1e308), ("fitness", -0.1), ("calibration", -5.0), ("seed", -4)]
+)
+def test_an_evaluation_keeps_its_ranges(name, value):
+    with pytest.raises(ValueError, match=f"Expected {name} between"):
+        evaluation(**{name: value})
+
+
 def test_a_failure_has_a_reason():
     with pytest.raises(ValueError, match="Expected a reason beside the status 'rejected'"):
         refused("p", reason=None)
