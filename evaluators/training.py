@@ -59,7 +59,7 @@ def train(
         parameters, fidelity.learning_rate, fidelity.momentum, weight_decay=fidelity.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fidelity.steps)
-    moves = hasattr(loss, "set_progress")
+    moves = looks_at_progress(loss)
     for step, batch in enumerate(batches(len(splits.train), fidelity, seed)):
         if moves:
             loss.set_progress(step / fidelity.steps)  # type: ignore[operator]
@@ -127,6 +127,13 @@ def loss_for(formula: Formula, task: Task, fidelity: Fidelity) -> FormulaLoss:
 def class_frequencies(task: Task) -> Tensor:
     """Relative class frequencies [classes] in the task's training split."""
     return one_hot(task.load().train.targets, task.classes).mean(0)
+
+
+def looks_at_progress(loss: nn.Module) -> bool:
+    """Whether the loss changes with training progress and must be told of it."""
+    if isinstance(loss, FormulaLoss):
+        return "progress" in loss.formula.names
+    return hasattr(loss, "set_progress")
 
 
 def owns_class_weights(loss: nn.Module) -> bool:

@@ -48,7 +48,7 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
     Of forms of one size the first in the order of their text is taken, so that the canonical form of a
     canonical form is itself. The formula stands where no form is better and right, or the work limit is reached.
     """
-    best = formula
+    best = _with_numbers_folded(formula)
     for _ in range(_ROUNDS):
         forms = within_work_limit(partial(_forms, best), work_limit // _ROUNDS) or []
         allowed = {form for form in forms if _preference(form) < _preference(best) and form.depth <= formula.depth}
@@ -58,6 +58,15 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
             break
         best = found
     return best
+
+
+def _with_numbers_folded(formula: Formula) -> Formula:
+    """The formula with one number in the place of each operation on numbers alone."""
+    if isinstance(formula, Call):
+        if formula.constant is not None and "pi" not in formula.names:
+            return Number(formula.constant)
+        return call(formula.operator, *(_with_numbers_folded(argument) for argument in formula.arguments))
+    return formula
 
 
 def _preference(formula: Formula) -> tuple[int, str]:

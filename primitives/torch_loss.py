@@ -69,14 +69,16 @@ class FormulaLoss(nn.Module):
         [batch, ...] or probabilities of the logits' shape.
         """
         y, kept = self._target(logits, target)
-        counted = kept.to(logits.dtype)
-        inputs.update(
-            y=y,
-            counted=counted,
-            num_classes=logits.new_tensor(float(logits.shape[1])),
-            progress=self.progress.to(logits),
-            class_frequencies=None if self.prior is None else self.prior.to(logits),
-        )
+        inputs["y"] = y
+        needed = self._program.inputs
+        if "counted" in needed:
+            inputs["counted"] = kept.to(logits.dtype)
+        if "num_classes" in needed:
+            inputs["num_classes"] = logits.new_tensor(float(logits.shape[1]))
+        if "progress" in needed:
+            inputs["progress"] = self.progress.to(logits)
+        if "class_frequencies" in needed and self.prior is not None:
+            inputs["class_frequencies"] = self.prior.to(logits)
         value = self.scale * self._program.run(inputs)
         if self._program.shape is Shape.CLASS:
             value = (value + torch.zeros_like(y)).mean(1, keepdim=True)
@@ -84,7 +86,7 @@ class FormulaLoss(nn.Module):
         if self.reduction == "none":
             return per_sample
         total = per_sample.sum()
-        return total if self.reduction == "sum" else total / counted.sum()
+        return total if self.reduction == "sum" else total / kept.sum()
 
     def _target(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Target distribution in the logits' shape, and which samples count, [batch, 1, ...].

@@ -22,6 +22,8 @@ from tests.primitives.strategies import losses
         ("exp(1)*p", "2.718281828*p"),
         ("ce(z) + cos(0)", "ce(z) + 1"),
         ("1 - p", "1 - p"),
+        ("exp(sqrt(square(0.25)) - p*(1 + y))", "exp(0.25 - p*(1 + y))"),
+        ("p*(2*pi)", "6.283185307*p"),
         ("maximum(p, 0.1) - maximum(p, 0.1)", "0"),
     ],
 )
