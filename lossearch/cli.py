@@ -222,7 +222,8 @@ def _print_run(run: Any) -> None:
         shown = "" if abs(trial.difference) > 2.0 * error else " Within two standard errors: no difference is shown."
         _say(
             f"Best loss, loaded from its file and trained under {trial.seeds} fresh seeds: {trial.fitness:.4f}, "
-            f"cross-entropy {trial.cross_entropy:.4f}, difference {trial.difference:+.4f} (standard error {error:.4f}).{shown}"
+            f"cross-entropy {trial.cross_entropy:.4f}, difference {trial.difference:+.4f} "
+            f"(standard error {error:.4f}).{shown}"
         )
     _say(f"Run: {run.path}")
     if run.exported is not None:
