@@ -199,7 +199,8 @@ def _connect(address: str | None) -> None:
     except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterUnreachable(
             f"No Ray cluster answered at {address!r}: {str(error).strip().splitlines()[0]} "
-            "Start one with 'ray start --head', or leave out --ray-address to use this machine."
+            "Start one with 'ray start --head'; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as "
+            "on its head; or leave out --ray-address to use this machine."
         ) from None
 
 
