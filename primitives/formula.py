@@ -7,9 +7,8 @@ A negative number is a :class:`Number`, never the negation of one, so that every
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 from primitives.errors import UserError
 from primitives.operators import FUNCTIONS, OPERATORS
@@ -144,7 +143,10 @@ class Call(Formula):
 
     operator: str
     arguments: tuple[Formula, ...]
-    _hash: ClassVar[int]
+    _shape: Shape = field(init=False, repr=False, compare=False)
+    _degree: float = field(init=False, repr=False, compare=False)
+    _constant: float | None = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         operator = OPERATORS[self.operator]
@@ -169,10 +171,10 @@ class Call(Formula):
     def _of_numbers(self) -> float | None:
         """The value where every argument is a number, in bounds; None where one is not."""
         operator = OPERATORS[self.operator]
-        numbers = [argument.constant for argument in self.arguments]
-        if not operator.elementwise or None in numbers:
+        numbers = [argument.constant for argument in self.arguments if argument.constant is not None]
+        if not operator.elementwise or len(numbers) < operator.arity:
             return None
-        return Number(operator.of_numbers(*numbers)).value  # type: ignore[arg-type]
+        return Number(operator.of_numbers(*numbers)).value
 
     def __hash__(self) -> int:
         return self._hash
@@ -182,15 +184,15 @@ class Call(Formula):
 
     @property
     def degree(self) -> float:
-        return self._degree  # type: ignore[attr-defined]
+        return self._degree
 
     @property
     def shape(self) -> Shape:
-        return self._shape  # type: ignore[attr-defined]
+        return self._shape
 
     @property
     def constant(self) -> float | None:
-        return self._constant  # type: ignore[attr-defined]
+        return self._constant
 
     def bind(self, values: Mapping[str, float]) -> Formula:
         return call(self.operator, *(argument.bind(values) for argument in self.arguments))

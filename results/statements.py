@@ -1,6 +1,7 @@
 """A program as Python statements: the assignments that compute a formula in an exported file."""
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,20 +24,17 @@ _READABLE = {
 
 def statements(program: Program) -> Iterator[str]:
     """Assignments of the values that are used more than once, then ``value = ...``."""
-    uses: dict[int, int] = {}
-    for value in [program.result, *(argument for step in program.steps for argument in step.arguments)]:
-        if value.kind == "step":
-            uses[value.source] = uses.get(value.source, 0) + 1  # type: ignore[index, arg-type]
-    texts: list[tuple[str, int]] = []
+    uses = Counter([program.result, *(argument for step in program.steps for argument in step.arguments)])
+    texts: dict[Value, tuple[str, int]] = {}
     taken: set[str] = set()
     for index, step in enumerate(program.steps):
         text = _expression(step, texts)
-        is_last = program.result == Value(index, "step")
-        if (uses[index] > 1 or len(text[0]) > 70) and not is_last:
+        result = Value(index, "step")
+        if (uses[result] > 1 or len(text[0]) > 70) and result != program.result:
             name = _variable(step, index, taken)
             yield f"{name} = {text[0]}"
             text = name, 9
-        texts.append(text)
+        texts[result] = text
     yield f"value = {_argument(program.result, texts)[0]}"
 
 
@@ -47,7 +45,7 @@ def _variable(step: Step, index: int, taken: set[str]) -> str:
     return name
 
 
-def _expression(step: Step, texts: list[tuple[str, int]]) -> tuple[str, int]:
+def _expression(step: Step, texts: dict[Value, tuple[str, int]]) -> tuple[str, int]:
     arguments = [_argument(argument, texts) for argument in step.arguments]
     if step.function is operator.neg:
         text, binds = arguments[0]
@@ -61,9 +59,9 @@ def _expression(step: Step, texts: list[tuple[str, int]]) -> tuple[str, int]:
     return f"{_dotted(step.function)}({', '.join(text for text, _ in arguments)})", 9
 
 
-def _argument(value: Value, texts: list[tuple[str, int]]) -> tuple[str, int]:
+def _argument(value: Value, texts: dict[Value, tuple[str, int]]) -> tuple[str, int]:
     if value.kind == "step":
-        return texts[value.source]  # type: ignore[index]
+        return texts[value]
     if value.kind == "input":
         return _INPUTS.get(str(value.source), str(value.source)), 9
     number = float(value.source)

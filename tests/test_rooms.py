@@ -65,7 +65,7 @@ def test_nothing_evaluates_text_or_reads_a_pickle(path):
         if isinstance(node, ast.Call):
             function = node.func
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-            assert name not in FORBIDDEN_CALLS - {"compile"} or relative(path) == "lossearch/trial.py", name
+            assert name not in FORBIDDEN_CALLS - {"compile"}, name
             is_re = isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "re"
             assert name != "compile" or is_re
             is_torch = isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "torch"

@@ -103,7 +103,11 @@ def test_a_failed_training_is_a_record(executor):
 
 def test_waiting_for_nothing_returns(executor):
     executor.wait([], timeout=0.1)
-    executor.wait([FinishedWork(work(), [])], timeout=0.1)
+    finished = FinishedWork(work(), [])
+    started = time.monotonic()
+    executor.wait([finished], timeout=60.0)
+    assert time.monotonic() - started < 60.0  # at once, and not after the timeout
+    assert (finished.done(), finished.result()) == (True, [])
 
 
 class DeadlyWorker(ray_executor._Worker):
