@@ -99,7 +99,7 @@ class Number(Formula):
     def __post_init__(self) -> None:
         value = float(self.value)
         if not math.isfinite(value) or abs(value) > MAX_LITERAL:
-            raise FormulaError(f"Expected a number of magnitude at most {MAX_LITERAL:g}, got {self.value!r}.")
+            raise FormulaError(f"Expected a number of magnitude at most {MAX_LITERAL:g}, got {self.value!r:.30}.")
         object.__setattr__(self, "value", value + 0.0)  # -0.0 becomes 0.0
 
     @property

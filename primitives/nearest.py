@@ -1,4 +1,4 @@
-"""The nearest known names to one that is not known, for error messages."""
+"""The nearest known names to one that is not known, and text of strangers in a form that a message can hold."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,9 +6,15 @@ from difflib import get_close_matches
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Clause that suggests up to three known names like ``name``, or lists them all where none is near."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     lower = {each.lower(): each for each in names}
     close = [lower[each] for each in get_close_matches(name[:80].lower(), lower, n=3, cutoff=0.6)]
     if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(names)}"
+        return f"; did you mean {' or '.join(map(shown, close))}?"
+    return f"; known: {', '.join(map(shown, names))}"
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """The text in printable ASCII, cut to a length that a message can hold."""
+    plain = text[:limit].encode("unicode_escape").decode("ascii")[:limit]
+    return plain if len(text) <= limit and len(plain) < limit else f"{plain}..."

@@ -9,16 +9,18 @@ Invariant: no text is ever executed, and limits are checked before the work they
     atom     := number | name | name "(" sum ("," sum)* ")" | "(" sum ")"
 """
 
+import keyword
 import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from primitives.formula import MAX_DEPTH, MAX_NODES, Formula, FormulaError, Name, Number, call
-from primitives.nearest import nearest
+from primitives.nearest import nearest, shown
 from primitives.operators import FUNCTIONS
 from primitives.terminals import TERMINALS
 
 MAX_LENGTH = 4_000
+MAX_NAME = 60  # characters of a hyper-parameter's name
 MAX_NESTING = 2 * MAX_DEPTH  # of parentheses and operators while reading
 
 _TOKEN = re.compile(
@@ -44,13 +46,24 @@ def parse(text: str, hyperparameters: Collection[str] = ()) -> Formula:
         raise FormulaError(f"Expected the text of a formula, got {type(text).__name__}.")
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"Expected a formula of at most {MAX_LENGTH} characters, got {len(text)}.")
-    return _Reader(text, hyperparameters).formula()
+    for name in hyperparameters:
+        if not isinstance(name, str) or not valid_name(name):
+            raise FormulaError(
+                f"Expected the name of a hyper-parameter, a word of the letters a to z, digits and _ that the language "
+                f"and Python do not have already, got {shown(repr(name))}."
+            )
+    formula = _Reader(text, hyperparameters).formula()
+    if len(text) > MAX_LENGTH // 2 and len(str(formula)) > MAX_LENGTH:
+        raise FormulaError(
+            f"Expected a formula of at most {MAX_LENGTH} characters, got {len(str(formula))} as it prints."
+        )
+    return formula
 
 
 def valid_name(name: str) -> bool:
     """Whether a hyper-parameter may have this name."""
-    plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-    return plain and name not in TERMINALS and name not in FUNCTIONS
+    plain = name.isascii() and name.isidentifier() and not name.startswith("_") and len(name) <= MAX_NAME
+    return plain and not keyword.iskeyword(name) and name not in TERMINALS and name not in FUNCTIONS
 
 
 class _Reader:
@@ -65,8 +78,6 @@ class _Reader:
         result = self._sum()
         if self._token.kind != "end":
             raise self._unexpected("an operator or the end")
-        if result.depth > MAX_DEPTH:
-            raise FormulaError(f"Expected a formula at most {MAX_DEPTH} levels deep, got {result.depth}.")
         return result
 
     @property
@@ -122,12 +133,12 @@ class _Reader:
         if token.text in FUNCTIONS:
             raise self._error(token.position, f"{token.text} is an operator: give its argument in parentheses")
         hint = nearest(token.text, self._known)
-        raise self._error(token.position, f"unknown terminal or hyper-parameter '{token.text}'{hint}")
+        raise self._error(token.position, f"unknown terminal or hyper-parameter '{shown(token.text)}'{hint}")
 
     def _function(self, token: _Token) -> Formula:
         if token.text not in FUNCTIONS:
             hint = nearest(token.text, FUNCTIONS)
-            raise self._error(token.position, f"unknown operator '{token.text}'{hint}")
+            raise self._error(token.position, f"unknown operator '{shown(token.text)}'{hint}")
         arguments = [self._sum()]
         while self._take(","):
             arguments.append(self._sum())
@@ -152,10 +163,12 @@ class _Reader:
             raise self._error(token.position, str(error).rstrip(".")) from None
         if result.size > MAX_NODES:
             raise self._error(token.position, f"more than {MAX_NODES} nodes")
+        if result.depth > MAX_DEPTH:
+            raise self._error(token.position, f"more than {MAX_DEPTH} levels deep")
         return result
 
     def _unexpected(self, allowed: str) -> FormulaError:
-        found = "the end" if self._token.kind == "end" else f"'{self._token.text}'"
+        found = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
         return self._error(self._token.position, f"expected {allowed}, got {found}")
 
     def _error(self, position: int, what: str) -> FormulaError:

@@ -5,11 +5,11 @@ Invariant: a record never carries NaN or infinity; a failure is a status and a r
 
 import hashlib
 import math
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
 #: Version of the columns below; a reader fills the columns that an older file lacks with null.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 
@@ -33,6 +33,7 @@ class Evaluation:
     birth_number: int  #: counts the births of the run, from 1
     parents: tuple[str, ...] = ()  #: loss ids
     name: str | None = None  #: of a known loss
+    class_weights: str | None = None  #: learned, pedcc or sub_centers; null for a loss over logits
     seed: int | None = None  #: index of the training seed, 0, 1, ...
     fitness: float | None = None  #: of the task's metric on the validation split, in [0, 1], larger is better
     calibration: float | None = None  #: factor by which the loss was multiplied in training
@@ -45,6 +46,8 @@ class Evaluation:
             raise ValueError(f"Expected a status of {', '.join(get_args(Status))}, got {self.status!r}.")
         for each in fields(self):
             value = getattr(self, each.name)
+            if value is None and each.name in _REQUIRED:
+                raise ValueError(f"Expected a value for {each.name}, got none.")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"Expected a finite {each.name}, got {value}: record a failure and its reason.")
         for name, low, high in (("fitness", 0.0, 1.0), ("calibration", 0.0, math.inf), ("seed", 0, math.inf)):
@@ -57,11 +60,15 @@ class Evaluation:
             raise ValueError(f"Expected a reason beside the status {self.status!r}.")
 
 
+_REQUIRED = frozenset(each.name for each in fields(Evaluation) if each.default is MISSING)
+
+
 def digest(*parts: Any) -> str:
     """Sixteen hexadecimal digits that identify the parts."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def loss_id(formula: str) -> str:
-    """Identifies a canonical formula by its text."""
-    return digest("loss", formula)[:10]
+def loss_id(formula: str, class_weights: str | None = None) -> str:
+    """Identifies a loss by its canonical formula's text and, where they are not simply learned, its class weights."""
+    plain = class_weights in (None, "learned")
+    return digest("loss", formula, *(() if plain else (class_weights,)))[:10]

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from primitives.nearest import shown
 from results.atomic import write_whole
 from results.records import SCHEMA_VERSION, Evaluation
 
@@ -64,9 +65,9 @@ def read_records(path: Path, record_type: type) -> list[Any]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DamagedFile(f"{path}: expected a whole Parquet file, got: {str(error).splitlines()[0]}") from None
+        raise _damaged(path, "a whole Parquet file", str(error).splitlines()[0]) from None
     written = (table.schema.metadata or {}).get(_VERSION_KEY, b"0")
-    version = int(written) if written.isdigit() else 0
+    version = int(written[:9]) if written.isdigit() else 0
     if version > SCHEMA_VERSION:
         raise NewerFile(
             f"{path}: written with schema version {version}, this lossearch reads up to {SCHEMA_VERSION}. Upgrade it."
@@ -81,8 +82,13 @@ def read_records(path: Path, record_type: type) -> list[Any]:
         names = list(columns)
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return [record_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DamagedFile(f"{path}: expected rows of {record_type.__name__}, got: {error}") from None
+    except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, f"rows of {record_type.__name__}", str(error)) from None
+
+
+def _damaged(path: Path, expected: str, got: str) -> DamagedFile:
+    """The error about a file, whose name and contents may be a stranger's."""
+    return DamagedFile(f"{shown(str(path), limit=1_000)}: expected {expected}, got: {shown(got, limit=200)}")
 
 
 def to_pandas(record_type: type, records: Sequence[Any]) -> Any:

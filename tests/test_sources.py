@@ -1,0 +1,232 @@
+"""What our own sources never do: run text, unpickle, or give a text to a shell."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("primitives", "results", "evaluators", "lossearch", "benchmarks", "experiments")
+
+#: Readers of pickles, and modules that run a file or a text. Neither is imported, whatever package it stands in.
+PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
+RUNNERS = {"runpy", "code", "codeop", "imp", "pty"}
+#: Names that are not used, whatever they are an attribute of.
+NAMES = {
+    *("__import__", "__builtins__", "exec", "sympify", "parse_expr", "lambdify", "from_string"),
+    *("exec_module", "load_module", "import_module", "read_pickle", "unsafe_load"),
+}
+#: Names that are not used alone; as attributes they have other meanings: ``re.compile``, ``network.eval()``.
+BUILTINS = {"eval", "compile"}
+DOTTED = {
+    *("builtins.eval", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
+    *("torch.jit.script", "torch.jit.load", "torch.hub.load", "deap.gp.compile"),
+    *("yaml.load", "yaml.load_all", "yaml.full_load"),
+}
+#: Arguments that have this value, written out, wherever they are given.
+SAFE_ARGUMENTS = {"shell": False, "allow_pickle": False, "weights_only": True}
+#: Calls in which one of them must be given.
+NEEDED = {"torch.load": "weights_only"}
+
+#: The one place that loads a file as a module: the file that this process has just written from a parsed formula.
+ALLOWED = {"lossearch/trial.py": ["spec.loader.exec_module"]}
+
+
+def sources():
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def forbidden(tree):
+    """Each use of what is forbidden, under the name by which it is forbidden, in the order of the lines."""
+    imported = _imported_names(tree)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [(node.lineno, name) for name in _forbidden_imports(node)]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            found += [(node.lineno, name) for name in _forbidden_names(node, imported)]
+        elif isinstance(node, ast.Call):
+            found += [(node.lineno, name) for name in _forbidden_calls(node, imported)]
+    return [name for _, name in sorted(found)]
+
+
+def _forbidden_imports(node):
+    origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    for name in (f"{origin}{alias.name}" for alias in node.names):
+        parts = name.split(".")
+        is_star = parts[-1] == "*"  # hides where a name comes from
+        if is_star or parts[0] in RUNNERS or PICKLES & set(parts) or name in DOTTED or parts[-1] in NAMES:
+            yield name
+
+
+def _forbidden_names(node, imported):
+    dotted = _dotted(node, imported)
+    last = dotted.split(".")[-1]
+    if (
+        last in NAMES
+        or dotted in DOTTED
+        or (isinstance(node, ast.Name) and dotted in BUILTINS)
+        or (isinstance(node, ast.Attribute) and last == "compile" and dotted != "re.compile")
+    ):
+        yield dotted
+
+
+def _forbidden_calls(call, imported):
+    name, arguments = _dotted(call.func, imported), {each.arg: each.value for each in call.keywords}
+    for argument, safe in SAFE_ARGUMENTS.items():
+        if argument in arguments and getattr(arguments[argument], "value", None) is not safe:
+            yield argument
+    if name in NEEDED and NEEDED[name] not in arguments:
+        yield name
+    if name.endswith(".eval") and name not in DOTTED and (call.args or call.keywords):  # torch's takes nothing
+        yield name
+    if name == "getattr":
+        texts = [each.value for each in call.args if isinstance(each, ast.Constant)]
+        yield from (text for text in texts if text in NAMES | BUILTINS)
+
+
+def _imported_names(tree):
+    """Full names by the names that a file gives them."""
+    full = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                full[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom):
+            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return full
+
+
+def _dotted(node, imported):
+    """The full name of what an expression names, as far as imports tell."""
+    if isinstance(node, ast.Name):
+        return imported.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value, imported)}.{node.attr}"
+    return ""
+
+
+@pytest.mark.parametrize("path", sources(), ids=relative)
+def test_nothing_runs_text_or_reads_a_pickle(path):
+    assert forbidden(ast.parse(path.read_text())) == ALLOWED.get(relative(path), [])
+
+
+def test_every_room_is_read():
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert rooms <= set(ROOMS)
+    assert {relative(path).split("/")[0] for path in sources()} == set(ROOMS)
+
+
+def test_only_the_trial_loads_a_file_and_only_the_one_that_was_just_exported():
+    """What ``exec_module`` is given is the path that ``export`` returned."""
+    launch = (ROOT / "lossearch/launch.py").read_text()
+    assert 'exported = board[0].export(run.path / "best_loss.py")' in launch
+    callers = [relative(path) for path in sources() if "load_exported(" in path.read_text()]
+    assert callers == ["lossearch/trial.py"]
+
+
+# --- the detector itself ----------------------------------------------------------------------------
+
+BAD = {
+    "eval('1')": ["eval"],
+    "run = eval": ["eval"],
+    "list(map(eval, texts))": ["eval"],
+    "exec('1')": ["exec"],
+    "compile('1', '', 'eval')": ["compile"],
+    "import builtins\nbuiltins.eval('1')": ["builtins.eval"],
+    "import builtins\nbuiltins.exec('1')": ["builtins.exec"],
+    "import builtins\nbuiltins.compile('1', '', 'exec')": ["builtins.compile"],
+    "from builtins import eval as read\nread('1')": ["builtins.eval", "builtins.eval"],
+    "__builtins__['eval']('1')": ["__builtins__"],
+    "getattr(builtins, 'eval')('1')": ["eval"],
+    "frame.eval('a + b')": ["frame.eval"],
+    "__import__('os')": ["__import__"],
+    "import importlib\nimportlib.import_module(name)": ["importlib.import_module"],
+    "from importlib import import_module": ["importlib.import_module"],
+    "spec.loader.exec_module(module)": ["spec.loader.exec_module"],
+    "from sympy import sympify": ["sympy.sympify"],
+    "import sympy as sp\nsp.sympify('x')": ["sympy.sympify"],
+    "def algebra(sp, x):\n    return sp.sympify(x)": ["sp.sympify"],
+    "algebra = lambda sp, x: sp.S(1) + sp.parse_expr(x)": ["sp.parse_expr"],
+    "from sympy.parsing.sympy_parser import parse_expr": ["sympy.parsing.sympy_parser.parse_expr"],
+    "sympy.lambdify(x, y)": ["sympy.lambdify"],
+    "import pickle": ["pickle"],
+    "import pickle as data": ["pickle"],
+    "def inner():\n    import pickle": ["pickle"],
+    "if TYPE_CHECKING:\n    import pickle": ["pickle"],
+    "from pickle import loads": ["pickle.loads"],
+    "import cPickle": ["cPickle"],
+    "import dill": ["dill"],
+    "import cloudpickle": ["cloudpickle"],
+    "from ray import cloudpickle": ["ray.cloudpickle"],
+    "import ray.cloudpickle as data": ["ray.cloudpickle"],
+    "import joblib": ["joblib"],
+    "import shelve": ["shelve"],
+    "import marshal": ["marshal"],
+    "import runpy": ["runpy"],
+    "import torch\ntorch.load(path)": ["torch.load"],
+    "import torch\ntorch.load(path, weights_only=False)": ["weights_only"],
+    "import torch\ntorch.load(path, weights_only=safe)": ["weights_only"],
+    "import torch\ntorch.load(path, **options)": ["torch.load"],
+    "import torch as t\nt.load(path)": ["torch.load"],
+    "from torch import load\nload(path)": ["torch.load"],
+    "import torch\ntorch.jit.script(f)": ["torch.jit.script"],
+    "from torch import jit\njit.script(f)": ["torch.jit.script"],
+    "from torch.jit import script": ["torch.jit.script"],
+    "import torch\n@torch.jit.script\ndef f(): ...": ["torch.jit.script"],
+    "import torch\ntorch.compile(f)": ["torch.compile"],
+    "import yaml\nyaml.load(text)": ["yaml.load"],
+    "from yaml import load": ["yaml.load"],
+    "import yaml\nyaml.unsafe_load(text)": ["yaml.unsafe_load"],
+    "from deap import gp\ngp.compile(tree, pset)": ["deap.gp.compile"],
+    "import deap.gp\ndeap.gp.compile(tree, pset)": ["deap.gp.compile"],
+    "gp.compile(tree, pset)": ["gp.compile"],
+    "from deap.gp import compile\ncompile(tree, pset)": ["deap.gp.compile", "deap.gp.compile"],
+    "from deap import gp\ngp.PrimitiveTree.from_string(text, pset)": ["deap.gp.PrimitiveTree.from_string"],
+    "from deap.gp import PrimitiveTree\nPrimitiveTree.from_string(text, p)": ["deap.gp.PrimitiveTree.from_string"],
+    "import subprocess\nsubprocess.run(command, shell=True)": ["shell"],
+    "from subprocess import Popen\nPopen(command, shell=True)": ["shell"],
+    "import subprocess\nsubprocess.run(command, shell=given)": ["shell"],
+    "import subprocess\nsubprocess.getoutput(command)": ["subprocess.getoutput"],
+    "import os\nos.system(command)": ["os.system"],
+    "import os as system\nsystem.system(command)": ["os.system"],
+    "from os import system": ["os.system"],
+    "from os import system as run\nrun(command)": ["os.system", "os.system"],
+    "import os\nos.popen(command)": ["os.popen"],
+    "from os import *": ["os.*"],
+    "import numpy\nnumpy.load(path, allow_pickle=True)": ["allow_pickle"],
+    "import pandas\npandas.read_pickle(path)": ["pandas.read_pickle"],
+}
+
+GOOD = [
+    "import re\nre.compile(text)",
+    "import re as patterns\npatterns.compile(text)",
+    "network.eval()",
+    "import torch\ntorch.load(path, weights_only=True)",
+    "import subprocess\nsubprocess.run([program, text], shell=False)",
+    "import subprocess\nsubprocess.run([program, text])",
+    "import os\nos.replace(a, b)",
+    "import numpy\nnumpy.load(path)",
+    "import yaml\nyaml.safe_load(text)",
+    "from deap import gp\ngp.PrimitiveTree(nodes)",
+    "import importlib.util\nimportlib.util.spec_from_file_location(name, path)",
+    "text = 'eval(p)'  # exec(p)",
+    "def evaluate(executor): ...",
+    "getattr(row, 'formula')",
+]
+
+
+@pytest.mark.parametrize("snippet", BAD)
+def test_each_forbidden_thing_is_found(snippet):
+    assert forbidden(ast.parse(snippet)) == BAD[snippet]
+
+
+@pytest.mark.parametrize("snippet", GOOD)
+def test_what_is_harmless_is_not_found(snippet):
+    assert forbidden(ast.parse(snippet)) == []
