@@ -6,7 +6,6 @@ our modules: the exporter copies their source, as it stands, into the files it w
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -73,6 +72,11 @@ def over_classes(x: Tensor | float, like: Tensor) -> Tensor:
     return x + torch.zeros_like(like)
 
 
+def scalar(number: float) -> Tensor:
+    """A number as a tensor without axes, which takes the dtype and the device of what it is combined with."""
+    return torch.tensor(number, dtype=torch.float64)
+
+
 def sum_c(x: Tensor) -> Tensor:
     """Sum over the classes."""
     return x.sum(1, keepdim=True)
@@ -113,6 +117,17 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * torch.log_softmax(logits, 1)).sum(1, keepdim=True)
 
 
+def take_target(x: Tensor, index: Tensor) -> Tensor:
+    """The value at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    return x.expand(index.shape[0], x.shape[1], *index.shape[2:]).gather(1, index)
+
+
+def put_at_target(x: Tensor, index: Tensor, value: Tensor | float) -> Tensor:
+    """x with another value at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    source = torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(index.shape)
+    return x.expand(index.shape[0], x.shape[1], *index.shape[2:]).scatter(1, index, source)
+
+
 def batch_mean(x: Tensor, counted: Tensor) -> Tensor:
     """Mean over the samples that count (1 in ``counted``, shape [batch, 1, ...]; ignored ones are 0)."""
     return (x * counted).sum() / counted.sum().clamp(min=1.0)
@@ -134,9 +149,19 @@ def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
     return torch.logsumexp(log_probability + torch.log(target).clamp(min=-1e30), 1, keepdim=True)
 
 
+def unit_vectors(x: Tensor) -> Tensor:
+    """Each row of x divided by its Euclidean norm; a row of zeros stays zero, held constant for the gradient."""
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / torch.where(norm > smallest_positive(x), norm, torch.inf)
+
+
 def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Cosine of the angle between each embedding [batch, size] and each class weight [classes, size]."""
-    return F.normalize(embeddings, dim=1) @ F.normalize(weight, dim=1).T
+    """Cosine of the angle between each embedding [batch, size] and each class weight [classes, size].
+
+    Of several weights for each class, [classes, sub_centers, size], the one with the largest cosine counts.
+    """
+    every = unit_vectors(embeddings) @ unit_vectors(weight.flatten(0, -2)).T
+    return every if weight.ndim == 2 else every.unflatten(1, weight.shape[:2]).amax(2)
 
 
 def squared_distance(embeddings: Tensor, centers: Tensor) -> Tensor:
@@ -153,8 +178,3 @@ def embedding_norm(embeddings: Tensor) -> Tensor:
 def class_weight_norm(weight: Tensor) -> Tensor:
     """Euclidean norm of each class weight, [1, classes]."""
     return torch.linalg.vector_norm(weight, dim=1).unsqueeze(0)
-
-
-def class_prior(prior: Tensor, like: Tensor) -> Tensor:
-    """Relative class frequencies [classes], as [1, classes, 1, ...] beside ``like``."""
-    return prior.reshape(1, -1, *[1] * (like.ndim - 2))

@@ -55,9 +55,9 @@ class Operator:
             )
         return self.gives if self.gives is not None else self.takes
 
-    def of_numbers(self, *numbers: float) -> float:
+    def of_numbers(self, *numbers: float, dtype: torch.dtype = torch.float64) -> float:
         """The operator's value on numbers, by its own total function."""
-        arguments: list[Tensor | float] = [torch.tensor(number, dtype=torch.float64) for number in numbers]
+        arguments: list[Tensor | float] = [torch.tensor(number, dtype=dtype) for number in numbers]
         if self.name == "pow":
             arguments[1] = numbers[1]  # whether an exponent is whole shows in a number alone
         return float(self.tensor(*arguments))

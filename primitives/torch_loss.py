@@ -1,5 +1,6 @@
 """Loss modules: a formula compiled to torch, over logits or over embeddings."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from primitives.class_weights import ClassWeights, suits, uniform_vectors
+from primitives.contract import (
+    in_single_precision,
+    one_hot,
+    per_class,
+    reduced,
+    require_embeddings,
+    require_logits,
+    require_one_per_class,
+    require_target,
+    samples_counted,
+    target_of,
+    weight_of_samples,
+    without_ignored,
+)
+from primitives.errors import UserError
 from primitives.formula import Formula, FormulaError, number_text
-from primitives.lowering import lower
-from primitives.shapes import Shape
+from primitives.lowering import lower, lower_scores
+from primitives.scores import scores
+from primitives.target_linear import linear_in_target
 
 REDUCTIONS = ("mean", "sum", "none")
+
+#: Options of a loss module beside its hyper-parameters: of every one, over logits alone, over embeddings alone.
+OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
+LOGIT_OPTIONS = frozenset({"weight"})
+EMBEDDING_OPTIONS = frozenset({"class_weights", "sub_centers", "fine_tune_from", "generator"})
 
 
 class FormulaLoss(nn.Module):
@@ -27,6 +50,7 @@ class FormulaLoss(nn.Module):
         *,
         reduction: str = "mean",
         ignore_index: int = -100,
+        label_smoothing: float = 0.0,
         scale: float = 1.0,
         prior: Tensor | None = None,
     ) -> None:
@@ -35,22 +59,23 @@ class FormulaLoss(nn.Module):
             raise ValueError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}.")
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
             raise ValueError(f"Expected ignore_index to be a whole number, got {ignore_index!r}.")
+        if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}.")
+        if not is_number(scale) or not math.isfinite(scale):
+            raise ValueError(f"Expected scale to be a finite number, got {scale!r}.")
         self.formula = formula
         self.hyperparameters = dict(hyperparameters or {})
-        bound = formula.bind(self.hyperparameters)
-        if bound.hyperparameters:
-            missing = ", ".join(sorted(bound.hyperparameters))
+        self._bound = formula.bind(self.hyperparameters)
+        if self._bound.hyperparameters:
+            missing = ", ".join(sorted(self._bound.hyperparameters))
             raise ValueError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")
-        if "prior" in formula.names and prior is None:
-            raise ValueError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
         self.reduction = reduction
         self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
         self.scale = scale
-        self._program = lower(bound)
+        self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)
         self.register_buffer("progress", torch.tensor(0.0), persistent=False)
-        self.register_buffer(
-            "prior", None if prior is None else torch.as_tensor(prior, dtype=torch.get_default_dtype())
-        )
+        self.register_buffer("prior", _checked_prior(prior, "prior" in formula.names))
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
@@ -60,91 +85,98 @@ class FormulaLoss(nn.Module):
 
     def extra_repr(self) -> str:
         values = "".join(f", {name}={number_text(value)}" for name, value in self.hyperparameters.items())
-        return f"'{self.formula}'{values}, reduction='{self.reduction}'"
+        options = f", reduction='{self.reduction}'"
+        options += f", ignore_index={self.ignore_index}" if self.ignore_index != -100 else ""
+        options += f", label_smoothing={number_text(self.label_smoothing)}" if self.label_smoothing else ""
+        return f"'{self.formula}'{values}{options}"
 
-    def _reduced(self, inputs: dict[str, Any], logits: Tensor, target: Tensor) -> Tensor:
-        """The formula's value over a batch, reduced.
+    def _reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
+        """The formula's value over a batch, reduced; ``like`` [batch, features, ...] gives shape, dtype and device."""
+        shape = [like.shape[0], classes, *like.shape[2:]]
+        index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
+        program = self._on_indices if y is None else self._on_probabilities
+        weight = self._rescaling(like.dtype)
+        of_samples = None if weight is None else weight_of_samples(weight, index, y)
+        if weight is not None and y is not None and self._linear_in_target:
+            y, of_samples = per_class(weight, y) * y, None
+        inputs: dict[str, Any] = {**features, "index": index, "y": y}
+        if y is None and "y" in program.inputs and index is not None:
+            inputs["y"] = one_hot(index, classes, like.dtype)
+        if "counted" in program.inputs:
+            inputs["counted"] = kept.to(like.dtype)
+        inputs |= self._constants(program.inputs, like, classes)
+        value = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
+        value = value if of_samples is None else of_samples * value
+        return reduced(value, kept, samples_counted(kept, weight, index), self.reduction)
 
-        ``logits`` [batch, classes, ...] gives shape, dtype and device; ``target`` holds class indices
-        [batch, ...] or probabilities of the logits' shape.
-        """
-        y, kept = self._target(logits, target)
-        inputs["y"] = y
-        needed = self._program.inputs
-        if "counted" in needed:
-            inputs["counted"] = kept.to(logits.dtype)
+    def _constants(self, needed: tuple[str, ...], like: Tensor, classes: int) -> dict[str, Tensor]:
+        """What is the same for every sample, of what is needed."""
+        found = {}
         if "num_classes" in needed:
-            inputs["num_classes"] = logits.new_tensor(float(logits.shape[1]))
+            found["num_classes"] = like.new_full((), float(classes))
         if "progress" in needed:
-            inputs["progress"] = self.progress.to(logits)
-        if "class_frequencies" in needed and self.prior is not None:
-            inputs["class_frequencies"] = self.prior.to(logits)
-        value = self.scale * self._program.run(inputs)
-        if self._program.shape is Shape.CLASS:
-            value = (value + torch.zeros_like(y)).mean(1, keepdim=True)
-        per_sample = torch.where(kept, value, 0.0).squeeze(1)
-        if self.reduction == "none":
-            return per_sample
-        total = per_sample.sum()
-        return total if self.reduction == "sum" else total / kept.sum()
+            found["progress"] = self.progress.to(like.dtype)
+        if "prior" in needed and self.prior is not None:
+            found["prior"] = per_class(self.prior, like)
+        return found
 
-    def _target(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Target distribution in the logits' shape, and which samples count, [batch, 1, ...].
-
-        A sample that does not count gets some target: its value is left out.
-        """
-        if target.is_floating_point():
-            if target.shape != logits.shape:
-                raise ValueError(
-                    f"Expected target probabilities of shape {list(logits.shape)}, got {list(target.shape)}."
-                )
-            return target.to(logits.dtype), torch.ones_like(logits[:, :1], dtype=torch.bool)
-        if target.shape != logits.shape[:1] + logits.shape[2:]:
-            raise ValueError(
-                f"Expected class indices of shape {[logits.shape[0], *logits.shape[2:]]}, got {list(target.shape)}."
-            )
-        index = target.unsqueeze(1).long()
-        kept = index != self.ignore_index
-        return torch.zeros_like(logits).scatter(1, index.masked_fill(~kept, 0), 1.0), kept
-
-    def _without_ignored(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """The inputs with zeros in the place of ignored samples, which may hold anything."""
-        if target.is_floating_point() or target.shape != inputs.shape[:1] + inputs.shape[2:]:
-            return inputs
-        return inputs.masked_fill((target == self.ignore_index).unsqueeze(1), 0.0)
+    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
+        """Weights of the classes [classes] that rescale their part of the loss, if there are any."""
+        return None
 
 
 class LogitLoss(FormulaLoss):
     """A loss over logits, with the calling convention of ``torch.nn.CrossEntropyLoss``.
 
-    ``forward(logits, target)`` takes logits [batch, classes] or [batch, classes, d1, ...] and a target of
-    class indices [batch, d1, ...] or of probabilities in the logits' shape. The loss is computed in
-    float32 at least. Raises ValueError where a shape is another one.
+    ``forward(logits, target)`` takes logits [batch, classes] or [batch, classes, d1, ...] and a target of class
+    indices [batch, d1, ...] or of probabilities in the logits' shape. ``weight`` [classes] rescales each class's part
+    of a loss that is linear in the target, as cross-entropy is, and of any other the value of each sample by the
+    weight of its target; a mean divides by the weights of the class indices. ``label_smoothing`` mixes the target
+    with the uniform one. For the formula ``ce(z)`` all of it equals torch's. The loss is computed in float32 at
+    least. Raises ValueError where a shape is another one or a class index is out of range.
     """
 
-    def __init__(self, formula: Formula, hyperparameters: Mapping[str, float] | None = None, **options: Any) -> None:
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        formula: Formula,
+        hyperparameters: Mapping[str, float] | None = None,
+        *,
+        weight: Tensor | None = None,
+        **options: Any,
+    ) -> None:
         if formula.looks_at_embeddings:
             raise FormulaError("The formula looks at embeddings: expected an EmbeddingLoss, with num_classes=...")
         super().__init__(formula, hyperparameters, **options)
+        self.register_buffer("weight", _checked_weight(weight))
+        self._linear_in_target = linear_in_target(self._bound)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        if logits.ndim < 2:
-            raise ValueError(
-                f"Expected logits of shape [batch, classes, ...], got {list(logits.shape)}. Add a class axis."
-            )
-        _require_floating(logits, "logits")
+        require_logits(logits)
+        require_target(target, list(logits.shape), self.ignore_index)
+        require_one_per_class("prior", self.prior, logits.shape[1])
+        require_one_per_class("weight", self.weight, logits.shape[1])
         with torch.autocast(logits.device.type, enabled=False):
-            logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            return self._reduced({"z": self._without_ignored(logits, target)}, logits, target)
+            logits = without_ignored(in_single_precision(logits), target, self.ignore_index)
+            return self._reduced({"z": logits}, target, logits, logits.shape[1])
+
+    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
+        return None if self.weight is None else self.weight.to(dtype)
 
 
 class EmbeddingLoss(FormulaLoss):
     """A loss over embeddings that owns class weights, with the habits of pytorch-metric-learning.
 
     ``forward(embeddings, labels)`` takes embeddings [batch, embedding_size] and class indices [batch] or
-    probabilities [batch, num_classes]. Parameters: ``weight`` [num_classes, embedding_size], and
-    ``centers`` of the same shape where the formula looks at ``dist2``; list them for an optimiser.
-    Raises ValueError where a shape is another one.
+    probabilities [batch, num_classes]. Parameters: ``weight`` [num_classes, embedding_size], and ``centers`` of the
+    same shape where the formula looks at ``dist2``; list them for an optimiser.
+
+    ``class_weights`` says what ``weight`` is: "learned"; "pedcc", evenly distributed on the unit sphere and fixed, or
+    learned on from the progress ``fine_tune_from`` in [0, 1] (Zhu et al. 2019; call ``set_progress``); "sub_centers",
+    learned, with ``sub_centers`` weights for each class [num_classes, sub_centers, embedding_size] of which the
+    nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020). Raises ValueError where an argument or a shape is
+    another one.
     """
 
     centers: nn.Parameter | None
@@ -156,62 +188,65 @@ class EmbeddingLoss(FormulaLoss):
         *,
         num_classes: int,
         embedding_size: int,
+        class_weights: str = "learned",
+        sub_centers: int = 3,
+        fine_tune_from: float | None = None,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
         super().__init__(formula, hyperparameters, **options)
-        for name, value in (("num_classes", num_classes), ("embedding_size", embedding_size)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Expected {name} to be a whole number above 0, got {value!r}.")
         self.num_classes, self.embedding_size = num_classes, embedding_size
-        self.weight = nn.Parameter(_class_vectors(num_classes, embedding_size, generator))
-        centers = nn.Parameter(_class_vectors(num_classes, embedding_size, generator))
+        self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
+        require_one_per_class("prior", self.prior, num_classes)
+        if not suits(class_weights, formula):
+            raise ValueError(
+                "Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class."
+            )
+        self._scores = lower_scores(scores(self._bound))
+        learned = self.class_weights.learned_at(0.0)
+        self.weight = nn.Parameter(self.class_weights.initial(generator), requires_grad=learned)
+        centers = nn.Parameter(uniform_vectors((num_classes, embedding_size), generator))
         self.register_parameter("centers", centers if "dist2" in formula.names else None)
 
+    def set_progress(self, progress: float) -> None:
+        super().set_progress(progress)
+        if self.class_weights.fine_tune_from is not None:
+            self.weight.requires_grad_(self.class_weights.learned_at(progress))
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_size:
-            raise ValueError(
-                f"Expected embeddings of shape [batch, {self.embedding_size}], got {list(embeddings.shape)}."
-            )
-        _require_floating(embeddings, "embeddings")
+        require_embeddings(embeddings, self.embedding_size)
+        require_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
         with torch.autocast(embeddings.device.type, enabled=False):
-            half = embeddings.dtype in (torch.float16, torch.bfloat16)
-            embeddings = embeddings.float() if half else embeddings
-            weight = self.weight.to(embeddings.dtype)
-            centers = None if self.centers is None else self.centers.to(embeddings.dtype)
-            embeddings = self._without_ignored(embeddings, labels)
-            logits = F.linear(embeddings, weight)
-            inputs = {"embeddings": embeddings, "weight": weight, "centers": centers, "z": logits}
-            return self._reduced(inputs, logits, labels)
+            embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
+            features = self._features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
+            return self._reduced(features, labels, embeddings, self.num_classes)
 
     def get_logits(self, embeddings: Tensor) -> Tensor:
-        """Scores [batch, num_classes] whose largest is the predicted class.
+        """Logits [batch, num_classes] without a margin, whose largest is the predicted class.
 
-        The cosine where the formula looks at it, else the product with the class weights where it looks
-        at logits, else minus the squared distance to the class centers.
+        What the formula's cross-entropy or softmax sees where no class is the target; see
+        :func:`primitives.scores.scores`.
         """
-        looks_at = self.formula.names
-        names = [name for name in ("cosine", "z", "p", "dist2") if name in looks_at]
-        chosen = names[0] if names else "z"
-        if chosen == "cosine":
-            return F.normalize(embeddings, dim=1) @ F.normalize(self.weight, dim=1).T
-        if chosen == "dist2":
-            assert self.centers is not None
-            return -torch.cdist(embeddings, self.centers).square()
-        return F.linear(embeddings, self.weight)
+        require_embeddings(embeddings, self.embedding_size)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = in_single_precision(embeddings)
+            needed = self._scores.inputs
+            constants = self._constants(needed, embeddings, self.num_classes)
+            return self._scores.run(self._features(embeddings, *needed) | constants)
+
+    def _features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
+        """What the terminals are computed from, of what is needed."""
+        features = {"embeddings": embeddings, "weight": self.weight.to(embeddings.dtype)}
+        if "z" in needed:
+            features["z"] = F.linear(embeddings, features["weight"])
+        if self.centers is not None:
+            features["centers"] = self.centers.to(embeddings.dtype)
+        return features
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, num_classes={self.num_classes}, embedding_size={self.embedding_size}"
-
-
-def _require_floating(inputs: Tensor, name: str) -> None:
-    if not inputs.is_floating_point():
-        raise ValueError(f"Expected floating-point {name}, got {inputs.dtype}. Convert them with .float().")
-
-
-def _class_vectors(classes: int, size: int, generator: torch.Generator | None) -> Tensor:
-    """Initial class weights, uniform in +-1/sqrt(size) as in torch.nn.Linear."""
-    return (2.0 * torch.rand(classes, size, generator=generator) - 1.0) / size**0.5
+        sizes = f"num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+        kind = self.class_weights.kind
+        return f"{super().extra_repr()}, {sizes}" + ("" if kind == "learned" else f", class_weights='{kind}'")
 
 
 def loss_module(
@@ -220,26 +255,56 @@ def loss_module(
     *,
     num_classes: int | None = None,
     embedding_size: int | None = None,
-    generator: torch.Generator | None = None,
     **options: Any,
 ) -> FormulaLoss:
     """The module of a formula: an EmbeddingLoss where it looks at embeddings, else a LogitLoss.
 
-    ``generator`` draws an EmbeddingLoss's initial class weights; the other options are the module's own.
-    Raises ValueError where an EmbeddingLoss lacks num_classes or embedding_size.
+    The options are the module's own. Raises ValueError where an EmbeddingLoss lacks num_classes or embedding_size, and
+    for an option that the module does not have.
     """
-    if not formula.looks_at_embeddings:
+    over_embeddings = formula.looks_at_embeddings
+    misplaced = sorted(options.keys() & (LOGIT_OPTIONS if over_embeddings else EMBEDDING_OPTIONS))
+    if misplaced:
+        here, there = ("embeddings", "logits") if over_embeddings else ("logits", "embeddings")
+        raise UserError(f"{misplaced[0]} is for losses over {there}; the formula {formula} is one over {here}.")
+    if not over_embeddings:
         return LogitLoss(formula, hyperparameters, **options)
     if num_classes is None or embedding_size is None:
-        raise ValueError(
+        raise UserError(
             "Expected num_classes=... and embedding_size=...: the formula looks at embeddings, "
             "and its module owns a weight for each class."
         )
-    return EmbeddingLoss(
-        formula,
-        hyperparameters,
-        num_classes=num_classes,
-        embedding_size=embedding_size,
-        generator=generator,
-        **options,
-    )
+    return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a Python number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _checked_prior(prior: Tensor | None, needed: bool) -> Tensor | None:
+    if prior is None:
+        if needed:
+            raise ValueError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
+        return None
+    frequencies = _floating(prior)
+    whole = frequencies.ndim == 1 and bool((frequencies >= 0.0).all()) and abs(float(frequencies.sum()) - 1.0) < 1e-3
+    if not whole:
+        raise ValueError(
+            f"Expected prior, class frequencies [classes] that sum to 1, got {prior}. Divide by their sum."
+        )
+    return frequencies
+
+
+def _checked_weight(weight: Tensor | None) -> Tensor | None:
+    if weight is None:
+        return None
+    numbers = _floating(weight)
+    if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
+        raise ValueError(f"Expected weight, one finite number for each class [classes], got {weight}.")
+    return numbers
+
+
+def _floating(values: Tensor) -> Tensor:
+    values = torch.as_tensor(values)
+    return values if values.is_floating_point() else values.to(torch.get_default_dtype())

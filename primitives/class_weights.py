@@ -1,0 +1,71 @@
+"""Class weights: one vector per class, or several, that a loss over embeddings compares embeddings with."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from primitives.errors import UserError
+from primitives.formula import Formula
+from primitives.nearest import nearest
+from primitives.pedcc import evenly_distributed
+
+#: Where class weights come from.
+KINDS = ("learned", "pedcc", "sub_centers")
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """How many class weights there are, of which size, how they start and whether they are learned.
+
+    ``pedcc`` weights are evenly distributed and fixed, or learned from the progress ``fine_tune_from`` on; there are
+    ``sub_centers`` weights for each class where the kind says so. Raises UserError for an argument out of its range.
+    """
+
+    kind: str
+    num_classes: int
+    embedding_size: int
+    sub_centers: int = 3
+    fine_tune_from: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"Unknown class_weights {self.kind!r}{nearest(str(self.kind), KINDS)}")
+        for name in ("num_classes", "embedding_size", "sub_centers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"Expected {name} to be a whole number above 0, got {value!r}.")
+        if self.fine_tune_from is not None and self.kind != "pedcc":
+            raise UserError(
+                f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."
+            )
+        if self.fine_tune_from is not None and not 0.0 <= self.fine_tune_from <= 1.0:
+            raise UserError(f"Expected fine_tune_from, a progress in [0, 1], got {self.fine_tune_from!r}.")
+
+    def initial(self, generator: torch.Generator | None = None) -> Tensor:
+        """Class weights [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size] to start from."""
+        if self.kind == "pedcc":
+            return _pedcc(self.num_classes, self.embedding_size).clone()
+        several = (self.sub_centers,) if self.kind == "sub_centers" else ()
+        return uniform_vectors((self.num_classes, *several, self.embedding_size), generator)
+
+    def learned_at(self, progress: float) -> bool:
+        """Whether an optimiser may move the weights at this progress of training, in [0, 1]."""
+        return self.kind != "pedcc" or (self.fine_tune_from is not None and progress >= self.fine_tune_from)
+
+
+@lru_cache(maxsize=8)
+def _pedcc(num_classes: int, embedding_size: int) -> Tensor:
+    """The same for every loss: finding it can take a minute for thousands of classes."""
+    return evenly_distributed(num_classes, embedding_size)
+
+
+def suits(kind: str, formula: Formula) -> bool:
+    """Whether the formula looks at nothing that class weights of this kind cannot give."""
+    return kind != "sub_centers" or not formula.names & {"z", "p", "weight_norm"}
+
+
+def uniform_vectors(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+    """Vectors along the last dimension, uniform in +-1/sqrt(their size) as in torch.nn.Linear."""
+    return (2.0 * torch.rand(shape, generator=generator) - 1.0) / shape[-1] ** 0.5

@@ -1,0 +1,40 @@
+"""Whether a loss is linear in the target: then a weight per class belongs into the target distribution."""
+
+from primitives.formula import Call, Formula, Name
+from primitives.operators import OPERATORS
+
+_TARGET = "y"
+
+
+def linear_in_target(formula: Formula) -> bool:
+    """Whether the value for a mixture of targets is the mixture of the values, as for cross-entropy.
+
+    A structural test: it may miss a formula that is linear only after simplification.
+    """
+    if not looks_at_target(formula):
+        return False
+    if isinstance(formula, Name):
+        return formula.name == _TARGET
+    assert isinstance(formula, Call)
+    first, *others = formula.arguments
+    match formula.operator:
+        case "ce" | "at_target":
+            return not looks_at_target(first)
+        case "add" | "sub":
+            return linear_in_target(first) and linear_in_target(others[0])
+        case "mul":
+            pairs = ((first, others[0]), (others[0], first))
+            return any(linear_in_target(one) and not looks_at_target(other) for one, other in pairs)
+        case "div":
+            return linear_in_target(first) and not looks_at_target(others[0])
+        case "neg" | "sum_c" | "mean_c" | "detach":
+            return linear_in_target(first)
+    return False
+
+
+def looks_at_target(formula: Formula) -> bool:
+    """Whether the value depends on y, by itself or by an operator that reads it."""
+    if isinstance(formula, Call):
+        reads = _TARGET in OPERATORS[formula.operator].reads
+        return reads or any(map(looks_at_target, formula.arguments))
+    return isinstance(formula, Name) and formula.name == _TARGET

@@ -1,0 +1,192 @@
+"""A loss over logits keeps the contract of torch.nn.CrossEntropyLoss; for ``ce(z)`` it is that loss."""
+
+import itertools
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import lossearch
+from primitives.parser import parse
+from primitives.target_linear import linear_in_target
+from primitives.torch_loss import LogitLoss
+
+SHAPES = [(7, 5), (1, 2), (3, 5, 4), (2, 5, 3, 4), (2, 3, 2, 2, 2)]
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def indices(shape, seed=1):
+    return torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=torch.Generator().manual_seed(seed))
+
+
+def value_and_gradient(loss, logits, target):
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, target)
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    return value.detach(), gradient
+
+
+def assert_like_torch(logits, target, **options):
+    ours = value_and_gradient(lossearch.loss("ce(z)", **options), logits, target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = value_and_gradient(nn.CrossEntropyLoss(**options), logits, target)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, equal_nan=True)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("ignored", ["none", "some", "all"])
+def test_ce_of_z_is_torchs_cross_entropy_on_indices(shape, reduction, label_smoothing, weighted, ignored):
+    target = indices(shape)
+    if ignored != "none":
+        target.view(-1)[: 1 if ignored == "some" else None] = -100
+    weight = torch.rand(shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64) if weighted else None
+    assert_like_torch(normal(*shape), target, reduction=reduction, label_smoothing=label_smoothing, weight=weight)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ce_of_z_is_torchs_cross_entropy_on_probabilities(shape, reduction, label_smoothing, weighted):
+    target = torch.softmax(normal(*shape, seed=3), 1)
+    weight = torch.rand(shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64) if weighted else None
+    assert_like_torch(normal(*shape), target, reduction=reduction, label_smoothing=label_smoothing, weight=weight)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("ignore_index", [-100, -1, 0, 3, 255])
+def test_any_ignored_index_is_torchs(reduction, ignore_index):
+    target = torch.tensor([0, 1, 2, 3, 4, ignore_index if ignore_index in (-1, 255) else 3])
+    assert_like_torch(normal(6, 5), target, reduction=reduction, ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(0, 5), (0, 5, 3), (2, 5, 0)], ids=str)
+@pytest.mark.parametrize("kind", ["indices", "probabilities"])
+def test_an_empty_batch_is_torchs(shape, reduction, kind):
+    target = torch.zeros(shape[0], *shape[2:], dtype=torch.long) if kind == "indices" else normal(*shape)
+    assert_like_torch(normal(*shape), target, reduction=reduction)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64], ids=str)
+def test_class_indices_of_any_integer_dtype(dtype):
+    logits, target = normal(4, 5), torch.tensor([0, 1, 4, 2])
+    torch.testing.assert_close(lossearch.loss("ce(z)")(logits, target.to(dtype)), F.cross_entropy(logits, target))
+
+
+@pytest.mark.parametrize("name", ["focal", "ngl", "mse", "poly1", "generalized_cross_entropy", "nabaei_sce"])
+def test_the_weight_of_a_class_rescales_its_samples_of_any_loss(name):
+    logits, target = normal(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
+    weight = torch.tensor([1.0, 2.0, 0.5, 0.0, 3.0], dtype=torch.float64)
+    plain = lossearch.loss(name, reduction="none")(logits, target)
+    weighted = lossearch.loss(name, reduction="none", weight=weight)(logits, target)
+    torch.testing.assert_close(weighted, weight[target] * plain)
+    mean = lossearch.loss(name, weight=weight)(logits, target)
+    torch.testing.assert_close(mean, (weight[target] * plain).sum() / weight[target].sum())
+    one_hot = F.one_hot(target, 5).double()
+    torch.testing.assert_close(lossearch.loss(name, reduction="none", weight=weight)(logits, one_hot), weighted)
+
+
+@pytest.mark.parametrize(
+    ("text", "linear"),
+    [
+        ("ce(z)", True),
+        ("2*ce(z) - at_target(p)/3", True),
+        ("-sum_c(y*log(p))", True),
+        ("mean_c(p*y)", True),
+        ("-sum_c(y*(1 - p)**2*log(p))", True),
+        ("ce(z) + 1", False),
+        ("ce(z - y)", False),
+        ("square(y - p)", False),
+        ("at_target(y)", False),
+        ("mean_c(p)", False),
+        ("ce(z)*at_target(z)", False),
+        ("exp(ce(z))", False),
+    ],
+)
+def test_losses_that_are_linear_in_the_target_are_known(text, linear):
+    assert linear_in_target(parse(text)) is linear
+
+
+def test_a_loss_that_is_called_linear_mixes_as_its_targets_do():
+    logits, a, b = normal(4, 5), torch.eye(5).double()[[0, 1, 2, 3]], torch.eye(5).double()[[4, 0, 0, 1]]
+    for text in ("ce(z)", "2*ce(z) - at_target(p)/3", "-sum_c(y*(1 - p)**2*log(p))", "mean_c(p*y)"):
+        loss = LogitLoss(parse(text), reduction="none")
+        torch.testing.assert_close(loss(logits, 0.3 * a + 0.7 * b), 0.3 * loss(logits, a) + 0.7 * loss(logits, b))
+
+
+MISTAKES = [
+    (torch.zeros(4), torch.zeros(4, dtype=torch.long), r"Expected logits of shape \[batch, classes, ...\], got \[4\]"),
+    (torch.zeros(4, 3), torch.zeros(3, dtype=torch.long), r"Expected class indices of shape \[4\], got \[3\]"),
+    (torch.zeros(4, 3), torch.zeros(4, 1, dtype=torch.long), r"Expected class indices of shape \[4\], got \[4, 1\]"),
+    (torch.zeros(4, 3), torch.zeros(4, 2), r"Expected target probabilities of shape \[4, 3\], got \[4, 2\]"),
+    (torch.zeros(4, 3), torch.zeros(4), r"Class indices are integers: convert them with .long\(\)"),
+    (torch.zeros(4, 3).long(), torch.zeros(4).long(), "Expected floating-point logits, got torch.int64"),
+    (
+        torch.zeros(4, 3),
+        torch.tensor([0, 1, 2, 3]),
+        r"Expected class indices from 0 to 2, .* got 3\. Number the classes",
+    ),
+    (
+        torch.zeros(4, 3),
+        torch.tensor([0, 1, 2, -1]),
+        "Expected class indices from 0 to 2, or ignore_index -100, got -1",
+    ),
+    (torch.zeros(1, 3, 2), torch.tensor([[0, 99]]), "Expected class indices from 0 to 2, or ignore_index -100, got 99"),
+]
+
+
+@pytest.mark.parametrize(("logits", "target", "message"), MISTAKES)
+def test_wrong_inputs_are_refused_with_what_to_do(logits, target, message):
+    with pytest.raises(ValueError, match=message):
+        lossearch.loss("ce(z)")(logits, target)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reduction": "avg"}, "Expected reduction to be one of mean, sum, none, got 'avg'"),
+        ({"ignore_index": 1.5}, "Expected ignore_index to be a whole number, got 1.5"),
+        ({"label_smoothing": 1.5}, "Expected label_smoothing between 0 and 1, got 1.5"),
+        ({"label_smoothing": "a"}, "Expected label_smoothing between 0 and 1, got 'a'"),
+        ({"weight": torch.zeros(3, 3)}, r"Expected weight, one finite number for each class \[classes\]"),
+        ({"weight": torch.tensor([1.0, float("nan")])}, "Expected weight, one finite number for each class"),
+        ({"class_weights": "pedcc"}, "class_weights is for losses over embeddings"),
+        ({"prior": torch.tensor([0.5, 0.9])}, "Expected prior, class frequencies .* that sum to 1"),
+        ({"scale": float("nan")}, "Expected scale to be a finite number, got nan"),
+    ],
+)
+def test_wrong_options_are_refused_in_the_constructor(options, message):
+    with pytest.raises(ValueError, match=message):
+        lossearch.loss("ce(z)", **options)
+
+
+def test_a_weight_or_prior_of_another_number_of_classes_is_refused():
+    with pytest.raises(ValueError, match=r"Expected weight of shape \[3\], one number for each class, got \[2\]"):
+        lossearch.loss("ce(z)", weight=torch.ones(2))(torch.zeros(4, 3), torch.zeros(4).long())
+    with pytest.raises(ValueError, match=r"Expected prior of shape \[3\], one number for each class, got \[2\]"):
+        lossearch.loss("logit_adjustment", prior=torch.ones(2) / 2)(torch.zeros(4, 3), torch.zeros(4).long())
+    with pytest.raises(ValueError, match=r"Expected prior of shape \[4\], one number for each class, got \[2\]"):
+        lossearch.loss("ldam", prior=torch.ones(2) / 2, num_classes=4, embedding_size=3)
+
+
+@pytest.mark.parametrize(("dtype", "name"), list(itertools.product([torch.bfloat16, torch.float16], ["ce(z)", "ngl"])))
+def test_half_precision_is_computed_in_float32(dtype, name):
+    loss, logits, target = lossearch.loss(name), normal(6, 5, dtype=torch.float32), torch.arange(6) % 5
+    expected = loss(logits.to(dtype).float(), target)
+    found = loss(logits.to(dtype), target)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(loss(logits, target), loss(logits, target))
