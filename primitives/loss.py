@@ -9,18 +9,19 @@ from primitives.errors import UserError
 from primitives.formula import Formula
 from primitives.nearest import nearest
 from primitives.parser import parse, valid_name
-from primitives.torch_loss import FormulaLoss, loss_module
+from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A tunable scalar of a loss: its default, its closed range and whether the range is logarithmic."""
+    """A tunable scalar of a loss: default, closed range, whether the range is logarithmic, whether it is whole."""
 
     name: str
     default: float
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not valid_name(self.name):
@@ -32,6 +33,8 @@ class Hyperparameter:
         """The value as a float; ValueError where it is no number of the range."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             raise UserError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
+        if self.whole and value != int(value):
+            raise UserError(f"Expected {self.name} to be a whole number, got {value!r}.")
         return float(value)
 
 
@@ -39,8 +42,9 @@ class Hyperparameter:
 class Loss:
     """One known loss.
 
-    ``text`` is its formula over terminals and its hyper-parameters; ``source`` the paper and equation;
-    ``origin`` says whether it is from the literature or was discovered by a search.
+    ``text`` is its formula over terminals and its hyper-parameters; ``source`` the paper and equation; ``origin`` says
+    whether it is from the literature or was discovered by a search; ``class_weights`` where those of a loss over
+    embeddings come from, see :class:`primitives.class_weights.ClassWeights`; ``aliases`` are other names of it.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Loss:
     source: str
     origin: str = "literature"
     class_weights: str = "learned"
+    aliases: tuple[str, ...] = ()
 
     @cached_property
     def formula(self) -> Formula:
@@ -81,16 +86,18 @@ class Loss:
             "class_weights": self.class_weights if self.formula.looks_at_embeddings else None,
             "source": self.source,
             "origin": self.origin,
+            "aliases": list(self.aliases),
         }
 
     def module(self, *, num_classes: int | None = None, embedding_size: int | None = None, **given: Any) -> FormulaLoss:
         """The loss as a torch module; see :func:`primitives.torch_loss.loss_module`."""
-        names = {each.name for each in self.hyperparameters}
-        options = {name: given.pop(name) for name in list(given) if name in MODULE_OPTIONS and name not in names}
+        options = {name: given.pop(name) for name in list(given) if name in MODULE_OPTIONS}
+        if self.formula.looks_at_embeddings:
+            options.setdefault("class_weights", self.class_weights)
         return loss_module(
             self.formula, self.values(given), num_classes=num_classes, embedding_size=embedding_size, **options
         )
 
 
-#: Options of the module, beside hyper-parameters.
-MODULE_OPTIONS = frozenset({"reduction", "ignore_index", "scale", "prior", "generator"})
+#: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
+MODULE_OPTIONS = OPTIONS | LOGIT_OPTIONS | EMBEDDING_OPTIONS

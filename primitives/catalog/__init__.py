@@ -1,16 +1,22 @@
-"""The known losses by name: each is one line in a file of its family."""
+"""The known losses by name: each is one entry in a file of its family."""
 
-from primitives.catalog import classification, margins, robust
+from primitives.catalog import centers, classification, imbalance, margins, robust
 from primitives.errors import UserError
 from primitives.loss import Loss
-from primitives.nearest import nearest
+from primitives.nearest import nearest, shown
 
-#: Every known loss by name.
-CATALOG: dict[str, Loss] = {loss.name: loss for loss in (*classification.LOSSES, *robust.LOSSES, *margins.LOSSES)}
+#: Every known loss by its name.
+CATALOG: dict[str, Loss] = {
+    loss.name: loss for family in (classification, robust, imbalance, margins, centers) for loss in family.LOSSES
+}
+
+#: Other names of known losses, each with the catalogue's own.
+ALIASES: dict[str, str] = {alias: loss.name for loss in CATALOG.values() for alias in loss.aliases}
 
 
 def known_loss(name: str) -> Loss:
-    """The catalogue's loss of this name; UserError with the nearest known names where there is none."""
+    """The catalogue's loss of this name or alias; UserError with the nearest known names where there is none."""
+    name = ALIASES.get(name, name)
     if name not in CATALOG:
-        raise UserError(f"Unknown loss {name!r}{nearest(name, CATALOG)}")
+        raise UserError(f"Unknown loss {shown(repr(name))}{nearest(name, [*CATALOG, *ALIASES])}")
     return CATALOG[name]
