@@ -31,6 +31,7 @@ class Candidate:
     birth_number: int
     parents: tuple[str, ...] = ()
     name: str | None = None
+    class_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         birth_number=candidate.birth_number,
         parents=candidate.parents,
         name=candidate.name,
+        class_weights=candidate.class_weights,
         seed=seed,
         **outcome,  # type: ignore[arg-type]
     )
@@ -101,8 +103,10 @@ def _evaluate(candidate: Candidate, work: Work) -> list[Evaluation]:
         fitness, reason = None, None
         try:
             if calibration is None:  # one factor for all seeds: it is a property of the loss
-                calibration = calibration_factor(formula, task, fidelity, training_seed(work, 0))
-            loss = loss_for(formula, task, fidelity)
+                calibration = calibration_factor(
+                    loss_for(formula, task, fidelity, candidate.class_weights), task, fidelity, training_seed(work, 0)
+                )
+            loss = loss_for(formula, task, fidelity, candidate.class_weights)
             fitness = train_and_score(loss, task, fidelity, training_seed(work, seed), calibration)
         except TrainingFailed as failure:
             reason = str(failure)

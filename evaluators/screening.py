@@ -6,6 +6,7 @@ al., AutoLoss-Zero, CVPR 2022).
 """
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,21 +25,20 @@ FLAT = 1e-7
 REQUIRED = 0.9
 
 
-def rejection(formula: Formula) -> str | None:
-    """Why the formula is not worth training, or None where it passes."""
+def rejection(formula: Formula, class_weights: str | None = None) -> str | None:
+    """Why a loss with these class weights is not worth training, or None where it passes."""
+    options: dict[str, Any] = {}
+    if formula.looks_at_embeddings:
+        options = {"class_weights": class_weights or "learned", "generator": torch.Generator().manual_seed(1)}
     loss = loss_module(
-        formula,
-        num_classes=CLASSES,
-        embedding_size=SIZE,
-        generator=torch.Generator().manual_seed(1),
-        prior=torch.full((CLASSES,), 1.0 / CLASSES),
+        formula, num_classes=CLASSES, embedding_size=SIZE, prior=torch.full((CLASSES,), 1.0 / CLASSES), **options
     )
     return _not_finite(loss) or _flat_or_untrainable(loss)
 
 
 def _not_finite(loss: FormulaLoss) -> str | None:
     for description, inputs in _extremes(isinstance(loss, EmbeddingLoss)):
-        points = [inputs.clone().requires_grad_(), *loss.parameters()]
+        points = [inputs.clone().requires_grad_(), *_learned(loss)]
         value = loss(points[0], _targets(len(inputs)))
         if not torch.isfinite(value):
             return f"not finite: the value is {value.item():g} on {description}"
@@ -54,7 +54,7 @@ def _flat_or_untrainable(loss: FormulaLoss) -> str | None:
     loss.set_progress(0.5)
     is_embedding = isinstance(loss, EmbeddingLoss)
     inputs, targets = _start(is_embedding).clone().requires_grad_(), _targets(SAMPLES)
-    points = [inputs, *loss.parameters()]
+    points = [inputs, *_learned(loss)]
     wanted = targets.argmax(1)
     reached = 0.0
     for step in range(STEPS):
@@ -74,6 +74,10 @@ def _flat_or_untrainable(loss: FormulaLoss) -> str | None:
                 if reached >= REQUIRED:
                     return None
     return f"untrainable: {reached:.0%} of the predictions reach their targets in {STEPS} steps, {REQUIRED:.0%} must"
+
+
+def _learned(loss: FormulaLoss) -> list[Tensor]:
+    return [parameter for parameter in loss.parameters() if parameter.requires_grad]
 
 
 @lru_cache(maxsize=4)

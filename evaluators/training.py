@@ -7,6 +7,7 @@ seed start alike, see the same batches, and their scores can be compared in pair
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from evaluators.fidelity import Fidelity
 from evaluators.networks import Perceptron, linear
 from evaluators.splits import Splits
 from evaluators.tasks.task import Task
+from primitives.class_weights import uniform_vectors
 from primitives.formula import Formula
 from primitives.torch_loss import FormulaLoss, loss_module
 
@@ -42,7 +44,7 @@ def train_and_score(loss: nn.Module, task: Task, fidelity: Fidelity, seed: int, 
     splits = task.load()
     model = initial_model(task, fidelity, seed)
     if owns_class_weights(loss):
-        adopt_class_weights(loss, model)
+        adopt_class_weights(loss, model, seed)
     train(loss, model, splits, fidelity, seed, calibration, task.classes)
     return score(loss, model, splits)
 
@@ -83,16 +85,15 @@ def score(loss: nn.Module, model: Model, splits: Splits) -> float:
     return correct / len(splits.validation)
 
 
-def calibration_factor(formula: Formula, task: Task, fidelity: Fidelity, seed: int) -> float:
+def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:
     """The factor that makes the loss's first gradient at the embedding as large as cross-entropy's.
 
     Both are taken on the seed's first batch and initial weights. Raises TrainingFailed where the loss
     has no finite gradient there.
     """
     model, splits = initial_model(task, fidelity, seed), task.load()
-    loss = loss_for(formula, task, fidelity)
     if owns_class_weights(loss):
-        adopt_class_weights(loss, model)
+        adopt_class_weights(loss, model, seed)
     batch = next(iter(batches(len(splits.train), fidelity, seed)))
     targets = one_hot(splits.train.targets, task.classes)[batch]
     embeddings = model.backbone(splits.train.inputs[batch]).detach().requires_grad_()
@@ -112,15 +113,20 @@ def _norm_of_gradient(value: Tensor, at: Tensor) -> float:
     return float(gradient.norm())
 
 
-def loss_for(formula: Formula, task: Task, fidelity: Fidelity) -> FormulaLoss:
-    """The module of a formula for a task, with the class frequencies of its training split."""
-    generator = torch.Generator().manual_seed(0)  # class weights and centers are adopted from the model
+def loss_for(formula: Formula, task: Task, fidelity: Fidelity, class_weights: str | None = None) -> FormulaLoss:
+    """The module of a formula for a task, with the class frequencies of its training split.
+
+    ``class_weights`` says where those of a loss over embeddings come from; None for a loss over logits.
+    """
+    options: dict[str, Any] = {}
+    if formula.looks_at_embeddings:  # learned weights and centers are adopted from the model
+        options = {"class_weights": class_weights or "learned", "generator": torch.Generator().manual_seed(0)}
     return loss_module(
         formula,
         num_classes=task.classes,
         embedding_size=fidelity.hidden,
-        generator=generator,
         prior=class_frequencies(task),
+        **options,
     )
 
 
@@ -141,12 +147,18 @@ def owns_class_weights(loss: nn.Module) -> bool:
     return hasattr(loss, "get_logits")
 
 
-def adopt_class_weights(loss: nn.Module, model: Model) -> None:
-    """Start the loss's class weights where the head's are, and its centers where the seed says."""
+def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
+    """Start the loss's class weights where the head's are, sub-centers and centers where the seed says.
+
+    Fixed class weights stay as they are.
+    """
     assert isinstance(loss.weight, nn.Parameter)
     centers = getattr(loss, "centers", None)
     with torch.no_grad():
-        loss.weight.copy_(model.head.weight)
+        if loss.weight.ndim == 3:
+            loss.weight.copy_(uniform_vectors(tuple(loss.weight.shape), torch.Generator().manual_seed(seed + 2)))
+        elif loss.weight.requires_grad:
+            loss.weight.copy_(model.head.weight)
         if centers is not None:
             centers.copy_(model.centers)
 

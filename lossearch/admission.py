@@ -46,7 +46,7 @@ class Admission:
             return Refusal(candidate, "rejected", f"{type(error).__name__}: {error}".splitlines()[0])
 
     def _judged(self, candidate: Candidate, formula: Formula) -> Candidate | Refusal:
-        seen = fingerprint(formula)
+        seen = fingerprint(formula, candidate.class_weights)
         if seen is None:
             return Refusal(candidate, "rejected", "flat or not finite: no gradient on the probe")
         twin = self.archive.find(seen)
@@ -55,14 +55,14 @@ class Admission:
                 replace(candidate, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor"
             )
         self.archive.add(seen, candidate.loss_id)
-        reason = rejection(formula)
+        reason = rejection(formula, candidate.class_weights)
         return candidate if reason is None else Refusal(candidate, "rejected", reason)
 
 
 def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
     text = str(formula)
     return Candidate(
-        loss_id=loss_id(text),
+        loss_id=loss_id(text, birth.class_weights),
         formula=text,
         complexity=formula.size,
         generation=generation,
@@ -70,4 +70,5 @@ def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> 
         birth_number=number,
         parents=birth.parents,
         name=birth.name,
+        class_weights=birth.class_weights if formula.looks_at_embeddings else None,
     )

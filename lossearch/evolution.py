@@ -14,6 +14,7 @@ from typing import Any
 from deap import base, gp, tools
 
 from lossearch.experiment import EvolutionSettings
+from primitives.class_weights import suits
 from primitives.errors import UserError
 from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
 from primitives.operators import OPERATORS, Operator
@@ -45,20 +46,25 @@ class Fitness(base.Fitness):
 
 @dataclass(frozen=True)
 class Birth:
-    """A formula that evolution proposes, how it was born and from which losses."""
+    """A formula that evolution proposes, how it was born and from which losses.
+
+    ``class_weights`` are those of a loss over embeddings, inherited from its parents; None over logits.
+    """
 
     formula: Formula
     birth: str
     parents: tuple[str, ...] = ()
     name: str | None = None
+    class_weights: str | None = None
 
 
 class Member:
     """An evaluated loss of the population."""
 
-    def __init__(self, loss_id: str, formula: Formula, fitness: float) -> None:
+    def __init__(self, loss_id: str, formula: Formula, fitness: float, class_weights: str | None = None) -> None:
         self.loss_id = loss_id
         self.formula = formula
+        self.class_weights = class_weights
         self.fitness = Fitness((fitness, float(formula.size)))
 
 
@@ -93,7 +99,7 @@ class Evolution:
         if self._unborn:
             return self._unborn.pop(0)
         if not self.population or self._generator.random() < self._settings.random_trees:
-            return Birth(self._random_formula(), "random")
+            return self._random_birth()
         return self._child()
 
     def tell(self, members: Sequence[Member]) -> None:
@@ -111,6 +117,7 @@ class Evolution:
                 {
                     "loss_id": member.loss_id,
                     "formula": str(member.formula),
+                    "class_weights": member.class_weights,
                     "fitness": member.fitness.values[0],
                     "crowding": member.fitness.crowding_dist if math.isfinite(member.fitness.crowding_dist) else None,
                 }
@@ -124,7 +131,8 @@ class Evolution:
         self._generator.setstate((version, tuple(numbers), normal))
         self._unborn = self._unborn[len(self._unborn) - state["unborn"] :]
         self.population = [
-            Member(each["loss_id"], read(each["formula"]), each["fitness"]) for each in state["population"]
+            Member(each["loss_id"], read(each["formula"]), each["fitness"], each.get("class_weights"))
+            for each in state["population"]
         ]
         for member, each in zip(self.population, state["population"], strict=True):
             member.fitness.crowding_dist = math.inf if each["crowding"] is None else each["crowding"]
@@ -153,8 +161,13 @@ class Evolution:
             parents = [self._tournament() for _ in range(count)]
             formula = self._within_limits(vary(*(to_tree(parent.formula) for parent in parents)))
             if formula is not None and formula not in [parent.formula for parent in parents]:
-                return Birth(formula, chosen, tuple(parent.loss_id for parent in parents))
-        return Birth(self._random_formula(), "random")
+                ids = tuple(parent.loss_id for parent in parents)
+                return Birth(formula, chosen, ids, class_weights=_inherited(formula, parents))
+        return self._random_birth()
+
+    def _random_birth(self) -> Birth:
+        formula = self._random_formula()
+        return Birth(formula, "random", class_weights=_inherited(formula, []))
 
     def _tournament(self) -> Member:
         """The better of two members: on the better front, else in the emptier part of it."""
@@ -233,6 +246,20 @@ class Evolution:
         scaled = _rounded(sign * value * math.exp(self._generator.gauss(0.0, 0.4)))
         tree[place] = _number(max(-MAX_LITERAL, min(MAX_LITERAL, scaled)))
         return tree
+
+
+def _inherited(formula: Formula, parents: Sequence[Member]) -> str | None:
+    """Class weights of a child: its first parent's that has some and suits it, else learned ones."""
+    if not formula.looks_at_embeddings:
+        return None
+    return next(
+        (
+            parent.class_weights
+            for parent in parents
+            if parent.class_weights is not None and suits(parent.class_weights, formula)
+        ),
+        "learned",
+    )
 
 
 # --- formulas and DEAP's trees ----------------------------------------------------------------------

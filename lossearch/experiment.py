@@ -38,7 +38,7 @@ class EvolutionSettings(_Section):
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
     generations: int = Field(10, ge=1, le=1_000_000, description="generations, the first with the seeds among them")
-    seeds: tuple[str, ...] = Field(_SEEDS, description="known losses to start from")
+    seeds: tuple[str, ...] = Field(_SEEDS, description="losses to start from: known ones by name, or formulas")
     terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
     operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")
     crossover: float = Field(0.3, ge=0.0, description="weight of a subtree taken from another parent")
@@ -55,16 +55,29 @@ class EvolutionSettings(_Section):
     def _from_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("seeds", "terminals", "operators")
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        from lossearch.seeds import read_seed
+
+        problems = []
+        for text in texts:
+            try:
+                read_seed(text)
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return _each_once("loss", texts)
+
+    @field_validator("terminals", "operators")
     @classmethod
     def _known(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
         kind, known = _vocabulary(info.field_name)
         unknown = [f"unknown {kind} {name!r}{nearest(name, known)}" for name in names if name not in known]
         if unknown:
             raise ValueError("; ".join(unknown))
-        if len(set(names)) < len(names):
-            raise ValueError(f"{kind} named twice in {list(names)}")
-        return names
+        return _each_once(kind, names)
 
     @model_validator(mode="after")
     def _consistent(self) -> "EvolutionSettings":
@@ -151,10 +164,20 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
 
 
-def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
-    from primitives.catalog import CATALOG
+def _each_once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{kind} named twice in {list(names)}")
+    return names
 
-    formula = CATALOG[name].bound()
+
+def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
+    from lossearch.seeds import read_seed
+
+    formula = read_seed(name).formula
+    if formula.size > max_nodes or formula.depth > max_depth:
+        from primitives.algebra import canonical
+
+        formula = canonical(formula)  # what is trained, and what evolution goes on from
     if formula.size > max_nodes or formula.depth > max_depth:
         raise ValueError(
             f"seeds: {name} has {formula.size} nodes and {formula.depth} levels, more than max_nodes = {max_nodes} "
@@ -163,12 +186,10 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
 
 def _vocabulary(field: str) -> tuple[str, set[str]]:
-    from primitives.catalog import CATALOG
     from primitives.operators import OPERATORS
     from primitives.terminals import TERMINALS
 
     return {
-        "seeds": ("loss", set(CATALOG)),
         "terminals": ("terminal", set(TERMINALS)),
         "operators": ("operator", set(OPERATORS)),
     }[field]

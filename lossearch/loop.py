@@ -17,7 +17,7 @@ from lossearch.evolution import Birth, Evolution, Member
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
-from primitives.catalog import CATALOG
+from lossearch.seeds import read_seed
 from primitives.fingerprint import FingerprintArchive
 from primitives.parser import parse
 from results.leaderboard import BASELINE
@@ -43,7 +43,7 @@ class Search:
 
     def __post_init__(self) -> None:
         settings = self.experiment.evolution
-        births = [Birth(CATALOG[name].bound(), "known", name=name) for name in settings.seeds]
+        births = [_birth(text, "known") for text in settings.seeds]
         self.evolution = Evolution(settings, births, random.Random(self.experiment.seed))
         self.admission = Admission()
         self.progress = Progress(settings.generations)
@@ -78,7 +78,7 @@ class Search:
             pending = self._take_in(pending, evaluated)
         self._save_evaluations()
         return [
-            Member(each.loss_id, parse(each.formula), evaluated[each.loss_id])
+            Member(each.loss_id, parse(each.formula), evaluated[each.loss_id], each.class_weights)
             for each in candidates
             if each.loss_id in evaluated and each.birth != "baseline"
         ]
@@ -87,7 +87,7 @@ class Search:
         """Births that are worth training: the first generation's seeds first, then as many as are wanted."""
         settings = self.experiment.evolution
         if generation == 0 and BASELINE not in settings.seeds:
-            yield from self._decided(Birth(CATALOG[BASELINE].bound(), "baseline", name=BASELINE), generation)
+            yield from self._decided(_birth(BASELINE, "baseline"), generation)
         wanted = settings.population
         for _ in range(wanted * BIRTHS_PER_CANDIDATE):
             if wanted <= 0 and not self.evolution.has_seeds_left:
@@ -195,6 +195,11 @@ class Search:
                 f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
                 "the file in it: the run then starts again from its evaluations, which are kept."
             ) from None
+
+
+def _birth(text: str, how: str) -> Birth:
+    seed = read_seed(text)
+    return Birth(seed.formula, how, name=seed.name, class_weights=seed.class_weights)
 
 
 def planned_trainings(experiment: Experiment) -> int:

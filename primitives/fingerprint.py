@@ -25,14 +25,18 @@ _VIEWS = 4
 Fingerprint = tuple[str, float, float, float, float]
 
 
-def fingerprint(formula: Formula) -> Fingerprint | None:
-    """Fingerprint of a formula without free names; None where its gradient is zero or not finite."""
+def fingerprint(formula: Formula, class_weights: str | None = None) -> Fingerprint | None:
+    """Fingerprint of a formula without free names; None where its gradient is zero or not finite.
+
+    A loss with other ``class_weights`` than learned ones has another, though the formula be the same.
+    """
     values, gradient = response(formula, target="hard")
     size = float(gradient.norm())
     if not math.isfinite(size) or size <= FLAT * float(values.abs().max()):
         return None
     views = (_directions(len(gradient)) @ (gradient / size)).tolist()
     kind = "embeddings" if formula.looks_at_embeddings else "logits"
+    kind += "" if class_weights in (None, "learned") else f"-{class_weights}-"
     return (f"{kind}{len(gradient)}", *views)
 
 

@@ -13,6 +13,7 @@ from results.statistics import mean, noise_of_a_difference, paired_differences, 
 if TYPE_CHECKING:
     from primitives.formula import Formula
     from primitives.torch_loss import FormulaLoss
+    from results.exportable import Exportable
     from results.store import Damage
 
 BASELINE = "cross_entropy"
@@ -25,6 +26,7 @@ class Row:
     rank: int | None  #: 1 is best: by mean fitness, then by complexity
     loss_id: str
     name: str | None  #: of a known loss
+    class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits
     formula: str
     complexity: int  #: nodes of the formula
     task: str
@@ -88,6 +90,7 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
         rank=None,
         loss_id=first.loss_id,
         name=first.name,
+        class_weights=first.class_weights,
         formula=first.formula,
         complexity=first.complexity,
         task=first.task,
@@ -130,12 +133,13 @@ def _with_pareto(ranked: list[Row]) -> Iterator[Row]:
 class Entry:
     """One row of a leaderboard: its columns as attributes, its formula, its loss module, its export."""
 
-    def __init__(self, row: Row, run: str) -> None:
+    def __init__(self, row: Row, run: str, board: "Leaderboard | None" = None) -> None:
         self.row = row
+        self.board = board
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "row":  # asked for before it is there, by copy and pickle
+        if name.startswith("_") or name in ("row", "board"):  # asked for before it is there, by copy and pickle
             raise AttributeError(name)
         return getattr(self.row, name)
 
@@ -166,13 +170,21 @@ class Entry:
         from primitives.torch_loss import loss_module
 
         scale = self.row.calibration if calibrated and self.row.calibration else 1.0
+        if self.row.class_weights is not None:
+            options.setdefault("class_weights", self.row.class_weights)
         return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
 
     def export(self, path: str | Path) -> Path:
         """Write the loss as a Python file that needs torch alone; returns its path."""
         from results.export import write_export
 
-        return write_export(Path(path), self.row, self._run)
+        return write_export(Path(path), self.exportable())
+
+    def exportable(self) -> "Exportable":
+        """What the loss is exported from: names for its numbers, and the facts about it."""
+        from results.exportable import of_row
+
+        return of_row(self.row, self._run)
 
 
 class NotARun(UserError, FileNotFoundError):
@@ -215,7 +227,7 @@ class Leaderboard:
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         rows = self.rows[index]
         run = self.path.resolve().name
-        return [Entry(row, run) for row in rows] if isinstance(rows, list) else Entry(rows, run)
+        return [Entry(row, run, self) for row in rows] if isinstance(rows, list) else Entry(rows, run, self)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self[:])
