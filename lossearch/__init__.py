@@ -1,17 +1,19 @@
 """lossearch: the automatic discovery of loss functions.
 
 ``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
-and ``lossearch.Leaderboard(path)`` reads the results of one.
+``lossearch.Leaderboard(path)`` reads the results of one, and ``lossearch.export(loss, path)`` writes a loss as a file
+that needs nothing of ours.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossearch.exporting import export
     from lossearch.launch import search
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "loss", "search"]
+__all__ = ["Leaderboard", "export", "loss", "search"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from lossearch.losses import loss
 
         return loss
+    if name == "export":
+        from lossearch.exporting import export
+
+        return export
     if name == "search":
         from lossearch.launch import search
 

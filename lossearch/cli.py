@@ -157,27 +157,40 @@ def tasks(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def export(
-    run: RunArgument,
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    rank: Annotated[int, typer.Option(min=1, help="Rank on the leaderboard.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    source: Annotated[str, typer.Argument(help="Directory of a run, name of a known loss, or formula.")],
+    out: Annotated[Path, typer.Option(help="File to write; its ending says the format: .py, .onnx or .pt2.")],
+    rank: Annotated[int, typer.Option(min=1, help="Rank on the run's leaderboard.")] = 1,
+    form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2. [default: by the ending]")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card beside it, with the ending .md.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE.")] = None,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of an ONNX or PyTorch graph.")] = None,
+    embedding_size: Annotated[int | None, typer.Option(min=1, help="Embedding size of such a graph.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
 ) -> None:
-    """Write a loss of a run as a Python file that needs torch alone."""
+    """Write a loss of a run, a known loss or a formula as a file that needs nothing of lossearch."""
     with _reported():
-        board = _board(run)
-        if board.damages:
-            _fail(f"{board.damages[0].reason}. Without it the ranks may be others; --resume trains it again", 1)
-        ranked = sum(row.rank is not None for row in board.rows)
-        if rank > ranked:
-            _fail(f"--rank: expected 1 to {ranked}, the losses of {run} that were evaluated, got {rank}", 2)
-        if out.is_dir():
-            _fail(f"{out}: expected a file to write, got a directory", 2)
-        if out.exists() and not force:
-            _fail(f"{out}: exists already. Give another --out, or --force to replace it", 2)
+        from lossearch.exporting import export as export_loss
+        from lossearch.exporting import format_of
+
+        format_of(out, form)
+        for path in (out, out.with_suffix(".md")) if card else (out,):
+            _require_free(path, force)
+        loss = _loss_of_run(Path(source), rank) if Path(source).is_dir() else source
         try:
-            print(board[rank - 1].export(out))
+            export_loss(
+                loss,
+                out,
+                format=form,
+                card=card,
+                num_classes=num_classes,
+                embedding_size=embedding_size,
+                **_hyperparameters(set_ or []),
+            )
         except OSError as error:
             _fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
+        print(out)
+        if card:
+            print(out.with_suffix(".md"))
 
 
 def main() -> None:
@@ -200,6 +213,35 @@ def _board(run: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Leaderboard(run)
+
+
+def _require_free(path: Path, force: bool) -> None:
+    if path.is_dir():
+        _fail(f"{path}: expected a file to write, got a directory", 2)
+    if path.exists() and not force:
+        _fail(f"{path}: exists already. Give another --out, or --force to replace it", 2)
+
+
+def _loss_of_run(run: Path, rank: int) -> Any:
+    board = _board(run)
+    if board.damages:
+        _fail(f"{board.damages[0].reason}. Without it the ranks may be others; --resume trains it again", 1)
+    ranked = sum(row.rank is not None for row in board.rows)
+    if rank > ranked:
+        _fail(f"--rank: expected 1 to {ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+    return board[rank - 1]
+
+
+def _hyperparameters(settings: list[str]) -> dict[str, float]:
+    """Hyper-parameters of ``--set NAME=VALUE``."""
+    found = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            _fail(f"--set: expected NAME=VALUE with a number, got {setting!r}", 2)
+    return found
 
 
 def _print_run(run: Any) -> None:

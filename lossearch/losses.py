@@ -19,21 +19,24 @@ def loss(
     Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
     with the position, and for hyper-parameters that are missing, unknown or out of range.
     """
-    from primitives.catalog import CATALOG, known_loss
+    from primitives.catalog import ALIASES, CATALOG, known_loss
     from primitives.errors import UserError
     from primitives.loss import MODULE_OPTIONS
+    from primitives.nearest import shown
     from primitives.parser import parse, valid_name
     from primitives.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
         raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
-    if name_or_formula in CATALOG:
-        return CATALOG[name_or_formula].module(num_classes=num_classes, embedding_size=embedding_size, **options)
+    if name_or_formula in CATALOG or name_or_formula in ALIASES:
+        return known_loss(name_or_formula).module(num_classes=num_classes, embedding_size=embedding_size, **options)
     if valid_name(name_or_formula) and name_or_formula not in options:
         known_loss(name_or_formula)  # raises: a bare word is a name
     for name in options:
         if name not in MODULE_OPTIONS and not valid_name(name):
-            raise UserError(f"Expected the name of a hyper-parameter, got {name!r}: the language has it already.")
+            raise UserError(
+                f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python has it."
+            )
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
     formula = parse(name_or_formula, hyperparameters)  # names of options cannot be hyper-parameters
     for name, value in hyperparameters.items():

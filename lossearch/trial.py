@@ -51,7 +51,7 @@ def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
     Raises ExportMismatch where value or gradient differ from the formula's.
     """
     module = load_exported(path)
-    require_equal(module, parse(row.formula))
+    require_equal(module, parse(row.formula), row.class_weights)
     ours, theirs = [], []
     try:
         with one_thread():
@@ -74,14 +74,18 @@ def load_exported(path: Path) -> Any:
     return module
 
 
-def require_equal(module: Any, formula: Formula) -> None:
-    """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch."""
+def require_equal(module: Any, formula: Formula, class_weights: str | None = None) -> None:
+    """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch.
+
+    By class indices and by probabilities, and for a loss over embeddings also its logits.
+    """
     generator = torch.Generator().manual_seed(0)
     classes, size = 7, 5
     prior = torch.arange(1.0, classes + 1.0) / sum(range(classes + 1))
-    reference = loss_module(
-        formula, num_classes=classes, embedding_size=size, generator=generator, prior=prior
-    ).double()
+    options: dict[str, Any] = {}
+    if formula.looks_at_embeddings:
+        options = {"generator": generator, "class_weights": class_weights or "learned"}
+    reference = loss_module(formula, num_classes=classes, embedding_size=size, prior=prior, **options).double()
     arguments = (classes, size) if formula.looks_at_embeddings else ()
     exported = module.Loss(*arguments, **_prior(formula, prior)).double()
     exported.load_state_dict(reference.state_dict(), strict=False)
@@ -90,10 +94,21 @@ def require_equal(module: Any, formula: Formula) -> None:
             loss.set_progress(0.37)
     width = size if isinstance(reference, EmbeddingLoss) else classes
     inputs = 2.0 * torch.randn(9, width, generator=generator, dtype=torch.float64)
-    target = torch.randint(0, classes, (9,), generator=generator)
-    expected, found = (_value_and_gradient(each, inputs, target) for each in (reference, exported))
-    for name, ours, theirs in zip(("value", "gradient"), expected, found, strict=True):
-        if not torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12):
+    for target in _targets(classes, generator):
+        _require_equal_response(_response(reference, inputs, target), _response(exported, inputs, target), formula)
+
+
+def _targets(classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class indices and probabilities of nine samples."""
+    indices = torch.randint(0, classes, (9,), generator=generator)
+    return indices, torch.softmax(torch.randn(9, classes, generator=generator, dtype=torch.float64), 1)
+
+
+def _require_equal_response(
+    expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], formula: Formula
+) -> None:
+    for name, ours in expected.items():
+        if not torch.allclose(ours, found[name], rtol=1e-9, atol=1e-12):
             raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}: please report it.")
 
 
@@ -101,11 +116,14 @@ def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
     return {"prior": prior} if "prior" in formula.names else {}
 
 
-def _value_and_gradient(loss: nn.Module, inputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
     inputs = inputs.clone().requires_grad_()
     value = loss(inputs, target)
     (gradient,) = torch.autograd.grad(value, inputs)
-    return value.detach(), gradient
+    response = {"value": value.detach(), "gradient": gradient}
+    if hasattr(loss, "get_logits"):
+        response["logits"] = loss.get_logits(inputs).detach()
+    return response
 
 
 def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:

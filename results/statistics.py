@@ -4,6 +4,8 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 
+from scipy.special import stdtrit
+
 
 def mean(values: Iterable[float]) -> float:
     """Arithmetic mean."""
@@ -14,6 +16,16 @@ def spread(values: Iterable[float]) -> float | None:
     """Standard deviation of a sample; None for fewer than two values."""
     values = list(values)
     return statistics.stdev(values) if len(values) > 1 else None
+
+
+def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Student's confidence interval of the mean of a normal sample; None for fewer than two values."""
+    values = list(values)
+    error = spread(values)
+    if error is None:
+        return None
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2.0)) * error / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
 
 
 def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:

@@ -15,40 +15,58 @@ from primitives.operators import FUNCTIONS
 from primitives.parser import parse
 from primitives.torch_loss import loss_module
 from results.export import export_source
+from results.exportable import of_known, of_module, of_row, with_named_numbers
 from results.leaderboard import leaderboard_rows
 from tests.results.helpers import evaluation
 
 FORMULAS = {
-    **{name: str(loss.bound()) for name, loss in CATALOG.items()},
     "stable_logarithms": "log(1 - p) - log(1 + exp(z)) + log(sum_c(exp(z))) - log(at_target(p)) + sqrt(p)",
     "powers": "p**2.5 + (1 - p)**1.5 + z**2 + 2**p + p**(-2) + (p + 1)**y",
     "batch": "batch_mean(ce(z))*ce(z) + detach(at_target(p))",
     "every_terminal": "ce(z) + norm + at_target(cosine + dist2 + weight_norm + prior) + progress*num_classes + pi",
-    "minima": "minimum(0.5, p) + maximum(z, y) - max_c(z)*y",
+    "minima": "minimum(0.5, p) + maximum(z, y) - max_c(z)*y + minimum(z, 2.5)",
+    "linear": "ce(z) - 0.3*at_target(p)",
+    "constants": "exp(0.25)*ce(z) + 1.5**p + p/0.7 + 0.7/(p + 1) + sqrt(2)*pi*z",
+    "nothing_but_a_number": "3 + 0*ce(z)",
+}
+#: Every own formula as a row of a run has it, and every known loss with its hyper-parameters by name.
+EXPORTS = {
+    **{name: of_known(loss, loss.values()) for name, loss in CATALOG.items()},
 }
 
 READER = """
 import importlib.util, json, sys
 import torch
-path, given = sys.argv[1], json.loads(sys.argv[2])
-spec = importlib.util.spec_from_file_location("exported", path)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-assert not {"primitives", "lossearch", "results", "evaluators"} & set(sys.modules)
+
 tensor = lambda values: torch.tensor(values, dtype=torch.float64)
-options = {"prior": tensor(given["prior"])} if given["prior"] else {}
-loss = module.Loss(*given["sizes"], **options).double()
-for name, values in given["parameters"].items():
-    getattr(loss, name).data.copy_(tensor(values))
-if hasattr(loss, "set_progress"):
-    loss.set_progress(0.25)
-inputs = tensor(given["inputs"]).requires_grad_()
-answers = []
-for target in (torch.tensor(given["indices"]), tensor(given["probabilities"])):
-    value = loss(inputs, target)
-    answers.append([value.item(), torch.autograd.grad(value, inputs)[0].tolist()])
-calibrated = module.Loss(*given["sizes"], **options, calibrated=True)
-print(json.dumps([answers, calibrated.scale]))
+
+
+def answers_of(path, given):
+    spec = importlib.util.spec_from_file_location("exported", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    options = {name: tensor(given[name]) for name in ("prior", "weight") if given[name]}
+    plain = module.Loss(*given["sizes"], **options).double()
+    smoothing = module.Loss(*given["sizes"], **options, label_smoothing=0.1, reduction="sum").double()
+    inputs = tensor(given["inputs"]).requires_grad_()
+    answers = []
+    for loss in (plain, smoothing):
+        for name, values in given["parameters"].items():
+            getattr(loss, name).data.copy_(tensor(values))
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(0.25)
+        for target in (torch.tensor(given["indices"]), tensor(given["probabilities"])):
+            value = loss(inputs, target)
+            gradient = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)[0]
+            answers.append([value.item(), gradient.tolist()])
+    logits = plain.get_logits(inputs).tolist() if given["sizes"] else []
+    calibrated = module.Loss(*given["sizes"], **options, calibrated=True)
+    return [answers, logits, calibrated.scale, repr(plain)]
+
+
+results = {name: answers_of(*each) for name, each in json.load(open(sys.argv[1])).items()}
+assert not {"primitives", "lossearch", "results", "evaluators"} & set(sys.modules)
+print(json.dumps(results))
 """
 
 
@@ -57,51 +75,81 @@ def row_of(formula, **changes):
     return replace(row, **changes)
 
 
-def reference(formula):
-    """A module, a batch for it, and its answers on indices and on probabilities."""
+def source_of(formula, run="run", **changes):
+    return export_source(of_row(row_of(formula, **changes), run))
+
+
+EXPORTS |= {name: of_row(row_of(text), "run") for name, text in FORMULAS.items()}
+
+
+def reference(loss):
+    """A module's parameters, a batch for it, and its answers: plain and smoothed, on indices and on probabilities."""
+    formula, over_embeddings = loss.formula, loss.over_embeddings
     generator = torch.Generator().manual_seed(0)
-    prior = torch.tensor([0.1, 0.2, 0.3, 0.2, 0.2]) if "prior" in formula.names else None
-    loss = loss_module(formula, num_classes=5, embedding_size=4, generator=generator, prior=prior).double()
-    loss.set_progress(0.25)
-    width = 4 if formula.looks_at_embeddings else 5
-    inputs = torch.randn(6, width, generator=generator, dtype=torch.float64).requires_grad_()
+    prior = torch.tensor([0.1, 0.2, 0.3, 0.2, 0.2], dtype=torch.float64) if "prior" in formula.names else None
+    weight = torch.tensor([1.0, 2.0, 0.5, 0.3, 1.5], dtype=torch.float64)
+    options = {"class_weights": loss.class_weights, "generator": generator} if over_embeddings else {"weight": weight}
+    plain, smoothing = (
+        loss_module(
+            formula, loss.hyperparameters, num_classes=5, embedding_size=4, prior=prior, **more, **options
+        ).double()
+        for more in ({}, {"label_smoothing": 0.1, "reduction": "sum"})
+    )
+    smoothing.load_state_dict(plain.state_dict())
+    inputs = torch.randn(6, 4 if over_embeddings else 5, generator=generator, dtype=torch.float64).requires_grad_()
     indices = torch.tensor([0, 4, 2, -100, 1, 3])
     probabilities = torch.softmax(torch.randn(6, 5, generator=generator, dtype=torch.float64), 1)
     answers = []
-    for target in (indices, probabilities):
-        value = loss(inputs, target)
-        answers.append([value.item(), torch.autograd.grad(value, inputs)[0]])
+    for module in (plain, smoothing):
+        module.set_progress(0.25)
+        for target in (indices, probabilities):
+            value = module(inputs, target)
+            gradient = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)[0]
+            answers.append([value.item(), gradient])
     given = {
-        "sizes": [5, 4] if formula.looks_at_embeddings else [],
+        "sizes": [5, 4] if over_embeddings else [],
         "prior": prior.tolist() if prior is not None else [],
-        "parameters": {name: value.tolist() for name, value in loss.named_parameters()},
+        "weight": [] if over_embeddings else weight.tolist(),
+        "parameters": {name: value.tolist() for name, value in plain.named_parameters()},
         "inputs": inputs.tolist(),
         "indices": indices.tolist(),
         "probabilities": probabilities.tolist(),
     }
-    return given, answers
+    return given, answers, plain.get_logits(inputs).detach() if over_embeddings else torch.zeros(0)
 
 
-@pytest.mark.parametrize("text", FORMULAS.values(), ids=FORMULAS)
-def test_the_exported_file_has_the_formulas_value_and_gradient_without_our_packages(text, tmp_path):
-    path = tmp_path / "loss.py"
-    path.write_text(export_source(row_of(text), "run"))
-    given, expected = reference(parse(text))
-    command = [sys.executable, "-W", "error", "-c", READER, str(path), json.dumps(given)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+@pytest.fixture(scope="module")
+def answers_elsewhere(tmp_path_factory):
+    """What every exported file computes in an interpreter that has none of our packages, by name."""
+    folder, questions = tmp_path_factory.mktemp("exports"), {}
+    for name, loss in EXPORTS.items():
+        (folder / f"{name}.py").write_text(export_source(loss))
+        questions[name] = [str(folder / f"{name}.py"), reference(loss)[0]]
+    (folder / "questions.json").write_text(json.dumps(questions))
+    command = [sys.executable, "-I", "-W", "error", "-c", READER, "questions.json"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert process.returncode == 0, process.stderr
-    answers, scale = json.loads(process.stdout)
-    assert scale == 2.5
+    return json.loads(process.stdout)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_exported_file_has_the_formulas_value_and_gradient_without_our_packages(name, answers_elsewhere):
+    loss = EXPORTS[name]
+    _, expected, expected_logits = reference(loss)
+    answers, logits, scale, text = answers_elsewhere[name]
+    assert scale == loss.calibration
+    assert str(loss.formula) in text
     for (value, gradient), (expected_value, expected_gradient) in zip(answers, expected, strict=True):
         assert value == pytest.approx(expected_value, rel=1e-12)
         torch.testing.assert_close(torch.tensor(gradient, dtype=torch.float64), expected_gradient)
+    torch.testing.assert_close(torch.tensor(logits, dtype=torch.float64), expected_logits.double())
 
 
-def test_the_exported_file_imports_nothing_but_torch():
-    for text in FORMULAS.values():
-        for node in ast.walk(ast.parse(export_source(row_of(text), "run"))):
+def test_the_exported_file_imports_torch_and_the_standard_library_alone():
+    for loss in EXPORTS.values():
+        for node in ast.walk(ast.parse(export_source(loss))):
             if isinstance(node, ast.Import):
-                assert all(alias.name.split(".")[0] == "torch" for alias in node.names)
+                assert all(alias.name.split(".")[0] in ("torch", "math") for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.module == "torch"
 
@@ -111,12 +159,12 @@ def test_every_operator_is_exported_with_its_value_and_gradient(name, tmp_path):
     arguments = ", ".join(["at_target(z)" if name == "batch_mean" else "z"] * FUNCTIONS[name].arity)
     formula = f"{name}({arguments}) + ce(z)"
     path = tmp_path / "loss.py"
-    path.write_text(export_source(row_of(formula), "run"))
+    path.write_text(source_of(formula))
     require_equal(load_exported(path), parse(formula))
 
 
 def test_the_exported_file_says_where_it_comes_from():
-    source = export_source(row_of("ce(z) + 0.5*p", task="digits", generation=3, birth="point"), "run-7")
+    source = source_of("ce(z) + 0.5*p", "run-7", task="digits", generation=3, birth="point")
     for fact in (
         "ce(z) + 0.5*p",
         "run-7",
@@ -135,7 +183,7 @@ HOSTILE = 'x"""\nimport os; os.system("true")\nr"""\\'
 @pytest.mark.parametrize("field", ["loss_id", "task", "fidelity", "birth", "run"])
 def test_hostile_text_of_a_run_stays_inside_the_docstring(field):
     changes = {} if field == "run" else {field: HOSTILE}
-    source = export_source(row_of("ce(z)", **changes), HOSTILE if field == "run" else "run")
+    source = source_of("ce(z)", HOSTILE if field == "run" else "run", **changes)
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {alias.name.split(".")[0] for node in imports for alias in node.names} <= {"torch", "Tensor", "nn"}
     assert source.isascii()
@@ -143,9 +191,9 @@ def test_hostile_text_of_a_run_stays_inside_the_docstring(field):
 
 def test_the_exported_file_refuses_wrong_shapes(tmp_path):
     path = tmp_path / "loss.py"
-    path.write_text(export_source(row_of("ce(z)"), "run"))
+    path.write_text(source_of("ce(z)"))
     loss = load_exported(path).Loss()
-    with pytest.raises(ValueError, match="Expected probabilities"):
+    with pytest.raises(ValueError, match="Expected target probabilities"):
         loss(torch.zeros(4, 3), torch.zeros(4, 1))
     with pytest.raises(ValueError, match="Expected class indices"):
         loss(torch.zeros(4, 3), torch.zeros(3, dtype=torch.long))
@@ -153,11 +201,56 @@ def test_the_exported_file_refuses_wrong_shapes(tmp_path):
 
 def test_an_export_that_differs_from_its_formula_is_noticed(tmp_path):
     path = tmp_path / "loss.py"
-    path.write_text(export_source(row_of("1.001*ce(z)"), "run"))
+    path.write_text(source_of("1.001*ce(z)"))
     with pytest.raises(ExportMismatch, match="differ in value"):
         require_equal(load_exported(path), parse("ce(z)"))
 
 
 def test_a_row_that_is_no_formula_is_refused():
     with pytest.raises(ValueError, match="Position 11 of the formula"):
-        export_source(replace(row_of("ce(z)"), formula="__import__('os')"), "run")
+        of_row(replace(row_of("ce(z)"), formula="__import__('os')"), "run")
+
+
+def test_numbers_that_are_not_whole_become_arguments_and_equal_ones_share_a_name():
+    formula, values = with_named_numbers(parse("at_target((1 - p**0.7)/0.7) + 2*ce(z) + 0.1*p*cos(0.35)"))
+    assert str(formula) == "at_target((1 - p**c1)/c1) + 2*ce(z) + c2*p*c3"
+    assert values == pytest.approx({"c1": 0.7, "c2": 0.1, "c3": 0.9393727128473789})
+
+
+def test_a_row_of_a_known_loss_gets_its_hyperparameters_names():
+    row = row_of("ce(30*(cosine - 0.35*y))", name="am_softmax", class_weights="learned")
+    assert "s: float = 30," in export_source(of_row(row, "run"))
+    other = row_of("ce(30*(cosine - 0.36*y))", name="am_softmax", class_weights="learned")
+    assert "c1: float = 0.36," in export_source(of_row(other, "run"))
+
+
+def test_an_argument_of_the_exported_class_changes_the_loss(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(export_source(of_known(CATALOG["focal"], CATALOG["focal"].values())))
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    exported = load_exported(path).Loss(gamma=0.5, alpha=2.0)(logits, target)
+    torch.testing.assert_close(exported, CATALOG["focal"].module(gamma=0.5, alpha=2.0)(logits, target))
+
+
+def test_hyperparameters_whose_names_are_taken_get_others(tmp_path):
+    path = tmp_path / "loss.py"
+    module = loss_module(
+        parse("training*ce(z) + forward*mean_c(p)", ["training", "forward"]), {"training": 2.0, "forward": 0.5}
+    )
+    path.write_text(export_source(of_module(module)))
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    exported = load_exported(path).Loss(training_=2.0, forward_=0.5)
+    torch.testing.assert_close(exported(logits, target), module(logits, target))
+
+
+def test_a_module_is_exported_with_its_class_weights_and_its_scale(tmp_path):
+    path = tmp_path / "loss.py"
+    module = CATALOG["pedcc"].module(num_classes=4, embedding_size=6, fine_tune_from=0.5, scale=3.0)
+    path.write_text(export_source(of_module(module)))
+    exported = load_exported(path).Loss(4, 6, calibrated=True)
+    torch.testing.assert_close(exported.weight, module.weight)
+    assert not exported.weight.requires_grad
+    exported.set_progress(0.5)
+    assert exported.weight.requires_grad
+    embeddings, target = torch.randn(4, 6), torch.tensor([0, 1, 2, 3])
+    torch.testing.assert_close(exported(embeddings, target), module(embeddings, target))

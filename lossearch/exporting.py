@@ -1,0 +1,119 @@
+"""Exports a loss of a run, a known loss, a formula or a module as a file that needs nothing of ours."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from primitives.catalog import known_loss
+from primitives.errors import UserError
+from primitives.nearest import nearest
+from primitives.parser import parse, valid_name
+from primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from results.atomic import write_whole_text
+from results.export import write_export
+from results.exportable import Exportable, of_known, of_module
+from results.graph_export import FORMATS, write_graph
+from results.leaderboard import Entry
+from results.model_card import Evidence, model_card
+
+_SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
+
+
+def export(
+    loss: "str | FormulaLoss | Entry",
+    path: str | Path,
+    *,
+    format: str | None = None,
+    card: bool = False,
+    num_classes: int | None = None,
+    embedding_size: int | None = None,
+    **hyperparameters: Any,
+) -> Path:
+    """Write a loss as a file that needs nothing of lossearch; returns its path.
+
+    ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard.
+    ``format`` is "py" (a Python file with a class ``Loss`` that imports torch alone), "onnx" or "pt2" (a graph over
+    inputs and class indices [batch], of any batch size; a graph of a loss over logits needs ``num_classes``); left
+    out, the path's ending says it. ``card`` writes a model card beside it, with the ending .md. Hyper-parameters are
+    those of ``lossearch.loss``. Raises UserError, a ValueError, for what cannot be exported so.
+    """
+    path = Path(path)
+    form = format_of(path, format)
+    exportable = _exportable(loss, hyperparameters)
+    if form == "py":
+        write_export(path, exportable)
+    else:
+        module = _module(loss, exportable, num_classes, embedding_size, hyperparameters)
+        classes = module.num_classes if isinstance(module, EmbeddingLoss) else num_classes
+        if classes is None:
+            raise UserError(f"Expected num_classes=... for the format {form}: a graph has a fixed number of classes.")
+        write_graph(path, module, classes, form)
+    if card:
+        write_whole_text(path.with_suffix(".md"), model_card(exportable, evidence_of(loss)))
+    return path
+
+
+def format_of(path: Path, format: str | None) -> str:
+    """The format asked for, else the one of the path's ending. Raises UserError for an unknown one."""
+    known = ("py", *FORMATS)
+    if format is None and path.suffix not in _SUFFIXES:
+        raise UserError(f"Expected a path that ends in {', '.join(_SUFFIXES)}, or format=..., got {str(path)!r}.")
+    chosen = format if format is not None else _SUFFIXES[path.suffix]
+    if chosen not in known:
+        raise UserError(f"Unknown format {chosen!r}{nearest(chosen, known)}")
+    return chosen
+
+
+def evidence_of(loss: "str | FormulaLoss | Entry") -> Evidence | None:
+    """What a run says about an entry of its leaderboard; None for a loss that is of no run."""
+    if not isinstance(loss, Entry) or loss.board is None:
+        return None
+    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, _trial_of(loss))
+
+
+def _trial_of(entry: Entry) -> dict[str, float] | None:
+    """The trial under fresh seeds that the run's log tells of, if it was this loss's."""
+    assert entry.board is not None
+    log = entry.board.path / "log.jsonl"
+    if not log.exists():
+        return None
+    found = None
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:  # a line that was cut off
+            continue
+        if isinstance(event, dict) and event.get("best") == entry.row.loss_id and isinstance(event.get("trial"), dict):
+            found = event["trial"]
+    return found
+
+
+def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str, Any]) -> Exportable:
+    if isinstance(loss, str):
+        if valid_name(loss):
+            known = known_loss(loss)
+            return of_known(known, known.values(hyperparameters))
+        formula = parse(loss, hyperparameters)
+        return Exportable("a formula", formula, {name: float(value) for name, value in hyperparameters.items()})
+    if hyperparameters:
+        name = next(iter(hyperparameters))
+        raise UserError(f"Expected hyper-parameters beside a name or a formula alone, got {name} beside a loss.")
+    return loss.exportable() if isinstance(loss, Entry) else of_module(loss)
+
+
+def _module(
+    loss: "str | FormulaLoss | Entry",
+    exportable: Exportable,
+    num_classes: int | None,
+    embedding_size: int | None,
+    hyperparameters: Mapping[str, Any],
+) -> FormulaLoss:
+    """The module whose graph is written: the one that is given, or a new one."""
+    if isinstance(loss, FormulaLoss):
+        return loss
+    if isinstance(loss, Entry):
+        return loss.loss(num_classes=num_classes, embedding_size=embedding_size)
+    from lossearch.losses import loss as module_of
+
+    return module_of(loss, num_classes=num_classes, embedding_size=embedding_size, **hyperparameters)

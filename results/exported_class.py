@@ -1,0 +1,238 @@
+"""The class of an exported file: constructor, forward by class indices and by probabilities, predicted logits.
+
+Each block below is a few lines of the file; the values of the formula are the statements of its program.
+"""
+
+from collections.abc import Callable, Iterator
+from textwrap import indent
+from typing import Any
+
+from primitives import contract, pedcc
+from primitives.formula import Formula, number_text
+from primitives.lowering import Program, lower, lower_scores
+from primitives.scores import scores
+from primitives.target_linear import linear_in_target
+from results.exportable import Exportable
+from results.statements import statements
+
+
+def helpers(loss: Exportable) -> list[Callable[..., Any]]:
+    """Our functions that the class calls by itself, beside those of the formula."""
+    used: list[Callable[..., Any]] = [
+        contract.require_target,
+        contract.without_ignored,
+        contract.in_single_precision,
+        contract.target_of,
+        contract.reduced,
+    ]
+    programs = [lower(loss.formula, hard=True), lower(loss.formula)]
+    if "y" in programs[0].inputs:
+        used.append(contract.one_hot)
+    if "prior" in loss.formula.names:
+        used += [contract.per_class, contract.require_one_per_class]
+    if loss.over_embeddings:
+        used.append(contract.require_embeddings)
+    else:
+        used += [contract.require_logits, contract.require_one_per_class, contract.per_class]
+        used += [contract.samples_counted, contract.weight_of_samples]
+    if loss.class_weights == "pedcc":
+        used.append(pedcc.evenly_distributed)
+    return used
+
+
+def class_source(loss: Exportable) -> str:
+    """Source of the class ``Loss``."""
+    blocks = [_head(loss), _constructor(loss)]
+    if "progress" in loss.formula.names or loss.fine_tune_from is not None:
+        blocks.append(_set_progress(loss))
+    blocks.append(_forward(loss))
+    if loss.over_embeddings:
+        blocks.append(_get_logits(loss))
+    blocks.append(_extra_repr(loss))
+    return blocks[0] + "\n\n".join(indent(block, "    ") for block in blocks[1:]) + "\n"
+
+
+def _head(loss: Exportable) -> str:
+    if loss.over_embeddings:
+        what = [
+            "Embeddings [batch, embedding_size] against class indices [batch] or probabilities [batch, num_classes].",
+            "The class weights are parameters: give them to the optimiser.",
+        ]
+    else:
+        what = [
+            "Logits [batch, classes, ...] against class indices [batch, ...] or probabilities of the logits' shape.",
+            "``weight`` holds one number for each class, as in torch.nn.CrossEntropyLoss.",
+        ]
+    lines = [
+        f'"""{loss.formula}',
+        "",
+        *what,
+        "``reduction`` is mean, sum or none. ``calibrated`` multiplies by the factor that gave the loss",
+        "cross-entropy's first gradient size: then it trains at cross-entropy's learning rate.",
+        '"""',
+        "",
+        f"calibration = {loss.calibration!r}",
+        "",
+    ]
+    return "class Loss(nn.Module):\n" + indent("\n".join(lines), "    ") + "\n"
+
+
+# --- constructor ------------------------------------------------------------------------------------
+
+
+def _constructor(loss: Exportable) -> str:
+    required = ["num_classes: int", "embedding_size: int"] if loss.over_embeddings else []
+    required += ["prior: Tensor"] if "prior" in loss.formula.names else []
+    arguments = [
+        "self",
+        *required,
+        *(f"{name}: float = {number_text(value)}" for name, value in loss.hyperparameters.items()),
+        *(["weight: Tensor | None = None"] if not loss.over_embeddings else []),
+        'reduction: str = "mean"',
+        "ignore_index: int = -100",
+        "label_smoothing: float = 0.0",
+        "calibrated: bool = False",
+    ]
+    names = ["reduction", "ignore_index", "label_smoothing", *loss.hyperparameters]
+    body = [
+        "super().__init__()",
+        'if reduction not in ("mean", "sum", "none"):',
+        '    raise ValueError(f"Expected reduction to be mean, sum or none, got {reduction!r}.")',
+        *(f"self.{name} = {name}" for name in names),
+        "self.scale = self.calibration if calibrated else 1.0",
+        *(_class_weights(loss) if loss.over_embeddings else ['self.register_buffer("weight", weight)']),
+        *(['self.register_buffer("prior", prior)'] if "prior" in loss.formula.names else []),
+    ]
+    if "progress" in loss.formula.names:
+        body.append('self.register_buffer("progress", torch.tensor(0.0), persistent=False)')
+    signature = "def __init__(\n    " + ",\n    ".join(arguments) + ",\n) -> None:\n"
+    return signature + indent("\n".join(body), "    ")
+
+
+def _class_weights(loss: Exportable) -> Iterator[str]:
+    yield "self.num_classes, self.embedding_size = num_classes, embedding_size"
+    if loss.class_weights != "pedcc" or "dist2" in loss.formula.names:
+        yield "bound = embedding_size**-0.5"
+    if loss.class_weights == "pedcc":
+        learned = loss.fine_tune_from == 0.0
+        yield "weight = evenly_distributed(num_classes, embedding_size)"
+        yield f"self.weight = nn.Parameter(weight, requires_grad={learned})  # evenly distributed on the unit sphere"
+    else:
+        several = f"{loss.sub_centers}, " if loss.class_weights == "sub_centers" else ""
+        yield f"weight = torch.empty(num_classes, {several}embedding_size)"
+        yield "self.weight = nn.Parameter(weight.uniform_(-bound, bound))"
+    if "dist2" in loss.formula.names:
+        yield "self.centers = nn.Parameter(torch.empty(num_classes, embedding_size).uniform_(-bound, bound))"
+
+
+def _set_progress(loss: Exportable) -> str:
+    lines = ["def set_progress(self, progress: float) -> None:", '    """Say how far the training is, from 0 to 1."""']
+    if "progress" in loss.formula.names:
+        lines.append("    self.progress.fill_(progress)")
+    if loss.fine_tune_from is not None:
+        lines.append(f"    self.weight.requires_grad_(progress >= {loss.fine_tune_from!r})")
+    return "\n".join(lines)
+
+
+# --- forward ----------------------------------------------------------------------------------------
+
+
+def _forward(loss: Exportable) -> str:
+    features = "embeddings" if loss.over_embeddings else "logits"
+    by_index, by_distribution = lower(loss.formula, hard=True), lower(loss.formula)
+    classes = "self.num_classes" if loss.over_embeddings else "logits.shape[1]"
+    shape = f"[{features}.shape[0], {classes}]" if loss.over_embeddings else "list(logits.shape)"
+    checks = [
+        "require_embeddings(embeddings, self.embedding_size)" if loss.over_embeddings else "require_logits(logits)"
+    ]
+    checks += [f"shape = {shape}", "require_target(target, shape, self.ignore_index)"]
+    for name in ["prior"] * ("prior" in loss.formula.names) + ["weight"] * (not loss.over_embeddings):
+        checks.append(f'require_one_per_class("{name}", self.{name}, {classes})')
+    needed = {*by_index.inputs, *by_distribution.inputs}
+    computed = [
+        f"{features} = without_ignored(in_single_precision({features}), target, self.ignore_index)",
+        f"index, y, kept = target_of(target, shape, {features}.dtype, self.ignore_index, self.label_smoothing)",
+        *_features(needed, features, classes),
+        *([f"counted = kept.to({features}.dtype)"] if "counted" in needed else []),
+        "if y is None:  # class indices",
+        *(f"    {line}" for line in _by_index(loss, by_index, classes, features)),
+        "else:",
+        *(f"    {line}" for line in _by_distribution(loss, by_distribution)),
+        *_reduction(loss),
+    ]
+    lines = [
+        f"def forward(self, {features}: Tensor, target: Tensor) -> Tensor:",
+        *(f"    {check}" for check in checks),
+        f"    with torch.autocast({features}.device.type, enabled=False):",
+        *(f"        {line}" for line in computed),
+    ]
+    return "\n".join(lines)
+
+
+def _features(needed: set[str], features: str, classes: str) -> Iterator[str]:
+    """What the terminals are computed from."""
+    if {"weight", "z"} & needed and features == "embeddings":
+        yield "weight = self.weight.to(embeddings.dtype)"
+    if "z" in needed and features == "embeddings":
+        yield "logits = F.linear(embeddings, weight)"
+    if "centers" in needed:
+        yield "centers = self.centers.to(embeddings.dtype)"
+    if "prior" in needed:
+        yield f"prior = per_class(self.prior, {features})"
+    if "num_classes" in needed:
+        yield f"num_classes = {features}.new_full((), float({classes}))"
+    if "progress" in needed:
+        yield f"progress = self.progress.to({features}.dtype)"
+
+
+def _by_index(loss: Exportable, program: Program, classes: str, features: str) -> Iterator[str]:
+    if "y" in program.inputs:
+        yield f"y_of_index = one_hot(index, {classes}, {features}.dtype)"
+    yield from _values(loss, program, {"y": "y_of_index"})
+
+
+def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
+    if not loss.over_embeddings and linear_in_target(_bound(loss)):
+        yield "if self.weight is not None:"
+        yield "    y = per_class(self.weight, y) * y"
+    yield from _values(loss, program, {})
+
+
+def _reduction(loss: Exportable) -> Iterator[str]:
+    if loss.over_embeddings:
+        yield "return reduced(self.scale * value, kept, kept.sum(), self.reduction)"
+        return
+    only_indices = " and y is None" if linear_in_target(_bound(loss)) else ""
+    yield f"if self.weight is not None{only_indices}:"
+    yield "    value = weight_of_samples(self.weight, index, y) * value"
+    yield "counted_samples = samples_counted(kept, self.weight, index)"
+    yield "return reduced(self.scale * value, kept, counted_samples, self.reduction)"
+
+
+def _get_logits(loss: Exportable) -> str:
+    program = lower_scores(scores(loss.formula))
+    lines = [
+        "def get_logits(self, embeddings: Tensor) -> Tensor:",
+        '    """Logits [batch, num_classes] without a margin, whose largest is the predicted class."""',
+        "    with torch.autocast(embeddings.device.type, enabled=False):",
+        "        embeddings = in_single_precision(embeddings)",
+        *(f"        {line}" for line in _features(set(program.inputs), "embeddings", "self.num_classes")),
+        *(f"        {line}" for line in _values(loss, program, {})),
+        "        return value",
+    ]
+    return "\n".join(lines)
+
+
+def _extra_repr(loss: Exportable) -> str:
+    values = "".join(f", {name}={{self.{name}}}" for name in loss.hyperparameters)
+    return f'def extra_repr(self) -> str:\n    return f"{loss.formula}{values}, reduction={{self.reduction}}"'
+
+
+def _values(loss: Exportable, program: Program, inputs: dict[str, str]) -> Iterator[str]:
+    """The statements that compute a program's value, with hyper-parameters as attributes of the class."""
+    attributes = {name: f"self.{name}" for name in loss.hyperparameters}
+    yield from statements(program, {"z": "logits", **attributes, **inputs})
+
+
+def _bound(loss: Exportable) -> Formula:
+    return loss.formula.bind(loss.hyperparameters)
