@@ -40,8 +40,9 @@ class ClassWeights:
             raise UserError(
                 f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."
             )
-        if self.fine_tune_from is not None and not 0.0 <= self.fine_tune_from <= 1.0:
-            raise UserError(f"Expected fine_tune_from, a progress in [0, 1], got {self.fine_tune_from!r}.")
+        start = self.fine_tune_from
+        if start is not None and (not isinstance(start, int | float) or not 0.0 <= start <= 1.0):
+            raise UserError(f"Expected fine_tune_from, a progress in [0, 1], got {start!r}.")
 
     def initial(self, generator: torch.Generator | None = None) -> Tensor:
         """Class weights [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size] to start from."""

@@ -94,8 +94,11 @@ def target_of(
 
 
 def without_ignored(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """x [batch, features, ...] with zeros in the place of ignored samples, which may hold anything."""
-    if target.is_floating_point():
+    """x [batch, features, ...] with zeros in the place of ignored samples, which may hold anything.
+
+    Not so in a compiled graph, where it would cost a pass over x: there they must be finite, as in torch's own losses.
+    """
+    if target.is_floating_point() or torch.compiler.is_compiling():
         return x
     ignored = target == ignore_index
     if can_be_seen(target) and not ignored.any():

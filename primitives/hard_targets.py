@@ -8,21 +8,22 @@ import torch
 
 from primitives.formula import Call, Formula, Name, Number, call
 from primitives.operators import OPERATORS
+from primitives.shapes import Shape
 
 TARGET = Name("y")
 
 
-class DependsOnPrecision(Exception):
-    """A number of the formula depends on the dtype, as log(0) does: it cannot be worked out beforehand."""
+class NoHardForm(Exception):
+    """The formula has no simpler form for one-hot targets that is the same in every dtype, as log(y) has none."""
 
 
 def at_other_classes(formula: Formula) -> Formula:
-    """The formula where y is 0, simplified. Raises DependsOnPrecision."""
+    """The formula where y is 0, simplified. Raises NoHardForm."""
     return _with_target(formula, 0.0)
 
 
 def at_target_class(formula: Formula) -> Formula:
-    """The formula where y is 1, simplified. Raises DependsOnPrecision."""
+    """The formula where y is 1, simplified. Raises NoHardForm."""
     return _with_target(formula, 1.0)
 
 
@@ -34,11 +35,42 @@ def varies_with_target(formula: Formula) -> bool:
     return elementwise and any(varies_with_target(each) for each in formula.arguments)
 
 
+def additive_margin(formula: Formula) -> tuple[Formula, Formula] | None:
+    """x and a margin, the same for every class, where the formula is x + margin*y; None for every other.
+
+    For ``s*(cosine - m*y)`` they are ``s*cosine`` and ``-(s*m)``. Raises NoHardForm.
+    """
+    parts = _linear_parts(formula)
+    return parts if parts is not None and parts[1].shape is not Shape.CLASS else None
+
+
+def _linear_parts(formula: Formula) -> tuple[Formula, Formula] | None:
+    """The formula's parts x and c, free of y, where it is x + c*y by its form."""
+    if not varies_with_target(formula):
+        return formula, Number(0.0)
+    if formula == TARGET:
+        return Number(0.0), Number(1.0)
+    assert isinstance(formula, Call)
+    parts = [_linear_parts(each) for each in formula.arguments]
+    if None in parts:
+        return None
+    constants, factors = zip(*(each for each in parts if each is not None), strict=True)
+    if formula.operator in ("add", "sub", "neg"):
+        return _simplified(formula.operator, *constants), _simplified(formula.operator, *factors)
+    if formula.operator in ("mul", "div") and factors[-1] == Number(0.0):
+        return _simplified(formula.operator, *constants), _simplified(formula.operator, factors[0], constants[1])
+    if formula.operator == "mul" and factors[0] == Number(0.0):
+        return _simplified("mul", *constants), _simplified("mul", constants[0], factors[1])
+    return None
+
+
 def _with_target(formula: Formula, value: float) -> Formula:
     if formula == TARGET:
         return Number(value)
     if not isinstance(formula, Call) or not varies_with_target(formula):
         return formula
+    if formula.operator == "pow" and varies_with_target(formula.arguments[1]):
+        raise NoHardForm("a varying exponent takes its base to be positive, a number does not")
     return _simplified(formula.operator, *(_with_target(each, value) for each in formula.arguments))
 
 
@@ -60,15 +92,18 @@ def _simplified(operator: str, *arguments: Formula) -> Formula:
             return x
         case ("mul", (x, y)) if x == one:
             return y
+    guarded = arguments[-1] if operator == "div" else arguments[0] if operator == "pow" else None
+    if guarded is not None and guarded.constant is not None and abs(guarded.constant) < 1e-6:
+        raise NoHardForm(f"{operator} at zero")
     result = call(operator, *arguments)
     return result if result.constant is None else Number(_same_in_every_precision(operator, arguments))
 
 
 def _same_in_every_precision(operator: str, arguments: tuple[Formula, ...]) -> float:
-    """Value of an operator on numbers. Raises DependsOnPrecision where float32 has another."""
+    """Value of an operator on numbers. Raises NoHardForm where float32 has another."""
     numbers = [float(each.constant) for each in arguments if each.constant is not None]
     double = OPERATORS[operator].of_numbers(*numbers)
     single = OPERATORS[operator].of_numbers(*numbers, dtype=torch.float32)
     if abs(double - single) > 1e-5 * max(1.0, abs(double)):
-        raise DependsOnPrecision(f"{operator}{tuple(numbers)}")
+        raise NoHardForm(f"{operator}{tuple(numbers)}")
     return double

@@ -14,7 +14,13 @@ import torch
 
 from primitives import numerics
 from primitives.formula import Call, Formula, FormulaError, Name, Number, call
-from primitives.hard_targets import DependsOnPrecision, at_other_classes, at_target_class, varies_with_target
+from primitives.hard_targets import (
+    NoHardForm,
+    additive_margin,
+    at_other_classes,
+    at_target_class,
+    varies_with_target,
+)
 from primitives.operators import OPERATORS
 from primitives.shapes import Shape
 from primitives.terminals import TERMINALS
@@ -70,9 +76,16 @@ def lower(formula: Formula, *, hard: bool = False) -> Program:
 
 
 @lru_cache(maxsize=256)
-def lower_scores(formula: Formula) -> Program:
-    """Program of a Class formula that does not look at the target; its value keeps its shape."""
-    return _program(formula, hard=False)
+def lower_logits(formula: Formula, *, hard: bool = False) -> Program:
+    """Program of a Class formula, whose value keeps its classes."""
+    return _program(formula, hard)
+
+
+def logits_of_cross_entropy(formula: Formula) -> Formula | None:
+    """x where the formula is ce(x), which torch computes as a whole; None for every other formula."""
+    if isinstance(formula, Call) and formula.operator == "ce" and formula.arguments[0].shape is Shape.CLASS:
+        return formula.arguments[0]
+    return None
 
 
 def _program(formula: Formula, hard: bool) -> Program:
@@ -198,7 +211,7 @@ class _Lowering:
                 return self.step(operator.truediv, total, self.input("num_classes"))
             if formula.shape is Shape.CLASS and varies_with_target(formula):
                 return self._put_at_target(formula)
-        except (DependsOnPrecision, FormulaError):  # also a number beyond the language's bounds
+        except (NoHardForm, FormulaError):  # also a number beyond the language's bounds
             pass
         return None
 
@@ -207,6 +220,10 @@ class _Lowering:
         return self.value(there, at_target=True) if _is_tensor(there) else None
 
     def _put_at_target(self, formula: Formula) -> Value | None:
+        margin = additive_margin(formula)
+        if margin is not None and margin[0].shape is Shape.CLASS:
+            x, amount = map(self.value, margin)
+            return self.step(numerics.add_at_target, x, self.input("index"), amount)
         elsewhere, there = at_other_classes(formula), at_target_class(formula)
         if elsewhere.shape is not Shape.CLASS:
             return None

@@ -35,10 +35,12 @@ def sqrt(x: Tensor) -> Tensor:
 
 
 def divide(numerator: Tensor | float, denominator: Tensor) -> Tensor:
-    """Quotient; a denominator at zero is moved away from it, keeping its sign."""
+    """Quotient; a denominator at zero is moved away from it, keeping its sign, and the quotient is constant there."""
     floor = smallest_positive(denominator)
+    at_zero = denominator.abs() < floor
     away = torch.where(denominator < 0, -floor, floor).to(denominator.dtype)
-    return numerator / torch.where(denominator.abs() < floor, away, denominator)
+    quotient = numerator / torch.where(at_zero, away, denominator)
+    return torch.where(at_zero, quotient.detach(), quotient)
 
 
 def power(base: Tensor, exponent: Tensor | float) -> Tensor:
@@ -128,9 +130,18 @@ def put_at_target(x: Tensor, index: Tensor, value: Tensor | float) -> Tensor:
     return x.expand(index.shape[0], x.shape[1], *index.shape[2:]).scatter(1, index, source)
 
 
+def add_at_target(x: Tensor, index: Tensor, margin: Tensor | float) -> Tensor:
+    """x with a margin added at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    x = x.expand(index.shape[0], x.shape[1], *index.shape[2:])
+    if torch.compiler.is_compiling():  # elementwise, so that a compiler fuses it
+        classes = torch.arange(x.shape[1], device=x.device).reshape(1, -1, *[1] * (x.ndim - 2))
+        return x + torch.where(classes == index, margin, 0.0)
+    return x.scatter_add(1, index, torch.as_tensor(margin, dtype=x.dtype, device=x.device).expand(index.shape))
+
+
 def batch_mean(x: Tensor, counted: Tensor) -> Tensor:
     """Mean over the samples that count (1 in ``counted``, shape [batch, 1, ...]; ignored ones are 0)."""
-    return (x * counted).sum() / counted.sum().clamp(min=1.0)
+    return torch.where(counted > 0, x, 0.0).sum() / counted.sum().clamp(min=1.0)
 
 
 def log_one_minus_softmax(logits: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Scores: what a loss over embeddings classifies by, as a formula that does not look at the target."""
 
 from primitives.formula import Call, Formula, FormulaError, Name, call
-from primitives.hard_targets import DependsOnPrecision, at_other_classes
+from primitives.hard_targets import NoHardForm, at_other_classes
 from primitives.operators import OPERATORS
 from primitives.shapes import Shape
 from primitives.target_linear import looks_at_target
@@ -32,7 +32,7 @@ def _without_target(logits: Formula) -> Formula | None:
     """The logits where y is 0, if they still tell classes apart and need nothing but a sample."""
     try:
         found = at_other_classes(logits)
-    except (DependsOnPrecision, FormulaError):
+    except (NoHardForm, FormulaError):
         return None
     reads = {name for each in found.walk() if isinstance(each, Call) for name in OPERATORS[each.operator].reads}
     usable = found.shape is Shape.CLASS and not looks_at_target(found) and "counted" not in reads

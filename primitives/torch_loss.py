@@ -25,7 +25,7 @@ from primitives.contract import (
 )
 from primitives.errors import UserError
 from primitives.formula import Formula, FormulaError, number_text
-from primitives.lowering import lower, lower_scores
+from primitives.lowering import Program, logits_of_cross_entropy, lower, lower_logits
 from primitives.scores import scores
 from primitives.target_linear import linear_in_target
 
@@ -74,6 +74,8 @@ class FormulaLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.scale = scale
         self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)
+        logits = logits_of_cross_entropy(self._bound)
+        self._to_cross_entropy = None if logits is None else lower_logits(logits, hard=True)
         self.register_buffer("progress", torch.tensor(0.0), persistent=False)
         self.register_buffer("prior", _checked_prior(prior, "prior" in formula.names))
 
@@ -93,25 +95,40 @@ class FormulaLoss(nn.Module):
     def _reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
         """The formula's value over a batch, reduced; ``like`` [batch, features, ...] gives shape, dtype and device."""
         shape = [like.shape[0], classes, *like.shape[2:]]
-        index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
-        program = self._on_indices if y is None else self._on_probabilities
         weight = self._rescaling(like.dtype)
+        index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
+        if y is None and self._to_cross_entropy is not None:
+            inputs = self._inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
+            logits = self._to_cross_entropy.run(inputs).expand(shape)
+            value = F.cross_entropy(
+                logits, target.long(), weight, ignore_index=self.ignore_index, reduction=self.reduction
+            )
+            return self.scale * value
+        program = self._on_indices if y is None else self._on_probabilities
         of_samples = None if weight is None else weight_of_samples(weight, index, y)
         if weight is not None and y is not None and self._linear_in_target:
             y, of_samples = per_class(weight, y) * y, None
-        inputs: dict[str, Any] = {**features, "index": index, "y": y}
-        if y is None and "y" in program.inputs and index is not None:
-            inputs["y"] = one_hot(index, classes, like.dtype)
-        if "counted" in program.inputs:
-            inputs["counted"] = kept.to(like.dtype)
-        inputs |= self._constants(program.inputs, like, classes)
-        value = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
-        value = value if of_samples is None else of_samples * value
-        return reduced(value, kept, samples_counted(kept, weight, index), self.reduction)
+        inputs = self._inputs(program, features, (index, y, kept), like, classes)
+        values = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
+        values = values if of_samples is None else of_samples * values
+        return reduced(values, kept, samples_counted(kept, weight, index), self.reduction)
 
-    def _constants(self, needed: tuple[str, ...], like: Tensor, classes: int) -> dict[str, Tensor]:
-        """What is the same for every sample, of what is needed."""
-        found = {}
+    def _inputs(
+        self,
+        program: Program,
+        features: Mapping[str, Tensor],
+        target: tuple[Tensor | None, Tensor | None, Tensor] | None,
+        like: Tensor,
+        classes: int,
+    ) -> dict[str, Any]:
+        """The features, and what else the program needs of a target as ``target_of`` gives it, if there is one."""
+        needed = program.inputs
+        found: dict[str, Any] = {**features}
+        if target is not None:
+            index, y, kept = target
+            found |= {"index": index, "y": y, "counted": kept.to(like.dtype)}
+            if y is None and "y" in needed and index is not None:
+                found["y"] = one_hot(index, classes, like.dtype)
         if "num_classes" in needed:
             found["num_classes"] = like.new_full((), float(classes))
         if "progress" in needed:
@@ -202,7 +219,7 @@ class EmbeddingLoss(FormulaLoss):
             raise ValueError(
                 "Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class."
             )
-        self._scores = lower_scores(scores(self._bound))
+        self._scores = lower_logits(scores(self._bound))
         learned = self.class_weights.learned_at(0.0)
         self.weight = nn.Parameter(self.class_weights.initial(generator), requires_grad=learned)
         centers = nn.Parameter(uniform_vectors((num_classes, embedding_size), generator))
@@ -230,9 +247,8 @@ class EmbeddingLoss(FormulaLoss):
         require_embeddings(embeddings, self.embedding_size)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = in_single_precision(embeddings)
-            needed = self._scores.inputs
-            constants = self._constants(needed, embeddings, self.num_classes)
-            return self._scores.run(self._features(embeddings, *needed) | constants)
+            features = self._features(embeddings, *self._scores.inputs)
+            return self._scores.run(self._inputs(self._scores, features, None, embeddings, self.num_classes))
 
     def _features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
         """What the terminals are computed from, of what is needed."""

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from primitives.latex import latex
-from primitives.lowering import lower, lower_scores
+from primitives.lowering import lower, lower_logits
 from primitives.scores import scores
 from results.atomic import write_whole_text
 from results.copied import global_names, is_ours, source, with_what_they_call
 from results.exportable import Exportable
-from results.exported_class import class_source, helpers
+from results.exported_class import class_source, helpers, index_program
 from results.inlining import one_line
 
 _LICENSE = "SPDX-License-Identifier: Apache-2.0"
@@ -32,9 +32,9 @@ def write_export(path: Path, loss: Exportable) -> Path:
 
 def export_source(loss: Exportable) -> str:
     """Source of a file with one class, ``Loss``."""
-    programs = [lower(loss.formula, hard=True), lower(loss.formula)]
+    programs = [index_program(loss), lower(loss.formula)]
     if loss.over_embeddings:
-        programs.append(lower_scores(scores(loss.formula)))
+        programs.append(lower_logits(scores(loss.formula)))
     called = [step.function for program in programs for step in program.steps if is_ours(step.function)]
     functions = with_what_they_call([*(each for each in called if one_line(each) is None), *helpers(loss)])
     top = f"# {_LICENSE}\n{_docstring(loss)}\n\n{_imports(functions, class_source(loss))}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from primitives import contract, pedcc
 from primitives.formula import Formula, number_text
-from primitives.lowering import Program, lower, lower_scores
+from primitives.lowering import Program, logits_of_cross_entropy, lower, lower_logits
 from primitives.scores import scores
 from primitives.target_linear import linear_in_target
 from results.exportable import Exportable
@@ -25,8 +25,7 @@ def helpers(loss: Exportable) -> list[Callable[..., Any]]:
         contract.target_of,
         contract.reduced,
     ]
-    programs = [lower(loss.formula, hard=True), lower(loss.formula)]
-    if "y" in programs[0].inputs:
+    if "y" in index_program(loss).inputs:
         used.append(contract.one_hot)
     if "prior" in loss.formula.names:
         used += [contract.per_class, contract.require_one_per_class]
@@ -139,7 +138,7 @@ def _set_progress(loss: Exportable) -> str:
 
 def _forward(loss: Exportable) -> str:
     features = "embeddings" if loss.over_embeddings else "logits"
-    by_index, by_distribution = lower(loss.formula, hard=True), lower(loss.formula)
+    by_index, by_distribution = index_program(loss), lower(loss.formula)
     classes = "self.num_classes" if loss.over_embeddings else "logits.shape[1]"
     shape = f"[{features}.shape[0], {classes}]" if loss.over_embeddings else "list(logits.shape)"
     checks = [
@@ -155,9 +154,8 @@ def _forward(loss: Exportable) -> str:
         *_features(needed, features, classes),
         *([f"counted = kept.to({features}.dtype)"] if "counted" in needed else []),
         "if y is None:  # class indices",
-        *(f"    {line}" for line in _by_index(loss, by_index, classes, features)),
-        "else:",
-        *(f"    {line}" for line in _by_distribution(loss, by_distribution)),
+        *(f"    {line}" for line in _by_index(loss, classes, features)),
+        *_otherwise(loss, by_distribution),
         *_reduction(loss),
     ]
     lines = [
@@ -185,10 +183,38 @@ def _features(needed: set[str], features: str, classes: str) -> Iterator[str]:
         yield f"progress = self.progress.to({features}.dtype)"
 
 
-def _by_index(loss: Exportable, program: Program, classes: str, features: str) -> Iterator[str]:
+def _by_index(loss: Exportable, classes: str, features: str) -> Iterator[str]:
+    program = index_program(loss)
     if "y" in program.inputs:
         yield f"y_of_index = one_hot(index, {classes}, {features}.dtype)"
-    yield from _values(loss, program, {"y": "y_of_index"})
+    inputs = {"y": "y_of_index"}
+    if logits_of_cross_entropy(loss.formula) is None:
+        yield from _values(loss, program, inputs)
+        return
+    *before, last = _values(loss, program, inputs)
+    yield from before
+    every_class = bool(loss.formula.names & {"z", "p", "cosine", "dist2"})
+    yield last.replace("value = ", "scores = ", 1) + ("" if every_class else ".expand(shape)")
+    weight = "" if loss.over_embeddings else " weight=self.weight,"
+    yield "value = F.cross_entropy("
+    yield f"    scores, target.long(),{weight} ignore_index=self.ignore_index, reduction=self.reduction"
+    yield ")"
+    yield "return self.scale * value"
+
+
+def index_program(loss: Exportable) -> Program:
+    """Program for class indices: of the loss, or where the loss is a cross-entropy of its logits."""
+    logits = logits_of_cross_entropy(loss.formula)
+    return lower(loss.formula, hard=True) if logits is None else lower_logits(logits, hard=True)
+
+
+def _otherwise(loss: Exportable, program: Program) -> Iterator[str]:
+    """The branch for probabilities; none where that for class indices has returned already."""
+    if logits_of_cross_entropy(loss.formula) is not None:
+        yield from _by_distribution(loss, program)
+        return
+    yield "else:"
+    yield from (f"    {line}" for line in _by_distribution(loss, program))
 
 
 def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
@@ -210,7 +236,7 @@ def _reduction(loss: Exportable) -> Iterator[str]:
 
 
 def _get_logits(loss: Exportable) -> str:
-    program = lower_scores(scores(loss.formula))
+    program = lower_logits(scores(loss.formula))
     lines = [
         "def get_logits(self, embeddings: Tensor) -> Tensor:",
         '    """Logits [batch, num_classes] without a margin, whose largest is the predicted class."""',

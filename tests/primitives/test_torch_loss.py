@@ -142,7 +142,7 @@ def test_an_embedding_loss_owns_class_weights_and_scores_with_what_it_looks_at()
     by_cosine, by_product = embedding_loss("ce(8*(cosine - 0.2*y))"), embedding_loss("ce(z) + 0.1*norm")
     assert [name for name, _ in by_cosine.named_parameters()] == ["weight"]
     cosine = F.cosine_similarity(embeddings[:, None], by_cosine.weight[None], dim=2)
-    torch.testing.assert_close(by_cosine.get_logits(embeddings), cosine)
+    torch.testing.assert_close(by_cosine.get_logits(embeddings), 8.0 * cosine)
     torch.testing.assert_close(by_product.get_logits(embeddings), embeddings @ by_product.weight.T)
 
 
