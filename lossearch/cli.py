@@ -175,7 +175,7 @@ def export(
         format_of(out, form)
         for path in (out, out.with_suffix(".md")) if card else (out,):
             _require_free(path, force)
-        loss = _loss_of_run(Path(source), rank) if Path(source).is_dir() else source
+        loss = _loss_of_run(Path(source), rank) if Path(source).is_dir() else _known_or_formula(source)
         try:
             export_loss(
                 loss,
@@ -232,6 +232,18 @@ def _loss_of_run(run: Path, rank: int) -> Any:
     return board[rank - 1]
 
 
+def _known_or_formula(source: str) -> str:
+    from primitives.catalog import ALIASES, CATALOG
+    from primitives.nearest import nearest
+    from primitives.parser import valid_name
+
+    names = [*CATALOG, *ALIASES]
+    if (valid_name(source) and source not in names) or Path(source).exists():
+        near = nearest(source, names)
+        _fail(f"{source}: expected the directory of a run, the name of a known loss or a formula{near}", 2)
+    return source
+
+
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
     """Hyper-parameters of ``--set NAME=VALUE``."""
     found = {}
@@ -286,10 +298,12 @@ def _print_board(board: Any, top: int, known: bool = False) -> None:
 def _print_loss(loss: Any) -> None:
     print(f"{loss.name}: {loss.text}")
     for each in loss.hyperparameters:
-        scale = ", logarithmic" if each.log else ""
+        scale = ", logarithmic" if each.log else ", whole" if each.whole else ""
         print(f"  {each.name} = {each.default:g}, between {each.low:g} and {each.high:g}{scale}")
     if loss.formula.looks_at_embeddings:
         print(f"  over embeddings, with {loss.class_weights} class weights")
+    if loss.aliases:
+        print(f"  also called {', '.join(loss.aliases)}")
     print(f"  source: {loss.source}")
 
 

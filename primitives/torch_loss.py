@@ -56,19 +56,19 @@ class FormulaLoss(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ValueError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}.")
+            raise UserError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}.")
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise ValueError(f"Expected ignore_index to be a whole number, got {ignore_index!r}.")
+            raise UserError(f"Expected ignore_index to be a whole number, got {ignore_index!r}.")
         if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}.")
+            raise UserError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}.")
         if not is_number(scale) or not math.isfinite(scale):
-            raise ValueError(f"Expected scale to be a finite number, got {scale!r}.")
+            raise UserError(f"Expected scale to be a finite number, got {scale!r}.")
         self.formula = formula
         self.hyperparameters = dict(hyperparameters or {})
         self._bound = formula.bind(self.hyperparameters)
         if self._bound.hyperparameters:
             missing = ", ".join(sorted(self._bound.hyperparameters))
-            raise ValueError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")
+            raise UserError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")
         self.reduction = reduction
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -82,7 +82,7 @@ class FormulaLoss(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
         if not 0.0 <= progress <= 1.0:
-            raise ValueError(f"Expected progress in [0, 1], got {progress}.")
+            raise UserError(f"Expected progress in [0, 1], got {progress}.")
         self.progress.fill_(progress)
 
     def extra_repr(self) -> str:
@@ -216,7 +216,7 @@ class EmbeddingLoss(FormulaLoss):
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
         require_one_per_class("prior", self.prior, num_classes)
         if not suits(class_weights, formula):
-            raise ValueError(
+            raise UserError(
                 "Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class."
             )
         self._scores = lower_logits(scores(self._bound))
@@ -301,14 +301,12 @@ def is_number(value: object) -> bool:
 def _checked_prior(prior: Tensor | None, needed: bool) -> Tensor | None:
     if prior is None:
         if needed:
-            raise ValueError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
+            raise UserError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
         return None
     frequencies = _floating(prior)
     whole = frequencies.ndim == 1 and bool((frequencies >= 0.0).all()) and abs(float(frequencies.sum()) - 1.0) < 1e-3
     if not whole:
-        raise ValueError(
-            f"Expected prior, class frequencies [classes] that sum to 1, got {prior}. Divide by their sum."
-        )
+        raise UserError(f"Expected prior, class frequencies [classes] that sum to 1, got {prior}. Divide by their sum.")
     return frequencies
 
 
@@ -317,7 +315,7 @@ def _checked_weight(weight: Tensor | None) -> Tensor | None:
         return None
     numbers = _floating(weight)
     if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
-        raise ValueError(f"Expected weight, one finite number for each class [classes], got {weight}.")
+        raise UserError(f"Expected weight, one finite number for each class [classes], got {weight}.")
     return numbers
 
 

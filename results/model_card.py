@@ -4,6 +4,7 @@ Invariant: every number on it is read from the run's evaluations or measured whi
 is escaped.
 """
 
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def model_card(loss: Exportable, evidence: Evidence | None = None) -> str:
 
 def _what(loss: Exportable) -> str:
     over = "embeddings, with class weights of its own" if loss.over_embeddings else "logits"
-    lines = [f"# {plain(loss.title)}", f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
+    lines = [f"# {escaped(loss.title)}", f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
     if loss.hyperparameters:
         values = [f"| `{name}` | {value:g} |" for name, value in loss.hyperparameters.items()]
         lines.append("\n".join(["| hyper-parameter | default |", "|---|---|", *values]))
@@ -56,9 +57,9 @@ def _results(evidence: Evidence) -> str:
     ranked = sum(each.rank is not None for each in evidence.rows)
     lines = ["## Results"]
     if row.fitness_mean is None:
-        return "\n\n".join([*lines, f"No fitness: {row.status}, {plain(row.reason or '')}."])
+        return "\n\n".join([*lines, f"No fitness: {row.status}, {escaped(row.reason or '')}."])
     lines.append(
-        f"Accuracy on the validation split of the task {plain(row.task)}: {_spread_of(list(own.values()))} over "
+        f"Accuracy on the validation split of the task {escaped(row.task)}: {_spread_of(list(own.values()))} over "
         f"{row.seeds} seeds, rank {row.rank} of {ranked} losses."
     )
     differences = paired_differences(own, theirs)
@@ -91,7 +92,7 @@ def _baselines(evidence: Evidence) -> str:
     for row in known:
         theirs = _fitness(evidence, row.loss_id)
         difference = _with_interval(paired_differences(own, theirs)) if row is not evidence.row else ""
-        lines.append(f"| {plain(row.name or '')} | {_spread_of(list(theirs.values()))} | {difference} |")
+        lines.append(f"| {escaped(row.name or '')} | {_spread_of(list(theirs.values()))} | {difference} |")
     note = "Trained by the same protocol, under the same seeds, at their default hyper-parameters: they were not tuned."
     return "\n".join(lines) + f"\n\n{note}"
 
@@ -100,7 +101,7 @@ def _training(evidence: Evidence) -> str:
     row = evidence.row
     factor = "none" if row.calibration is None else f"{row.calibration:g}"
     return (
-        f"## Training\n\n{plain(row.fidelity)}. The loss was multiplied by {factor}, so that its first gradient is as "
+        f"## Training\n\n{escaped(row.fidelity)}. The loss was multiplied by {factor}, so that its first gradient is as "
         "large as cross-entropy's."
     )
 
@@ -117,7 +118,9 @@ def _behaviour(loss: Exportable, evidence: Evidence | None) -> str:
 def _known_failures(loss: Exportable, evidence: Evidence | None) -> Iterator[str]:
     if evidence is not None:
         own = [each for each in evidence.evaluations if each.loss_id == evidence.row.loss_id]
-        yield from sorted({f"a training failed: {plain(each.reason or '')}" for each in own if each.status == "failed"})
+        yield from sorted(
+            {f"a training failed: {escaped(each.reason or '')}" for each in own if each.status == "failed"}
+        )
     module = _module(loss)
     yield from failures(module)
     least = least_at(module)
@@ -137,7 +140,7 @@ def _module(loss: Exportable) -> FormulaLoss:
 
 
 def _provenance(loss: Exportable) -> str:
-    facts = [f"- {label}: {plain(text)}" for label, text in loss.facts]
+    facts = [f"- {label}: {escaped(text)}" for label, text in loss.facts]
     return "\n".join(["## Provenance", "", *facts, f"- Written by: {written_by()}", "- License: Apache-2.0"])
 
 
@@ -151,6 +154,11 @@ def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
 
 def _baseline_id(evidence: Evidence) -> str | None:
     return next((row.loss_id for row in evidence.rows if row.name == BASELINE), None)
+
+
+def escaped(text: str) -> str:
+    """Text of a run as Markdown shows it and nothing obeys it."""
+    return html.escape(plain(text))
 
 
 def _spread_of(values: Sequence[float]) -> str:

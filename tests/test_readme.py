@@ -1,19 +1,22 @@
 """What README.md says is so."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
-import lossearch
 from evaluators.fidelity import Fidelity
 from lossearch.cli import app
 from lossearch.experiment import EvolutionSettings, ExecutorSettings, Experiment
+from primitives.catalog import CATALOG
 from primitives.operators import FUNCTIONS
 from primitives.terminals import TERMINALS
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 SECTIONS = {"": Experiment, "fidelity.": Fidelity, "evolution.": EvolutionSettings, "executor.": ExecutorSettings}
 KEYS = {
     f"{section}{name}": field
@@ -43,9 +46,15 @@ def test_every_command_that_stands_there_exists():
         assert set(re.findall(r"--[a-z-]+", rest.partition("#")[0])) <= known
 
 
-def test_the_losses_that_stand_there_can_be_made():
-    lines = re.findall(r"^loss = (lossearch\.loss\(.*?\))(?:  #.*)?$", README, re.MULTILINE)
-    assert len(lines) == 3
-    assert lossearch.loss("focal", gamma=1.5).hyperparameters["gamma"] == 1.5
-    assert lossearch.loss("am_softmax", num_classes=100, embedding_size=512).weight.shape == (100, 512)
-    assert lossearch.loss("ce(z) + eps*(1 - at_target(p))", eps=1.0).hyperparameters == {"eps": 1.0}
+def test_the_python_that_stands_under_losses_and_exports_runs(tmp_path):
+    sections = README.partition("## Use a loss")[2].partition("## Search")[0]
+    blocks = re.findall(r"```python\n(.*?)```", sections, re.DOTALL)
+    assert len(blocks) == 3
+    subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(blocks)], cwd=tmp_path, check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"arcface.py", "focal.pt2"}
+
+
+def test_every_known_loss_is_counted():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "Forty-seven known losses" in changelog
+    assert len(CATALOG) == 47

@@ -69,9 +69,44 @@ def test_a_loss_is_exported(folder, finished):
     assert lossearch("export", "run", "--out", "second.py", "--force", cwd=folder).returncode == 0
 
 
+def test_a_loss_of_a_run_is_exported_with_its_card(folder, finished):
+    result = lossearch("export", "run", "--out", "best.py", "--card", cwd=folder)
+    assert (result.returncode, result.stdout.split()) == (0, ["best.py", "best.md"])
+    card = (folder / "best.md").read_text()
+    assert Leaderboard(folder / "run")[0].loss_id in card
+    for fact in (
+        "95 % interval",
+        "fresh seeds that the search did not use",
+        "| ngl |",
+        "The loss was chosen from",
+        "Known failures",
+    ):
+        assert fact in card
+    again = lossearch("export", "run", "--out", "other.py", "--card", cwd=folder)
+    assert again.returncode == 0
+    (folder / "kept.md").write_text("mine")
+    refused = lossearch("export", "run", "--out", "kept.py", "--card", cwd=folder)
+    assert refused.returncode == 2
+    assert "kept.md: exists already" in refused.stderr
+    assert (folder / "kept.md").read_text() == "mine"
+
+
+def test_known_losses_and_formulas_are_exported_in_every_format(folder):
+    assert lossearch("export", "arcface", "--set", "m=0.3", "--out", "arc.py", cwd=folder).returncode == 0
+    assert "m: float = 0.3," in (folder / "arc.py").read_text()
+    formula = "ce(z) + e*mean_c(p**2)"
+    assert (
+        lossearch("export", formula, "--set", "e=0.1", "--out", "own.pt2", "--num-classes", 4, cwd=folder).returncode
+        == 0
+    )
+    assert (folder / "own.pt2").stat().st_size > 1_000
+    onnx = lossearch("export", "cosface", "--out", "x.onnx", "--num-classes", 4, "--embedding-size", 3, cwd=folder)
+    assert (onnx.returncode, onnx.stdout.strip(), onnx.stderr) == (0, "x.onnx", "")
+
+
 def test_losses_and_tasks_are_listed(folder):
     listed = json.loads(lossearch("losses", "--json", cwd=folder).stdout)
-    assert {"name", "formula", "hyperparameters", "class_weights", "source", "origin"} == listed[0].keys()
+    assert {"name", "formula", "hyperparameters", "class_weights", "source", "origin", "aliases"} == listed[0].keys()
     (cross_entropy,) = [each for each in listed if each["name"] == "cross_entropy"]
     assert cross_entropy["formula"] == "ce(z)"
     shown = lossearch("losses", "focal", cwd=folder).stdout
@@ -114,6 +149,24 @@ MISTAKES = [
     (["losses", "fokal"], "Unknown loss 'fokal'; did you mean focal"),
     (["export", "run", "--rank", "9999", "--out", "x.py"], "--rank: expected 1 to"),
     (["export", "run", "--out", "no/such/x.py"], "no/such/x.py: expected a file that can be written"),
+    (
+        ["export", "nothing", "--out", "x.py"],
+        "nothing: expected the directory of a run, the name of a known loss or a formula",
+    ),
+    (["export", "arcfac", "--out", "x.py"], "did you mean arcface"),
+    (["export", "ce(z", "--out", "x.py"], "Position 4 of the formula"),
+    (["export", "focal", "--out", "x.txt"], "Expected a path that ends in .py, .onnx, .pt2"),
+    (["export", "focal", "--out", "x.py", "--format", "pyy"], "Unknown format 'pyy'; did you mean py"),
+    (["export", "focal", "--out", "x.pt2"], "Expected num_classes=... for the format pt2"),
+    (["export", "arcface", "--out", "x.pt2"], "Expected num_classes=... and embedding_size=..."),
+    (
+        ["export", "focal", "--out", "x.py", "--set", "gama=2"],
+        "focal has no hyper-parameter 'gama'; did you mean gamma",
+    ),
+    (["export", "focal", "--out", "x.py", "--set", "gamma=99"], "Expected gamma between 0 and 5, got 99"),
+    (["export", "focal", "--out", "x.py", "--set", "gamma"], "--set: expected NAME=VALUE with a number, got 'gamma'"),
+    (["export", "run", "--out", "x.py", "--set", "m=2"], "Expected hyper-parameters beside a name or a formula alone"),
+    (["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3"], "Expected prior"),
 ]
 
 

@@ -3,6 +3,7 @@ from importlib import resources
 import pytest
 
 from lossearch.experiment import ExperimentError, load_experiment
+from lossearch.seeds import read_seed
 
 MINIMAL = 'name = "x"\ntask = "digits"\n'
 
@@ -30,7 +31,7 @@ def test_name_and_task_suffice(tmp_path):
         ('name = "x"\ntask = "digit"', r"task: Unknown task 'digit'; did you mean digits"),
         ('task = "digits"', "name: expected a value, got none"),
         ('name = "../x"\ntask = "digits"', r"name: .*got '\.\./x'"),
-        (MINIMAL + '[evolution]\nseeds = ["fokal"]', r"evolution\.seeds: unknown loss 'fokal'; did you mean focal"),
+        (MINIMAL + '[evolution]\nseeds = ["fokal"]', r"evolution\.seeds: Unknown loss 'fokal'; did you mean focal"),
         (MINIMAL + '[evolution]\noperators = ["expp"]', r"operators: unknown operator 'expp'; did you mean exp"),
         (MINIMAL + '[evolution]\nterminals = ["cosin"]', r"terminals: unknown terminal 'cosin'; did you mean cosine"),
         (MINIMAL + '[evolution]\nseeds = ["mse", "mse"]', "loss named twice"),
@@ -38,7 +39,7 @@ def test_name_and_task_suffice(tmp_path):
         (MINIMAL + '[executor]\nkind = "rai"', r"executor\.kind: expected 'ray' or 'inline', got 'rai'"),
         (
             MINIMAL + "[evolution]\nmax_nodes = 8",
-            "evolution: seeds: focal has 14 nodes and 6 levels, more than max_nodes",
+            "evolution: seeds: focal has 12 nodes and 5 levels, more than max_nodes",
         ),
         (MINIMAL + "[evolution]\ncrossover = inf", r"evolution\.crossover: expected .*finite"),
         (
@@ -66,6 +67,30 @@ def test_a_missing_file_is_refused_with_the_nearest_shipped_experiment():
         ExperimentError, match="no such file, and no shipped experiment of that name; did you mean digits"
     ):
         load_experiment("digit")
+
+
+def test_seeds_are_known_losses_aliases_and_formulas(tmp_path):
+    text = MINIMAL + '[evolution]\nseeds = ["cosface", "pedcc", "ce(z) + 0.5*mean_c(p)", "ce(cosine)"]'
+    seeds = [read_seed(each) for each in loaded(tmp_path, text).evolution.seeds]
+    assert [(each.name, each.class_weights) for each in seeds] == [
+        ("am_softmax", "learned"),
+        ("pedcc", "pedcc"),
+        (None, None),
+        (None, "learned"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [("ce(z", "Position 4 of the formula"), ("ce(z) + m", "unknown terminal or hyper-parameter 'm'")],
+)
+def test_a_seed_that_is_no_formula_is_refused_with_the_position(tmp_path, seed, message):
+    with pytest.raises(ExperimentError, match=f"evolution.seeds: .*{message}"):
+        loaded(tmp_path, MINIMAL + f'[evolution]\nseeds = ["{seed}"]')
+
+
+def test_a_seed_may_be_long_as_long_as_its_canonical_form_is_not(tmp_path):
+    assert loaded(tmp_path, MINIMAL + '[evolution]\nseeds = ["taylor_glo"]').evolution.seeds == ("taylor_glo",)
 
 
 def test_a_seed_replaces_the_declared_one():

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 import lossearch
 
 
-def test_the_public_names_are_three():
-    assert dir(lossearch) == ["Leaderboard", "loss", "search"]
+def test_the_public_names_are_four():
+    assert dir(lossearch) == ["Leaderboard", "export", "loss", "search"]
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 
@@ -19,6 +19,7 @@ def test_the_public_names_are_three():
     [
         "import lossearch; a = lossearch.search; b = lossearch.search",
         "from lossearch import search as a; from lossearch import search as b",
+        "import lossearch.exporting, lossearch; a = lossearch.export; b = lossearch.export",
         "import lossearch.launch, lossearch.loop, lossearch; a = lossearch.search; b = lossearch.loss",
     ],
 )

@@ -4,9 +4,12 @@ import shutil
 import polars
 import pytest
 
+from evaluators.fidelity import Fidelity
 from lossearch import launch
-from lossearch.launch import SearchInterrupted
+from lossearch.experiment import EvolutionSettings
+from lossearch.launch import SearchInterrupted, search
 from lossearch.run_directory import RunDirectory, RunDirectoryError, recorded_experiment
+from primitives.catalog import CATALOG
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from tests.lossearch.small import SMALL, Interrupting, records, run_search
@@ -262,3 +265,44 @@ class TestRunDirectories:
         state.unlink()
         run_search(tmp_path / "run", resume=True)
         assert records(tmp_path / "run") == records(uninterrupted.path)
+
+
+def test_a_search_is_seeded_with_every_known_loss_and_with_formulas(tmp_path):
+    seeds = (*CATALOG, "ce(z) + 0.1*mean_c(square(p))", "ce(8*cosine) + 0.01*norm")
+    evolution = EvolutionSettings(population=8, generations=2, seeds=seeds, max_nodes=60, max_depth=20)
+    experiment = SMALL.model_copy(update={"evolution": evolution, "fidelity": Fidelity(steps=6, seeds=1)})
+    run = search(experiment, run_dir=tmp_path / "run")
+    born = {each.name: each for each in run.leaderboard.evaluations if each.birth in ("known", "baseline")}
+    given = [each for each in run.leaderboard.evaluations if each.birth == "known" and each.name is None]
+    assert born.keys() - {None} == CATALOG.keys()
+    assert len(given) == 2
+    statuses = {name: each.status for name, each in born.items() if name}
+    twins = {name for name, status in statuses.items() if status == "duplicate"}
+    # one-hot targets have no entropy; a sum is a mean times C; taylor_glo's defaults are mse; 4(1 - p) is mae times 2C
+    assert twins == {"kl_divergence", "sum_squared_error", "taylor_glo", "reverse_cross_entropy"}
+    assert {name for name, status in statuses.items() if status == "rejected"} == {
+        "truncated_generalized_cross_entropy",
+        "ramp",
+    }
+    assert {name for name, status in statuses.items() if status == "failed"} == set()
+    weights = {name: each.class_weights for name, each in born.items()}
+    assert (weights["pedcc"], weights["sub_center_arcface"], weights["arcface"]) == ("pedcc", "sub_centers", "learned")
+    assert weights["focal"] is None
+
+
+def test_children_keep_the_class_weights_of_their_parents(tmp_path):
+    evolution = EvolutionSettings(
+        population=6, generations=3, seeds=("pedcc",), terminals=("cosine", "y"), random_trees=0.0
+    )
+    experiment = SMALL.model_copy(update={"evolution": evolution, "fidelity": Fidelity(steps=6, seeds=1)})
+    run = search(experiment, run_dir=tmp_path / "run")
+    by_id = {each.loss_id: each for each in run.leaderboard.evaluations}
+    children = [each for each in by_id.values() if each.status == "evaluated" and each.parents]
+    children = [
+        each for each in children if by_id[each.parents[0]].class_weights == "pedcc" and "cosine" in each.formula
+    ]
+    assert children
+    assert {each.class_weights for each in children} == {"pedcc"}
+    (entry, *_) = [each for each in run.leaderboard if each.class_weights == "pedcc"]
+    loss = entry.loss(num_classes=10, embedding_size=16)
+    assert not loss.weight.requires_grad
