@@ -101,8 +101,8 @@ def _training(evidence: Evidence) -> str:
     row = evidence.row
     factor = "none" if row.calibration is None else f"{row.calibration:g}"
     return (
-        f"## Training\n\n{escaped(row.fidelity)}. The loss was multiplied by {factor}, so that its first gradient is as "
-        "large as cross-entropy's."
+        f"## Training\n\n{escaped(row.fidelity)}. The loss was multiplied by {factor}, so that its first gradient is "
+        "as large as cross-entropy's."
     )
 
 
