@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lossearch.losses import formula_with
+from lossearch.losses import loss as module_of
 from primitives.catalog import known_loss
 from primitives.errors import UserError
 from primitives.nearest import nearest
-from primitives.parser import parse, valid_name
+from primitives.parser import valid_name
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
 from results.atomic import write_whole_text
 from results.export import write_export
@@ -94,8 +96,13 @@ def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str,
         if valid_name(loss):
             known = known_loss(loss)
             return of_known(known, known.values(hyperparameters))
-        formula = parse(loss, hyperparameters)
+        formula = formula_with(loss, hyperparameters)
         return Exportable("a formula", formula, {name: float(value) for name, value in hyperparameters.items()})
+    if not isinstance(loss, FormulaLoss | Entry):
+        raise UserError(
+            "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got "
+            f"{type(loss).__name__}."
+        )
     if hyperparameters:
         name = next(iter(hyperparameters))
         raise UserError(f"Expected hyper-parameters beside a name or a formula alone, got {name} beside a loss.")
@@ -114,6 +121,4 @@ def _module(
         return loss
     if isinstance(loss, Entry):
         return loss.loss(num_classes=num_classes, embedding_size=embedding_size)
-    from lossearch.losses import loss as module_of
-
     return module_of(loss, num_classes=num_classes, embedding_size=embedding_size, **hyperparameters)

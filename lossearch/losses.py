@@ -1,8 +1,12 @@
 """A loss module by its name or its formula."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from primitives.torch_loss import FormulaLoss
+
+if TYPE_CHECKING:
+    from primitives.formula import Formula
 
 
 def loss(
@@ -23,7 +27,7 @@ def loss(
     from primitives.errors import UserError
     from primitives.loss import MODULE_OPTIONS
     from primitives.nearest import shown
-    from primitives.parser import parse, valid_name
+    from primitives.parser import valid_name
     from primitives.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
@@ -38,13 +42,22 @@ def loss(
                 f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python has it."
             )
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
-    formula = parse(name_or_formula, hyperparameters)  # names of options cannot be hyper-parameters
+    formula = formula_with(name_or_formula, hyperparameters)  # names of options cannot be hyper-parameters
+    module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
+    return loss_module(
+        formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
+    )
+
+
+def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
+    """The formula of a text with these hyper-parameters. Raises UserError unless it has each, and each is a number."""
+    from primitives.errors import UserError
+    from primitives.parser import parse
+
+    formula = parse(text, hyperparameters)
     for name, value in hyperparameters.items():
         if name not in formula.names:
             raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"Expected {name} to be a number, got {value!r}.")
-    module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
-    return loss_module(
-        formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
-    )
+    return formula

@@ -70,7 +70,7 @@ def _forbidden_names(node, imported):
         last in NAMES
         or dotted in DOTTED
         or (isinstance(node, ast.Name) and dotted in BUILTINS)
-        or (isinstance(node, ast.Attribute) and last == "compile" and dotted != "re.compile")
+        or (isinstance(node, ast.Attribute) and last == "compile" and dotted not in ("re.compile", "torch.compile"))
     ):
         yield dotted
 
@@ -180,7 +180,6 @@ BAD = {
     "from torch import jit\njit.script(f)": ["torch.jit.script"],
     "from torch.jit import script": ["torch.jit.script"],
     "import torch\n@torch.jit.script\ndef f(): ...": ["torch.jit.script"],
-    "import torch\ntorch.compile(f)": ["torch.compile"],
     "import yaml\nyaml.load(text)": ["yaml.load"],
     "from yaml import load": ["yaml.load"],
     "import yaml\nyaml.unsafe_load(text)": ["yaml.unsafe_load"],
@@ -206,6 +205,7 @@ BAD = {
 
 GOOD = [
     "import re\nre.compile(text)",
+    "import torch\ntorch.compile(loss)",
     "import re as patterns\npatterns.compile(text)",
     "network.eval()",
     "import torch\ntorch.load(path, weights_only=True)",

@@ -58,12 +58,12 @@ def test_an_epoch_sees_every_sample_once():
 
 @pytest.mark.parametrize(("text", "expected"), [("ce(z)", 1.0), ("10*ce(z)", 0.1), ("ce(z) + 3", 1.0)])
 def test_calibration_undoes_a_factor(text, expected):
-    assert calibration_factor(parse(text), TASK, SHORT, 0) == pytest.approx(expected, rel=1e-4)
+    assert calibration_factor(loss_for(parse(text), TASK, SHORT), TASK, SHORT, 0) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_calibrated_loss_has_cross_entropys_gradient_size_at_the_embedding():
     formula = parse("ce(30*(cosine - 0.35*y))")
-    factor = calibration_factor(formula, TASK, SHORT, 0)
+    factor = calibration_factor(loss_for(formula, TASK, SHORT), TASK, SHORT, 0)
     model, train = initial_model(TASK, SHORT, 0), TASK.load().train
     batch = batches(len(train), SHORT, 0)[0]
     embeddings = model.backbone(train.inputs[batch]).detach().requires_grad_()
@@ -77,7 +77,7 @@ def test_a_calibrated_loss_has_cross_entropys_gradient_size_at_the_embedding():
 
 def test_a_flat_loss_cannot_be_calibrated():
     with pytest.raises(TrainingFailed, match="the first gradient at the embedding has size"):
-        calibration_factor(parse("sum_c(y)"), TASK, SHORT, 0)
+        calibration_factor(loss_for(parse("sum_c(y)"), TASK, SHORT), TASK, SHORT, 0)
 
 
 def test_a_diverging_loss_is_a_failure_with_a_reason_and_not_an_exception():
@@ -122,3 +122,21 @@ def test_neither_python_nor_torchs_global_generator_moves():
     evaluate(Work((candidate("ce(30*(cosine - 0.35*y))"),), "digits", SHORT, 7))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
+
+
+@pytest.mark.parametrize("kind", ["learned", "pedcc", "sub_centers"])
+def test_class_weights_of_every_kind_train(kind):
+    loss = loss_for(parse("ce(16*(cosine - 0.2*y))"), TASK, SHORT, kind)
+    start = loss.weight.detach().clone()
+    factor = calibration_factor(loss, TASK, SHORT, 3)
+    fitness = train_and_score(loss, TASK, Fidelity(steps=150), 3, factor)
+    assert fitness > 0.8
+    assert torch.equal(loss.weight, start) is (kind == "pedcc")
+    assert fitness == train_and_score(loss_for(loss.formula, TASK, SHORT, kind), TASK, Fidelity(steps=150), 3, factor)
+
+
+@pytest.mark.parametrize("text", ["ce(z + log(prior))", "(1 - progress)*ce(z) - progress*log(max_c(p))", "ce(-dist2)"])
+def test_every_terminal_is_given_in_training(text):
+    loss = loss_for(parse(text), TASK, SHORT)
+    factor = calibration_factor(loss, TASK, SHORT, 3)
+    assert train_and_score(loss_for(parse(text), TASK, SHORT), TASK, Fidelity(steps=150), 3, factor) > 0.8

@@ -5,6 +5,7 @@ from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth
 from primitives.parser import parse
 from results.export import export_source
+from results.exportable import of_row
 from results.leaderboard import leaderboard_rows
 from tests.primitives.strategies import losses
 from tests.results.helpers import evaluation
@@ -38,7 +39,7 @@ def test_what_is_flat_is_rejected():
 
 
 def test_a_formula_that_breaks_something_is_rejected_and_does_not_end_the_search(monkeypatch):
-    def broken(formula):
+    def broken(formula, class_weights):
         raise RuntimeError("shape mismatch\nand more")
 
     monkeypatch.setattr("lossearch.admission.rejection", broken)
@@ -53,4 +54,4 @@ def test_no_formula_breaks_anything(formula):
     if isinstance(decision, Refusal):
         assert "Error" not in decision.reason
     (row,) = leaderboard_rows([evaluation(str(formula), 0, 0.9, name=None)])
-    compile(export_source(row, "run"), "exported", "exec")
+    compile(export_source(of_row(row, "run")), "exported", "exec")

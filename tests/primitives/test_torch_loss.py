@@ -4,10 +4,14 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
 
 from primitives.formula import FormulaError
+from primitives.lowering import lower, lower_logits
 from primitives.parser import parse
+from primitives.shapes import Shape
 from primitives.torch_loss import EmbeddingLoss, LogitLoss, loss_module
+from tests.primitives.strategies import formulas
 
 
 def normal(*shape, dtype=torch.float64):
@@ -215,3 +219,47 @@ def test_wrong_constructions_are_refused():
         loss_module(parse("ce(cosine)"), num_classes=0, embedding_size=3)
     with pytest.raises(ValueError, match=r"Expected embeddings of shape \[batch, 4\], got \[2, 3\]"):
         embedding_loss("ce(cosine)")(torch.zeros(2, 3), torch.tensor([0, 1]))
+
+
+def over_logits(formula):
+    return not formula.looks_at_embeddings
+
+
+def prior_of(classes):
+    return torch.arange(1.0, classes + 1.0, dtype=torch.float64) / sum(range(classes + 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(formulas(max_leaves=10).filter(over_logits))
+def test_a_pixel_is_a_sample_like_any_other(formula):
+    """[batch, classes, height, width] gives what its pixels give as a batch [pixels, classes]."""
+    loss = LogitLoss(formula, reduction="none", prior=prior_of(4))
+    logits, index = normal(2, 4, 3, 2), torch.arange(12).reshape(2, 3, 2) % 4
+    values = loss(logits, index)
+    assert values.shape == (2, 3, 2)
+    pixels = loss(logits.movedim(1, -1).reshape(12, 4), index.reshape(12))
+    torch.testing.assert_close(values.reshape(12), pixels, equal_nan=True, rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(formulas(max_leaves=10))
+def test_a_programs_value_has_the_formulas_shape_or_a_smaller_one(formula):
+    """A Scalar has one number, a Sample one for each sample at most, a Class one for each sample and class at most."""
+    samples, classes, size = 3, 4, 2
+    inputs = {
+        "z": normal(samples, classes),
+        "y": torch.eye(classes, dtype=torch.float64)[:samples],
+        "embeddings": normal(samples, size),
+        "weight": normal(classes, size),
+        "centers": normal(classes, size),
+        "counted": torch.ones(samples, 1, dtype=torch.float64),
+        "prior": prior_of(classes).reshape(1, -1),
+        "num_classes": torch.tensor(4.0, dtype=torch.float64),
+        "progress": torch.tensor(0.5, dtype=torch.float64),
+    }
+    largest = {Shape.SCALAR: (1, 1), Shape.SAMPLE: (samples, 1), Shape.CLASS: (samples, classes)}[formula.shape]
+    value = torch.as_tensor(lower_logits(formula).run(inputs))
+    assert torch.broadcast_shapes(value.shape, largest) == largest
+    if formula.shape is Shape.CLASS:  # a loss is one number for each sample
+        mean = torch.as_tensor(lower(formula).run(inputs))
+        assert torch.broadcast_shapes(mean.shape, (samples, 1)) == (samples, 1)

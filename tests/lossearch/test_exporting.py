@@ -1,0 +1,79 @@
+"""``lossearch.export``: names, formulas, modules and entries of a leaderboard, in every format."""
+
+import pytest
+import torch
+
+import lossearch
+from lossearch.trial import load_exported
+from results.leaderboard import Leaderboard
+from tests.lossearch.small import run_search
+
+
+def batch(width=4):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(5, width, generator=generator), torch.tensor([0, 1, 2, 3, 1])
+
+
+def test_a_name_with_hyperparameters(tmp_path):
+    path = lossearch.export("focal", tmp_path / "focal.py", gamma=0.5)
+    torch.testing.assert_close(load_exported(path).Loss()(*batch()), lossearch.loss("focal", gamma=0.5)(*batch()))
+
+
+def test_an_alias_and_a_formula(tmp_path):
+    alias = lossearch.export("cosface", tmp_path / "a.py")
+    assert "am_softmax" in alias.read_text()
+    own = lossearch.export("ce(z) + e*mean_c(p)", tmp_path / "b.py", e=0.25)
+    loss = load_exported(own).Loss(e=0.5)
+    torch.testing.assert_close(loss(*batch()), lossearch.loss("ce(z) + e*mean_c(p)", e=0.5)(*batch()))
+
+
+def test_a_trained_module_keeps_its_class_weights_in_a_graph(tmp_path):
+    module = lossearch.loss("arcface", num_classes=4, embedding_size=3)
+    path = lossearch.export(module, tmp_path / "loss.pt2")
+    torch.testing.assert_close(torch.export.load(path).module()(*batch(3)), module(*batch(3)))
+
+
+def test_a_loss_with_a_prior_is_exported_as_a_graph_from_its_module(tmp_path):
+    module = lossearch.loss("logit_adjustment", prior=[0.4, 0.3, 0.2, 0.1])
+    path = lossearch.export(module, tmp_path / "loss.pt2", num_classes=4)
+    torch.testing.assert_close(torch.export.load(path).module()(*batch()), module(*batch()))
+
+
+def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
+    run_search(tmp_path / "run")
+    entry = Leaderboard(tmp_path / "run")[0]
+    path = lossearch.export(entry, tmp_path / "best.py", card=True)
+    card = (tmp_path / "best.md").read_text()
+    assert entry.loss_id in card
+    assert "fresh seeds that the search did not use" in card
+    exported, own = load_exported(path).Loss, entry.loss(num_classes=4, embedding_size=4)
+    assert exported.calibration == entry.calibration
+    if not entry.formula.looks_at_embeddings:
+        torch.testing.assert_close(exported()(*batch()), own(*batch()))
+
+
+@pytest.mark.parametrize(
+    ("loss", "path", "options", "message"),
+    [
+        ("focl", "x.py", {}, "Unknown loss 'focl'; did you mean focal"),
+        ("focal", "x.py", {"gama": 1.0}, "focal has no hyper-parameter 'gama'; did you mean gamma"),
+        ("focal", "x.py", {"gamma": 99.0}, "Expected gamma between 0 and 5, got 99"),
+        ("ce(z", "x.py", {}, "Position 4 of the formula"),
+        ("ce(z) + m", "x.py", {"m": "a"}, "Expected m to be a number, got 'a'"),
+        ("ce(z)", "x.py", {"m": 1.0}, "The formula has no hyper-parameter 'm'"),
+        ("focal", "x", {}, "Expected a path that ends in .py, .onnx, .pt2"),
+        ("focal", "x.py", {"format": "script"}, "Unknown format 'script'"),
+        ("focal", "x.pt2", {}, "Expected num_classes=... for the format pt2"),
+        (3, "x.py", {}, "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got int"),
+        (torch.nn.CrossEntropyLoss(), "x.py", {}, "got CrossEntropyLoss"),
+    ],
+)
+def test_mistakes_are_refused_and_nothing_is_written(loss, path, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        lossearch.export(loss, tmp_path / path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hyperparameters_beside_a_module_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="Expected hyper-parameters beside a name or a formula alone, got gamma"):
+        lossearch.export(lossearch.loss("focal"), tmp_path / "x.py", gamma=1.0)
