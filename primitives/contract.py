@@ -39,6 +39,11 @@ def require_target(target: Tensor, shape: list[int], ignore_index: int) -> None:
                 f"Expected target probabilities of shape {list(shape)}, got {list(target.shape)}. "
                 "Class indices are integers: convert them with .long()."
             )
+        if ignore_index >= 0:
+            raise ValueError(
+                f"Expected class indices beside ignore_index {ignore_index}, got probabilities: no class of them can be "
+                "ignored. Leave ignore_index out."
+            )
         return
     if list(target.shape) != [shape[0], *shape[2:]]:
         raise ValueError(f"Expected class indices of shape {[shape[0], *shape[2:]]}, got {list(target.shape)}.")

@@ -172,6 +172,14 @@ def test_wrong_options_are_refused_in_the_constructor(options, message):
         lossearch.loss("ce(z)", **options)
 
 
+def test_probabilities_beside_an_ignored_class_are_refused_as_torch_does():
+    probabilities = torch.full((4, 3), 1.0 / 3.0)
+    with pytest.raises(RuntimeError, match="ignore_index is not supported for floating point target"):
+        nn.CrossEntropyLoss(ignore_index=2)(torch.zeros(4, 3), probabilities)
+    with pytest.raises(ValueError, match="Expected class indices beside ignore_index 2, got probabilities"):
+        lossearch.loss("ce(z)", ignore_index=2)(torch.zeros(4, 3), probabilities)
+
+
 def test_a_weight_or_prior_of_another_number_of_classes_is_refused():
     with pytest.raises(ValueError, match=r"Expected weight of shape \[3\], one number for each class, got \[2\]"):
         lossearch.loss("ce(z)", weight=torch.ones(2))(torch.zeros(4, 3), torch.zeros(4).long())
