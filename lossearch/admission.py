@@ -61,8 +61,9 @@ class Admission:
 
 def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
     text = str(formula)
+    class_weights = birth.class_weights if formula.looks_at_embeddings else None
     return Candidate(
-        loss_id=loss_id(text, birth.class_weights),
+        loss_id=loss_id(text, class_weights),
         formula=text,
         complexity=formula.size,
         generation=generation,
@@ -70,5 +71,5 @@ def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> 
         birth_number=number,
         parents=birth.parents,
         name=birth.name,
-        class_weights=birth.class_weights if formula.looks_at_embeddings else None,
+        class_weights=class_weights,
     )

@@ -175,7 +175,7 @@ def export(
         format_of(out, form)
         for path in (out, out.with_suffix(".md")) if card else (out,):
             _require_free(path, force)
-        loss = _loss_of_run(Path(source), rank) if Path(source).is_dir() else _known_or_formula(source)
+        loss = _loss_of_run(Path(source), rank) if os.path.isdir(source) else _known_or_formula(source)
         try:
             export_loss(
                 loss,
@@ -238,7 +238,7 @@ def _known_or_formula(source: str) -> str:
     from primitives.parser import valid_name
 
     names = [*CATALOG, *ALIASES]
-    if (valid_name(source) and source not in names) or Path(source).exists():
+    if (valid_name(source) and source not in names) or os.path.exists(source):
         near = nearest(source, names)
         _fail(f"{source}: expected the directory of a run, the name of a known loss or a formula{near}", 2)
     return source

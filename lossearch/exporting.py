@@ -1,6 +1,7 @@
 """Exports a loss of a run, a known loss, a formula or a module as a file that needs nothing of ours."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from primitives.catalog import known_loss
 from primitives.errors import UserError
 from primitives.nearest import nearest
 from primitives.parser import valid_name
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from primitives.torch_loss import EmbeddingLoss, FormulaLoss, is_number
 from results.atomic import write_whole_text
 from results.export import write_export
-from results.exportable import Exportable, of_known, of_module
+from results.exportable import Exportable, of_formula, of_known, of_module
 from results.graph_export import FORMATS, write_graph
 from results.leaderboard import Entry
 from results.model_card import Evidence, model_card
@@ -37,22 +38,30 @@ def export(
     ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard.
     ``format`` is "py" (a Python file with a class ``Loss`` that imports torch alone), "onnx" or "pt2" (a graph over
     inputs and class indices [batch], of any batch size; a graph of a loss over logits needs ``num_classes``); left
-    out, the path's ending says it. ``card`` writes a model card beside it, with the ending .md. Hyper-parameters are
-    those of ``lossearch.loss``. Raises UserError, a ValueError, for what cannot be exported so.
+    out, the path's ending says it. Of a module, a Python file has the hyper-parameters and options as defaults, and
+    takes ``weight`` and ``prior`` as arguments; a graph has its tensors, too. ``card`` writes a model card beside it,
+    with the ending .md. Hyper-parameters are those of ``lossearch.loss``. Raises UserError, a ValueError, for what
+    cannot be exported so.
     """
     path = Path(path)
     form = format_of(path, format)
+    if card and path.suffix == ".md":
+        raise UserError(f"Expected a path with another ending than .md, the model card's, got {str(path)!r}.")
     exportable = _exportable(loss, hyperparameters)
+    page = model_card(exportable, evidence_of(loss)) if card else None
     if form == "py":
         write_export(path, exportable)
     else:
-        module = _module(loss, exportable, num_classes, embedding_size, hyperparameters)
+        module = _module(loss, num_classes, embedding_size, hyperparameters)
         classes = module.num_classes if isinstance(module, EmbeddingLoss) else num_classes
-        if classes is None:
-            raise UserError(f"Expected num_classes=... for the format {form}: a graph has a fixed number of classes.")
+        if not isinstance(classes, int) or classes < 1:
+            raise UserError(
+                f"Expected num_classes=..., a whole number above 0, for the format {form}, got {classes!r}: a graph "
+                "has a fixed number of classes."
+            )
         write_graph(path, module, classes, form)
-    if card:
-        write_whole_text(path.with_suffix(".md"), model_card(exportable, evidence_of(loss)))
+    if page is not None:
+        write_whole_text(path.with_suffix(".md"), page)
     return path
 
 
@@ -86,9 +95,16 @@ def _trial_of(entry: Entry) -> dict[str, float] | None:
             event = json.loads(line)
         except ValueError:  # a line that was cut off
             continue
-        if isinstance(event, dict) and event.get("best") == entry.row.loss_id and isinstance(event.get("trial"), dict):
+        if isinstance(event, dict) and event.get("best") == entry.row.loss_id and _is_trial(event.get("trial")):
             found = event["trial"]
     return found
+
+
+def _is_trial(facts: Any) -> bool:
+    """Whether these are the numbers of a trial: a log may be a stranger's."""
+    names = ("fitness", "cross_entropy", "difference", "difference_std", "seeds")
+    numbers = [facts.get(name) for name in names] if isinstance(facts, dict) else [None]
+    return all(is_number(each) and math.isfinite(each) for each in numbers) and facts["seeds"] >= 1  # type: ignore[arg-type]
 
 
 def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str, Any]) -> Exportable:
@@ -97,7 +113,7 @@ def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str,
             known = known_loss(loss)
             return of_known(known, known.values(hyperparameters))
         formula = formula_with(loss, hyperparameters)
-        return Exportable("a formula", formula, {name: float(value) for name, value in hyperparameters.items()})
+        return of_formula(formula, {name: float(value) for name, value in hyperparameters.items()})
     if not isinstance(loss, FormulaLoss | Entry):
         raise UserError(
             "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got "
@@ -111,7 +127,6 @@ def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str,
 
 def _module(
     loss: "str | FormulaLoss | Entry",
-    exportable: Exportable,
     num_classes: int | None,
     embedding_size: int | None,
     hyperparameters: Mapping[str, Any],

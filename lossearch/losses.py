@@ -1,5 +1,6 @@
 """A loss module by its name or its formula."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,12 @@ def loss(
 
     Hyper-parameters are given by name: ``loss("focal", gamma=1.5)``, ``loss("ce(z) + eps*(1 - at_target(p))",
     eps=1.0)``. Further options, whose names no hyper-parameter can have, are ``reduction`` (mean, sum or none),
-    ``ignore_index``, ``scale``, and ``prior`` [classes] where the formula looks at it. A loss over logits
-    [batch, classes, ...] is called like ``torch.nn.CrossEntropyLoss``; one over embeddings [batch, embedding_size]
-    needs ``num_classes`` and ``embedding_size``, and owns class weights to be optimised.
+    ``ignore_index``, ``label_smoothing`` in [0, 1], ``scale``, a factor, and ``prior`` [classes], class frequencies,
+    where the formula looks at it. A loss over logits [batch, classes, ...] is called like
+    ``torch.nn.CrossEntropyLoss``, and has its ``weight`` [classes]; one over embeddings [batch, embedding_size] needs
+    ``num_classes`` and ``embedding_size``, and owns class weights to be optimised, drawn from a ``generator`` and of a
+    kind that ``class_weights``, ``sub_centers`` and ``fine_tune_from`` say: see
+    :class:`primitives.torch_loss.EmbeddingLoss`.
 
     Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
     with the position, and for hyper-parameters that are missing, unknown or out of range.
@@ -53,11 +57,12 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     """The formula of a text with these hyper-parameters. Raises UserError unless it has each, and each is a number."""
     from primitives.errors import UserError
     from primitives.parser import parse
+    from primitives.torch_loss import is_number
 
     formula = parse(text, hyperparameters)
     for name, value in hyperparameters.items():
         if name not in formula.names:
             raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"Expected {name} to be a number, got {value!r}.")
+        if not is_number(value) or not math.isfinite(value):
+            raise UserError(f"Expected {name} to be a finite number, got {value!r}.")
     return formula

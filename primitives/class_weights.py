@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -26,29 +27,34 @@ class ClassWeights:
     kind: str
     num_classes: int
     embedding_size: int
-    sub_centers: int = 3
+    sub_centers: int | None = None
     fine_tune_from: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UserError(f"Unknown class_weights {self.kind!r}{nearest(str(self.kind), KINDS)}")
+        if self.sub_centers is None:
+            object.__setattr__(self, "sub_centers", 3 if self.kind == "sub_centers" else 1)
+        elif self.kind != "sub_centers":
+            raise UserError(f"Expected class_weights='sub_centers' beside sub_centers, got {self.kind!r}.")
         for name in ("num_classes", "embedding_size", "sub_centers"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise UserError(f"Expected {name} to be a whole number above 0, got {value!r}.")
+            object.__setattr__(self, name, int(value))
         if self.fine_tune_from is not None and self.kind != "pedcc":
             raise UserError(
                 f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."
             )
         start = self.fine_tune_from
-        if start is not None and (not isinstance(start, int | float) or not 0.0 <= start <= 1.0):
+        if start is not None and (isinstance(start, bool) or not isinstance(start, Real) or not 0.0 <= start <= 1.0):
             raise UserError(f"Expected fine_tune_from, a progress in [0, 1], got {start!r}.")
 
     def initial(self, generator: torch.Generator | None = None) -> Tensor:
         """Class weights [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size] to start from."""
         if self.kind == "pedcc":
-            return _pedcc(self.num_classes, self.embedding_size).clone()
-        several = (self.sub_centers,) if self.kind == "sub_centers" else ()
+            return _pedcc(self.num_classes, self.embedding_size).to(torch.get_default_device(), copy=True)
+        several = (int(self.sub_centers or 1),) if self.kind == "sub_centers" else ()
         return uniform_vectors((self.num_classes, *several, self.embedding_size), generator)
 
     def learned_at(self, progress: float) -> bool:

@@ -27,43 +27,92 @@ def require_embeddings(embeddings: Tensor, embedding_size: int) -> None:
         raise ValueError(f"Expected floating-point embeddings, got {embeddings.dtype}. Convert them with .float().")
 
 
-def require_target(target: Tensor, shape: list[int], ignore_index: int) -> None:
-    """Raise ValueError unless the target fits logits of this shape [batch, classes, ...].
+def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tensor:
+    """The target, class indices as int64, if it fits logits of this shape [batch, classes, ...].
 
     It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1, or ignore_index. The
-    range is checked where it can be seen at once: on the CPU, and neither while compiling nor under vmap.
+    range is checked where it can be seen at once: on the CPU, and neither while compiling nor under vmap. Raises
+    ValueError where it does not fit.
     """
+    if not isinstance(target, Tensor):
+        raise ValueError(f"Expected the target to be a tensor, got {type(target).__name__}. Wrap it in torch.tensor().")
     if target.is_floating_point():
-        if list(target.shape) != list(shape):
+        if list(target.shape) != shape:
             raise ValueError(
-                f"Expected target probabilities of shape {list(shape)}, got {list(target.shape)}. "
+                f"Expected target probabilities of shape {shape}, got {list(target.shape)}. "
                 "Class indices are integers: convert them with .long()."
             )
         if ignore_index >= 0:
             raise ValueError(
-                f"Expected class indices beside ignore_index {ignore_index}, got probabilities: no class of them can be "
-                "ignored. Leave ignore_index out."
+                f"Expected class indices beside ignore_index {ignore_index}, got probabilities, which have no class to "
+                "ignore. Leave ignore_index out."
             )
-        return
+        return target
+    if target.dtype == torch.bool or target.is_complex():
+        raise ValueError(f"Expected class indices or probabilities, got {target.dtype}. Convert them with .long().")
     if list(target.shape) != [shape[0], *shape[2:]]:
-        raise ValueError(f"Expected class indices of shape {[shape[0], *shape[2:]]}, got {list(target.shape)}.")
-    if not can_be_seen(target):
+        raise ValueError(
+            f"Expected class indices of shape {[shape[0], *shape[2:]]}, got {list(target.shape)}. Give one for each "
+            "sample, without a class axis."
+        )
+    target = target.long()
+    require_indices_in_range(target, shape[1], ignore_index)
+    return target
+
+
+def require_indices_in_range(target: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise ValueError where a class index is neither from 0 to classes - 1 nor ignore_index, if that can be seen."""
+    if not values_can_be_read(target):
         return
-    wrong = (target != ignore_index) & ((target < 0) | (target >= shape[1]))
+    wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
     if wrong.any():
         raise ValueError(
-            f"Expected class indices from 0 to {shape[1] - 1}, or ignore_index {ignore_index}, got "
+            f"Expected class indices from 0 to {classes - 1}, or ignore_index {ignore_index}, got "
             f"{int(target[wrong][0])}. Number the classes from 0, or ignore such samples with ignore_index=..."
         )
+
+
+def require_options(reduction: str, ignore_index: int, label_smoothing: float) -> None:
+    """Raise ValueError for an option out of its range."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"Expected reduction to be mean, sum or none, got {reduction!r}. Give one of them.")
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int) or abs(ignore_index) >= 2**63:
+        raise ValueError(f"Expected ignore_index to be a whole number of 64 bits, got {ignore_index!r}. Give a class.")
+    if isinstance(label_smoothing, bool | str) or not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}. Leave it out for none.")
+
+
+def numbers_per_class(name: str, values: Tensor) -> Tensor:
+    """One finite number for each class [classes], floating-point. Raises ValueError for anything else."""
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = torch.empty(0, 0)
+    numbers = numbers if numbers.is_floating_point() else numbers.to(torch.get_default_dtype())
+    if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
+        raise ValueError(f"Expected {name}, one finite number for each class [classes], got {values!r:.100}.")
+    return numbers
+
+
+def class_frequencies(prior: Tensor) -> Tensor:
+    """Relative class frequencies [classes]. Raises ValueError unless none is below 0 and they sum to 1."""
+    frequencies = numbers_per_class("prior", prior)
+    if not bool((frequencies >= 0.0).all()) or abs(float(frequencies.sum()) - 1.0) > 1e-3:
+        raise ValueError(
+            f"Expected prior, class frequencies [classes] that sum to 1, got {prior!r:.100}. Divide them by their sum."
+        )
+    return frequencies
 
 
 def require_one_per_class(name: str, values: Tensor | None, classes: int) -> None:
     """Raise ValueError unless there is one value for each class, where there are any."""
     if values is not None and values.shape[0] != classes:
-        raise ValueError(f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}.")
+        raise ValueError(
+            f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}. Give as many."
+        )
 
 
-def can_be_seen(x: Tensor) -> bool:
+def values_can_be_read(x: Tensor) -> bool:
     """Whether a decision may depend on the values: on the CPU, and neither while compiling nor under vmap."""
     if torch.compiler.is_compiling() or x.device.type != "cpu":
         return False
@@ -90,7 +139,7 @@ def target_of(
     if target.is_floating_point():
         y = smoothed(target.to(dtype), label_smoothing) if label_smoothing else target.to(dtype)
         return None, y, torch.ones_like(y[:, :1], dtype=torch.bool)
-    index = target.long().unsqueeze(1)
+    index = target.unsqueeze(1)
     kept = index != ignore_index
     index = index.masked_fill(~kept, 0)
     if not label_smoothing:
@@ -106,7 +155,7 @@ def without_ignored(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     if target.is_floating_point() or torch.compiler.is_compiling():
         return x
     ignored = target == ignore_index
-    if can_be_seen(target) and not ignored.any():
+    if values_can_be_read(target) and not ignored.any():
         return x
     return x.masked_fill(ignored.unsqueeze(1), 0.0)
 

@@ -9,7 +9,7 @@ from primitives.errors import UserError
 from primitives.formula import Formula
 from primitives.nearest import nearest
 from primitives.parser import parse, valid_name
-from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
+from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, is_number, loss_module
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Hyperparameter:
 
     def check(self, value: object) -> float:
         """The value as a float; ValueError where it is no number of the range."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+        if not is_number(value) or not self.low <= float(value) <= self.high:  # type: ignore[arg-type]
             raise UserError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
-        if self.whole and value != int(value):
+        number = float(value)  # type: ignore[arg-type]
+        if self.whole and not number.is_integer():
             raise UserError(f"Expected {self.name} to be a whole number, got {value!r}.")
-        return float(value)
+        return number
 
 
 @dataclass(frozen=True)

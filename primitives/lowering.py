@@ -261,6 +261,8 @@ def _stable(lowering: _Lowering, formula: Call, at_target: bool) -> Value | None
         return _power_of_softmax(lowering, argument, Value(0.5, "number"), at_target)
     if formula.operator == "pow":
         return _stable_power(lowering, argument, formula.arguments[1], at_target)
+    if formula.operator == "div":
+        return _quotient_of_softmax(lowering, argument, formula.arguments[1], at_target)
     if formula.operator == "cos" and isinstance(argument, Call) and argument.operator == "arccos":
         return lowering.value(argument.arguments[0], at_target)
     return None
@@ -293,6 +295,15 @@ def _power_of_softmax(lowering: _Lowering, base: Formula, exponent: Value, at_ta
         return None
     logarithm = lowering.log_softmax(logits, at_target)
     return lowering.step(numerics.exp, lowering.step(operator.mul, logarithm, exponent))
+
+
+def _quotient_of_softmax(lowering: _Lowering, numerator: Formula, divisor: Formula, at_target: bool) -> Value | None:
+    """x/softmax(z) = x*exp(-log softmax(z))."""
+    logits = _softmax_argument(divisor)
+    if logits is None:
+        return None
+    inverse = lowering.step(numerics.exp, lowering.step(operator.neg, lowering.log_softmax(logits, at_target)))
+    return lowering.step(operator.mul, lowering.value(numerator, at_target), inverse)
 
 
 def _stable_log(lowering: _Lowering, argument: Formula, at_target: bool) -> Value | None:

@@ -133,10 +133,11 @@ def put_at_target(x: Tensor, index: Tensor, value: Tensor | float) -> Tensor:
 def add_at_target(x: Tensor, index: Tensor, margin: Tensor | float) -> Tensor:
     """x with a margin added at the target class, whose ``index`` has shape [batch, 1, ...]."""
     x = x.expand(index.shape[0], x.shape[1], *index.shape[2:])
+    margin = torch.as_tensor(margin, dtype=x.dtype, device=x.device)
     if torch.compiler.is_compiling():  # elementwise, so that a compiler fuses it
         classes = torch.arange(x.shape[1], device=x.device).reshape(1, -1, *[1] * (x.ndim - 2))
         return x + torch.where(classes == index, margin, 0.0)
-    return x.scatter_add(1, index, torch.as_tensor(margin, dtype=x.dtype, device=x.device).expand(index.shape))
+    return x.scatter_add(1, index, margin.expand(index.shape))
 
 
 def batch_mean(x: Tensor, counted: Tensor) -> Tensor:
@@ -157,7 +158,9 @@ def log_one_minus_softmax(logits: Tensor) -> Tensor:
 
 def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
     """log(sum over the classes of target * probability), from the logarithm of the probability."""
-    return torch.logsumexp(log_probability + torch.log(target).clamp(min=-1e30), 1, keepdim=True)
+    positive = target > 0
+    log_target = torch.where(positive, torch.where(positive, target, 1.0).log(), -1e30)
+    return torch.logsumexp(log_probability + log_target, 1, keepdim=True)
 
 
 def unit_vectors(x: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Operator:
 
     def of_numbers(self, *numbers: float, dtype: torch.dtype = torch.float64) -> float:
         """The operator's value on numbers, by its own total function."""
-        arguments: list[Tensor | float] = [torch.tensor(number, dtype=dtype) for number in numbers]
+        arguments: list[Tensor | float] = [torch.tensor(number, dtype=dtype, device="cpu") for number in numbers]
         if self.name == "pow":
             arguments[1] = numbers[1]  # whether an exponent is whole shows in a number alone
         return float(self.tensor(*arguments))

@@ -1,9 +1,8 @@
 """Whether a loss is linear in the target: then a weight per class belongs into the target distribution."""
 
 from primitives.formula import Call, Formula, Name
+from primitives.hard_targets import TARGET
 from primitives.operators import OPERATORS
-
-_TARGET = "y"
 
 
 def linear_in_target(formula: Formula) -> bool:
@@ -14,7 +13,7 @@ def linear_in_target(formula: Formula) -> bool:
     if not looks_at_target(formula):
         return False
     if isinstance(formula, Name):
-        return formula.name == _TARGET
+        return formula == TARGET
     assert isinstance(formula, Call)
     first, *others = formula.arguments
     match formula.operator:
@@ -35,6 +34,6 @@ def linear_in_target(formula: Formula) -> bool:
 def looks_at_target(formula: Formula) -> bool:
     """Whether the value depends on y, by itself or by an operator that reads it."""
     if isinstance(formula, Call):
-        reads = _TARGET in OPERATORS[formula.operator].reads
+        reads = TARGET.name in OPERATORS[formula.operator].reads
         return reads or any(map(looks_at_target, formula.arguments))
-    return isinstance(formula, Name) and formula.name == _TARGET
+    return formula == TARGET

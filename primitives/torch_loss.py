@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 
 from primitives.class_weights import ClassWeights, suits, uniform_vectors
 from primitives.contract import (
+    checked_target,
+    class_frequencies,
     in_single_precision,
+    numbers_per_class,
     one_hot,
     per_class,
     reduced,
     require_embeddings,
     require_logits,
     require_one_per_class,
-    require_target,
+    require_options,
     samples_counted,
     target_of,
     weight_of_samples,
@@ -28,8 +32,6 @@ from primitives.formula import Formula, FormulaError, number_text
 from primitives.lowering import Program, logits_of_cross_entropy, lower, lower_logits
 from primitives.scores import scores
 from primitives.target_linear import linear_in_target
-
-REDUCTIONS = ("mean", "sum", "none")
 
 #: Options of a loss module beside its hyper-parameters: of every one, over logits alone, over embeddings alone.
 OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
@@ -55,20 +57,13 @@ class FormulaLoss(nn.Module):
         prior: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise UserError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, got {reduction!r}.")
-        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise UserError(f"Expected ignore_index to be a whole number, got {ignore_index!r}.")
-        if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
-            raise UserError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}.")
+        require_options(reduction, ignore_index, label_smoothing)
         if not is_number(scale) or not math.isfinite(scale):
             raise UserError(f"Expected scale to be a finite number, got {scale!r}.")
         self.formula = formula
         self.hyperparameters = dict(hyperparameters or {})
+        _require_values(formula, self.hyperparameters)
         self._bound = formula.bind(self.hyperparameters)
-        if self._bound.hyperparameters:
-            missing = ", ".join(sorted(self._bound.hyperparameters))
-            raise UserError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")
         self.reduction = reduction
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -77,12 +72,14 @@ class FormulaLoss(nn.Module):
         logits = logits_of_cross_entropy(self._bound)
         self._to_cross_entropy = None if logits is None else lower_logits(logits, hard=True)
         self.register_buffer("progress", torch.tensor(0.0), persistent=False)
-        self.register_buffer("prior", _checked_prior(prior, "prior" in formula.names))
+        if prior is None and "prior" in formula.names:
+            raise UserError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
+        self.register_buffer("prior", None if prior is None else class_frequencies(prior))
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
-        if not 0.0 <= progress <= 1.0:
-            raise UserError(f"Expected progress in [0, 1], got {progress}.")
+        if not is_number(progress) or not 0.0 <= progress <= 1.0:
+            raise UserError(f"Expected progress in [0, 1], got {progress!r}. Divide the step by the number of steps.")
         self.progress.fill_(progress)
 
     def extra_repr(self) -> str:
@@ -100,9 +97,7 @@ class FormulaLoss(nn.Module):
         if y is None and self._to_cross_entropy is not None:
             inputs = self._inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
             logits = self._to_cross_entropy.run(inputs).expand(shape)
-            value = F.cross_entropy(
-                logits, target.long(), weight, ignore_index=self.ignore_index, reduction=self.reduction
-            )
+            value = F.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
             return self.scale * value
         program = self._on_indices if y is None else self._on_probabilities
         of_samples = None if weight is None else weight_of_samples(weight, index, y)
@@ -124,6 +119,8 @@ class FormulaLoss(nn.Module):
         """The features, and what else the program needs of a target as ``target_of`` gives it, if there is one."""
         needed = program.inputs
         found: dict[str, Any] = {**features}
+        if target is None and "y" in needed:  # for its shape alone
+            found["y"] = like.new_zeros(like.shape[0], classes)
         if target is not None:
             index, y, kept = target
             found |= {"index": index, "y": y, "counted": kept.to(like.dtype)}
@@ -166,12 +163,12 @@ class LogitLoss(FormulaLoss):
         if formula.looks_at_embeddings:
             raise FormulaError("The formula looks at embeddings: expected an EmbeddingLoss, with num_classes=...")
         super().__init__(formula, hyperparameters, **options)
-        self.register_buffer("weight", _checked_weight(weight))
+        self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))
         self._linear_in_target = linear_in_target(self._bound)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         require_logits(logits)
-        require_target(target, list(logits.shape), self.ignore_index)
+        target = checked_target(target, list(logits.shape), self.ignore_index)
         require_one_per_class("prior", self.prior, logits.shape[1])
         require_one_per_class("weight", self.weight, logits.shape[1])
         with torch.autocast(logits.device.type, enabled=False):
@@ -191,9 +188,9 @@ class EmbeddingLoss(FormulaLoss):
 
     ``class_weights`` says what ``weight`` is: "learned"; "pedcc", evenly distributed on the unit sphere and fixed, or
     learned on from the progress ``fine_tune_from`` in [0, 1] (Zhu et al. 2019; call ``set_progress``); "sub_centers",
-    learned, with ``sub_centers`` weights for each class [num_classes, sub_centers, embedding_size] of which the
-    nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020). Raises ValueError where an argument or a shape is
-    another one.
+    learned, with ``sub_centers`` weights for each class (3 unless given) [num_classes, sub_centers, embedding_size] of
+    which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020). Raises ValueError where an argument or shape
+    is another one.
     """
 
     centers: nn.Parameter | None
@@ -206,14 +203,14 @@ class EmbeddingLoss(FormulaLoss):
         num_classes: int,
         embedding_size: int,
         class_weights: str = "learned",
-        sub_centers: int = 3,
+        sub_centers: int | None = None,
         fine_tune_from: float | None = None,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
         super().__init__(formula, hyperparameters, **options)
-        self.num_classes, self.embedding_size = num_classes, embedding_size
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
+        self.num_classes, self.embedding_size = self.class_weights.num_classes, self.class_weights.embedding_size
         require_one_per_class("prior", self.prior, num_classes)
         if not suits(class_weights, formula):
             raise UserError(
@@ -232,7 +229,7 @@ class EmbeddingLoss(FormulaLoss):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         require_embeddings(embeddings, self.embedding_size)
-        require_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
+        labels = checked_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
             features = self._features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
@@ -295,30 +292,14 @@ def loss_module(
 
 def is_number(value: object) -> bool:
     """Whether a value is a Python number, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _checked_prior(prior: Tensor | None, needed: bool) -> Tensor | None:
-    if prior is None:
-        if needed:
-            raise UserError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
-        return None
-    frequencies = _floating(prior)
-    whole = frequencies.ndim == 1 and bool((frequencies >= 0.0).all()) and abs(float(frequencies.sum()) - 1.0) < 1e-3
-    if not whole:
-        raise UserError(f"Expected prior, class frequencies [classes] that sum to 1, got {prior}. Divide by their sum.")
-    return frequencies
-
-
-def _checked_weight(weight: Tensor | None) -> Tensor | None:
-    if weight is None:
-        return None
-    numbers = _floating(weight)
-    if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
-        raise UserError(f"Expected weight, one finite number for each class [classes], got {weight}.")
-    return numbers
-
-
-def _floating(values: Tensor) -> Tensor:
-    values = torch.as_tensor(values)
-    return values if values.is_floating_point() else values.to(torch.get_default_dtype())
+def _require_values(formula: Formula, hyperparameters: Mapping[str, float]) -> None:
+    """Raise UserError unless each hyper-parameter of the formula has a value, and nothing else has."""
+    missing = ", ".join(sorted(formula.hyperparameters - hyperparameters.keys()))
+    if missing:
+        raise UserError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")
+    unknown = sorted(hyperparameters.keys() - formula.hyperparameters)
+    if unknown:
+        raise UserError(f"The formula has no hyper-parameter {unknown[0]!r}; it looks at {sorted(formula.names)}.")

@@ -32,11 +32,11 @@ def extremes(embeddings: bool) -> Iterator[tuple[str, Tensor]]:
     """Inputs at which losses break: ties, certainty, and the largest numbers that half precision holds."""
     width = SIZE if embeddings else CLASSES
     kind = "embeddings" if embeddings else "logits"
-    pattern = torch.eye(CLASSES)[:, :width]
+    pattern = torch.eye(width)[torch.arange(CLASSES) % width]
     yield f"{kind} of zero", torch.zeros(CLASSES, width)
     for size in (1e4, 65504.0):
-        yield f"one {kind[:-1]} component of {size:g} at the target", size * pattern
-        yield f"one {kind[:-1]} component of {size:g} elsewhere", size * pattern.roll(1, 0)
+        yield f"{kind} of zero but for one number of {size:g}, at the target", size * pattern
+        yield f"{kind} of zero but for one number of {size:g}, elsewhere", size * pattern.roll(1, 0)
         yield f"{kind} of -{size:g}", torch.full((CLASSES, width), -size)
     yield f"{kind} in float16", (100.0 * pattern).half()
     yield f"{kind} in bfloat16", (100.0 * pattern).bfloat16()

@@ -1,14 +1,17 @@
 """Exportable: what an exported file is written from, whether a row of a leaderboard, a known loss or a module."""
 
-import keyword
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from primitives.catalog import CATALOG
+from primitives.class_weights import KINDS, suits
+from primitives.errors import UserError
 from primitives.formula import Call, Formula, Name, Number, call
 from primitives.loss import Loss
+from primitives.nearest import shown
 from primitives.parser import parse, valid_name
 from primitives.probe import same_on_probe
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
@@ -19,7 +22,9 @@ _TAKEN = {
     *dir(nn.Module()),
     *("self", "reduction", "ignore_index", "label_smoothing", "calibration", "calibrated", "scale", "weight", "prior"),
     *("centers", "progress", "num_classes", "embedding_size", "sub_centers", "fine_tune_from", "set_progress"),
-    *("get_logits", "formula"),
+    *("get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
+    *("torch", "nn", "F", "math", "Tensor", "super", "float", "int", "bool", "str", "evenly_distributed"),
+    *("numbers_per_class", "class_frequencies", "require_options"),
 }
 
 
@@ -33,8 +38,11 @@ class Exportable:
     class_weights: str = "learned"
     sub_centers: int = 3
     fine_tune_from: float | None = None
+    reduction: str = "mean"
+    ignore_index: int = -100
+    label_smoothing: float = 0.0
     calibration: float = 1.0
-    facts: tuple[tuple[str, str], ...] = field(default=())  #: label and text, one line each
+    facts: tuple[tuple[str, str], ...] = ()  #: label and text, one line each
 
     @property
     def over_embeddings(self) -> bool:
@@ -43,7 +51,13 @@ class Exportable:
 
 
 def of_row(row: Row, run: str) -> Exportable:
-    """The loss of a leaderboard's row, with names for its numbers. Raises ValueError where its text is no formula."""
+    """The loss of a leaderboard's row, with names for its numbers.
+
+    Raises UserError where its text is no formula, or its class weights are none that suit it.
+    """
+    kind = row.class_weights or "learned"
+    if kind not in KINDS or not suits(kind, parse(row.formula)):
+        raise UserError(f"Expected class_weights that suit {row.formula}, got {shown(kind)}. The row was changed.")
     formula, values = _of_the_catalogue(row) or with_named_numbers(parse(row.formula))
     difference = row.difference_to_cross_entropy
     against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
@@ -60,7 +74,7 @@ def of_row(row: Row, run: str) -> Exportable:
         row.loss_id,
         formula,
         values,
-        class_weights=row.class_weights or "learned",
+        class_weights=kind,
         calibration=row.calibration if row.calibration is not None else 1.0,
         facts=facts,
     )
@@ -71,23 +85,30 @@ def of_known(loss: Loss, values: Mapping[str, float]) -> Exportable:
     return _named(loss.name, loss.formula, values, class_weights=loss.class_weights, facts=(("Source", loss.source),))
 
 
+def of_formula(formula: Formula, values: Mapping[str, float]) -> Exportable:
+    """A formula of the user's own with these values of its hyper-parameters."""
+    return _named("a formula", formula, values)
+
+
 def of_module(module: FormulaLoss) -> Exportable:
-    """The loss of a module, with the module's values of its hyper-parameters."""
-    known = next((loss for loss in CATALOG.values() if loss.formula == module.formula), None)
-    facts = (("Source", known.source),) if known is not None else ()
-    title = known.name if known is not None else "a loss"
-    if not isinstance(module, EmbeddingLoss):
-        return _named(title, module.formula, module.hyperparameters, calibration=module.scale, facts=facts)
-    weights = module.class_weights
+    """The loss of a module, with the module's hyper-parameters and options as defaults.
+
+    Tensors of the module, its ``weight`` and ``prior``, are arguments of the exported class, and have no defaults.
+    """
+    weights = module.class_weights if isinstance(module, EmbeddingLoss) else None
+    kind = weights.kind if weights is not None else "learned"
+    known = [loss for loss in CATALOG.values() if loss.formula == module.formula and loss.class_weights == kind]
+    options: dict[str, Any] = {name: getattr(module, name) for name in ("reduction", "ignore_index", "label_smoothing")}
+    if weights is not None:
+        options |= {"sub_centers": weights.sub_centers, "fine_tune_from": weights.fine_tune_from}
     return _named(
-        title,
+        known[0].name if known else "a loss",
         module.formula,
         module.hyperparameters,
-        class_weights=weights.kind,
-        sub_centers=weights.sub_centers,
-        fine_tune_from=weights.fine_tune_from,
+        class_weights=kind,
         calibration=module.scale,
-        facts=facts,
+        facts=tuple(("Source", loss.source) for loss in known[:1]),
+        **options,
     )
 
 
@@ -117,15 +138,20 @@ def with_named_numbers(formula: Formula) -> tuple[Formula, dict[str, float]]:
     return named(formula), {name: value for value, name in names.items()}
 
 
-def _named(title: str, formula: Formula, values: Mapping[str, float], **fields: object) -> Exportable:
+def _named(title: str, formula: Formula, values: Mapping[str, float], **fields: Any) -> Exportable:
     """An exportable whose hyper-parameters have names that Python arguments can have."""
-    names = {name: _argument_name(name) for name in values}
+    names: dict[str, str] = {}
+    for name in values:
+        names[name] = _argument_name(name, {*names.values(), *(values.keys() - {name})})
     renamed = _renamed(formula, names)
-    return Exportable(title, renamed, {names[name]: value for name, value in values.items()}, **fields)  # type: ignore[arg-type]
+    return Exportable(title, renamed, {names[name]: value for name, value in values.items()}, **fields)
 
 
-def _argument_name(name: str) -> str:
-    while keyword.iskeyword(name) or name in _TAKEN or not valid_name(name):
+def _argument_name(name: str, others: Collection[str]) -> str:
+    """The name, or it and as many underscores as make it one that is free."""
+    if name not in _TAKEN and valid_name(name):
+        return name
+    while name in _TAKEN or name in others or not valid_name(name):
         name += "_"
     return name
 

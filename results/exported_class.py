@@ -19,7 +19,8 @@ from results.statements import statements
 def helpers(loss: Exportable) -> list[Callable[..., Any]]:
     """Our functions that the class calls by itself, beside those of the formula."""
     used: list[Callable[..., Any]] = [
-        contract.require_target,
+        contract.checked_target,
+        contract.require_options,
         contract.without_ignored,
         contract.in_single_precision,
         contract.target_of,
@@ -28,12 +29,12 @@ def helpers(loss: Exportable) -> list[Callable[..., Any]]:
     if "y" in index_program(loss).inputs:
         used.append(contract.one_hot)
     if "prior" in loss.formula.names:
-        used += [contract.per_class, contract.require_one_per_class]
+        used += [contract.per_class, contract.class_frequencies, contract.require_one_per_class]
     if loss.over_embeddings:
         used.append(contract.require_embeddings)
     else:
         used += [contract.require_logits, contract.require_one_per_class, contract.per_class]
-        used += [contract.samples_counted, contract.weight_of_samples]
+        used += [contract.samples_counted, contract.weight_of_samples, contract.numbers_per_class]
     if loss.class_weights == "pedcc":
         used.append(pedcc.evenly_distributed)
     return used
@@ -42,7 +43,7 @@ def helpers(loss: Exportable) -> list[Callable[..., Any]]:
 def class_source(loss: Exportable) -> str:
     """Source of the class ``Loss``."""
     blocks = [_head(loss), _constructor(loss)]
-    if "progress" in loss.formula.names or loss.fine_tune_from is not None:
+    if "progress" in loss.formula.names or loss.class_weights == "pedcc":
         blocks.append(_set_progress(loss))
     blocks.append(_forward(loss))
     if loss.over_embeddings:
@@ -87,20 +88,24 @@ def _constructor(loss: Exportable) -> str:
         *required,
         *(f"{name}: float = {number_text(value)}" for name, value in loss.hyperparameters.items()),
         *(["weight: Tensor | None = None"] if not loss.over_embeddings else []),
-        'reduction: str = "mean"',
-        "ignore_index: int = -100",
-        "label_smoothing: float = 0.0",
+        *_kind_of_weights(loss),
+        f'reduction: str = "{loss.reduction}"',
+        f"ignore_index: int = {loss.ignore_index}",
+        f"label_smoothing: float = {loss.label_smoothing!r}",
         "calibrated: bool = False",
     ]
     names = ["reduction", "ignore_index", "label_smoothing", *loss.hyperparameters]
     body = [
         "super().__init__()",
-        'if reduction not in ("mean", "sum", "none"):',
-        '    raise ValueError(f"Expected reduction to be mean, sum or none, got {reduction!r}.")',
+        "require_options(reduction, ignore_index, label_smoothing)",
         *(f"self.{name} = {name}" for name in names),
         "self.scale = self.calibration if calibrated else 1.0",
-        *(_class_weights(loss) if loss.over_embeddings else ['self.register_buffer("weight", weight)']),
-        *(['self.register_buffer("prior", prior)'] if "prior" in loss.formula.names else []),
+        *(
+            _class_weights(loss)
+            if loss.over_embeddings
+            else [_register("weight", 'numbers_per_class("weight", weight)')]
+        ),
+        *(['self.register_buffer("prior", class_frequencies(prior))'] if "prior" in loss.formula.names else []),
     ]
     if "progress" in loss.formula.names:
         body.append('self.register_buffer("progress", torch.tensor(0.0), persistent=False)')
@@ -108,16 +113,28 @@ def _constructor(loss: Exportable) -> str:
     return signature + indent("\n".join(body), "    ")
 
 
+def _register(name: str, checked: str) -> str:
+    return f'self.register_buffer("{name}", None if {name} is None else {checked})'
+
+
+def _kind_of_weights(loss: Exportable) -> Iterator[str]:
+    """Arguments about the class weights, beside their sizes."""
+    if loss.class_weights == "sub_centers":
+        yield f"sub_centers: int = {loss.sub_centers}"
+    if loss.class_weights == "pedcc":
+        yield f"fine_tune_from: float | None = {loss.fine_tune_from!r}"
+
+
 def _class_weights(loss: Exportable) -> Iterator[str]:
     yield "self.num_classes, self.embedding_size = num_classes, embedding_size"
     if loss.class_weights != "pedcc" or "dist2" in loss.formula.names:
         yield "bound = embedding_size**-0.5"
     if loss.class_weights == "pedcc":
-        learned = loss.fine_tune_from == 0.0
+        yield "self.fine_tune_from = fine_tune_from  # the progress from which the class weights are learned, if any"
         yield "weight = evenly_distributed(num_classes, embedding_size)"
-        yield f"self.weight = nn.Parameter(weight, requires_grad={learned})  # evenly distributed on the unit sphere"
+        yield "self.weight = nn.Parameter(weight, requires_grad=fine_tune_from == 0.0)"
     else:
-        several = f"{loss.sub_centers}, " if loss.class_weights == "sub_centers" else ""
+        several = "sub_centers, " if loss.class_weights == "sub_centers" else ""
         yield f"weight = torch.empty(num_classes, {several}embedding_size)"
         yield "self.weight = nn.Parameter(weight.uniform_(-bound, bound))"
     if "dist2" in loss.formula.names:
@@ -128,8 +145,11 @@ def _set_progress(loss: Exportable) -> str:
     lines = ["def set_progress(self, progress: float) -> None:", '    """Say how far the training is, from 0 to 1."""']
     if "progress" in loss.formula.names:
         lines.append("    self.progress.fill_(progress)")
-    if loss.fine_tune_from is not None:
-        lines.append(f"    self.weight.requires_grad_(progress >= {loss.fine_tune_from!r})")
+    if loss.class_weights == "pedcc":
+        lines += [
+            "    if self.fine_tune_from is not None:",
+            "        self.weight.requires_grad_(progress >= self.fine_tune_from)",
+        ]
     return "\n".join(lines)
 
 
@@ -144,7 +164,7 @@ def _forward(loss: Exportable) -> str:
     checks = [
         "require_embeddings(embeddings, self.embedding_size)" if loss.over_embeddings else "require_logits(logits)"
     ]
-    checks += [f"shape = {shape}", "require_target(target, shape, self.ignore_index)"]
+    checks += [f"shape = {shape}", "target = checked_target(target, shape, self.ignore_index)"]
     for name in ["prior"] * ("prior" in loss.formula.names) + ["weight"] * (not loss.over_embeddings):
         checks.append(f'require_one_per_class("{name}", self.{name}, {classes})')
     needed = {*by_index.inputs, *by_distribution.inputs}
@@ -152,6 +172,7 @@ def _forward(loss: Exportable) -> str:
         f"{features} = without_ignored(in_single_precision({features}), target, self.ignore_index)",
         f"index, y, kept = target_of(target, shape, {features}.dtype, self.ignore_index, self.label_smoothing)",
         *_features(needed, features, classes),
+        *([] if loss.over_embeddings else ["weight = None if self.weight is None else self.weight.to(logits.dtype)"]),
         *([f"counted = kept.to({features}.dtype)"] if "counted" in needed else []),
         "if y is None:  # class indices",
         *(f"    {line}" for line in _by_index(loss, classes, features)),
@@ -195,9 +216,9 @@ def _by_index(loss: Exportable, classes: str, features: str) -> Iterator[str]:
     yield from before
     every_class = bool(loss.formula.names & {"z", "p", "cosine", "dist2"})
     yield last.replace("value = ", "scores = ", 1) + ("" if every_class else ".expand(shape)")
-    weight = "" if loss.over_embeddings else " weight=self.weight,"
+    weight = "" if loss.over_embeddings else " weight=weight,"
     yield "value = F.cross_entropy("
-    yield f"    scores, target.long(),{weight} ignore_index=self.ignore_index, reduction=self.reduction"
+    yield f"    scores, target,{weight} ignore_index=self.ignore_index, reduction=self.reduction"
     yield ")"
     yield "return self.scale * value"
 
@@ -219,8 +240,8 @@ def _otherwise(loss: Exportable, program: Program) -> Iterator[str]:
 
 def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
     if not loss.over_embeddings and linear_in_target(_bound(loss)):
-        yield "if self.weight is not None:"
-        yield "    y = per_class(self.weight, y) * y"
+        yield "if weight is not None:"
+        yield "    y = per_class(weight, y) * y"
     yield from _values(loss, program, {})
 
 
@@ -229,9 +250,9 @@ def _reduction(loss: Exportable) -> Iterator[str]:
         yield "return reduced(self.scale * value, kept, kept.sum(), self.reduction)"
         return
     only_indices = " and y is None" if linear_in_target(_bound(loss)) else ""
-    yield f"if self.weight is not None{only_indices}:"
-    yield "    value = weight_of_samples(self.weight, index, y) * value"
-    yield "counted_samples = samples_counted(kept, self.weight, index)"
+    yield f"if weight is not None{only_indices}:"
+    yield "    value = weight_of_samples(weight, index, y) * value"
+    yield "counted_samples = samples_counted(kept, weight, index)"
     yield "return reduced(self.scale * value, kept, counted_samples, self.reduction)"
 
 
@@ -243,6 +264,7 @@ def _get_logits(loss: Exportable) -> str:
         "    with torch.autocast(embeddings.device.type, enabled=False):",
         "        embeddings = in_single_precision(embeddings)",
         *(f"        {line}" for line in _features(set(program.inputs), "embeddings", "self.num_classes")),
+        *(["        y = embeddings.new_zeros(embeddings.shape[0], self.num_classes)"] if "y" in program.inputs else []),
         *(f"        {line}" for line in _values(loss, program, {})),
         "        return value",
     ]

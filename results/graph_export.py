@@ -98,4 +98,5 @@ def _input_name(loss: FormulaLoss) -> str:
 def _example(loss: FormulaLoss, classes: int) -> tuple[Tensor, Tensor]:
     """A batch to trace with: its values do not matter."""
     width = loss.embedding_size if isinstance(loss, EmbeddingLoss) else classes
-    return torch.zeros(4, width), torch.arange(4) % classes
+    device = loss.progress.device
+    return torch.zeros(4, width, device=device), torch.arange(4, device=device) % classes

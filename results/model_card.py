@@ -4,7 +4,7 @@ Invariant: every number on it is read from the run's evaluations or measured whi
 is escaped.
 """
 
-import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ def model_card(loss: Exportable, evidence: Evidence | None = None) -> str:
 
 def _what(loss: Exportable) -> str:
     over = "embeddings, with class weights of its own" if loss.over_embeddings else "logits"
-    lines = [f"# {escaped(loss.title)}", f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
+    lines = [f"# Loss {escaped(loss.title)}", f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
     if loss.hyperparameters:
         values = [f"| `{name}` | {value:g} |" for name, value in loss.hyperparameters.items()]
         lines.append("\n".join(["| hyper-parameter | default |", "|---|---|", *values]))
@@ -157,8 +157,9 @@ def _baseline_id(evidence: Evidence) -> str | None:
 
 
 def escaped(text: str) -> str:
-    """Text of a run as Markdown shows it and nothing obeys it."""
-    return html.escape(plain(text))
+    """Text of a run as code, which Markdown shows as it is and does not obey."""
+    code = re.sub("[<>]", "?", plain(text))
+    return f"`{code}`" if code.strip() else "(none)"
 
 
 def _spread_of(values: Sequence[float]) -> str:

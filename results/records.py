@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 SCHEMA_VERSION = 2
 
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
+CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
             raise ValueError(f"Expected a status of {', '.join(get_args(Status))}, got {self.status!r}.")
+        if self.class_weights not in (None, *CLASS_WEIGHTS):
+            raise ValueError(f"Expected class_weights of {', '.join(CLASS_WEIGHTS)}, or none.")
         for each in fields(self):
             value = getattr(self, each.name)
             if value is None and each.name in _REQUIRED:

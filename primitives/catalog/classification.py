@@ -112,7 +112,8 @@ LOSSES = (
     ),
     Loss(
         "large_margin_cross_entropy",
-        "ce(z) + lam/2*sum_c((1 - y)*(softmax_c(z - 1000000*y) - 1/(num_classes - 1))*log_softmax_c(z - 1000000*y))",
+        "ce(z) + lam/2*sum_c((1 - y)*(exp(minimum(log(p) - at_target(log(1 - p)), 0)) - 1/(num_classes - 1))"
+        "*minimum(log(p) - at_target(log(1 - p)), 0))",
         (H("lam", 0.3, 0.001, 3.0, log=True),),
         "Kobayashi, Large Margin in Softmax Cross-Entropy Loss, BMVC 2019",
     ),

@@ -16,7 +16,7 @@ LOSSES = (
         "normalized_softmax",
         "ce(s*cosine)",
         (_scale(16.0),),
-        "Wang et al., CosFace, CVPR 2018, eq. 2: without a margin",
+        "Wang et al., CosFace, CVPR 2018, section 3.1: without a margin",
     ),
     Loss(
         "l2_constrained_softmax",

@@ -77,7 +77,7 @@ def test_a_loss_of_a_run_is_exported_with_its_card(folder, finished):
     for fact in (
         "95 % interval",
         "fresh seeds that the search did not use",
-        "| ngl |",
+        "| `ngl` |",
         "The loss was chosen from",
         "Known failures",
     ):
@@ -157,7 +157,7 @@ MISTAKES = [
     (["export", "ce(z", "--out", "x.py"], "Position 4 of the formula"),
     (["export", "focal", "--out", "x.txt"], "Expected a path that ends in .py, .onnx, .pt2"),
     (["export", "focal", "--out", "x.py", "--format", "pyy"], "Unknown format 'pyy'; did you mean py"),
-    (["export", "focal", "--out", "x.pt2"], "Expected num_classes=... for the format pt2"),
+    (["export", "focal", "--out", "x.pt2"], "Expected num_classes=..., a whole number above 0, for the format pt2"),
     (["export", "arcface", "--out", "x.pt2"], "Expected num_classes=... and embedding_size=..."),
     (
         ["export", "focal", "--out", "x.py", "--set", "gama=2"],

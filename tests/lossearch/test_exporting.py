@@ -59,11 +59,15 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
         ("focal", "x.py", {"gama": 1.0}, "focal has no hyper-parameter 'gama'; did you mean gamma"),
         ("focal", "x.py", {"gamma": 99.0}, "Expected gamma between 0 and 5, got 99"),
         ("ce(z", "x.py", {}, "Position 4 of the formula"),
-        ("ce(z) + m", "x.py", {"m": "a"}, "Expected m to be a number, got 'a'"),
+        ("ce(z) + m", "x.py", {"m": "a"}, "Expected m to be a finite number, got 'a'"),
         ("ce(z)", "x.py", {"m": 1.0}, "The formula has no hyper-parameter 'm'"),
         ("focal", "x", {}, "Expected a path that ends in .py, .onnx, .pt2"),
         ("focal", "x.py", {"format": "script"}, "Unknown format 'script'"),
-        ("focal", "x.pt2", {}, "Expected num_classes=... for the format pt2"),
+        ("focal", "x.pt2", {}, "Expected num_classes=..., a whole number above 0, for the format pt2, got None"),
+        ("ce(z) + m", "x.py", {"m": float("nan")}, "Expected m to be a finite number, got nan"),
+        ("ce(z)", "x.py", {"reduction": "sum"}, "The formula has no hyper-parameter 'reduction'"),
+        ("focal", "x.md", {"format": "py", "card": True}, "Expected a path with another ending than .md"),
+        ("focal", "x.pt2", {"num_classes": -2}, "got -2: a graph has a fixed number of classes"),
         (3, "x.py", {}, "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got int"),
         (torch.nn.CrossEntropyLoss(), "x.py", {}, "got CrossEntropyLoss"),
     ],
@@ -72,6 +76,23 @@ def test_mistakes_are_refused_and_nothing_is_written(loss, path, options, messag
     with pytest.raises(ValueError, match=message):
         lossearch.export(loss, tmp_path / path, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        '{"difference": 0.1}',
+        "3",
+        '{"fitness": "<b>", "cross_entropy": 1, "difference": 1, "difference_std": 1, "seeds": 1}',
+        '{"fitness": 1, "cross_entropy": 1, "difference": 1, "difference_std": 1, "seeds": 0}',
+    ],
+)
+def test_a_strangers_log_makes_no_trial(trial, tmp_path):
+    run_search(tmp_path / "run")
+    entry = Leaderboard(tmp_path / "run")[0]
+    (tmp_path / "run" / "log.jsonl").write_text(f'not json\n{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
+    lossearch.export(entry, tmp_path / "best.py", card=True)
+    assert "It was not trained again under fresh seeds." in (tmp_path / "best.md").read_text()
 
 
 def test_hyperparameters_beside_a_module_are_refused(tmp_path):

@@ -54,7 +54,7 @@ def test_any_formula_with_hyperparameters():
         ("ce(z", {}, "Position 4 of the formula"),
         ("ce(z) + eps", {}, "unknown terminal or hyper-parameter 'eps'"),
         ("ce(z)", {"eps": 1.0}, "The formula has no hyper-parameter 'eps'"),
-        ("ce(z) + eps", {"eps": "x"}, "Expected eps to be a number, got 'x'"),
+        ("ce(z) + eps", {"eps": "x"}, "Expected eps to be a finite number, got 'x'"),
         ("ce(z) + p", {"p": 2.0}, "Expected the name of a hyper-parameter, got 'p'"),
         ("am_softmax", {}, "Expected num_classes"),
         ("", {}, "Position 0 of the formula"),

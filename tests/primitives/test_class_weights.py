@@ -78,6 +78,11 @@ def test_what_sub_centers_cannot_give_is_refused():
         ({"num_classes": 2.0}, "Expected num_classes to be a whole number above 0, got 2.0"),
         ({"embedding_size": True}, "Expected embedding_size to be a whole number above 0, got True"),
         ({"class_weights": "sub_centers", "sub_centers": 0}, "Expected sub_centers to be a whole number above 0"),
+        ({"sub_centers": 2}, "Expected class_weights='sub_centers' beside sub_centers, got 'learned'"),
+        (
+            {"class_weights": "pedcc", "fine_tune_from": True},
+            r"Expected fine_tune_from, a progress in \[0, 1\], got True",
+        ),
         ({"fine_tune_from": 0.5}, "Expected class_weights='pedcc' beside fine_tune_from, got 'learned'"),
         (
             {"class_weights": "pedcc", "fine_tune_from": 2.0},
@@ -119,11 +124,19 @@ def test_initial_class_weights_come_from_the_generator():
         ("ce(y*cosine) - at_target(cosine)", "cosine"),
         ("ce(z - at_target(z)) + norm", "z"),
         ("ce(batch_mean(norm)*cosine)", "cosine"),
+        ("ce(cosine*max_c(norm))", "cosine*max_c(norm)"),
         ("norm - at_target(z)", "z"),
     ],
 )
 def test_a_loss_scores_by_what_its_cross_entropy_sees_without_a_margin(text, expected):
     assert str(scores(parse(text, ["psi"] if "psi" in text else []))) == expected
+
+
+def test_scores_that_widen_a_sample_over_the_classes_are_computed():
+    loss = lossearch.loss("ce(cosine*max_c(norm))", num_classes=3, embedding_size=4)
+    embeddings = torch.randn(5, 4)
+    expected = torch.nn.functional.cosine_similarity(embeddings[:, None], loss.weight[None], dim=2)
+    torch.testing.assert_close(loss.get_logits(embeddings), expected * embeddings.norm(dim=1, keepdim=True))
 
 
 def test_an_embedding_loss_has_the_habits_of_pytorch_metric_learning():
@@ -157,6 +170,8 @@ def test_margin_losses_have_the_values_and_logits_of_pytorch_metric_learning(nam
     }[name]
     loss = lossearch.loss(ours[0], num_classes=5, embedding_size=4, **ours[1])
     loss.weight.data.copy_(theirs.W.data.T.reshape(loss.weight.shape))
-    embeddings, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 5
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(6) % 5
+    # near their class: beyond an angle of pi - m, where theirs is another function, the paper's is ours
+    embeddings = loss.weight.data.reshape(5, -1, 4)[labels, 0] + 0.1 * torch.randn(6, 4, generator=generator)
     torch.testing.assert_close(loss(embeddings, labels), theirs(embeddings, labels), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(loss.get_logits(embeddings), theirs.get_logits(embeddings), rtol=1e-4, atol=1e-5)

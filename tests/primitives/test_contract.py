@@ -143,6 +143,8 @@ MISTAKES = [
         torch.tensor([0, 1, 2, -1]),
         "Expected class indices from 0 to 2, or ignore_index -100, got -1",
     ),
+    (torch.zeros(2, 3), torch.tensor([True, False]), "Expected class indices or probabilities, got torch.bool"),
+    (torch.zeros(2, 3), [0, 1], "Expected the target to be a tensor, got list"),
     (torch.zeros(1, 3, 2), torch.tensor([[0, 99]]), "Expected class indices from 0 to 2, or ignore_index -100, got 99"),
 ]
 
@@ -156,8 +158,10 @@ def test_wrong_inputs_are_refused_with_what_to_do(logits, target, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reduction": "avg"}, "Expected reduction to be one of mean, sum, none, got 'avg'"),
-        ({"ignore_index": 1.5}, "Expected ignore_index to be a whole number, got 1.5"),
+        ({"reduction": "avg"}, "Expected reduction to be mean, sum or none, got 'avg'"),
+        ({"weight": "a"}, "Expected weight, one finite number for each class"),
+        ({"ignore_index": 2**70}, "Expected ignore_index to be a whole number of 64 bits"),
+        ({"ignore_index": 1.5}, "Expected ignore_index to be a whole number of 64 bits, got 1.5"),
         ({"label_smoothing": 1.5}, "Expected label_smoothing between 0 and 1, got 1.5"),
         ({"label_smoothing": "a"}, "Expected label_smoothing between 0 and 1, got 'a'"),
         ({"weight": torch.zeros(3, 3)}, r"Expected weight, one finite number for each class \[classes\]"),
@@ -170,6 +174,15 @@ def test_wrong_inputs_are_refused_with_what_to_do(logits, target, message):
 def test_wrong_options_are_refused_in_the_constructor(options, message):
     with pytest.raises(ValueError, match=message):
         lossearch.loss("ce(z)", **options)
+
+
+@pytest.mark.parametrize("name", ["ce(z)", "focal"])
+def test_class_156_of_a_byte_is_not_ignored(name):
+    """-100 is 156 in eight bits."""
+    logits, target = normal(2, 200), torch.tensor([156, 3])
+    ours = value_and_gradient(lossearch.loss(name), logits, target.to(torch.uint8))
+    for mine, other in zip(ours, value_and_gradient(lossearch.loss(name), logits, target), strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_probabilities_beside_an_ignored_class_are_refused_as_torch_does():
@@ -192,9 +205,9 @@ def test_a_weight_or_prior_of_another_number_of_classes_is_refused():
 @pytest.mark.parametrize(("dtype", "name"), list(itertools.product([torch.bfloat16, torch.float16], ["ce(z)", "ngl"])))
 def test_half_precision_is_computed_in_float32(dtype, name):
     loss, logits, target = lossearch.loss(name), normal(6, 5, dtype=torch.float32), torch.arange(6) % 5
-    expected = loss(logits.to(dtype).float(), target)
+    expected, unrounded = loss(logits.to(dtype).float(), target), loss(logits, target)
     found = loss(logits.to(dtype), target)
     assert found.dtype is torch.float32
     torch.testing.assert_close(found, expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(loss(logits, target), loss(logits, target))
+        torch.testing.assert_close(loss(logits, target), unrounded)

@@ -1,11 +1,13 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 
+from primitives.catalog import CATALOG
 from primitives.formula import FormulaError
 from primitives.lowering import lower, lower_logits
 from primitives.parser import parse
@@ -206,8 +208,18 @@ def test_wrong_shapes_are_refused(logits, target, message):
         LogitLoss(parse("ce(z)"))(logits, target)
 
 
+def test_numbers_of_numpy_are_numbers():
+    loss = CATALOG["arcface"].module(num_classes=np.int64(3), embedding_size=np.int32(4), m=np.float32(0.5))
+    assert loss.weight.shape == (3, 4)
+    assert loss.hyperparameters["m"] == 0.5
+
+
 def test_wrong_constructions_are_refused():
-    with pytest.raises(ValueError, match="Expected reduction to be one of mean, sum, none, got 'avg'"):
+    with pytest.raises(ValueError, match="The formula has no hyper-parameter 'm'"):
+        LogitLoss(parse("ce(z)"), {"m": 1.0})
+    with pytest.raises(ValueError, match=r"Expected progress in \[0, 1\], got 'a'"):
+        LogitLoss(parse("ce(z)")).set_progress("a")
+    with pytest.raises(ValueError, match="Expected reduction to be mean, sum or none, got 'avg'"):
         LogitLoss(parse("ce(z)"), reduction="avg")
     with pytest.raises(ValueError, match="got none for m"):
         LogitLoss(parse("ce(z) + m", ["m"]))

@@ -15,7 +15,7 @@ from primitives.operators import FUNCTIONS
 from primitives.parser import parse
 from primitives.torch_loss import loss_module
 from results.export import export_source
-from results.exportable import of_known, of_module, of_row, with_named_numbers
+from results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
 from results.leaderboard import leaderboard_rows
 from tests.results.helpers import evaluation
 
@@ -27,6 +27,7 @@ FORMULAS = {
     "minima": "minimum(0.5, p) + maximum(z, y) - max_c(z)*y + minimum(z, 2.5)",
     "linear": "ce(z) - 0.3*at_target(p)",
     "constants": "exp(0.25)*ce(z) + 1.5**p + p/0.7 + 0.7/(p + 1) + sqrt(2)*pi*z",
+    "widened_scores": "ce(cosine*max_c(norm)) + ce(0.5*z)",
     "nothing_but_a_number": "3 + 0*ce(z)",
 }
 #: Every own formula as a row of a run has it, and every known loss with its hyper-parameters by name.
@@ -215,6 +216,68 @@ def test_numbers_that_are_not_whole_become_arguments_and_equal_ones_share_a_name
     formula, values = with_named_numbers(parse("at_target((1 - p**0.7)/0.7) + 2*ce(z) + 0.1*p*cos(0.35)"))
     assert str(formula) == "at_target((1 - p**c1)/c1) + 2*ce(z) + c2*p*c3"
     assert values == pytest.approx({"c1": 0.7, "c2": 0.1, "c3": 0.9393727128473789})
+
+
+def test_names_that_are_made_free_stay_different(tmp_path):
+    path = tmp_path / "loss.py"
+    formula = parse("forward*ce(z) + forward_*mean_c(p) + torch*mean_c(z)", ["forward", "forward_", "torch"])
+    module = loss_module(formula, {"forward": 2.0, "forward_": 1.0, "torch": 0.5})
+    path.write_text(export_source(of_module(module)))
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(load_exported(path).Loss()(logits, target), module(logits, target))
+
+
+def test_a_modules_options_are_the_exported_classs_defaults(tmp_path):
+    path = tmp_path / "loss.py"
+    module = loss_module(parse("ce(z)"), reduction="sum", label_smoothing=0.1, ignore_index=2)
+    path.write_text(export_source(of_module(module)))
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    torch.testing.assert_close(load_exported(path).Loss()(logits, target), module(logits, target))
+
+
+def test_a_known_formula_with_other_class_weights_is_that_other_loss():
+    known, plain = (CATALOG[name].module(num_classes=3, embedding_size=2) for name in ("sub_center_arcface", "arcface"))
+    assert "Sub-center ArcFace" in export_source(of_module(known))
+    assert "Sub-center ArcFace" not in export_source(of_module(plain))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("text", ["ce(z - exp(m)*y)", "ce(z)", "m*mean_c(square(p - y))"])
+def test_the_exported_class_computes_in_the_inputs_dtype(text, dtype, compiled, tmp_path):
+    path = tmp_path / "loss.py"
+    names = {"m": 0.5} if "m" in parse(text, ["m"]).names else {}
+    path.write_text(export_source(of_formula(parse(text, names), names)))
+    weight = torch.tensor([1.0, 2.0, 0.5])
+    exported = load_exported(path).Loss(weight=weight)
+    torch._dynamo.reset()
+    call = torch.compile(exported, fullgraph=True, backend="aot_eager") if compiled else exported
+    logits, target = torch.randn(4, 3, dtype=dtype), torch.tensor([0, 1, 2, 0])
+    ours = loss_module(parse(text, names), names, weight=weight)
+    torch.testing.assert_close(call(logits, target), ours(logits, target))
+    assert call(logits, target).dtype is dtype
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": torch.ones(2, 2)}, "Expected weight, one finite number for each class"),
+        ({"label_smoothing": 5.0}, "Expected label_smoothing between 0 and 1"),
+        ({"reduction": "avg"}, "Expected reduction to be mean, sum or none"),
+    ],
+)
+def test_the_exported_class_refuses_what_the_module_refuses(options, message, tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(source_of("ce(z)"))
+    with pytest.raises(ValueError, match=message):
+        load_exported(path).Loss(**options)
+
+
+@pytest.mark.parametrize(("formula", "kind"), [("ce(z) + norm", "sub_centers"), ("ce(cosine)", "bogus")])
+def test_a_row_whose_class_weights_do_not_suit_it_is_refused(formula, kind):
+    changed = replace(row_of(formula), class_weights=kind)
+    with pytest.raises(ValueError, match="Expected class_weights that suit"):
+        of_row(changed, "run")
 
 
 def test_a_row_of_a_known_loss_gets_its_hyperparameters_names():

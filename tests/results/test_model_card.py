@@ -47,7 +47,7 @@ def test_results_stand_beside_the_baselines_with_intervals():
     assert "0.9400 ± 0.0100 over 3 seeds, rank 1 of 2 losses" in text
     # differences .03, .02, .04: mean .03, interval .03 -+ 4.302653 * .01/sqrt(3)
     assert "+0.0300 (95 % interval +0.0052 to +0.0548)" in text
-    assert "| cross_entropy | 0.9100 ± 0.0100 |" in text
+    assert "| `cross_entropy` | 0.9100 ± 0.0100 |" in text
     assert "The loss was chosen from 2 by this very score" in text
     assert "run-7" in text
 
@@ -60,8 +60,8 @@ def test_a_trial_is_told_with_its_standard_error():
 def test_failed_trainings_are_told():
     failed = evaluation(OWN, 3, None, status="failed", reason="diverged at step 3 of 10: the loss is not finite")
     text = card(evaluations=[*EVALUATIONS, failed])
-    assert "a training failed: diverged at step 3 of 10" in text
-    assert "No fitness: failed, diverged at step 3" in text
+    assert "a training failed: `diverged at step 3 of 10" in text
+    assert "No fitness: failed, `diverged at step 3" in text
 
 
 def test_a_card_without_a_run_says_that_there_are_no_results():
@@ -77,6 +77,17 @@ def test_text_of_a_run_is_inert():
     text = model_card(of_row(found.row, "<b>run</b>"), found)
     assert "<script>" not in text
     assert "](" not in text
+
+
+@pytest.mark.parametrize("field", ["fidelity", "birth", "task"])
+def test_markup_of_a_run_stands_as_code(field):
+    hostile = "- *bold* https://evil.example @octocat # title"
+    changed = [evaluation(OWN, 0, 0.9, **{field: hostile})]
+    found = Evidence(leaderboard_rows(changed)[0], leaderboard_rows(changed), changed)
+    for line in model_card(of_row(found.row, hostile), found).splitlines():
+        outside_code = "".join(line.split("`")[::2])
+        assert "evil" not in outside_code
+        assert "octocat" not in outside_code
 
 
 def test_what_breaks_is_found():

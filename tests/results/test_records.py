@@ -1,6 +1,7 @@
 import pytest
 
-from results.records import loss_id
+from primitives.class_weights import KINDS
+from results.records import CLASS_WEIGHTS, loss_id
 from tests.results.helpers import evaluation, refused
 
 
@@ -38,3 +39,9 @@ def test_a_status_is_one_of_four():
 
 def test_loss_ids_follow_the_formula():
     assert loss_id("ce(z)") == loss_id("ce(z)") != loss_id("ce(p)")
+
+
+def test_the_kinds_of_class_weights_are_the_languages():
+    assert CLASS_WEIGHTS == KINDS
+    with pytest.raises(ValueError, match="Expected class_weights of learned, pedcc, sub_centers, or none"):
+        evaluation(class_weights="bogus")
