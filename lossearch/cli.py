@@ -244,13 +244,20 @@ def _known_or_formula(source: str) -> str:
     return source
 
 
+def _hyperparameter_name(name: str) -> str:
+    """The name of a ``--set``, unless the exporter has an argument of that name."""
+    if name in ("loss", "path", "format", "card", "num_classes", "embedding_size"):
+        _fail(f"--set: expected the name of a hyper-parameter, got {name!r}", 2)
+    return name
+
+
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
     """Hyper-parameters of ``--set NAME=VALUE``."""
     found = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         try:
-            found[name.strip()] = float(value)
+            found[_hyperparameter_name(name.strip())] = float(value)
         except ValueError:
             _fail(f"--set: expected NAME=VALUE with a number, got {setting!r}", 2)
     return found

@@ -22,7 +22,7 @@ _TAKEN = {
     *dir(nn.Module()),
     *("self", "reduction", "ignore_index", "label_smoothing", "calibration", "calibrated", "scale", "weight", "prior"),
     *("centers", "progress", "num_classes", "embedding_size", "sub_centers", "fine_tune_from", "set_progress"),
-    *("get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
+    *("index", "counted", "kept", "get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
     *("torch", "nn", "F", "math", "Tensor", "super", "float", "int", "bool", "str", "evenly_distributed"),
     *("numbers_per_class", "class_frequencies", "require_options"),
 }

@@ -249,9 +249,10 @@ def _reduction(loss: Exportable) -> Iterator[str]:
     if loss.over_embeddings:
         yield "return reduced(self.scale * value, kept, kept.sum(), self.reduction)"
         return
-    only_indices = " and y is None" if linear_in_target(_bound(loss)) else ""
-    yield f"if weight is not None{only_indices}:"
-    yield "    value = weight_of_samples(weight, index, y) * value"
+    linear, returned = linear_in_target(_bound(loss)), logits_of_cross_entropy(loss.formula) is not None
+    if not (linear and returned):  # else the weight is in y already
+        yield f"if weight is not None{' and y is None' if linear else ''}:"
+        yield "    value = weight_of_samples(weight, index, y) * value"
     yield "counted_samples = samples_counted(kept, weight, index)"
     yield "return reduced(self.scale * value, kept, counted_samples, self.reduction)"
 

@@ -164,6 +164,7 @@ MISTAKES = [
         "focal has no hyper-parameter 'gama'; did you mean gamma",
     ),
     (["export", "focal", "--out", "x.py", "--set", "gamma=99"], "Expected gamma between 0 and 5, got 99"),
+    (["export", "pedcc", "--out", "x.py", "--set", "num_classes=8"], "--set: expected the name of a hyper-parameter"),
     (["export", "focal", "--out", "x.py", "--set", "gamma"], "--set: expected NAME=VALUE with a number, got 'gamma'"),
     (["export", "run", "--out", "x.py", "--set", "m=2"], "Expected hyper-parameters beside a name or a formula alone"),
     (["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3"], "Expected prior"),

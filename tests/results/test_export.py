@@ -220,8 +220,10 @@ def test_numbers_that_are_not_whole_become_arguments_and_equal_ones_share_a_name
 
 def test_names_that_are_made_free_stay_different(tmp_path):
     path = tmp_path / "loss.py"
-    formula = parse("forward*ce(z) + forward_*mean_c(p) + torch*mean_c(z)", ["forward", "forward_", "torch"])
-    module = loss_module(formula, {"forward": 2.0, "forward_": 1.0, "torch": 0.5})
+    values = {"forward": 2.0, "forward_": 1.0, "torch": 0.5, "index": 0.25, "self": 3.0, "calibrated": 0.7}
+    text = "forward*ce(z) + forward_*mean_c(p) + torch*mean_c(z) + index*at_target(p) + self*max_c(p) + calibrated"
+    formula = parse(text, values)
+    module = loss_module(formula, values)
     path.write_text(export_source(of_module(module)))
     logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(load_exported(path).Loss()(logits, target), module(logits, target))
