@@ -63,10 +63,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_refused_at_once_with_a_plain_message(text):
-    started = time.process_time()
+    started = time.thread_time()  # of this thread: the process may hold others, of Ray
     with pytest.raises(FormulaError) as error:
         parse(text)
-    assert time.process_time() - started < 0.5  # they take milliseconds: this catches work without bound
+    assert time.thread_time() - started < 0.5  # they take milliseconds: this catches work without bound
     assert str(error.value).isascii()
     assert str(error.value).isprintable()
 

@@ -43,7 +43,7 @@ def assert_finite(loss, classes, dtype):
             assert torch.isfinite(value), (name, value)
             points = [inputs, *parameters]
             gradients = torch.autograd.grad(value, points, allow_unused=True, materialize_grads=True)
-            assert all(torch.isfinite(each.float()).all() for each in gradients), name
+            assert all(torch.isfinite(each).all() for each in gradients), name
 
 
 def made(build, classes):
