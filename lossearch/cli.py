@@ -265,6 +265,7 @@ def _hyperparameters(settings: list[str]) -> dict[str, float]:
 
 def _print_run(run: Any) -> None:
     from results.leaderboard import difference_noise
+    from results.statistics import shows_a_difference, standard_error
 
     _print_board(run.leaderboard, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)
@@ -279,8 +280,12 @@ def _print_run(run: Any) -> None:
         _say("The best loss was loaded from its file; under a fresh seed its training failed.")
     else:
         trial = run.trial
-        error = trial.difference_std / trial.seeds**0.5
-        shown = "" if abs(trial.difference) > 2.0 * error else " Within two standard errors: no difference is shown."
+        error = standard_error(trial.difference_std, trial.seeds)
+        shown = (
+            ""
+            if shows_a_difference(trial.difference, error)
+            else " Within two standard errors: no difference is shown."
+        )
         _say(
             f"Best loss, loaded from its file and trained under {trial.seeds} fresh seeds: {trial.fitness:.4f}, "
             f"cross-entropy {trial.cross_entropy:.4f}, difference {trial.difference:+.4f} "

@@ -104,7 +104,7 @@ def _is_trial(facts: Any) -> bool:
     """Whether these are the numbers of a trial: a log may be a stranger's."""
     names = ("fitness", "cross_entropy", "difference", "difference_std", "seeds")
     numbers = [facts.get(name) for name in names] if isinstance(facts, dict) else [None]
-    return all(is_number(each) and math.isfinite(each) for each in numbers) and facts["seeds"] >= 1  # type: ignore[arg-type]
+    return all(is_number(each) and math.isfinite(each) for each in numbers) and facts["seeds"] >= 1
 
 
 def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str, Any]) -> Exportable:

@@ -31,9 +31,9 @@ class Hyperparameter:
 
     def check(self, value: object) -> float:
         """The value as a float; ValueError where it is no number of the range."""
-        if not is_number(value) or not self.low <= float(value) <= self.high:  # type: ignore[arg-type]
+        if not is_number(value) or not self.low <= float(value) <= self.high:
             raise UserError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
         if self.whole and not number.is_integer():
             raise UserError(f"Expected {self.name} to be a whole number, got {value!r}.")
         return number

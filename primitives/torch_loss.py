@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -290,7 +290,7 @@ def loss_module(
     return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a Python number, and no truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)
 

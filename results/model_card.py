@@ -17,7 +17,7 @@ from results.export import plain, written_by
 from results.exportable import Exportable
 from results.leaderboard import BASELINE, Row
 from results.records import Evaluation
-from results.statistics import interval, mean, paired_differences, spread
+from results.statistics import interval, mean, paired_differences, shows_a_difference, spread, standard_error
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _results(evidence: Evidence) -> str:
 def _trial(trial: dict[str, float] | None) -> str:
     if trial is None or trial.get("difference") is None:
         return "It was not trained again under fresh seeds."
-    error = trial["difference_std"] / trial["seeds"] ** 0.5
-    shown = "" if abs(trial["difference"]) > 2.0 * error else " No difference is shown."
+    error = standard_error(trial["difference_std"], trial["seeds"])
+    shown = "" if shows_a_difference(trial["difference"], error) else " No difference is shown."
     return (
         f"Under {trial['seeds']:.0f} fresh seeds that the search did not use: accuracy {trial['fitness']:.4f}, "
         f"cross-entropy {trial['cross_entropy']:.4f}, difference {trial['difference']:+.4f} with a standard error of "

@@ -28,6 +28,16 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
     return mean(values) - half, mean(values) + half
 
 
+def standard_error(deviation: float, samples: float) -> float:
+    """Standard error of a mean, from the standard deviation of its samples."""
+    return deviation / math.sqrt(samples)
+
+
+def shows_a_difference(difference: float, error: float) -> bool:
+    """Whether a mean difference is larger than two of its standard errors."""
+    return abs(difference) > 2.0 * error
+
+
 def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
     """Differences of the values that share a seed, in the order of the seeds."""
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
