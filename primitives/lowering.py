@@ -5,9 +5,7 @@ Invariant: the loss modules run a program and the exporter prints one, so that b
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from math import log
 from typing import Any
 
 import torch
@@ -22,46 +20,10 @@ from primitives.hard_targets import (
     varies_with_target,
 )
 from primitives.operators import OPERATORS
+from primitives.program import Program, Step, Value, without_unused
 from primitives.shapes import Shape
+from primitives.stable_forms import is_tensor, stable_form
 from primitives.terminals import TERMINALS
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call: the function, and where its arguments are: an earlier value's index or a number."""
-
-    function: Callable[..., Any]
-    arguments: tuple["Value", ...]
-
-
-@dataclass(frozen=True)
-class Value:
-    """An argument of a step: an input by name, the result of a step by index, or a number."""
-
-    source: str | int | float
-    kind: str  # input, step or number
-
-
-@dataclass(frozen=True)
-class Program:
-    """Steps in the order in which they run, from the inputs to the result."""
-
-    inputs: tuple[str, ...]
-    steps: tuple[Step, ...]
-    result: Value
-
-    def run(self, inputs: dict[str, Any]) -> Any:
-        """Value of the formula, a tensor or, where it looks at nothing, a float."""
-        done: list[Any] = []
-        for step in self.steps:
-            done.append(step.function(*[_get(argument, inputs, done) for argument in step.arguments]))
-        return _get(self.result, inputs, done)
-
-
-def _get(value: Value, inputs: dict[str, Any], done: list[Any]) -> Any:
-    if value.kind == "number":
-        return value.source
-    return inputs[value.source] if value.kind == "input" else done[value.source]  # type: ignore[index]
 
 
 @lru_cache(maxsize=256)
@@ -89,28 +51,12 @@ def logits_of_cross_entropy(formula: Formula) -> Formula | None:
 
 
 def _program(formula: Formula, hard: bool) -> Program:
-    lowering = _Lowering(hard)
+    lowering = Lowering(hard)
     result = lowering.value(formula)
-    return _without_unused(Program(tuple(lowering.inputs), tuple(lowering.steps), result))
+    return without_unused(Program(tuple(lowering.inputs), tuple(lowering.steps), result))
 
 
-def _without_unused(program: Program) -> Program:
-    """The program without the steps and inputs that a stable form made superfluous."""
-    used: set[Value] = {program.result}
-    for index in reversed(range(len(program.steps))):
-        if Value(index, "step") in used:
-            used.update(program.steps[index].arguments)
-    moved: dict[Value, Value] = {}
-    steps: list[Step] = []
-    for index, step in enumerate(program.steps):
-        if Value(index, "step") in used:
-            steps.append(Step(step.function, tuple(moved.get(each, each) for each in step.arguments)))
-            moved[Value(index, "step")] = Value(len(steps) - 1, "step")
-    inputs = tuple(name for name in program.inputs if Value(name, "input") in used)
-    return Program(inputs, tuple(steps), moved.get(program.result, program.result))
-
-
-class _Lowering:
+class Lowering:
     """Adds the steps of formulas to a program, each shared value once.
 
     Where ``at_target`` is set, the value of a Class formula that does not look at y is wanted at the target class
@@ -138,7 +84,7 @@ class _Lowering:
             return self._taken(self.input(formula.name)) if at_target else self.input(formula.name)
         assert isinstance(formula, Call)
         special = _scalar_call(self, formula) or (self._hard_form(formula) if self.hard else None)
-        special = special or _stable(self, formula, at_target)
+        special = special or stable_form(self, formula, at_target)
         if special is not None:
             return special
         if at_target and not OPERATORS[formula.operator].elementwise:
@@ -177,12 +123,12 @@ class _Lowering:
             values = [self._over_classes(argument) for argument in formula.arguments]
         else:
             values = [self.value(argument, at_target) for argument in formula.arguments]
-        if formula.operator in ("minimum", "maximum") and not _is_tensor(formula.arguments[0]):
+        if formula.operator in ("minimum", "maximum") and not is_tensor(formula.arguments[0]):
             values.reverse()  # a tensor comes first, a number may come second
         if formula.operator == "div" and values[1].kind == "number":
             divisor = float(values[1].source) or numerics.smallest_positive(torch.zeros(0))
             return self.step(operator.truediv, values[0], Value(divisor, "number"))
-        if formula.operator == "div" and not _is_tensor(formula.arguments[1]):
+        if formula.operator == "div" and not is_tensor(formula.arguments[1]):
             return self.step(operator.truediv, *values)
         return self.step(meaning.tensor, *values, *(self.input(read) for read in meaning.reads))
 
@@ -217,7 +163,7 @@ class _Lowering:
 
     def _value_at_target(self, formula: Formula) -> Value | None:
         there = at_target_class(formula)
-        return self.value(there, at_target=True) if _is_tensor(there) else None
+        return self.value(there, at_target=True) if is_tensor(there) else None
 
     def _put_at_target(self, formula: Formula) -> Value | None:
         margin = additive_margin(formula)
@@ -231,118 +177,9 @@ class _Lowering:
         return self.step(numerics.put_at_target, self.value(elsewhere), self.input("index"), target_value)
 
 
-def _is_tensor(formula: Formula) -> bool:
-    """Whether the formula's value depends on a sample, and is no hyper-parameter's or number's."""
-    if isinstance(formula, Call):
-        return not OPERATORS[formula.operator].elementwise or any(map(_is_tensor, formula.arguments))
-    return formula.constant is None and bool(formula.names & TERMINALS.keys())
-
-
-def _scalar_call(lowering: _Lowering, formula: Call) -> Value | None:
+def _scalar_call(lowering: Lowering, formula: Call) -> Value | None:
     """A function of hyper-parameters and numbers alone, on tensors without axes; None for every other call."""
-    if _is_tensor(formula) or OPERATORS[formula.operator].symbol:  # infix operators take Python numbers
+    if is_tensor(formula) or OPERATORS[formula.operator].symbol:  # infix operators take Python numbers
         return None
     scalars = [lowering.step(numerics.scalar, lowering.value(each)) for each in formula.arguments]
     return lowering.step(OPERATORS[formula.operator].tensor, *scalars)
-
-
-# --- stable forms -----------------------------------------------------------------------------------
-
-
-def _stable(lowering: _Lowering, formula: Call, at_target: bool) -> Value | None:
-    """A stable form of the formula where there is one; None where the plain one is stable."""
-    argument = formula.arguments[0]
-    if formula.operator == "log":
-        return _stable_log(lowering, argument, at_target)
-    if formula.operator == "log10":
-        natural = _stable_log(lowering, argument, at_target)
-        return None if natural is None else lowering.step(operator.truediv, natural, Value(log(10.0), "number"))
-    if formula.operator == "sqrt":
-        return _power_of_softmax(lowering, argument, Value(0.5, "number"), at_target)
-    if formula.operator == "pow":
-        return _stable_power(lowering, argument, formula.arguments[1], at_target)
-    if formula.operator == "div":
-        return _quotient_of_softmax(lowering, argument, formula.arguments[1], at_target)
-    if formula.operator == "cos" and isinstance(argument, Call) and argument.operator == "arccos":
-        return lowering.value(argument.arguments[0], at_target)
-    return None
-
-
-def _stable_power(lowering: _Lowering, base: Formula, exponent: Formula, at_target: bool) -> Value | None:
-    exponent_value = lowering.value(exponent, at_target)
-    if not _is_tensor(base):
-        return _power_of_number(lowering, base, exponent, exponent_value)
-    if exponent_value.kind == "number" and float(exponent_value.source).is_integer():
-        return None
-    return _power_of_softmax(lowering, base, exponent_value, at_target)
-
-
-def _power_of_number(lowering: _Lowering, base: Formula, exponent: Formula, exponent_value: Value) -> Value | None:
-    """b**x = exp(x log b); a power of Python numbers alone is one itself."""
-    if not _is_tensor(exponent):
-        return lowering.step(operator.pow, lowering.value(base), exponent_value)
-    if base.constant is not None:
-        logarithm = Value(OPERATORS["log"].of_numbers(base.constant), "number")
-    else:
-        logarithm = lowering.step(numerics.log, lowering.step(numerics.scalar, lowering.value(base)))
-    return lowering.step(numerics.exp, lowering.step(operator.mul, exponent_value, logarithm))
-
-
-def _power_of_softmax(lowering: _Lowering, base: Formula, exponent: Value, at_target: bool) -> Value | None:
-    """softmax(x)**e = exp(e log softmax(x)): its slope is finite where the softmax underflows."""
-    logits = _softmax_argument(base)
-    if logits is None:
-        return None
-    logarithm = lowering.log_softmax(logits, at_target)
-    return lowering.step(numerics.exp, lowering.step(operator.mul, logarithm, exponent))
-
-
-def _quotient_of_softmax(lowering: _Lowering, numerator: Formula, divisor: Formula, at_target: bool) -> Value | None:
-    """x/softmax(z) = x*exp(-log softmax(z))."""
-    logits = _softmax_argument(divisor)
-    if logits is None:
-        return None
-    inverse = lowering.step(numerics.exp, lowering.step(operator.neg, lowering.log_softmax(logits, at_target)))
-    return lowering.step(operator.mul, lowering.value(numerator, at_target), inverse)
-
-
-def _stable_log(lowering: _Lowering, argument: Formula, at_target: bool) -> Value | None:
-    logits = _softmax_argument(argument)
-    if logits is not None:  # log softmax(x)
-        return lowering.log_softmax(logits, at_target)
-    if not isinstance(argument, Call):
-        return None
-    first = argument.arguments[0]
-    if argument.operator == "sub" and first == Number(1.0):  # log(1 - softmax(x))
-        logits = _softmax_argument(argument.arguments[1])
-        if logits is not None:
-            return lowering.log_one_minus_softmax(logits, at_target)
-    if argument.operator == "add":  # log(1 + exp(x))
-        for one, other in (argument.arguments, argument.arguments[::-1]):
-            if one == Number(1.0) and isinstance(other, Call) and other.operator == "exp":
-                return lowering.value(call("softplus", *other.arguments), at_target)
-    if argument.operator == "sum_c" and isinstance(first, Call) and first.operator == "exp":
-        return lowering.value(call("lse_c", *first.arguments))
-    return _stable_log_of_a_class(lowering, argument.operator, first)
-
-
-def _stable_log_of_a_class(lowering: _Lowering, operator_name: str, argument: Formula) -> Value | None:
-    """Logarithm of the softmax at the target, or of its largest."""
-    logits = _softmax_argument(argument)
-    if logits is None or operator_name not in ("at_target", "max_c"):
-        return None
-    if operator_name == "max_c":
-        return lowering.step(numerics.max_c, lowering.log_softmax(logits))
-    if lowering.hard:
-        return lowering.log_softmax(logits, at_target=True)
-    return lowering.step(numerics.log_at_target, lowering.log_softmax(logits), lowering.input("y"))
-
-
-def _softmax_argument(formula: Formula) -> Formula | None:
-    """The logits whose softmax over all classes the formula is, else None."""
-    if formula == Name("p"):
-        return Name("z")
-    if isinstance(formula, Call) and formula.operator == "softmax_c":
-        argument = formula.arguments[0]
-        return argument if argument.shape is Shape.CLASS else None
-    return None

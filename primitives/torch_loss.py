@@ -29,7 +29,8 @@ from primitives.contract import (
 )
 from primitives.errors import UserError
 from primitives.formula import Formula, FormulaError, number_text
-from primitives.lowering import Program, logits_of_cross_entropy, lower, lower_logits
+from primitives.lowering import logits_of_cross_entropy, lower, lower_logits
+from primitives.program import Program
 from primitives.scores import scores
 from primitives.target_linear import linear_in_target
 

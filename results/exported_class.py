@@ -9,7 +9,8 @@ from typing import Any
 
 from primitives import contract, pedcc
 from primitives.formula import Formula, number_text
-from primitives.lowering import Program, logits_of_cross_entropy, lower, lower_logits
+from primitives.lowering import logits_of_cross_entropy, lower, lower_logits
+from primitives.program import Program
 from primitives.scores import scores
 from primitives.target_linear import linear_in_target
 from results.exportable import Exportable

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from primitives import numerics
 from primitives.formula import number_text
-from primitives.lowering import Program, Step, Value
+from primitives.program import Program, Step, Value
 from results.copied import is_ours
 from results.inlining import inlined
 

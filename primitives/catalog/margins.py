@@ -11,6 +11,14 @@ def _scale(default: float) -> H:
 #: cos(m*theta) carried on monotonically beyond pi/m: (-1)**k*cos(m*theta) - 2*k, with k = floor(m*theta/pi).
 _PSI = "cos(pi*floor(m*arccos(cosine)/pi))*cos(m*arccos(cosine)) - 2*floor(m*arccos(cosine)/pi)"
 
+#: Whether theta + m is below pi, as 1 or 0: there cos(theta + m) still falls with theta.
+_FALLS = "relu(sign(cosine + cos(m)))"
+
+#: ArcFace's softmax with cos(theta) - m*sin(m) for the target where cos(theta + m) would rise again.
+_MONOTONE_ARCFACE = (
+    f"ce(s*(y*({_FALLS}*cos(arccos(cosine) + m) + (1 - {_FALLS})*(cosine - m*sin(m))) + (1 - y)*cosine))"
+)
+
 LOSSES = (
     Loss(
         "normalized_softmax",
@@ -35,14 +43,22 @@ LOSSES = (
         "arcface",
         "ce(s*cos(arccos(cosine) + m*y))",
         (_scale(30.0), H("m", 0.5, 0.0, 1.5)),
-        "Deng et al., ArcFace, CVPR 2019, eq. 3; margin in radians",
+        "Deng et al., ArcFace, CVPR 2019, eq. 3; margin in radians; rises again beyond theta = pi - m",
         aliases=("aam_softmax",),
     ),
     Loss(
+        "arcface_monotone",
+        _MONOTONE_ARCFACE,
+        (_scale(30.0), H("m", 0.5, 0.0, 1.5)),
+        "Deng et al., ArcFace, CVPR 2019, as in its authors' code and pytorch-metric-learning: beyond theta = pi - m "
+        "the target's logit is cos(theta) - m*sin(m)",
+    ),
+    Loss(
         "sub_center_arcface",
-        "ce(s*cos(arccos(cosine) + m*y))",
+        _MONOTONE_ARCFACE,
         (_scale(64.0), H("m", 0.5, 0.0, 1.5)),
-        "Deng et al., Sub-center ArcFace, ECCV 2020: the cosine is the largest over a class's sub-centers",
+        "Deng et al., Sub-center ArcFace, ECCV 2020: the cosine is the largest over a class's sub-centers; monotone as "
+        "in its authors' code",
         class_weights="sub_centers",
     ),
     Loss(

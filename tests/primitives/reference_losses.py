@@ -184,14 +184,27 @@ def circle(embeddings, weight, target, at, s=256.0, m=0.25):
 
 
 def sub_center_arcface(embeddings, sub_centers, target, s=64.0, m=0.5):
-    # cross-entropy of s cos(theta_t + m) and s cos(theta_j), cos(theta_j) = max_k cos(x, w_jk), Deng et al. 2020
+    # arcface_monotone with cos(theta_j) = max_k cos(x, w_jk), Deng et al. 2020
     losses = []
     for x, t in zip(embeddings, target, strict=True):
         c = [max(cosines(x, centers)) for centers in sub_centers]
-        scores = [s * each for each in c]
-        scores[t] = s * math.cos(math.acos(c[t]) + m)
-        losses.append(cross_entropy(scores, t))
+        losses.append(monotone_arcface(c, t, s, m))
     return np.array(losses)
+
+
+def arcface_monotone(embeddings, weight, target, s=30.0, m=0.5):
+    return np.array(
+        [monotone_arcface(cosines(x, weight), t, s, m) for x, t in zip(embeddings, target, strict=True)],
+    )
+
+
+def monotone_arcface(c, t, s, m):
+    # cross-entropy of s cos(theta_j) with s cos(theta_t + m) for the target, or s (cos(theta_t) - m sin(m)) where
+    # theta_t + m > pi, Deng et al. 2019 as implemented by its authors
+    scores = [s * each for each in c]
+    theta = math.acos(c[t])
+    scores[t] = s * math.cos(theta + m) if theta + m <= math.pi else s * (c[t] - m * math.sin(m))
+    return cross_entropy(scores, t)
 
 
 REFERENCES = {
@@ -214,5 +227,6 @@ REFERENCES = {
         mv_am_softmax,
         circle,
         sub_center_arcface,
+        arcface_monotone,
     )
 }

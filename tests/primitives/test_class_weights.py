@@ -149,29 +149,30 @@ def test_an_embedding_loss_has_the_habits_of_pytorch_metric_learning():
     assert loss.get_logits(embeddings).shape == (6, 5)
 
 
-@pytest.mark.parametrize("name", ["CosFaceLoss", "ArcFaceLoss", "NormalizedSoftmaxLoss", "SubCenterArcFaceLoss"])
+_DEGREES = 28.64788975654116  # half a radian
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize(
+    ("theirs", "options", "ours"),
+    [
+        ("CosFaceLoss", {"margin": 0.35, "scale": 30}, "cosface"),
+        ("ArcFaceLoss", {"margin": _DEGREES, "scale": 30}, "arcface_monotone"),
+        ("NormalizedSoftmaxLoss", {"temperature": 1 / 16}, "normalized_softmax"),
+        ("SubCenterArcFaceLoss", {"margin": _DEGREES, "scale": 64}, "sub_center_arcface"),
+        ("ArcFaceLoss", {"margin": _DEGREES, "scale": 30}, "arcface"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_margin_losses_have_the_values_and_logits_of_pytorch_metric_learning(name):
+def test_margin_losses_have_the_values_and_logits_of_pytorch_metric_learning(theirs, options, ours, everywhere):
     from pytorch_metric_learning import losses
 
-    theirs = {
-        "CosFaceLoss": lambda: losses.CosFaceLoss(5, 4, margin=0.35, scale=30),
-        "ArcFaceLoss": lambda: losses.ArcFaceLoss(5, 4, margin=28.64788975654116, scale=30),  # degrees
-        "NormalizedSoftmaxLoss": lambda: losses.NormalizedSoftmaxLoss(5, 4, temperature=1 / 16),
-        "SubCenterArcFaceLoss": lambda: losses.SubCenterArcFaceLoss(
-            num_classes=5, embedding_size=4, margin=28.64788975654116, scale=64
-        ),
-    }[name]()
-    ours = {
-        "CosFaceLoss": ("cosface", {}),
-        "ArcFaceLoss": ("arcface", {}),
-        "NormalizedSoftmaxLoss": ("normalized_softmax", {}),
-        "SubCenterArcFaceLoss": ("sub_center_arcface", {}),
-    }[name]
-    loss = lossearch.loss(ours[0], num_classes=5, embedding_size=4, **ours[1])
-    loss.weight.data.copy_(theirs.W.data.T.reshape(loss.weight.shape))
-    generator, labels = torch.Generator().manual_seed(0), torch.arange(6) % 5
-    # near their class: beyond an angle of pi - m, where theirs is another function, the paper's is ours
-    embeddings = loss.weight.data.reshape(5, -1, 4)[labels, 0] + 0.1 * torch.randn(6, 4, generator=generator)
-    torch.testing.assert_close(loss(embeddings, labels), theirs(embeddings, labels), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(loss.get_logits(embeddings), theirs.get_logits(embeddings), rtol=1e-4, atol=1e-5)
+    reference = getattr(losses, theirs)(num_classes=5, embedding_size=4, **options)
+    loss = lossearch.loss(ours, num_classes=5, embedding_size=4)
+    loss.weight.data.copy_(reference.W.data.T.reshape(loss.weight.shape))
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(50) % 5
+    embeddings = torch.randn(50, 4, generator=generator)
+    if not everywhere or ours == "arcface":  # near their class: the paper's arcface is another one beyond pi - m
+        embeddings = loss.weight.data.reshape(5, -1, 4)[labels, 0] + 0.1 * embeddings
+    torch.testing.assert_close(loss(embeddings, labels), reference(embeddings, labels), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss.get_logits(embeddings), reference.get_logits(embeddings), rtol=1e-4, atol=1e-5)

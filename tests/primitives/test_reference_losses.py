@@ -30,7 +30,8 @@ OTHER_HYPERPARAMETERS = {
     "l2_constrained_softmax": {"s": 40.0},
     "mv_am_softmax": {"s": 16.0, "m": 0.1, "tau": 0.9},
     "circle": {"s": 64.0, "m": 0.4},
-    "sub_center_arcface": {"s": 20.0, "m": 0.2},
+    "sub_center_arcface": {"s": 20.0, "m": 1.4},
+    "arcface_monotone": {"s": 20.0, "m": 1.4},
 }
 CASES = [
     *(pytest.param(name, {}, id=f"{name}-default") for name in REFERENCES),

@@ -1,0 +1,59 @@
+"""Program: a formula as the torch calls that compute it, in the order in which they run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: the function, and where its arguments are: an earlier value's index or a number."""
+
+    function: Callable[..., Any]
+    arguments: tuple["Value", ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """An argument of a step: an input by name, the result of a step by index, or a number."""
+
+    source: str | int | float
+    kind: str  # input, step or number
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps in the order in which they run, from the inputs to the result."""
+
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    result: Value
+
+    def run(self, inputs: dict[str, Any]) -> Any:
+        """Value of the formula, a tensor or, where it looks at nothing, a float."""
+        done: list[Any] = []
+        for step in self.steps:
+            done.append(step.function(*[_get(argument, inputs, done) for argument in step.arguments]))
+        return _get(self.result, inputs, done)
+
+
+def _get(value: Value, inputs: dict[str, Any], done: list[Any]) -> Any:
+    if value.kind == "number":
+        return value.source
+    return inputs[value.source] if value.kind == "input" else done[value.source]  # type: ignore[index]
+
+
+def without_unused(program: Program) -> Program:
+    """The program without the steps and inputs that a stable form made superfluous."""
+    used: set[Value] = {program.result}
+    for index in reversed(range(len(program.steps))):
+        if Value(index, "step") in used:
+            used.update(program.steps[index].arguments)
+    moved: dict[Value, Value] = {}
+    steps: list[Step] = []
+    for index, step in enumerate(program.steps):
+        if Value(index, "step") in used:
+            steps.append(Step(step.function, tuple(moved.get(each, each) for each in step.arguments)))
+            moved[Value(index, "step")] = Value(len(steps) - 1, "step")
+    inputs = tuple(name for name in program.inputs if Value(name, "input") in used)
+    return Program(inputs, tuple(steps), moved.get(program.result, program.result))
