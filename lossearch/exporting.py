@@ -1,26 +1,31 @@
 """Exports a loss of a run, a known loss, a formula or a module as a file that needs nothing of ours."""
 
-import json
-import math
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.screening import rejection
+from evaluators.tasks import TASKS
 from lossearch.losses import formula_with
-from lossearch.losses import loss as module_of
 from primitives.catalog import known_loss
 from primitives.errors import UserError
+from primitives.loss import MODULE_OPTIONS
 from primitives.nearest import nearest
 from primitives.parser import valid_name
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, is_number
+from primitives.torch_loss import FormulaLoss, loss_module
 from results.atomic import write_whole_text
 from results.export import write_export
-from results.exportable import Exportable, of_formula, of_known, of_module
+from results.exportable import Exportable, of_formula, of_known, of_module, options_of
 from results.graph_export import FORMATS, write_graph
 from results.leaderboard import Entry
 from results.model_card import Evidence, model_card
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
+
+#: Options of a module that are no constants: a Python file takes them as arguments of its class.
+_ARGUMENTS = ("prior", "weight", "generator")
 
 
 def export(
@@ -31,48 +36,60 @@ def export(
     card: bool = False,
     num_classes: int | None = None,
     embedding_size: int | None = None,
-    **hyperparameters: Any,
+    calibrated: bool = True,
+    **options: Any,
 ) -> Path:
-    """Write a loss as a file that needs nothing of lossearch; returns its path.
+    """Write a loss as a file that needs nothing of lossearch, in the place of one that is there; returns its path.
 
     ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard.
-    ``format`` is "py" (a Python file with a class ``Loss`` that imports torch alone), "onnx" or "pt2" (a graph over
-    inputs and class indices [batch], of any batch size; a graph of a loss over logits needs ``num_classes``); left
-    out, the path's ending says it. Of a module, a Python file has the hyper-parameters and options as defaults, and
-    takes ``weight`` and ``prior`` as arguments; a graph has its tensors, too. ``card`` writes a model card beside it,
-    with the ending .md. Hyper-parameters are those of ``lossearch.loss``. Raises UserError, a ValueError, for what
-    cannot be exported so.
+    ``format`` is "py", a Python file with a class ``Loss`` that imports torch alone, "onnx" or "pt2", a graph over
+    inputs and class indices [batch], of any batch size; left out, the path's ending says it. ``card`` writes a model
+    card beside it: ``my_loss.py.md`` for ``my_loss.py``.
+
+    ``options`` are hyper-parameters and options as ``lossearch.loss`` has them; a module has its own already. A Python
+    file takes them as defaults of its arguments, but for ``prior`` and ``weight``, which have none. A graph needs
+    ``num_classes``, and over embeddings ``embedding_size``, unless a module says them; its class weights are the
+    module's, else random, which is warned of. The factor of a leaderboard's entry is left out where ``calibrated`` is
+    False. Raises UserError, a ValueError, for what cannot be exported so.
     """
     path = Path(path)
     form = format_of(path, format)
-    if card and path.suffix == ".md":
-        raise UserError(f"Expected a path with another ending than .md, the model card's, got {str(path)!r}.")
-    exportable = _exportable(loss, hyperparameters)
-    page = model_card(exportable, evidence_of(loss)) if card else None
+    if form == "py":
+        _require_no_sizes(num_classes, embedding_size)
+    exportable = _exportable(loss, options, form)
+    if not calibrated:
+        exportable = replace(exportable, calibration=None)
+    page = None
+    if card:
+        page = model_card(exportable, f"{path.stem}.{form}", evidence_of(loss), _rejection(exportable))
     if form == "py":
         write_export(path, exportable)
     else:
-        module = _module(loss, num_classes, embedding_size, hyperparameters)
-        classes = module.num_classes if isinstance(module, EmbeddingLoss) else num_classes
-        if not isinstance(classes, int) or classes < 1:
-            raise UserError(
-                f"Expected num_classes=..., a whole number above 0, for the format {form}, got {classes!r}: a graph "
-                "has a fixed number of classes."
-            )
-        write_graph(path, module, classes, form)
+        tensors = {name: options[name] for name in _ARGUMENTS if name in options}
+        module = loss if isinstance(loss, FormulaLoss) else None
+        module = _module(exportable, module, num_classes, embedding_size, tensors)
+        write_graph(path, module, _classes(module, num_classes, form), form, exportable)
     if page is not None:
-        write_whole_text(path.with_suffix(".md"), page)
+        write_whole_text(card_path(path), page)
     return path
 
 
+def card_path(path: Path) -> Path:
+    """Where the model card of a file is written."""
+    return path.with_name(f"{path.name}.md")
+
+
 def format_of(path: Path, format: str | None) -> str:
-    """The format asked for, else the one of the path's ending. Raises UserError for an unknown one."""
+    """The format asked for, else the one of the path's ending. Raises UserError for an unknown one, or for both."""
     known = ("py", *FORMATS)
-    if format is None and path.suffix not in _SUFFIXES:
+    of_suffix = _SUFFIXES.get(path.suffix)
+    if format is None and of_suffix is None:
         raise UserError(f"Expected a path that ends in {', '.join(_SUFFIXES)}, or format=..., got {str(path)!r}.")
-    chosen = format if format is not None else _SUFFIXES[path.suffix]
+    chosen = format if format is not None else str(of_suffix)
     if chosen not in known:
         raise UserError(f"Unknown format {chosen!r}{nearest(chosen, known)}")
+    if of_suffix is not None and of_suffix != chosen:
+        raise UserError(f"Expected a path that ends in .{chosen}, as the format, got {str(path)!r}.")
     return chosen
 
 
@@ -80,60 +97,109 @@ def evidence_of(loss: "str | FormulaLoss | Entry") -> Evidence | None:
     """What a run says about an entry of its leaderboard; None for a loss that is of no run."""
     if not isinstance(loss, Entry) or loss.board is None:
         return None
-    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, _trial_of(loss))
+    task = TASKS.get(loss.row.task)
+    samples = len(task.load().validation) if task is not None and not task.needs_download else None
+    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples)
 
 
-def _trial_of(entry: Entry) -> dict[str, float] | None:
-    """The trial under fresh seeds that the run's log tells of, if it was this loss's."""
-    assert entry.board is not None
-    log = entry.board.path / "log.jsonl"
-    if not log.exists():
-        return None
-    found = None
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:  # a line that was cut off
-            continue
-        if isinstance(event, dict) and event.get("best") == entry.row.loss_id and _is_trial(event.get("trial")):
-            found = event["trial"]
-    return found
-
-
-def _is_trial(facts: Any) -> bool:
-    """Whether these are the numbers of a trial: a log may be a stranger's."""
-    names = ("fitness", "cross_entropy", "difference", "difference_std", "seeds")
-    numbers = [facts.get(name) for name in names] if isinstance(facts, dict) else [None]
-    return all(is_number(each) and math.isfinite(each) for each in numbers) and facts["seeds"] >= 1
-
-
-def _exportable(loss: "str | FormulaLoss | Entry", hyperparameters: Mapping[str, Any]) -> Exportable:
-    if isinstance(loss, str):
-        if valid_name(loss):
-            known = known_loss(loss)
-            return of_known(known, known.values(hyperparameters))
-        formula = formula_with(loss, hyperparameters)
-        return of_formula(formula, {name: float(value) for name, value in hyperparameters.items()})
-    if not isinstance(loss, FormulaLoss | Entry):
+def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> Exportable:
+    """The loss with the hyper-parameters and options that are given."""
+    if isinstance(loss, FormulaLoss):
+        if options:
+            raise UserError(
+                f"Expected options beside a name, a formula or an entry, got {next(iter(options))} beside a module. "
+                "Give it to the module."
+            )
+        return of_module(loss)
+    values = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
+    constants = {name: options[name] for name in options if name in MODULE_OPTIONS and name not in _ARGUMENTS}
+    for name in _ARGUMENTS:
+        if name in options and form == "py":
+            raise UserError(f"Expected {name} for a graph alone: the class of a Python file takes it as an argument.")
+    if isinstance(loss, Entry):
+        return _with_options(loss.exportable().with_values(values), constants)
+    if not isinstance(loss, str):
         raise UserError(
             "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got "
             f"{type(loss).__name__}."
         )
-    if hyperparameters:
-        name = next(iter(hyperparameters))
-        raise UserError(f"Expected hyper-parameters beside a name or a formula alone, got {name} beside a loss.")
-    return loss.exportable() if isinstance(loss, Entry) else of_module(loss)
+    if valid_name(loss):
+        known = known_loss(loss)
+        return _with_options(of_known(known, known.values(values)), constants)
+    formula = formula_with(loss, values)
+    return _with_options(of_formula(formula, {name: float(value) for name, value in values.items()}), constants)
+
+
+def _with_options(exportable: Exportable, options: Mapping[str, Any]) -> Exportable:
+    """The loss with options of a module, which a small module of it checks."""
+    if not options:
+        return exportable
+    merged = dict(options)
+    if exportable.over_embeddings:
+        merged.setdefault("class_weights", exportable.class_weights)
+    module = loss_module(
+        exportable.formula, exportable.hyperparameters, num_classes=2, embedding_size=4, prior=[0.5, 0.5], **merged
+    )
+    return replace(exportable, **options_of(module))
 
 
 def _module(
-    loss: "str | FormulaLoss | Entry",
+    exportable: Exportable,
+    module: FormulaLoss | None,
     num_classes: int | None,
     embedding_size: int | None,
-    hyperparameters: Mapping[str, Any],
+    tensors: Mapping[str, Any],
 ) -> FormulaLoss:
-    """The module whose graph is written: the one that is given, or a new one."""
-    if isinstance(loss, FormulaLoss):
-        return loss
-    if isinstance(loss, Entry):
-        return loss.loss(num_classes=num_classes, embedding_size=embedding_size)
-    return module_of(loss, num_classes=num_classes, embedding_size=embedding_size, **hyperparameters)
+    """The module whose graph is written: the one that is given, or a new one. Raises UserError for other sizes."""
+    for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
+        own = getattr(module, name, None)
+        if size is not None and own is not None and size != own:
+            raise UserError(f"Expected {name} {own}, the module's, got {size}. Leave it out.")
+    if embedding_size is not None and not exportable.over_embeddings:
+        raise UserError(
+            f"Expected embedding_size for a loss over embeddings alone, {exportable.formula} is over logits."
+        )
+    if module is not None:
+        return module
+    options: dict[str, Any] = {name: getattr(exportable, name) for name in ("reduction", "ignore_index")}
+    options |= {"label_smoothing": exportable.label_smoothing, "scale": exportable.calibration or 1.0}
+    if exportable.over_embeddings:
+        options |= {"class_weights": exportable.class_weights, "fine_tune_from": exportable.fine_tune_from}
+        options |= {"sub_centers": exportable.sub_centers} if exportable.class_weights == "sub_centers" else {}
+    made = loss_module(
+        exportable.formula,
+        exportable.hyperparameters,
+        num_classes=num_classes,
+        embedding_size=embedding_size,
+        **options,
+        **tensors,
+    )
+    if exportable.over_embeddings and exportable.class_weights != "pedcc":
+        warnings.warn(
+            "The class weights of the graph are random: train a module of the loss, and export it.", stacklevel=3
+        )
+    return made
+
+
+def _classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
+    """How many classes a graph has. Raises UserError where nothing says it."""
+    own = getattr(module, "num_classes", None)
+    classes = own if own is not None else num_classes
+    if not isinstance(classes, int) or classes < 1:
+        raise UserError(
+            f"Expected num_classes=..., a whole number above 0, for the format {form}, got {classes!r}: a graph "
+            "has a fixed number of classes."
+        )
+    return classes
+
+
+def _require_no_sizes(*sizes: int | None) -> None:
+    for name, size in zip(("num_classes", "embedding_size"), sizes, strict=True):
+        if size is not None:
+            raise UserError(f"Expected {name} for a graph alone: the class of a Python file takes it as an argument.")
+
+
+def _rejection(exportable: Exportable) -> str | None:
+    """Why the search's screening would reject the loss."""
+    bound = exportable.formula.bind(exportable.hyperparameters)
+    return rejection(bound, exportable.class_weights if exportable.over_embeddings else None)

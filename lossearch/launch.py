@@ -9,9 +9,10 @@ from lossearch.interruption import watched_for_interruption
 from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory, require_free
-from lossearch.trial import Trial, try_export
+from lossearch.trial import try_export
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
+from results.trial_record import Trial
 
 
 class SearchInterrupted(Exception):
@@ -101,6 +102,7 @@ def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: 
     exported = board[0].export(run.path / "best_loss.py")
     trial = try_export(exported, board.rows[0], experiment)
     run.log("ended", evaluated=running.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
+    board[0].export(exported)  # now with the trial in its docstring
     return Run(run.path, board, exported, trial)
 
 

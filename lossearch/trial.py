@@ -5,7 +5,6 @@ the one that it was chosen on, so that its fitness is still flattered. The test 
 """
 
 import importlib.util
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from primitives.parser import parse
 from primitives.torch_loss import EmbeddingLoss, loss_module
 from results.leaderboard import Row
 from results.statistics import mean, spread
+from results.trial_record import Trial
 
 FRESH_SEEDS = 6
 _FIRST_FRESH = 1_000_000  # seeds of the search count from 0
@@ -28,21 +28,6 @@ _FIRST_FRESH = 1_000_000  # seeds of the search count from 0
 
 class ExportMismatch(Exception):
     """An exported file that does not compute what its formula says."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What the exported loss and cross-entropy reach under fresh seeds, paired; None where a training failed."""
-
-    fitness: float | None
-    cross_entropy: float | None
-    difference: float | None
-    difference_std: float | None
-    seeds: int
-
-    def facts(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
@@ -87,7 +72,8 @@ def require_equal(module: Any, formula: Formula, class_weights: str | None = Non
         options = {"generator": generator, "class_weights": class_weights or "learned"}
     reference = loss_module(formula, num_classes=classes, embedding_size=size, prior=prior, **options).double()
     arguments = (classes, size) if formula.looks_at_embeddings else ()
-    exported = module.Loss(*arguments, **_prior(formula, prior)).double()
+    plain = {"calibrated": False} if hasattr(module.Loss, "calibration") else {}
+    exported = module.Loss(*arguments, **_prior(formula, prior), **plain).double()
     exported.load_state_dict(reference.state_dict(), strict=False)
     for loss in (reference, exported):
         if hasattr(loss, "set_progress"):
@@ -130,7 +116,7 @@ def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
     formula = parse(row.formula)
     task = known_task(experiment.task)
     sizes = (task.classes, experiment.fidelity.hidden) if formula.looks_at_embeddings else ()
-    loss: nn.Module = module.Loss(*sizes, calibrated=True, **_prior(formula, class_frequencies(task)))
+    loss: nn.Module = module.Loss(*sizes, **_prior(formula, class_frequencies(task)))
     return loss
 
 

@@ -4,6 +4,8 @@ Classes lie along dimension 1, and a value per sample keeps that dimension: [bat
 alone and none of our modules: the exporter copies their source, as it stands, into the files it writes.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -82,7 +84,20 @@ def require_options(reduction: str, ignore_index: int, label_smoothing: float) -
         raise ValueError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}. Leave it out for none.")
 
 
-def numbers_per_class(name: str, values: Tensor) -> Tensor:
+def number_between(
+    name: str, value: float, low: float = -math.inf, high: float = math.inf, *, whole: bool = False
+) -> float:
+    """The value as a float. Raises ValueError unless it is a finite number from low to high, whole where asked."""
+    expected = f"between {low:g} and {high:g}" if math.isfinite(high - low) else "to be a finite number"
+    usable = hasattr(value, "__float__") and not isinstance(value, bool | Tensor)
+    if not usable or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"Expected {name} {expected}, got {value!r:.100}.")
+    if whole and float(value) != int(value):
+        raise ValueError(f"Expected {name} to be a whole number, got {value!r:.100}.")
+    return float(value)
+
+
+def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
     """One finite number for each class [classes], floating-point. Raises ValueError for anything else."""
     try:
         numbers = torch.as_tensor(values)
@@ -94,12 +109,13 @@ def numbers_per_class(name: str, values: Tensor) -> Tensor:
     return numbers
 
 
-def class_frequencies(prior: Tensor) -> Tensor:
+def class_frequencies(prior: Tensor | list[float]) -> Tensor:
     """Relative class frequencies [classes]. Raises ValueError unless none is below 0 and they sum to 1."""
     frequencies = numbers_per_class("prior", prior)
     if not bool((frequencies >= 0.0).all()) or abs(float(frequencies.sum()) - 1.0) > 1e-3:
         raise ValueError(
-            f"Expected prior, class frequencies [classes] that sum to 1, got {prior!r:.100}. Divide them by their sum."
+            f"Expected prior, class frequencies [classes] that sum to 1, none below 0, got {prior!r:.100}. Divide "
+            "the numbers of samples by their sum."
         )
     return frequencies
 

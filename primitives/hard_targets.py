@@ -92,6 +92,8 @@ def _simplified(operator: str, *arguments: Formula) -> Formula:
             return x
         case ("mul", (x, y)) if x == one:
             return y
+        case ("mul", (x, Call("neg", (y,)))):
+            return call("neg", _simplified("mul", x, y))
     guarded = arguments[-1] if operator == "div" else arguments[0] if operator == "pow" else None
     if guarded is not None and guarded.constant is not None and abs(guarded.constant) < 1e-6:
         raise NoHardForm(f"{operator} at zero")

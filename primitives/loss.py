@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from primitives.contract import number_between
 from primitives.errors import UserError
 from primitives.formula import Formula
 from primitives.nearest import nearest
 from primitives.parser import parse, valid_name
-from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, is_number, loss_module
+from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,12 @@ class Hyperparameter:
         if not self.low <= self.default <= self.high or (self.log and self.low <= 0.0):
             raise ValueError(f"Expected low <= default <= high, low above 0 if logarithmic, got {self}.")
 
-    def check(self, value: object) -> float:
-        """The value as a float; ValueError where it is no number of the range."""
-        if not is_number(value) or not self.low <= float(value) <= self.high:
-            raise UserError(f"Expected {self.name} between {self.low:g} and {self.high:g}, got {value!r}.")
-        number = float(value)
-        if self.whole and not number.is_integer():
-            raise UserError(f"Expected {self.name} to be a whole number, got {value!r}.")
-        return number
+    def check(self, value: Any) -> float:
+        """The value as a float; UserError where it is no number of the range."""
+        try:
+            return number_between(self.name, value, self.low, self.high, whole=self.whole)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:
     Of several weights for each class, [classes, sub_centers, size], the one with the largest cosine counts.
     """
     every = unit_vectors(embeddings) @ unit_vectors(weight.flatten(0, -2)).T
-    return every if weight.ndim == 2 else every.unflatten(1, weight.shape[:2]).amax(2)
+    return every if weight.ndim == 2 else every.reshape(-1, *weight.shape[:2]).amax(2)
 
 
 def squared_distance(embeddings: Tensor, centers: Tensor) -> Tensor:

@@ -35,8 +35,13 @@ def orthogonal_simplices(classes: int, size: int) -> Tensor:
     one up to size + 1 classes, and at 2 size the pairs of opposite points of the cross-polytope.
     """
     groups = max(1, classes - size)
-    corners = [classes // groups + (group < classes % groups) for group in range(groups)]
-    return torch.block_diag(*[regular_simplex(each) for each in corners])
+    points = torch.zeros(classes, classes - groups if classes > 1 else 1, dtype=torch.float64)
+    row = column = 0
+    for group in range(groups):
+        simplex = regular_simplex(classes // groups + (group < classes % groups))
+        points[row : row + len(simplex), column : column + simplex.shape[1]] = simplex
+        row, column = row + len(simplex), column + simplex.shape[1]
+    return points
 
 
 def balanced(points: Tensor, rounds: int = 5) -> Tensor:
@@ -122,5 +127,6 @@ def evenly_distributed(classes: int, size: int) -> Tensor:
     with torch.device("cpu"), torch.no_grad():
         points = least_energy(classes, size, generator)
         # A random frame: no embedding dimension is left out, or has a meaning.
-        frame = torch.linalg.qr(torch.randn(size, points.shape[1], dtype=torch.float64, generator=generator)).Q
+        random = torch.randn(size, points.shape[1], dtype=torch.float64, generator=generator)
+        frame: Tensor = torch.linalg.qr(random).Q
         return (points @ frame.T).to(torch.float32)

@@ -1,6 +1,5 @@
 """Loss modules: a formula compiled to torch, over logits or over embeddings."""
 
-import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, TypeGuard
@@ -14,6 +13,7 @@ from primitives.contract import (
     checked_target,
     class_frequencies,
     in_single_precision,
+    number_between,
     numbers_per_class,
     one_hot,
     per_class,
@@ -55,12 +55,10 @@ class FormulaLoss(nn.Module):
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         scale: float = 1.0,
-        prior: Tensor | None = None,
+        prior: Tensor | list[float] | None = None,
     ) -> None:
         super().__init__()
         require_options(reduction, ignore_index, label_smoothing)
-        if not is_number(scale) or not math.isfinite(scale):
-            raise UserError(f"Expected scale to be a finite number, got {scale!r}.")
         self.formula = formula
         self.hyperparameters = dict(hyperparameters or {})
         _require_values(formula, self.hyperparameters)
@@ -68,7 +66,7 @@ class FormulaLoss(nn.Module):
         self.reduction = reduction
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-        self.scale = scale
+        self.scale = number_between("scale", scale)
         self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)
         logits = logits_of_cross_entropy(self._bound)
         self._to_cross_entropy = None if logits is None else lower_logits(logits, hard=True)
@@ -79,9 +77,7 @@ class FormulaLoss(nn.Module):
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
-        if not is_number(progress) or not 0.0 <= progress <= 1.0:
-            raise UserError(f"Expected progress in [0, 1], got {progress!r}. Divide the step by the number of steps.")
-        self.progress.fill_(progress)
+        self.progress.fill_(number_between("progress", progress, 0.0, 1.0))
 
     def extra_repr(self) -> str:
         values = "".join(f", {name}={number_text(value)}" for name, value in self.hyperparameters.items())
@@ -147,8 +143,9 @@ class LogitLoss(FormulaLoss):
     indices [batch, d1, ...] or of probabilities in the logits' shape. ``weight`` [classes] rescales each class's part
     of a loss that is linear in the target, as cross-entropy is, and of any other the value of each sample by the
     weight of its target; a mean divides by the weights of the class indices. ``label_smoothing`` mixes the target
-    with the uniform one. For the formula ``ce(z)`` all of it equals torch's. The loss is computed in float32 at
-    least. Raises ValueError where a shape is another one or a class index is out of range.
+    with the uniform one. For the formula ``ce(z)`` all of it equals torch's. ``num_classes``, where given, is that of
+    the logits. The loss is computed in float32 at least. Raises ValueError where a shape is another one or a class
+    index is out of range.
     """
 
     weight: Tensor | None
@@ -158,7 +155,8 @@ class LogitLoss(FormulaLoss):
         formula: Formula,
         hyperparameters: Mapping[str, float] | None = None,
         *,
-        weight: Tensor | None = None,
+        weight: Tensor | list[float] | None = None,
+        num_classes: int | None = None,
         **options: Any,
     ) -> None:
         if formula.looks_at_embeddings:
@@ -166,9 +164,18 @@ class LogitLoss(FormulaLoss):
         super().__init__(formula, hyperparameters, **options)
         self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))
         self._linear_in_target = linear_in_target(self._bound)
+        self.num_classes = num_classes
+        for name in ("weight", "prior"):
+            if num_classes is not None:
+                require_one_per_class(name, getattr(self, name), num_classes)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         require_logits(logits)
+        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f"Expected logits of {self.num_classes} classes, got {list(logits.shape)}. Leave num_classes out, or "
+                "give as many logits."
+            )
         target = checked_target(target, list(logits.shape), self.ignore_index)
         require_one_per_class("prior", self.prior, logits.shape[1])
         require_one_per_class("weight", self.weight, logits.shape[1])
@@ -282,7 +289,7 @@ def loss_module(
         here, there = ("embeddings", "logits") if over_embeddings else ("logits", "embeddings")
         raise UserError(f"{misplaced[0]} is for losses over {there}; the formula {formula} is one over {here}.")
     if not over_embeddings:
-        return LogitLoss(formula, hyperparameters, **options)
+        return LogitLoss(formula, hyperparameters, num_classes=num_classes, **options)
     if num_classes is None or embedding_size is None:
         raise UserError(
             "Expected num_classes=... and embedding_size=...: the formula looks at embeddings, "

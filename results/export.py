@@ -4,24 +4,29 @@ Invariant: the file is written from a parsed formula and from text that cannot e
 string of a run becomes code. It contains the very functions that the search trained with.
 """
 
-import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import torch
 
 from primitives.latex import latex
-from primitives.lowering import lower, lower_logits
-from primitives.scores import scores
 from results.atomic import write_whole_text
 from results.copied import global_names, is_ours, source, with_what_they_call
 from results.exportable import Exportable
-from results.exported_class import class_source, helpers, index_program
+from results.exported_class import WIDTH, class_source, helpers
+from results.exported_forward import programs
 from results.inlining import one_line
+from results.plain_text import plain
 
 _LICENSE = "SPDX-License-Identifier: Apache-2.0"
+
+_FLATTERED = (
+    "A validation score by which the loss was chosen among many flatters it: test it on data and seeds of your own "
+    "before you rely on it."
+)
 
 
 def write_export(path: Path, loss: Exportable) -> Path:
@@ -32,10 +37,7 @@ def write_export(path: Path, loss: Exportable) -> Path:
 
 def export_source(loss: Exportable) -> str:
     """Source of a file with one class, ``Loss``."""
-    programs = [index_program(loss), lower(loss.formula)]
-    if loss.over_embeddings:
-        programs.append(lower_logits(scores(loss.formula)))
-    called = [step.function for program in programs for step in program.steps if is_ours(step.function)]
+    called = [step.function for program in programs(loss) for step in program.steps if is_ours(step.function)]
     functions = with_what_they_call([*(each for each in called if one_line(each) is None), *helpers(loss)])
     top = f"# {_LICENSE}\n{_docstring(loss)}\n\n{_imports(functions, class_source(loss))}"
     parts = [top, class_source(loss), "# What the loss is computed with, and its contract.", *map(source, functions)]
@@ -45,35 +47,32 @@ def export_source(loss: Exportable) -> str:
 def _docstring(loss: Exportable) -> str:
     values = ", ".join(f"{name} = {value:g}" for name, value in loss.hyperparameters.items())
     facts = [
+        ("Formula", str(loss.formula)),
         ("LaTeX", latex(loss.formula)),
         *((("Defaults", values),) if values else ()),
         *((label, plain(text)) for label, text in loss.facts),
         ("Written by", written_by()),
-        ("License", "Apache-2.0"),
+        ("License", "Apache-2.0, for the code of this file; a formula is free"),
     ]
     width = max(len(label) for label, _ in facts) + 2
-    lines = [
-        f"Loss {plain(loss.title)}: {loss.formula}",
-        "",
-        *(f"{label + ':':{width}}{text}" for label, text in facts),
-    ]
+    title = f"Loss {plain(loss.title)}" if loss.title else "A loss"
+    lines = [f"{title}, a torch module over {'embeddings' if loss.over_embeddings else 'logits'}.", ""]
+    for label, text in facts:
+        lines += wrap(
+            text,
+            WIDTH - 1,
+            initial_indent=f"{label + ':':{width}}",
+            subsequent_indent=" " * width,
+            break_on_hyphens=False,
+        )
     if any(label == "Validation" for label, _ in loss.facts):
-        lines += [
-            "",
-            "A validation score by which the loss was chosen among many flatters it: test it on data and seeds of",
-            "your own before you rely on it.",
-        ]
+        lines += ["", *wrap(_FLATTERED, WIDTH)]
     return 'r"""' + "\n".join(lines) + '\n"""'
 
 
 def written_by() -> str:
     """The versions that wrote a file."""
     return f"lossearch {version('lossearch')}, torch {plain(torch.__version__)}"
-
-
-def plain(text: str) -> str:
-    """Text without anything that could end a docstring or a line."""
-    return re.sub(r"[^A-Za-z0-9 .,:;_+*/()=<>@-]", "?", text)
 
 
 def _imports(functions: list[Callable[..., Any]], class_text: str) -> str:

@@ -1,21 +1,27 @@
 """Exportable: what an exported file is written from, whether a row of a leaderboard, a known loss or a module."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
 from primitives.catalog import CATALOG
 from primitives.class_weights import KINDS, suits
+from primitives.contract import number_between
 from primitives.errors import UserError
 from primitives.formula import Call, Formula, Name, Number, call
 from primitives.loss import Loss
-from primitives.nearest import shown
+from primitives.lowering import logits_of_cross_entropy
+from primitives.nearest import nearest, shown
 from primitives.parser import parse, valid_name
 from primitives.probe import same_on_probe
+from primitives.target_linear import linear_in_target
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
 from results.leaderboard import Row
+from results.trial_record import Trial
 
 #: Names that an argument of an exported class cannot have.
 _TAKEN = {
@@ -24,7 +30,8 @@ _TAKEN = {
     *("centers", "progress", "num_classes", "embedding_size", "sub_centers", "fine_tune_from", "set_progress"),
     *("index", "counted", "kept", "get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
     *("torch", "nn", "F", "math", "Tensor", "super", "float", "int", "bool", "str", "evenly_distributed"),
-    *("numbers_per_class", "class_frequencies", "require_options"),
+    *("numbers_per_class", "number_between", "class_frequencies", "require_options", "require_one_per_class"),
+    *("fixed", "names", "list"),
 }
 
 
@@ -32,16 +39,17 @@ _TAKEN = {
 class Exportable:
     """A formula with named hyper-parameters and their values, its class weights, and the facts about it."""
 
-    title: str
+    title: str | None  #: name of a known loss or of a run's
     formula: Formula
     hyperparameters: dict[str, float]
+    ranges: dict[str, tuple[float, float, bool]] = field(default_factory=dict)  #: low, high, whether whole
     class_weights: str = "learned"
     sub_centers: int = 3
     fine_tune_from: float | None = None
     reduction: str = "mean"
     ignore_index: int = -100
     label_smoothing: float = 0.0
-    calibration: float = 1.0
+    calibration: float | None = None  #: factor by which the loss was multiplied; None where it never was
     facts: tuple[tuple[str, str], ...] = ()  #: label and text, one line each
 
     @property
@@ -49,45 +57,88 @@ class Exportable:
         """Whether the exported class takes embeddings, and not logits."""
         return self.formula.looks_at_embeddings
 
+    def with_values(self, values: Mapping[str, Any]) -> "Exportable":
+        """The loss with other defaults. Raises UserError for a hyper-parameter that it has not, or a bad value."""
+        checked = {}
+        for name, value in values.items():
+            if name not in self.hyperparameters:
+                has = nearest(name, self.hyperparameters) if self.hyperparameters else "; it has none"
+                raise UserError(f"The loss has no hyper-parameter {shown(name)!r}{has}")
+            low, high, whole = self.ranges.get(name, (-math.inf, math.inf, False))
+            try:
+                checked[name] = number_between(name, value, low, high, whole=whole)
+            except ValueError as error:
+                raise UserError(str(error)) from None
+        return replace(self, hyperparameters=self.hyperparameters | checked)
 
-def of_row(row: Row, run: str) -> Exportable:
-    """The loss of a leaderboard's row, with names for its numbers.
+    @cached_property
+    def linear_in_target(self) -> bool:
+        """Whether the value for a mixture of targets is the mixture of the values."""
+        return linear_in_target(self.formula.bind(self.hyperparameters))
+
+    @cached_property
+    def formula_of_logits(self) -> Formula | None:
+        """x where the loss is ce(x), which torch computes as a whole; None for every other loss."""
+        return logits_of_cross_entropy(self.formula)
+
+
+def of_row(row: Row, run: str, trial: Trial | None = None) -> Exportable:
+    """The loss of a leaderboard's row, with names for its numbers, and its trial under fresh seeds if it had one.
 
     Raises UserError where its text is no formula, or its class weights are none that suit it.
     """
     kind = row.class_weights or "learned"
     if kind not in KINDS or not suits(kind, parse(row.formula)):
         raise UserError(f"Expected class_weights that suit {row.formula}, got {shown(kind)}. The row was changed.")
-    formula, values = _of_the_catalogue(row) or with_named_numbers(parse(row.formula))
-    difference = row.difference_to_cross_entropy
-    against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
-    found = "none" if row.fitness_mean is None else f"{row.fitness_mean:.4f} over {row.seeds} seeds{against}"
-    facts = (
-        ("Found as", row.formula),
-        ("Run", run),
-        ("Task", f"{row.task}, {row.fidelity}"),
-        ("Validation", found),
-        ("Born", f"{row.birth}, generation {row.generation}"),
-        ("Calibration", f"{row.calibration if row.calibration is not None else 1.0!r}"),
-    )
+    known = _of_the_catalogue(row)
+    formula, values = with_named_numbers(parse(row.formula)) if known is None else (known.formula, known.values())
     return _named(
-        row.loss_id,
+        row.loss_id if known is None else f"{known.name} ({row.loss_id})",
         formula,
         values,
+        ranges={} if known is None else _ranges(known),
         class_weights=kind,
-        calibration=row.calibration if row.calibration is not None else 1.0,
-        facts=facts,
+        calibration=row.calibration,
+        facts=(*_facts_of_row(row, run, trial), *((("Source", known.source),) if known is not None else ())),
     )
+
+
+def _facts_of_row(row: Row, run: str, trial: Trial | None) -> Iterator[tuple[str, str]]:
+    yield "Found as", row.formula
+    yield "Run", run
+    yield "Task", f"{row.task}, trained as {row.fidelity}"
+    if row.fitness_mean is None:
+        yield "Validation", "none: it was not trained to the end"
+    else:
+        difference = row.difference_to_cross_entropy
+        against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
+        yield "Validation", f"accuracy {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
+    if trial is not None:
+        yield "Fresh seeds", trial.sentence()
+    yield "Born", f"{row.birth}, generation {row.generation}"
+    if row.calibration is not None:
+        yield "Calibration", repr(row.calibration)
+
+
+def _ranges(known: Loss) -> dict[str, tuple[float, float, bool]]:
+    return {each.name: (each.low, each.high, each.whole) for each in known.hyperparameters}
 
 
 def of_known(loss: Loss, values: Mapping[str, float]) -> Exportable:
     """A known loss with these values of its hyper-parameters."""
-    return _named(loss.name, loss.formula, values, class_weights=loss.class_weights, facts=(("Source", loss.source),))
+    return _named(
+        loss.name,
+        loss.formula,
+        values,
+        ranges=_ranges(loss),
+        class_weights=loss.class_weights,
+        facts=(("Source", loss.source),),
+    )
 
 
 def of_formula(formula: Formula, values: Mapping[str, float]) -> Exportable:
     """A formula of the user's own with these values of its hyper-parameters."""
-    return _named("a formula", formula, values)
+    return _named(None, formula, values)
 
 
 def of_module(module: FormulaLoss) -> Exportable:
@@ -95,29 +146,35 @@ def of_module(module: FormulaLoss) -> Exportable:
 
     Tensors of the module, its ``weight`` and ``prior``, are arguments of the exported class, and have no defaults.
     """
-    weights = module.class_weights if isinstance(module, EmbeddingLoss) else None
-    kind = weights.kind if weights is not None else "learned"
+    options = options_of(module)
+    kind = options.get("class_weights", "learned")
     known = [loss for loss in CATALOG.values() if loss.formula == module.formula and loss.class_weights == kind]
-    options: dict[str, Any] = {name: getattr(module, name) for name in ("reduction", "ignore_index", "label_smoothing")}
-    if weights is not None:
-        options |= {"sub_centers": weights.sub_centers, "fine_tune_from": weights.fine_tune_from}
     return _named(
-        known[0].name if known else "a loss",
+        known[0].name if known else None,
         module.formula,
         module.hyperparameters,
-        class_weights=kind,
-        calibration=module.scale,
+        ranges=_ranges(known[0]) if known else {},
         facts=tuple(("Source", loss.source) for loss in known[:1]),
         **options,
     )
 
 
-def _of_the_catalogue(row: Row) -> tuple[Formula, dict[str, float]] | None:
-    """The catalogue's formula and defaults, where the row is that loss in another form."""
+def options_of(module: FormulaLoss) -> dict[str, Any]:
+    """Fields of an exportable that are options of a module."""
+    options: dict[str, Any] = {name: getattr(module, name) for name in ("reduction", "ignore_index", "label_smoothing")}
+    if module.scale != 1.0:
+        options["calibration"] = module.scale
+    if isinstance(module, EmbeddingLoss):
+        weights = module.class_weights
+        options |= {"class_weights": weights.kind, "fine_tune_from": weights.fine_tune_from}
+        options |= {"sub_centers": weights.sub_centers} if weights.kind == "sub_centers" else {}
+    return options
+
+
+def _of_the_catalogue(row: Row) -> Loss | None:
+    """The known loss that the row is, in another form."""
     known = CATALOG.get(row.name or "")
-    if known is None or not same_on_probe(known.bound(), parse(row.formula)):
-        return None
-    return known.formula, known.values()
+    return known if known is not None and same_on_probe(known.bound(), parse(row.formula)) else None
 
 
 def with_named_numbers(formula: Formula) -> tuple[Formula, dict[str, float]]:
@@ -138,13 +195,21 @@ def with_named_numbers(formula: Formula) -> tuple[Formula, dict[str, float]]:
     return named(formula), {name: value for value, name in names.items()}
 
 
-def _named(title: str, formula: Formula, values: Mapping[str, float], **fields: Any) -> Exportable:
+def _named(
+    title: str | None,
+    formula: Formula,
+    values: Mapping[str, float],
+    ranges: Mapping[str, tuple[float, float, bool]] | None = None,
+    **fields: Any,
+) -> Exportable:
     """An exportable whose hyper-parameters have names that Python arguments can have."""
     names: dict[str, str] = {}
     for name in values:
         names[name] = _argument_name(name, {*names.values(), *(values.keys() - {name})})
     renamed = _renamed(formula, names)
-    return Exportable(title, renamed, {names[name]: value for name, value in values.items()}, **fields)
+    new_values = {names[name]: value for name, value in values.items()}
+    new_ranges = {names[name]: bounds for name, bounds in (ranges or {}).items()}
+    return Exportable(title, renamed, new_values, new_ranges, **fields)
 
 
 def _argument_name(name: str, others: Collection[str]) -> str:

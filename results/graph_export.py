@@ -3,10 +3,12 @@
 This is the only file that needs the optional packages onnx and onnxscript.
 """
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from torch.export import Dim, ExportedProgram
 from primitives.errors import UserError
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
 from results.atomic import write_whole
+from results.export import written_by
+from results.exportable import Exportable
+from results.plain_text import plain
 
 FORMATS = ("onnx", "pt2")
 
@@ -25,24 +30,37 @@ class MissingPackage(UserError):
     """An optional package that is not installed; the message says how to install it."""
 
 
-def write_graph(path: Path, loss: FormulaLoss, classes: int, form: str) -> Path:
+def write_graph(path: Path, loss: FormulaLoss, classes: int, form: str, about: Exportable) -> Path:
     """Write a loss as a graph over inputs [batch, classes] or [batch, embedding_size] and class indices [batch].
 
-    ``form`` is "onnx" or "pt2". The file is written whole or not at all; returns its path. Raises MissingPackage where
-    ONNX is asked for and not installed.
+    ``form`` is "onnx" or "pt2". What the loss is stands in the model's ``metadata_props``, or in ``lossearch.json``
+    among the program's files. The file is written whole or not at all; returns its path. Raises MissingPackage where
+    ONNX is asked for and not installed, and UserError where the module does not take that many classes.
     """
+    try:
+        loss(*_example(loss, classes))
+    except ValueError as error:
+        raise UserError(f"Expected a loss over {classes} classes. {error}") from None
     if form == "pt2":
-        program = _program(loss, classes)
-        write_whole(path, lambda temporary: _save(program, temporary))
+        program, files = _program(loss, classes), {"lossearch.json": json.dumps(_facts(about), indent=2)}
+        write_whole(path, lambda temporary: _save(program, temporary, files))
     else:
-        model = onnx_model(loss, classes)
+        model = _described(onnx_model(loss, classes), loss, about)
         write_whole(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
     return path
 
 
-def _save(program: ExportedProgram, path: Path) -> None:
+def _facts(about: Exportable) -> dict[str, str]:
+    """What the loss is and where it comes from, as plain text."""
+    values = ", ".join(f"{name} = {value:g}" for name, value in about.hyperparameters.items())
+    facts = {"Loss": plain(about.title or "a formula"), "Formula": str(about.formula), "Hyper-parameters": values}
+    facts |= {label: plain(text) for label, text in about.facts}
+    return facts | {"Written by": written_by(), "License": "Apache-2.0"}
+
+
+def _save(program: ExportedProgram, path: Path, files: dict[str, str]) -> None:
     with path.open("wb") as file:
-        torch.export.save(program, file)
+        torch.export.save(program, file, extra_files=files)
 
 
 def onnx_model(loss: FormulaLoss, classes: int) -> Any:
@@ -66,6 +84,15 @@ def onnx_model(loss: FormulaLoss, classes: int) -> Any:
         )
     assert exported is not None
     return exported.model_proto
+
+
+def _described(model: Any, loss: FormulaLoss, about: Exportable) -> Any:
+    """The ONNX model with the facts about it."""
+    model.producer_name, model.producer_version = "lossearch", version("lossearch")
+    model.doc_string = f"The loss {about.formula} over {_input_name(loss)} and class indices."
+    for name, text in _facts(about).items():
+        model.metadata_props.add(key=name, value=text)
+    return model
 
 
 @contextmanager

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from primitives.torch_loss import FormulaLoss
     from results.exportable import Exportable
     from results.store import Damage
+    from results.trial_record import Trial
 
 BASELINE = "cross_entropy"
 
@@ -159,13 +160,13 @@ class Entry:
         *,
         num_classes: int | None = None,
         embedding_size: int | None = None,
-        calibrated: bool = False,
+        calibrated: bool = True,
         **options: Any,
     ) -> "FormulaLoss":
         """The loss as a torch module.
 
-        ``calibrated`` multiplies it by the factor of its evaluation, so that it trains at cross-entropy's
-        learning rate as it did in the search.
+        ``calibrated`` multiplies it by the factor of its evaluation: as in the search, it then trains at the learning
+        rate that suits cross-entropy. Without it the value is the formula's.
         """
         from primitives.torch_loss import loss_module
 
@@ -175,7 +176,10 @@ class Entry:
         return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
 
     def export(self, path: str | Path) -> Path:
-        """Write the loss as a Python file that needs torch alone; returns its path."""
+        """Write the loss as a Python file that needs torch alone; returns its path.
+
+        An existing file is replaced. ``lossearch.export`` has more formats, and a model card.
+        """
         from results.export import write_export
 
         return write_export(Path(path), self.exportable())
@@ -184,7 +188,14 @@ class Entry:
         """What the loss is exported from: names for its numbers, and the facts about it."""
         from results.exportable import of_row
 
-        return of_row(self.row, self._run)
+        return of_row(self.row, self._run, self.trial)
+
+    @property
+    def trial(self) -> "Trial | None":
+        """How the loss did under fresh seeds, if its run tried it."""
+        from results.trial_record import read_trial
+
+        return None if self.board is None else read_trial(self.board.path / "log.jsonl", self.row.loss_id)
 
 
 class NotARun(UserError, FileNotFoundError):

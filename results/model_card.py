@@ -5,46 +5,63 @@ is escaped.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from primitives.latex import latex
-from primitives.torch_loss import FormulaLoss, loss_module
-from results.behaviour import CLASSES, SIZE, failures, least_at
-from results.export import plain, written_by
+from results.behaviour import CLASSES
+from results.checks import checks
+from results.export import written_by
 from results.exportable import Exportable
 from results.leaderboard import BASELINE, Row
+from results.plain_text import plain
 from results.records import Evaluation
-from results.statistics import interval, mean, paired_differences, shows_a_difference, spread, standard_error
+from results.statistics import interval, mean, paired_differences, spread
+from results.trial_record import Trial
+from results.usage import usage
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run says about one of its losses: its row, all rows, all evaluations, and its trial if it had one."""
+    """What a run says about one of its losses: its row, all rows, all evaluations, its trial if it had one.
+
+    ``samples`` is the size of the validation split, where it is known.
+    """
 
     row: Row
     rows: Sequence[Row]
     evaluations: Sequence[Evaluation]
-    trial: dict[str, float] | None = None
+    trial: Trial | None = None
+    samples: int | None = None
 
 
-def model_card(loss: Exportable, evidence: Evidence | None = None) -> str:
-    """The card of a loss; without evidence it says that there are no results."""
-    parts = [_what(loss)]
+def model_card(loss: Exportable, file: str, evidence: Evidence | None = None, rejected: str | None = None) -> str:
+    """The card of a loss that is in a file of this name.
+
+    Without evidence it says that there are no results. ``rejected`` is why the search's screening would reject the
+    loss, None where it passes.
+    """
+    parts = [_what(loss), usage(loss, file)]
     parts += [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(evidence)]
-    parts += [_behaviour(loss, evidence), _provenance(loss)]
+    parts += [_checked(loss, evidence, rejected), _limits(loss, file), _provenance(loss)]
     return "\n\n".join(parts) + "\n"
 
 
 def _what(loss: Exportable) -> str:
     over = "embeddings, with class weights of its own" if loss.over_embeddings else "logits"
-    lines = [f"# Loss {escaped(loss.title)}", f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
+    title = f"# Loss {escaped(loss.title)}" if loss.title else "# A loss by its formula"
+    lines = [title, f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {over}."]
     if loss.hyperparameters:
-        values = [f"| `{name}` | {value:g} |" for name, value in loss.hyperparameters.items()]
-        lines.append("\n".join(["| hyper-parameter | default |", "|---|---|", *values]))
+        values = [f"| `{name}` | {value:g} | {_range(loss, name)} |" for name, value in loss.hyperparameters.items()]
+        lines.append("\n".join(["| hyper-parameter | default | range |", "|---|---|---|", *values]))
     return "\n\n".join(lines)
+
+
+def _range(loss: Exportable, name: str) -> str:
+    if name not in loss.ranges:
+        return "any"
+    low, high, whole = loss.ranges[name]
+    return f"{low:g} to {high:g}{', whole' if whole else ''}"
 
 
 def _no_results() -> str:
@@ -57,31 +74,29 @@ def _results(evidence: Evidence) -> str:
     ranked = sum(each.rank is not None for each in evidence.rows)
     lines = ["## Results"]
     if row.fitness_mean is None:
-        return "\n\n".join([*lines, f"No fitness: {row.status}, {escaped(row.reason or '')}."])
+        return "\n\n".join([*lines, f"No accuracy: {row.status}, {escaped(row.reason or '')}."])
+    samples = "" if evidence.samples is None else f" ({evidence.samples} samples)"
     lines.append(
-        f"Accuracy on the validation split of the task {escaped(row.task)}: {_spread_of(list(own.values()))} over "
-        f"{row.seeds} seeds, rank {row.rank} of {ranked} losses."
+        f"Accuracy on the validation split{samples} of the task {escaped(row.task)}: {_spread_of(list(own.values()))} "
+        f"over {row.seeds} seeds, rank {row.rank} of {ranked} losses."
     )
     differences = paired_differences(own, theirs)
     if row.name != BASELINE and differences:
         lines.append(f"Difference to cross-entropy under the same seeds: {_with_interval(differences)}.")
-    lines.append(
-        f"The loss was chosen from {ranked} by this very score, which flatters it: the best of many equal losses looks "
-        "better than it is. The test split was not used."
-    )
-    lines.append(_trial(evidence.trial))
+    lines.append(_flattery(row, ranked))
+    if evidence.trial is None:
+        lines.append("It was not trained again under fresh seeds.")
+    else:
+        lines.append(f"Under seeds that the search did not use, on the same split: {evidence.trial.sentence()}.")
     return "\n\n".join(lines)
 
 
-def _trial(trial: dict[str, float] | None) -> str:
-    if trial is None or trial.get("difference") is None:
-        return "It was not trained again under fresh seeds."
-    error = standard_error(trial["difference_std"], trial["seeds"])
-    shown = "" if shows_a_difference(trial["difference"], error) else " No difference is shown."
+def _flattery(row: Row, ranked: int) -> str:
+    if row.name is not None:
+        return "It is a known loss that the search began with, not one that was chosen. The test split was not used."
     return (
-        f"Under {trial['seeds']:.0f} fresh seeds that the search did not use: accuracy {trial['fitness']:.4f}, "
-        f"cross-entropy {trial['cross_entropy']:.4f}, difference {trial['difference']:+.4f} with a standard error of "
-        f"{error:.4f}.{shown}"
+        f"The loss was chosen from {ranked} by this very score, which flatters it: the best of many equal losses looks "
+        "better than it is. The test split was not used."
     )
 
 
@@ -91,7 +106,7 @@ def _baselines(evidence: Evidence) -> str:
     lines = ["## Baselines", "", "| loss | accuracy | this loss, less the baseline |", "|---|---|---|"]
     for row in known:
         theirs = _fitness(evidence, row.loss_id)
-        difference = _with_interval(paired_differences(own, theirs)) if row is not evidence.row else ""
+        difference = "this loss" if row is evidence.row else _with_interval(paired_differences(own, theirs))
         lines.append(f"| {escaped(row.name or '')} | {_spread_of(list(theirs.values()))} | {difference} |")
     note = "Trained by the same protocol, under the same seeds, at their default hyper-parameters: they were not tuned."
     return "\n".join(lines) + f"\n\n{note}"
@@ -99,49 +114,42 @@ def _baselines(evidence: Evidence) -> str:
 
 def _training(evidence: Evidence) -> str:
     row = evidence.row
-    factor = "none" if row.calibration is None else f"{row.calibration:g}"
+    factor = "" if row.calibration is None else f" The loss was multiplied by {row.calibration:g}, so that its first"
+    factor += "" if row.calibration is None else " gradient is as large as cross-entropy's."
     return (
-        f"## Training\n\n{escaped(row.fidelity)}. The loss was multiplied by {factor}, so that its first gradient is "
-        "as large as cross-entropy's."
+        f"## Training\n\n{escaped(row.fidelity)}: network and its width, steps x batch size, learning rate (lr), "
+        f"momentum (m), and weight decay (wd) where there is any.{factor}"
     )
 
 
-def _behaviour(loss: Exportable, evidence: Evidence | None) -> str:
-    lines = [f"- {each}" for each in _known_failures(loss, evidence)]
-    limits = [
-        "- Nothing is known of other data, other networks and longer training than what is written above.",
-        "- Range checks of class indices work on the CPU alone; on other devices an index out of range is undefined.",
-    ]
-    return "\n".join(["## Known failures and limits", "", *(lines or ["- No failure was found."]), *limits])
-
-
-def _known_failures(loss: Exportable, evidence: Evidence | None) -> Iterator[str]:
+def _checked(loss: Exportable, evidence: Evidence | None, rejected: str | None) -> str:
+    screening = "passed" if rejected is None else f"**rejected**: {escaped(rejected)}"
+    lines = [f"- the search's screening (finite, not flat, moves predictions to their targets): {screening}"]
+    lines += [f"- {what}: {found}" for what, found in checks(loss)]
     if evidence is not None:
         own = [each for each in evidence.evaluations if each.loss_id == evidence.row.loss_id]
-        yield from sorted(
-            {f"a training failed: {escaped(each.reason or '')}" for each in own if each.status == "failed"}
-        )
-    module = _module(loss)
-    yield from failures(module)
-    least = least_at(module)
-    if least is not None and least < 0.95:
-        yield (
-            f"it is least where the target has probability {least:.2f} ({CLASSES} classes, the rest even), not at "
-            "certainty: do not read its softmax as confidence"
-        )
+        failed = sorted({escaped(each.reason or "") for each in own if each.status == "failed"})
+        trainings = sum(each.seed is not None for each in own)
+        lines.append(f"- {trainings} trainings in the run: " + ("; ".join(failed) if failed else "none failed"))
+    title = f"## Checks and known failures\n\nMeasured on {CLASSES} classes while this card was written.\n"
+    return "\n".join([title, *lines])
 
 
-def _module(loss: Exportable) -> FormulaLoss:
-    options = {"class_weights": loss.class_weights} if loss.over_embeddings else {}
-    prior = torch.full((CLASSES,), 1.0 / CLASSES)
-    return loss_module(
-        loss.formula, loss.hyperparameters, num_classes=CLASSES, embedding_size=SIZE, prior=prior, **options
-    )
+def _limits(loss: Exportable, file: str) -> str:
+    lines = ["- Nothing is known of other data, other networks and longer training than what is written above."]
+    if file.endswith(".py"):
+        lines.append("- A class index out of range is refused on the CPU; on other devices it is undefined.")
+    else:
+        lines.append("- The graph does not check class indices: one out of range is undefined.")
+    if loss.over_embeddings and not file.endswith(".py"):
+        lines.append("- The class weights are those of the moment of the export.")
+    return "\n".join(["## Limits", "", *lines])
 
 
 def _provenance(loss: Exportable) -> str:
     facts = [f"- {label}: {escaped(text)}" for label, text in loss.facts]
-    return "\n".join(["## Provenance", "", *facts, f"- Written by: {written_by()}", "- License: Apache-2.0"])
+    license_ = "- License: Apache-2.0, for the code; a formula is free"
+    return "\n".join(["## Provenance", "", *facts, f"- Written by: {written_by()}", license_])
 
 
 def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
@@ -170,6 +178,13 @@ def _spread_of(values: Sequence[float]) -> str:
 def _with_interval(differences: Sequence[float]) -> str:
     if not differences:
         return "not paired"
+    return f"{mean(differences):+.4f} ({_interval_of(differences)})"
+
+
+def _interval_of(differences: Sequence[float]) -> str:
     bounds = interval(differences)
-    between = "no interval from one seed" if bounds is None else f"95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f}"
-    return f"{mean(differences):+.4f} ({between})"
+    if bounds is None:
+        return "no interval from one seed"
+    if bounds[1] - bounds[0] < 1e-12:
+        return f"no interval: the {len(differences)} differences are equal, which so few seeds can be by chance"
+    return f"95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f}, {len(differences)} seeds"

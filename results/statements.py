@@ -1,6 +1,7 @@
 """A program as Python statements: the assignments that compute a formula in an exported file."""
 
 import operator
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,6 +26,10 @@ _READABLE = {
 }
 
 
+#: Characters beyond which an argument gets a name: three of them and a call fit in a line of 120.
+_LONG = 32
+
+
 def statements(program: Program, inputs: Mapping[str, str]) -> Iterator[str]:
     """Assignments of the values that are used more than once, then ``value = ...``.
 
@@ -36,7 +41,7 @@ def statements(program: Program, inputs: Mapping[str, str]) -> Iterator[str]:
     for index, step in enumerate(program.steps):
         text = _expression(step, texts, inputs)
         result = Value(index, "step")
-        if (uses[result] > 1 or len(text[0]) > 60) and result != program.result:
+        if (uses[result] > 1 or len(text[0]) > _LONG) and result != program.result:
             name = _variable(step, index, taken)
             yield f"{name} = {text[0]}"
             text = name, 9
@@ -57,8 +62,11 @@ def _expression(step: Step, texts: dict[Value, tuple[str, int]], inputs: Mapping
         text, binds = arguments[0]
         return (f"-{text}" if binds >= 3 else f"-({text})"), 3
     if step.function is operator.pow:
-        (base, base_binds), (exponent, _) = arguments
-        return f"{base if base_binds == 9 else f'({base})'} ** ({exponent})", 4
+        (base, base_binds), (exponent, exponent_binds) = arguments
+        exponent = exponent if exponent_binds == 9 else f"({exponent})"
+        base = base if base_binds == 9 else f"({base})"
+        simple = re.fullmatch(r"[\w.]+", base) and re.fullmatch(r"[\w.]+", exponent)
+        return (f"{base}**{exponent}" if simple else f"{base} ** {exponent}"), 4
     if step.function in _INFIX:
         symbol, binds = _INFIX[step.function]
         (left, left_binds), (right, right_binds) = arguments

@@ -21,11 +21,16 @@ def spread(values: Iterable[float]) -> float | None:
 def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float] | None:
     """Student's confidence interval of the mean of a normal sample; None for fewer than two values."""
     values = list(values)
-    error = spread(values)
-    if error is None:
+    deviation = spread(values)
+    if deviation is None:
         return None
-    half = float(stdtrit(len(values) - 1, 0.5 + level / 2.0)) * error / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
+    return interval_of_mean(mean(values), standard_error(deviation, len(values)), len(values), level)
+
+
+def interval_of_mean(center: float, error: float, samples: int, level: float = 0.95) -> tuple[float, float]:
+    """Student's confidence interval of a mean from its standard error and how many samples it is of, 2 or more."""
+    half = float(stdtrit(samples - 1, 0.5 + level / 2.0)) * error
+    return center - half, center + half
 
 
 def standard_error(deviation: float, samples: float) -> float:

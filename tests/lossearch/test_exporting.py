@@ -43,9 +43,11 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
     run_search(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     path = lossearch.export(entry, tmp_path / "best.py", card=True)
-    card = (tmp_path / "best.md").read_text()
+    card = (tmp_path / "best.py.md").read_text()
     assert entry.loss_id in card
-    assert "fresh seeds that the search did not use" in card
+    assert "Under seeds that the search did not use, on the same split: accuracy" in card
+    assert "(450 samples)" in card
+    assert "under 6 fresh seeds" in path.read_text()
     exported, own = load_exported(path).Loss, entry.loss(num_classes=4, embedding_size=4)
     assert exported.calibration == entry.calibration
     if not entry.formula.looks_at_embeddings:
@@ -65,8 +67,23 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
         ("focal", "x.py", {"format": "script"}, "Unknown format 'script'"),
         ("focal", "x.pt2", {}, "Expected num_classes=..., a whole number above 0, for the format pt2, got None"),
         ("ce(z) + m", "x.py", {"m": float("nan")}, "Expected m to be a finite number, got nan"),
-        ("ce(z)", "x.py", {"reduction": "sum"}, "The formula has no hyper-parameter 'reduction'"),
-        ("focal", "x.md", {"format": "py", "card": True}, "Expected a path with another ending than .md"),
+        ("ce(z)", "x.py", {"reduction": "avg"}, "Expected reduction to be mean, sum or none"),
+        ("focal", "x.py", {"format": "onnx"}, "Expected a path that ends in .onnx, as the format, got"),
+        ("focal", "x.py", {"num_classes": 3}, "Expected num_classes for a graph alone"),
+        ("focal", "x.py", {"weight": [1.0, 2.0]}, "Expected weight for a graph alone"),
+        (
+            "focal",
+            "x.pt2",
+            {"num_classes": 3, "embedding_size": 3},
+            "Expected embedding_size for a loss over embeddings",
+        ),
+        (
+            "focal",
+            "x.pt2",
+            {"num_classes": 3, "weight": [1.0, 2.0]},
+            "Expected weight of shape .3., one number for each",
+        ),
+        ("arcface", "x.py", {"class_weights": "pedc"}, "Unknown class_weights 'pedc'; did you mean pedcc"),
         ("focal", "x.pt2", {"num_classes": -2}, "got -2: a graph has a fixed number of classes"),
         (3, "x.py", {}, "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got int"),
         (torch.nn.CrossEntropyLoss(), "x.py", {}, "got CrossEntropyLoss"),
@@ -92,9 +109,57 @@ def test_a_strangers_log_makes_no_trial(trial, tmp_path):
     entry = Leaderboard(tmp_path / "run")[0]
     (tmp_path / "run" / "log.jsonl").write_text(f'not json\n{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
     lossearch.export(entry, tmp_path / "best.py", card=True)
-    assert "It was not trained again under fresh seeds." in (tmp_path / "best.md").read_text()
+    assert "It was not trained again under fresh seeds." in (tmp_path / "best.py.md").read_text()
 
 
-def test_hyperparameters_beside_a_module_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="Expected hyper-parameters beside a name or a formula alone, got gamma"):
+def test_options_and_sizes_beside_a_module_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="Expected options beside a name, a formula or an entry, got gamma"):
         lossearch.export(lossearch.loss("focal"), tmp_path / "x.py", gamma=1.0)
+    module = lossearch.loss("arcface", num_classes=4, embedding_size=3)
+    with pytest.raises(ValueError, match="Expected embedding_size 3, the module's, got 5"):
+        lossearch.export(module, tmp_path / "x.pt2", embedding_size=5)
+    weighted = lossearch.loss("focal", weight=[1.0, 2.0, 1.0])
+    with pytest.raises(ValueError, match="Expected a loss over 2 classes"):
+        lossearch.export(weighted, tmp_path / "x.pt2", num_classes=2)
+
+
+def test_random_class_weights_of_a_graph_are_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="The class weights of the graph are random"):
+        lossearch.export("arcface", tmp_path / "x.pt2", num_classes=4, embedding_size=3)
+    fixed = lossearch.export("arcface", tmp_path / "y.pt2", num_classes=4, embedding_size=3, class_weights="pedcc")
+    module = lossearch.loss("arcface", num_classes=4, embedding_size=3, class_weights="pedcc")
+    torch.testing.assert_close(torch.export.load(fixed).module()(*batch(3)), module(*batch(3)))
+
+
+def test_options_become_defaults_of_the_file(tmp_path):
+    path = lossearch.export("arcface", tmp_path / "x.py", class_weights="pedcc", fine_tune_from=0.5, reduction="sum")
+    exported = load_exported(path).Loss(4, 3)
+    module = lossearch.loss(
+        "arcface", num_classes=4, embedding_size=3, class_weights="pedcc", fine_tune_from=0.5, reduction="sum"
+    )
+    torch.testing.assert_close(exported(*batch(3)), module(*batch(3)))
+    assert exported.fine_tune_from == 0.5
+
+
+def test_hyperparameters_of_an_entry_are_those_of_its_file(tmp_path):
+    run_search(tmp_path / "run")
+    entry = next(each for each in Leaderboard(tmp_path / "run") if each.name == "am_softmax")
+    assert load_exported(lossearch.export(entry, tmp_path / "a.py", m=0.2)).Loss(4, 3).m == 0.2
+    with pytest.raises(ValueError, match="The loss has no hyper-parameter 'q'; known: m, s"):
+        lossearch.export(entry, tmp_path / "b.py", q=0.2)
+
+
+def test_a_graph_says_what_it_is(tmp_path):
+    import json
+
+    import onnx
+
+    model = onnx.load(lossearch.export("focal", tmp_path / "x.onnx", num_classes=4, gamma=0.5))
+    facts = {each.key: each.value for each in model.metadata_props}
+    assert facts["Loss"] == "focal"
+    assert facts["Hyper-parameters"] == "alpha = 1, gamma = 0.5"
+    assert "Lin et al." in facts["Source"]
+    assert model.producer_name == "lossearch"
+    files = {"lossearch.json": ""}
+    torch.export.load(lossearch.export("focal", tmp_path / "x.pt2", num_classes=4), extra_files=files)
+    assert json.loads(files["lossearch.json"])["Formula"] == str(lossearch.loss("focal").formula)

@@ -117,7 +117,7 @@ def test_progress_changes_the_loss():
     whole = loss(logits, target)
     loss.set_progress(0.75)
     torch.testing.assert_close(loss(logits, target), 0.25 * whole)
-    with pytest.raises(ValueError, match=r"Expected progress in \[0, 1\], got 2"):
+    with pytest.raises(ValueError, match=r"Expected progress between 0 and 1, got 2"):
         loss.set_progress(2.0)
 
 
@@ -217,7 +217,7 @@ def test_numbers_of_numpy_are_numbers():
 def test_wrong_constructions_are_refused():
     with pytest.raises(ValueError, match="The formula has no hyper-parameter 'm'"):
         LogitLoss(parse("ce(z)"), {"m": 1.0})
-    with pytest.raises(ValueError, match=r"Expected progress in \[0, 1\], got 'a'"):
+    with pytest.raises(ValueError, match=r"Expected progress between 0 and 1, got 'a'"):
         LogitLoss(parse("ce(z)")).set_progress("a")
     with pytest.raises(ValueError, match="Expected reduction to be mean, sum or none, got 'avg'"):
         LogitLoss(parse("ce(z)"), reduction="avg")

@@ -47,8 +47,10 @@ def answers_of(path, given):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     options = {name: tensor(given[name]) for name in ("prior", "weight") if given[name]}
-    plain = module.Loss(*given["sizes"], **options).double()
-    smoothing = module.Loss(*given["sizes"], **options, label_smoothing=0.1, reduction="sum").double()
+    has_factor = hasattr(module.Loss, "calibration")
+    formulas = {"calibrated": False} if has_factor else {}
+    plain = module.Loss(*given["sizes"], **options, **formulas).double()
+    smoothing = module.Loss(*given["sizes"], **options, **formulas, label_smoothing=0.1, reduction="sum").double()
     inputs = tensor(given["inputs"]).requires_grad_()
     answers = []
     for loss in (plain, smoothing):
@@ -61,11 +63,13 @@ def answers_of(path, given):
             gradient = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)[0]
             answers.append([value.item(), gradient.tolist()])
     logits = plain.get_logits(inputs).tolist() if given["sizes"] else []
-    calibrated = module.Loss(*given["sizes"], **options, calibrated=True)
-    return [answers, logits, calibrated.scale, repr(plain)]
+    scale = module.Loss(*given["sizes"], **options).scale if has_factor else None
+    return [answers, logits, scale, repr(plain)]
 
 
-results = {name: answers_of(*each) for name, each in json.load(open(sys.argv[1])).items()}
+with open(sys.argv[1]) as file:
+    questions = json.load(file)
+results = {name: answers_of(*each) for name, each in questions.items()}
 assert not {"primitives", "lossearch", "results", "evaluators"} & set(sys.modules)
 print(json.dumps(results))
 """
@@ -146,6 +150,39 @@ def test_the_exported_file_has_the_formulas_value_and_gradient_without_our_packa
     torch.testing.assert_close(torch.tensor(logits, dtype=torch.float64), expected_logits.double())
 
 
+@pytest.fixture(scope="module")
+def exported_files(tmp_path_factory):
+    """A folder of every exported file."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, loss in EXPORTS.items():
+        (folder / f"{name}.py").write_text(export_source(loss))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "checker",
+    [
+        ["mypy", "--strict", "--config-file=", "--cache-dir=cache"],
+        ["ruff", "check", "--isolated", "--line-length=120", "--select=E,F,W,I,B,UP,RUF,SIM,C4,PIE", "--no-cache"],
+        ["ruff", "format", "--isolated", "--line-length=120", "--check", "--no-cache"],
+    ],
+    ids=["mypy", "ruff check", "ruff format"],
+)
+def test_exported_files_are_typed_and_written_as_a_careful_person_writes(checker, exported_files):
+    names = [f"{name}.py" for name in EXPORTS]
+    command = [sys.executable, "-m", *checker, *names]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=exported_files, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_every_function_of_an_exported_file_is_called(exported_files):
+    for path in exported_files.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert functions <= read, path
+
+
 def test_the_exported_file_imports_torch_and_the_standard_library_alone():
     for loss in EXPORTS.values():
         for node in ast.walk(ast.parse(export_source(loss))):
@@ -181,12 +218,12 @@ def test_the_exported_file_says_where_it_comes_from():
 HOSTILE = 'x"""\nimport os; os.system("true")\nr"""\\'
 
 
-@pytest.mark.parametrize("field", ["loss_id", "task", "fidelity", "birth", "run"])
+@pytest.mark.parametrize("field", ["loss_id", "name", "task", "fidelity", "birth", "run"])
 def test_hostile_text_of_a_run_stays_inside_the_docstring(field):
     changes = {} if field == "run" else {field: HOSTILE}
     source = source_of("ce(z)", HOSTILE if field == "run" else "run", **changes)
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert {alias.name.split(".")[0] for node in imports for alias in node.names} <= {"torch", "Tensor", "nn"}
+    assert {alias.name.split(".")[0] for node in imports for alias in node.names} <= {"torch", "Tensor", "nn", "math"}
     assert source.isascii()
 
 
@@ -266,13 +303,48 @@ def test_the_exported_class_computes_in_the_inputs_dtype(text, dtype, compiled, 
         ({"weight": torch.ones(2, 2)}, "Expected weight, one finite number for each class"),
         ({"label_smoothing": 5.0}, "Expected label_smoothing between 0 and 1"),
         ({"reduction": "avg"}, "Expected reduction to be mean, sum or none"),
+        ({"gamma": 7.0}, "Expected gamma between 0 and 5, got 7.0"),
+        ({"gamma": "2"}, "Expected gamma between 0 and 5, got '2'"),
+        ({"alpha": float("nan")}, "Expected alpha between .* got nan"),
     ],
 )
 def test_the_exported_class_refuses_what_the_module_refuses(options, message, tmp_path):
     path = tmp_path / "loss.py"
-    path.write_text(source_of("ce(z)"))
+    path.write_text(export_source(of_known(CATALOG["focal"], CATALOG["focal"].values())))
     with pytest.raises(ValueError, match=message):
         load_exported(path).Loss(**options)
+    with pytest.raises(ValueError, match=message):
+        CATALOG["focal"].module(**options)
+
+
+def test_arguments_but_for_what_is_required_go_by_name(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(export_source(of_known(CATALOG["focal"], CATALOG["focal"].values())))
+    with pytest.raises(TypeError, match="positional argument"):
+        load_exported(path).Loss(torch.ones(3))
+    path.write_text(export_source(of_known(CATALOG["logit_adjustment"], CATALOG["logit_adjustment"].values())))
+    value = load_exported(path).Loss([0.5, 0.3, 0.2], weight=[1.0, 2.0, 1.0])(torch.zeros(2, 3), torch.tensor([0, 1]))
+    assert torch.isfinite(value)
+    with pytest.raises(ValueError, match="Expected prior, class frequencies"):
+        load_exported(path).Loss([1.5, -0.5])
+
+
+def test_the_progress_of_an_exported_loss_is_checked(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(source_of("ce(z) + progress*p"))
+    with pytest.raises(ValueError, match="Expected progress between 0 and 1, got 2"):
+        load_exported(path).Loss().set_progress(2)
+
+
+def test_a_rows_factor_is_applied_unless_it_is_declined(tmp_path):
+    path = tmp_path / "loss.py"
+    path.write_text(source_of("ce(z) + 0.5*p"))
+    exported, batch = load_exported(path).Loss, (torch.randn(4, 3), torch.tensor([0, 1, 2, 0]))
+    torch.testing.assert_close(exported()(*batch), 2.5 * exported(calibrated=False)(*batch))
+
+
+def test_a_loss_that_was_never_scaled_has_no_factor():
+    assert "calibrat" not in export_source(of_known(CATALOG["focal"], CATALOG["focal"].values()))
 
 
 @pytest.mark.parametrize(("formula", "kind"), [("ce(z) + norm", "sub_centers"), ("ce(cosine)", "bogus")])
@@ -284,7 +356,7 @@ def test_a_row_whose_class_weights_do_not_suit_it_is_refused(formula, kind):
 
 def test_a_row_of_a_known_loss_gets_its_hyperparameters_names():
     row = row_of("ce(30*(cosine - 0.35*y))", name="am_softmax", class_weights="learned")
-    assert "s: float = 30," in export_source(of_row(row, "run"))
+    assert "s: float = 30.0," in export_source(of_row(row, "run"))
     other = row_of("ce(30*(cosine - 0.36*y))", name="am_softmax", class_weights="learned")
     assert "c1: float = 0.36," in export_source(of_row(other, "run"))
 
@@ -312,7 +384,7 @@ def test_a_module_is_exported_with_its_class_weights_and_its_scale(tmp_path):
     path = tmp_path / "loss.py"
     module = CATALOG["pedcc"].module(num_classes=4, embedding_size=6, fine_tune_from=0.5, scale=3.0)
     path.write_text(export_source(of_module(module)))
-    exported = load_exported(path).Loss(4, 6, calibrated=True)
+    exported = load_exported(path).Loss(4, 6)
     torch.testing.assert_close(exported.weight, module.weight)
     assert not exported.weight.requires_grad
     exported.set_progress(0.5)

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
+from results.exportable import of_module
 from results.graph_export import MissingPackage, onnx_model, write_graph
 from tests.primitives.test_any_module import CLASSES, EVERY, batch, module
 
@@ -25,7 +26,7 @@ def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
 @pytest.mark.parametrize("name", ["focal", "arcface"])
 def test_a_program_is_loaded_from_its_file(name, tmp_path):
     loss = module(name)
-    path = write_graph(tmp_path / "loss.pt2", loss, CLASSES, "pt2")
+    path = write_graph(tmp_path / "loss.pt2", loss, CLASSES, "pt2", of_module(loss))
     program = torch.export.load(path)
     for samples in (1, 5):
         torch.testing.assert_close(program.module()(*batch(loss, samples)), loss(*batch(loss, samples)))

@@ -95,11 +95,13 @@ def require_inert(source):
     assert {type(node) for node in body} <= {ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef}
     classes = [node for node in body if isinstance(node, ast.ClassDef)]
     assert [node.name for node in classes] == ["Loss"]
-    assert {type(node) for node in classes[0].body} <= {ast.Expr, ast.Assign, ast.FunctionDef}
+    assert {type(node) for node in classes[0].body} <= {ast.Expr, ast.Assign, ast.AnnAssign, ast.FunctionDef}
+    annotated = [node for node in classes[0].body if isinstance(node, ast.AnnAssign)]
+    assert {ast.unparse(node) for node in annotated} <= {"weight: Tensor | None", "prior: Tensor", "progress: Tensor"}
     assert not [node for node in run_at_import(tree) if isinstance(node, ast.Call | ast.Lambda | ast.Await)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            assert {alias.name.split(".")[0] for alias in node.names} == {"torch"}
+            assert {alias.name.split(".")[0] for alias in node.names} <= {"torch", "math"}
         elif isinstance(node, ast.ImportFrom):
             assert node.module.split(".")[0] == "torch"
             assert node.level == 0

@@ -1,0 +1,54 @@
+"""How a command ends: data on standard output, messages on standard error, and the exit code of what went wrong."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON."""
+    print(json.dumps(data, indent=2))
+
+
+def say(message: str) -> None:
+    """Print a message."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error and end with this code."""
+    say(f"error: {message}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what can go wrong into one message and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (typer.Exit, KeyboardInterrupt):
+        raise
+    except BrokenPipeError:  # the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        fail(str(error), code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """2 for the user's input, 1 for failures that have a message of their own, None for our bugs."""
+    from primitives.errors import UserError
+
+    if isinstance(error, UserError):
+        return 2
+    failures = ("ClusterUnreachable", "DamagedFile", "NewerFile", "ExportMismatch")  # by name: importing is slow
+    return 1 if type(error).__name__ in failures or isinstance(error, OSError) else None
