@@ -134,7 +134,7 @@ def losses(
         elif name is None:
             width = max(map(len, CATALOG))
             for loss in chosen:
-                print(f"{loss.name:{width}}  {loss.text}")
+                print(f"{loss.name:{width}}  {_looks_at(loss):17}  {loss.text}")
         else:
             _print_loss(chosen[0])
 
@@ -199,6 +199,12 @@ def _print_board(board: Any, top: int, known: bool = False) -> None:
     console.print(leaderboard_table(board.rows, top, known, narrow=console.width < 80))
 
 
+def _looks_at(loss: Any) -> str:
+    """What a module of the loss is called with."""
+    over = "embeddings" if loss.formula.looks_at_embeddings else "logits"
+    return f"{over}, prior" if "prior" in loss.formula.names else over
+
+
 def _print_loss(loss: Any) -> None:
     print(f"{loss.name}: {loss.text}")
     for each in loss.hyperparameters:
@@ -206,6 +212,8 @@ def _print_loss(loss: Any) -> None:
         print(f"  {each.name} = {each.default:g}, between {each.low:g} and {each.high:g}{scale}")
     if loss.formula.looks_at_embeddings:
         print(f"  over embeddings, with {loss.class_weights} class weights")
+    if "prior" in loss.formula.names:
+        print("  needs prior, the class frequencies")
     if loss.aliases:
         print(f"  also called {', '.join(loss.aliases)}")
     print(f"  source: {loss.source}")

@@ -1,6 +1,7 @@
 """A loss module by its name or its formula."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,10 @@ from primitives.torch_loss import FormulaLoss
 
 if TYPE_CHECKING:
     from primitives.formula import Formula
+
+
+#: Terminals that a network's output moves.
+_PREDICTIONS = frozenset({"z", "p", "cosine", "dist2", "norm"})
 
 
 def loss(
@@ -30,7 +35,6 @@ def loss(
     from primitives.catalog import ALIASES, CATALOG, known_loss
     from primitives.errors import UserError
     from primitives.loss import MODULE_OPTIONS
-    from primitives.nearest import shown
     from primitives.parser import valid_name
     from primitives.torch_loss import loss_module
 
@@ -40,13 +44,8 @@ def loss(
         return known_loss(name_or_formula).module(num_classes=num_classes, embedding_size=embedding_size, **options)
     if valid_name(name_or_formula) and name_or_formula not in options:
         known_loss(name_or_formula)  # raises: a bare word is a name
-    for name in options:
-        if name not in MODULE_OPTIONS and not valid_name(name):
-            raise UserError(
-                f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python has it."
-            )
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
-    formula = formula_with(name_or_formula, hyperparameters)  # names of options cannot be hyper-parameters
+    formula = formula_with(name_or_formula, hyperparameters)
     module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
     return loss_module(
         formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
@@ -54,12 +53,33 @@ def loss(
 
 
 def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
-    """The formula of a text with these hyper-parameters. Raises UserError unless it has each, and each is a number."""
+    """The formula of a text with these hyper-parameters.
+
+    Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
+    under a name that nothing else has.
+    """
     from primitives.errors import UserError
-    from primitives.parser import parse
+    from primitives.loss import MODULE_OPTIONS
+    from primitives.nearest import shown
+    from primitives.parser import parse, valid_name
     from primitives.torch_loss import is_number
 
-    formula = parse(text, hyperparameters)
+    for name in hyperparameters:
+        if not valid_name(name):
+            raise UserError(
+                f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python has it."
+            )
+    try:
+        formula = parse(text, hyperparameters)
+    except UserError:
+        taken = sorted(set(re.findall(r"[A-Za-z_]\w*", text[:10_000])) & (MODULE_OPTIONS - {"prior"}))
+        if not taken:
+            raise
+        raise UserError(
+            f"{taken[0]} is an option of the module: choose another name for the hyper-parameter."
+        ) from None
+    if not formula.names & _PREDICTIONS:
+        raise UserError(f"Expected a formula that looks at a prediction, one of {', '.join(sorted(_PREDICTIONS))}.")
     for name, value in hyperparameters.items():
         if name not in formula.names:
             raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")

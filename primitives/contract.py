@@ -144,6 +144,11 @@ def in_single_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def without_autocast(x: Tensor) -> torch.autocast:
+    """A context in which operators on x's device keep the dtypes of their arguments."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
 def target_of(
     target: Tensor, shape: list[int], dtype: torch.dtype, ignore_index: int, label_smoothing: float
 ) -> tuple[Tensor | None, Tensor | None, Tensor]:

@@ -133,6 +133,7 @@ class _Reader:
         if token.text in FUNCTIONS:
             raise self._error(token.position, f"{token.text} is an operator: give its argument in parentheses")
         hint = nearest(token.text, self._known)
+        hint += f". A hyper-parameter needs a value, as {token.text}=1.0" if valid_name(token.text) else ""
         raise self._error(token.position, f"unknown terminal or hyper-parameter '{shown(token.text)}'{hint}")
 
     def _function(self, token: _Token) -> Formula:
@@ -191,7 +192,10 @@ def _tokens(text: str) -> list[_Token]:
         if match is None or match.lastgroup is None:
             at = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n"))
             found = text[at].encode("unicode_escape").decode("ascii")
-            raise formula_error(text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{found}'")
+            hint = "; a power is written **" if found == "^" else ""
+            raise formula_error(
+                text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{found}'{hint}"
+            )
         tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()
     tokens.append(_Token("end", "", stop))

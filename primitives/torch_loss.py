@@ -25,6 +25,7 @@ from primitives.contract import (
     samples_counted,
     target_of,
     weight_of_samples,
+    without_autocast,
     without_ignored,
 )
 from primitives.errors import UserError
@@ -179,7 +180,7 @@ class LogitLoss(FormulaLoss):
         target = checked_target(target, list(logits.shape), self.ignore_index)
         require_one_per_class("prior", self.prior, logits.shape[1])
         require_one_per_class("weight", self.weight, logits.shape[1])
-        with torch.autocast(logits.device.type, enabled=False):
+        with without_autocast(logits):
             logits = without_ignored(in_single_precision(logits), target, self.ignore_index)
             return self._reduced({"z": logits}, target, logits, logits.shape[1])
 
@@ -238,7 +239,7 @@ class EmbeddingLoss(FormulaLoss):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         require_embeddings(embeddings, self.embedding_size)
         labels = checked_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with without_autocast(embeddings):
             embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
             features = self._features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
             return self._reduced(features, labels, embeddings, self.num_classes)
@@ -250,7 +251,7 @@ class EmbeddingLoss(FormulaLoss):
         :func:`primitives.scores.scores`.
         """
         require_embeddings(embeddings, self.embedding_size)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with without_autocast(embeddings):
             embeddings = in_single_precision(embeddings)
             features = self._features(embeddings, *self._scores.inputs)
             return self._scores.run(self._inputs(self._scores, features, None, embeddings, self.num_classes))

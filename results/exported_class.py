@@ -34,6 +34,7 @@ def helpers(loss: Exportable) -> Iterator[Callable[..., Any]]:
     yield contract.checked_target
     yield contract.require_options
     yield contract.without_ignored
+    yield contract.without_autocast
     yield contract.in_single_precision
     yield contract.target_of
     yield contract.reduced

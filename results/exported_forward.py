@@ -26,7 +26,7 @@ def forward(loss: Exportable) -> str:
     lines = [
         f"def forward(self, {_features(loss)}: Tensor, target: Tensor) -> Tensor:",
         *(f"    {line}" for line in _checks(loss)),
-        f"    with torch.autocast({_features(loss)}.device.type, enabled=False):",
+        f"    with without_autocast({_features(loss)}):",
         *(f"        {line}" for line in _computed(loss)),
     ]
     return "\n".join(lines)
@@ -40,7 +40,7 @@ def get_logits(loss: Exportable) -> str:
         "def get_logits(self, embeddings: Tensor) -> Tensor:",
         '    """Logits [batch, num_classes] without a margin, whose largest is the predicted class."""',
         "    require_embeddings(embeddings, self.embedding_size)",
-        "    with torch.autocast(embeddings.device.type, enabled=False):",
+        "    with without_autocast(embeddings):",
         "        embeddings = in_single_precision(embeddings)",
         *(f"        {line}" for line in _terminals(loss, set(program.inputs))),
         *(["        y = embeddings.new_zeros(embeddings.shape[0], self.num_classes)"] if "y" in program.inputs else []),

@@ -80,7 +80,7 @@ def test_a_loss_of_a_run_is_exported_with_its_card(folder, finished):
         "seeds that the search did not use",
         "| `ngl` |",
         "The loss was chosen from",
-        "Known failures",
+        "known failures",
     ):
         assert fact in card
     again = lossearch("export", "run", "--out", "other.py", "--card", cwd=folder)
