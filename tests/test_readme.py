@@ -51,7 +51,7 @@ def test_the_python_that_stands_under_losses_and_exports_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", sections, re.DOTALL)
     assert len(blocks) == 3
     subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(blocks)], cwd=tmp_path, check=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"arcface.py", "focal.pt2"}
+    assert {path.name for path in tmp_path.iterdir()} == {"am_softmax.py", "focal.pt2"}
 
 
 def test_every_known_loss_is_counted():
