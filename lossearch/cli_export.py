@@ -20,19 +20,24 @@ def export(
     rank: Annotated[int | None, typer.Option(min=1, help="Rank on the run's leaderboard. [default: 1]")] = None,
     form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2. [default: by the ending]")] = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it, as OUT.md.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE; again for another.")
+    ] = None,
     calibrated: Annotated[bool, typer.Option(help="With the factor that a run's loss was trained with.")] = True,
-    class_weights: Annotated[str | None, typer.Option(help="learned, pedcc or sub_centers.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="Of a loss over embeddings: learned, pedcc or sub_centers.")
+    ] = None,
     fine_tune_from: Annotated[float | None, typer.Option(help="Progress from which pedcc weights are learned.")] = None,
-    num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of an ONNX or PyTorch graph.")] = None,
-    embedding_size: Annotated[int | None, typer.Option(min=1, help="Embedding size of such a graph.")] = None,
-    prior: Annotated[str | None, typer.Option(help="Class frequencies of such a graph, as 0.7,0.2,0.1.")] = None,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of a graph, .onnx or .pt2.")] = None,
+    embedding_size: Annotated[int | None, typer.Option(min=1, help="Embedding size of a graph.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Class frequencies of a graph, as 0.7,0.2,0.1.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
 ) -> None:
     """Write a loss of a run, a known loss or a formula as a file that needs nothing of lossearch."""
     with reported():
         from lossearch.exporting import card_path, format_of
         from lossearch.exporting import export as export_loss
+        from primitives.errors import UserError
 
         format_of(out, form)
         written = [out, card_path(out)] if card else [out]
@@ -48,6 +53,8 @@ def export(
             with warnings.catch_warnings(record=True) as remarks:
                 warnings.simplefilter("always", UserWarning)
                 export_loss(loss, out, format=form, card=card, calibrated=calibrated, **sizes, **options)
+        except UserError as error:
+            fail(_as_options(str(error)), 2)
         except OSError as error:
             fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
         for remark in remarks:
@@ -113,17 +120,31 @@ def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
 
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
     """Hyper-parameters of ``--set NAME=VALUE``."""
+    from primitives.loss import MODULE_OPTIONS
+
     found = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         name = name.strip()
-        if name in _ARGUMENTS:
+        if name in (*_ARGUMENTS, *MODULE_OPTIONS):
             fail(f"--set: expected the name of a hyper-parameter, got {name!r}", 2)
+        if name in found:
+            fail(f"--set: expected each hyper-parameter once, got {name} twice", 2)
         try:
             found[name] = float(value)
         except ValueError:
             fail(f"--set: expected NAME=VALUE with a number, got {setting!r}", 2)
     return found
+
+
+def _as_options(message: str) -> str:
+    """A message of ``lossearch.export`` with its arguments as the options of this command."""
+    named = re.sub(r"\b(num_classes|embedding_size|format|prior)=(\.\.\.)?", lambda found: _option(found[1]), message)
+    return named.replace("calibrated=False beside", "--no-calibrated beside")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _numbers(option: str, text: str) -> list[float]:

@@ -1,20 +1,23 @@
 """Exports a loss of a run, a known loss, a formula or a module as a file that needs nothing of ours."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evaluators.screening import rejection
 from evaluators.tasks import TASKS
+from lossearch.graph_module import RANDOM, fixed_in_graph, graph_classes, graph_module
 from lossearch.losses import formula_with
 from primitives.catalog import known_loss
-from primitives.errors import UserError
+from primitives.errors import UserError, as_user_errors
 from primitives.loss import MODULE_OPTIONS
 from primitives.nearest import nearest
 from primitives.parser import valid_name
-from primitives.torch_loss import FormulaLoss, loss_module
+from primitives.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
 from results.atomic import write_whole_text
 from results.export import write_export
 from results.exportable import Exportable, of_formula, of_known, of_module, options_of
@@ -54,23 +57,30 @@ def export(
     """
     path = Path(path)
     form = format_of(path, format)
-    if form == "py":
-        _require_no_sizes(num_classes, embedding_size)
-    exportable = _exportable(loss, options, form)
-    if not calibrated:
-        exportable = replace(exportable, calibration=None)
-    page = None
+    if not path.parent.is_dir():
+        raise UserError(f"Expected a path in a directory that exists, got {str(path)!r}. Make the directory first.")
+    if not calibrated and not isinstance(loss, Entry):
+        raise UserError("Expected calibrated=False beside an entry of a leaderboard: no other loss has a factor.")
+    with as_user_errors():
+        exportable, measured = _exportable(loss, options, form)
+        exportable = _with_factor(exportable, calibrated, form)
+        if form == "py":
+            _require_no_sizes(exportable, num_classes, embedding_size)
+            exportable = replace(exportable, limits=tuple(_left_out(loss)))
+            write_export(path, exportable)
+        else:
+            tensors = {name: options[name] for name in _ARGUMENTS if name in options}
+            module = graph_module(loss, exportable, num_classes, embedding_size, tensors)
+            classes = graph_classes(module, num_classes, form)
+            exportable = replace(exportable, limits=tuple(fixed_in_graph(loss, module, classes)))
+            write_graph(path, module, classes, form, exportable)
     if card:
-        page = model_card(exportable, f"{path.stem}.{form}", evidence_of(loss), _rejection(exportable))
-    if form == "py":
-        write_export(path, exportable)
-    else:
-        tensors = {name: options[name] for name in _ARGUMENTS if name in options}
-        module = loss if isinstance(loss, FormulaLoss) else None
-        module = _module(exportable, module, num_classes, embedding_size, tensors)
-        write_graph(path, module, _classes(module, num_classes, form), form, exportable)
-    if page is not None:
+        evidence = evidence_of(loss) if measured else None
+        page = model_card(exportable, path.name, form, evidence, _rejection(exportable))
         write_whole_text(card_path(path), page)
+    for limit in exportable.limits:
+        if limit in _WORTH_A_WARNING:
+            warnings.warn(limit, stacklevel=2)
     return path
 
 
@@ -102,32 +112,49 @@ def evidence_of(loss: "str | FormulaLoss | Entry") -> Evidence | None:
     return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples)
 
 
-def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> Exportable:
-    """The loss with the hyper-parameters and options that are given."""
+def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> tuple[Exportable, bool]:
+    """The loss with the hyper-parameters and options that are given, and whether it is one that a run measured."""
     if isinstance(loss, FormulaLoss):
         if options:
             raise UserError(
                 f"Expected options beside a name, a formula or an entry, got {next(iter(options))} beside a module. "
                 "Give it to the module."
             )
-        return of_module(loss)
-    values = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
-    constants = {name: options[name] for name in options if name in MODULE_OPTIONS and name not in _ARGUMENTS}
-    for name in _ARGUMENTS:
-        if name in options and form == "py":
-            raise UserError(f"Expected {name} for a graph alone: the class of a Python file takes it as an argument.")
-    if isinstance(loss, Entry):
-        return _with_options(loss.exportable().with_values(values), constants)
-    if not isinstance(loss, str):
+        return of_module(loss), False
+    if not isinstance(loss, str | Entry):
         raise UserError(
             "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got "
             f"{type(loss).__name__}."
         )
-    if valid_name(loss):
+    values = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
+    constants = {name: options[name] for name in options if name in MODULE_OPTIONS and name not in _ARGUMENTS}
+    if isinstance(loss, Entry):
+        measured = loss.exportable()
+        exportable = _with_options(measured.with_values(values), constants)
+        same = exportable == measured
+        exportable = exportable if same else exportable.changed_from(measured)
+    elif valid_name(loss):
         known = known_loss(loss)
-        return _with_options(of_known(known, known.values(values)), constants)
-    formula = formula_with(loss, values)
-    return _with_options(of_formula(formula, {name: float(value) for name, value in values.items()}), constants)
+        exportable, same = _with_options(of_known(known, known.values(values)), constants), False
+    else:
+        formula = formula_with(loss, values)
+        numbers = {name: float(value) for name, value in values.items()}
+        exportable, same = _with_options(of_formula(formula, numbers), constants), False
+    for name in _ARGUMENTS:
+        if name in options and form == "py":
+            raise UserError(f"Expected {name} for a graph alone{_as_argument(name, exportable)}.")
+    return exportable, same
+
+
+def _as_argument(name: str, loss: Exportable) -> str:
+    """A clause where the class of a Python file takes this as an argument."""
+    takes = {
+        "prior": "prior" in loss.formula.names,
+        "weight": not loss.over_embeddings,
+        "num_classes": loss.over_embeddings,
+        "embedding_size": loss.over_embeddings,
+    }
+    return ": the class of a Python file takes it as an argument" if takes.get(name, False) else ""
 
 
 def _with_options(exportable: Exportable, options: Mapping[str, Any]) -> Exportable:
@@ -136,6 +163,7 @@ def _with_options(exportable: Exportable, options: Mapping[str, Any]) -> Exporta
         return exportable
     merged = dict(options)
     if exportable.over_embeddings:
+        merged |= {"generator": torch.Generator()}
         merged.setdefault("class_weights", exportable.class_weights)
     module = loss_module(
         exportable.formula, exportable.hyperparameters, num_classes=2, embedding_size=4, prior=[0.5, 0.5], **merged
@@ -143,60 +171,33 @@ def _with_options(exportable: Exportable, options: Mapping[str, Any]) -> Exporta
     return replace(exportable, **options_of(module))
 
 
-def _module(
-    exportable: Exportable,
-    module: FormulaLoss | None,
-    num_classes: int | None,
-    embedding_size: int | None,
-    tensors: Mapping[str, Any],
-) -> FormulaLoss:
-    """The module whose graph is written: the one that is given, or a new one. Raises UserError for other sizes."""
+def _with_factor(exportable: Exportable, calibrated: bool, form: str) -> Exportable:
+    """The loss with or without the factor of its run, and a word on it."""
+    if exportable.calibration is None:
+        return exportable
+    word = "applied unless calibrated=False" if form == "py" else "applied"
+    text = f"{exportable.calibration!r}, {word if calibrated else 'left out'}"
+    facts = tuple((label, text if label == "Calibration" else fact) for label, fact in exportable.facts)
+    return replace(exportable, facts=facts, calibration=exportable.calibration if calibrated else None)
+
+
+_WITHOUT_WEIGHT = "The module's weight is not in the file: give it to Loss(weight=...)."
+_WITHOUT_CLASS_WEIGHTS = "The module's class weights are not in the file: Loss.load_state_dict takes its state_dict."
+_WORTH_A_WARNING = {RANDOM, _WITHOUT_WEIGHT, _WITHOUT_CLASS_WEIGHTS}
+
+
+def _left_out(loss: "str | FormulaLoss | Entry") -> Iterator[str]:
+    """What of a module is not in its Python file."""
+    if isinstance(loss, LogitLoss) and loss.weight is not None:
+        yield _WITHOUT_WEIGHT
+    if isinstance(loss, EmbeddingLoss) and loss.class_weights.learned_at(1.0):
+        yield _WITHOUT_CLASS_WEIGHTS
+
+
+def _require_no_sizes(exportable: Exportable, num_classes: int | None, embedding_size: int | None) -> None:
     for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
-        own = getattr(module, name, None)
-        if size is not None and own is not None and size != own:
-            raise UserError(f"Expected {name} {own}, the module's, got {size}. Leave it out.")
-    if embedding_size is not None and not exportable.over_embeddings:
-        raise UserError(
-            f"Expected embedding_size for a loss over embeddings alone, {exportable.formula} is over logits."
-        )
-    if module is not None:
-        return module
-    options: dict[str, Any] = {name: getattr(exportable, name) for name in ("reduction", "ignore_index")}
-    options |= {"label_smoothing": exportable.label_smoothing, "scale": exportable.calibration or 1.0}
-    if exportable.over_embeddings:
-        options |= {"class_weights": exportable.class_weights, "fine_tune_from": exportable.fine_tune_from}
-        options |= {"sub_centers": exportable.sub_centers} if exportable.class_weights == "sub_centers" else {}
-    made = loss_module(
-        exportable.formula,
-        exportable.hyperparameters,
-        num_classes=num_classes,
-        embedding_size=embedding_size,
-        **options,
-        **tensors,
-    )
-    if exportable.over_embeddings and exportable.class_weights != "pedcc":
-        warnings.warn(
-            "The class weights of the graph are random: train a module of the loss, and export it.", stacklevel=3
-        )
-    return made
-
-
-def _classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
-    """How many classes a graph has. Raises UserError where nothing says it."""
-    own = getattr(module, "num_classes", None)
-    classes = own if own is not None else num_classes
-    if not isinstance(classes, int) or classes < 1:
-        raise UserError(
-            f"Expected num_classes=..., a whole number above 0, for the format {form}, got {classes!r}: a graph "
-            "has a fixed number of classes."
-        )
-    return classes
-
-
-def _require_no_sizes(*sizes: int | None) -> None:
-    for name, size in zip(("num_classes", "embedding_size"), sizes, strict=True):
         if size is not None:
-            raise UserError(f"Expected {name} for a graph alone: the class of a Python file takes it as an argument.")
+            raise UserError(f"Expected {name} for a graph alone{_as_argument(name, exportable)}.")
 
 
 def _rejection(exportable: Exportable) -> str | None:

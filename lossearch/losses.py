@@ -33,7 +33,7 @@ def loss(
     with the position, and for hyper-parameters that are missing, unknown or out of range.
     """
     from primitives.catalog import ALIASES, CATALOG, known_loss
-    from primitives.errors import UserError
+    from primitives.errors import UserError, as_user_errors
     from primitives.loss import MODULE_OPTIONS
     from primitives.parser import valid_name
     from primitives.torch_loss import loss_module
@@ -41,15 +41,27 @@ def loss(
     if not isinstance(name_or_formula, str):
         raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
     if name_or_formula in CATALOG or name_or_formula in ALIASES:
-        return known_loss(name_or_formula).module(num_classes=num_classes, embedding_size=embedding_size, **options)
+        known = known_loss(name_or_formula)
+        _require_use_of_prior(known.formula, options)
+        with as_user_errors():
+            return known.module(num_classes=num_classes, embedding_size=embedding_size, **options)
     if valid_name(name_or_formula) and name_or_formula not in options:
         known_loss(name_or_formula)  # raises: a bare word is a name
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
     formula = formula_with(name_or_formula, hyperparameters)
+    _require_use_of_prior(formula, options)
     module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
-    return loss_module(
-        formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
-    )
+    with as_user_errors():
+        return loss_module(
+            formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
+        )
+
+
+def _require_use_of_prior(formula: "Formula", options: Mapping[str, Any]) -> None:
+    from primitives.errors import UserError
+
+    if options.get("prior") is not None and "prior" not in formula.names:
+        raise UserError(f"Expected prior for a formula that looks at it, {formula} does not. Leave it out.")
 
 
 def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
-from primitives.errors import UserError
+from primitives.contract import count, number_between
+from primitives.errors import UserError, as_user_errors
 from primitives.formula import Formula
 from primitives.nearest import nearest
 from primitives.pedcc import evenly_distributed
@@ -32,23 +32,22 @@ class ClassWeights:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"Unknown class_weights {self.kind!r}{nearest(str(self.kind), KINDS)}")
+            raise UserError(f"Unknown class_weights {self.kind!r:.60}{nearest(str(self.kind)[:60], KINDS)}")
         if self.sub_centers is None:
             object.__setattr__(self, "sub_centers", 3 if self.kind == "sub_centers" else 1)
         elif self.kind != "sub_centers":
             raise UserError(f"Expected class_weights='sub_centers' beside sub_centers, got {self.kind!r}.")
         for name in ("num_classes", "embedding_size", "sub_centers"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise UserError(f"Expected {name} to be a whole number above 0, got {value!r}.")
-            object.__setattr__(self, name, int(value))
+            with as_user_errors():
+                object.__setattr__(self, name, count(name, getattr(self, name)))
         if self.fine_tune_from is not None and self.kind != "pedcc":
             raise UserError(
                 f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."
             )
-        start = self.fine_tune_from
-        if start is not None and (isinstance(start, bool) or not isinstance(start, Real) or not 0.0 <= start <= 1.0):
-            raise UserError(f"Expected fine_tune_from, a progress in [0, 1], got {start!r}.")
+        if self.fine_tune_from is not None:
+            with as_user_errors():
+                start = number_between("fine_tune_from, a progress,", self.fine_tune_from, 0.0, 1.0)
+            object.__setattr__(self, "fine_tune_from", start)
 
     def initial(self, generator: torch.Generator | None = None) -> Tensor:
         """Class weights [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size] to start from."""
@@ -69,7 +68,9 @@ def _pedcc(num_classes: int, embedding_size: int) -> Tensor:
 
 
 def suits(kind: str, formula: Formula) -> bool:
-    """Whether the formula looks at nothing that class weights of this kind cannot give."""
+    """Whether class weights of this kind can give all that the formula looks at, and something of it."""
+    if not formula.looks_at_embeddings:
+        return kind == "learned"
     return kind != "sub_centers" or not formula.names & {"z", "p", "weight_norm"}
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 
 def require_logits(logits: Tensor) -> None:
-    """Raise ValueError unless these are floating-point logits [batch, classes, ...]."""
+    """Raise ValueError unless these are floating-point logits [batch, classes, ...], TypeError for no tensor."""
+    require_tensor("logits", logits)
     if logits.ndim < 2:
         raise ValueError(f"Expected logits of shape [batch, classes, ...], got {list(logits.shape)}. Add a class axis.")
     if not logits.is_floating_point():
@@ -19,7 +20,8 @@ def require_logits(logits: Tensor) -> None:
 
 
 def require_embeddings(embeddings: Tensor, embedding_size: int) -> None:
-    """Raise ValueError unless these are floating-point embeddings [batch, embedding_size]."""
+    """Raise ValueError unless these are floating-point embeddings [batch, embedding_size], TypeError for no tensor."""
+    require_tensor("embeddings", embeddings)
     if embeddings.ndim != 2 or embeddings.shape[1] != embedding_size:
         raise ValueError(
             f"Expected embeddings of shape [batch, {embedding_size}], got {list(embeddings.shape)}. "
@@ -29,15 +31,20 @@ def require_embeddings(embeddings: Tensor, embedding_size: int) -> None:
         raise ValueError(f"Expected floating-point embeddings, got {embeddings.dtype}. Convert them with .float().")
 
 
+def require_tensor(name: str, value: Tensor) -> None:
+    """Raise TypeError for anything else than a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"Expected {name} to be a tensor, got {type(value).__name__}. Wrap it in torch.as_tensor().")
+
+
 def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tensor:
     """The target, class indices as int64, if it fits logits of this shape [batch, classes, ...].
 
     It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1, or ignore_index. The
     range is checked where it can be seen at once: on the CPU, and neither while compiling nor under vmap. Raises
-    ValueError where it does not fit.
+    ValueError where it does not fit, TypeError for no tensor.
     """
-    if not isinstance(target, Tensor):
-        raise ValueError(f"Expected the target to be a tensor, got {type(target).__name__}. Wrap it in torch.tensor().")
+    require_tensor("the target", target)
     if target.is_floating_point():
         if list(target.shape) != shape:
             raise ValueError(
@@ -80,21 +87,39 @@ def require_options(reduction: str, ignore_index: int, label_smoothing: float) -
         raise ValueError(f"Expected reduction to be mean, sum or none, got {reduction!r}. Give one of them.")
     if isinstance(ignore_index, bool) or not isinstance(ignore_index, int) or abs(ignore_index) >= 2**63:
         raise ValueError(f"Expected ignore_index to be a whole number of 64 bits, got {ignore_index!r}. Give a class.")
-    if isinstance(label_smoothing, bool | str) or not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"Expected label_smoothing between 0 and 1, got {label_smoothing!r}. Leave it out for none.")
+    number_between("label_smoothing", label_smoothing, 0.0, 1.0, hint=" Leave it out for none.")
 
 
 def number_between(
-    name: str, value: float, low: float = -math.inf, high: float = math.inf, *, whole: bool = False
+    name: str,
+    value: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    whole: bool = False,
+    nonzero: bool = False,
+    hint: str = "",
 ) -> float:
-    """The value as a float. Raises ValueError unless it is a finite number from low to high, whole where asked."""
-    expected = f"between {low:g} and {high:g}" if math.isfinite(high - low) else "to be a finite number"
-    usable = hasattr(value, "__float__") and not isinstance(value, bool | Tensor)
-    if not usable or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"Expected {name} {expected}, got {value!r:.100}.")
-    if whole and float(value) != int(value):
-        raise ValueError(f"Expected {name} to be a whole number, got {value!r:.100}.")
-    return float(value)
+    """The value as a float. Raises ValueError unless it is finite, from low to high, and whole or not 0 where asked."""
+    try:
+        number = math.nan if isinstance(value, bool | str | Tensor) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or not low <= number <= high:
+        expected = f"between {low:g} and {high:g}" if math.isfinite(high - low) else "to be a finite number"
+        raise ValueError(f"Expected {name} {expected}, got {value!r:.60}.{hint}")
+    if whole and number != int(number):
+        raise ValueError(f"Expected {name} to be a whole number, got {value!r:.60}.{hint}")
+    if nonzero and number == 0.0:
+        raise ValueError(f"Expected {name} to be another number than 0, by which the loss divides, got {value!r:.60}.")
+    return number
+
+
+def count(name: str, value: int) -> int:
+    """The value as an int. Raises ValueError unless it is a whole number above 0."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not 1 <= value < 2**31:
+        raise ValueError(f"Expected {name} to be a whole number above 0, got {value!r:.60}.")
+    return int(value)
 
 
 def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
@@ -105,7 +130,7 @@ def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
         numbers = torch.empty(0, 0)
     numbers = numbers if numbers.is_floating_point() else numbers.to(torch.get_default_dtype())
     if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
-        raise ValueError(f"Expected {name}, one finite number for each class [classes], got {values!r:.100}.")
+        raise ValueError(f"Expected {name}, one finite number for each class [classes], got {values!r:.60}.")
     return numbers
 
 
@@ -114,8 +139,8 @@ def class_frequencies(prior: Tensor | list[float]) -> Tensor:
     frequencies = numbers_per_class("prior", prior)
     if not bool((frequencies >= 0.0).all()) or abs(float(frequencies.sum()) - 1.0) > 1e-3:
         raise ValueError(
-            f"Expected prior, class frequencies [classes] that sum to 1, none below 0, got {prior!r:.100}. Divide "
-            "the numbers of samples by their sum."
+            f"Expected prior, class frequencies [classes] that sum to 1, none below 0, got {len(frequencies)} numbers "
+            f"that sum to {float(frequencies.sum()):g}. Divide the numbers of samples by their sum."
         )
     return frequencies
 

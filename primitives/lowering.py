@@ -25,6 +25,8 @@ from primitives.shapes import Shape
 from primitives.stable_forms import is_tensor, stable_form
 from primitives.terminals import TERMINALS
 
+_INFIX = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
+
 
 @lru_cache(maxsize=256)
 def lower(formula: Formula, *, hard: bool = False) -> Program:
@@ -126,11 +128,24 @@ class Lowering:
         if formula.operator in ("minimum", "maximum") and not is_tensor(formula.arguments[0]):
             values.reverse()  # a tensor comes first, a number may come second
         if formula.operator == "div" and values[1].kind == "number":
-            divisor = float(values[1].source) or numerics.smallest_positive(torch.zeros(0))
+            divisor = float(values[1].source) or numerics.smallest_positive(torch.zeros(0, dtype=torch.float64))
             return self.step(operator.truediv, values[0], Value(divisor, "number"))
+        if formula.operator == "div" and values[1].kind == "input" and not is_tensor(formula.arguments[1]):
+            return self.step(operator.truediv, *values)  # by a hyper-parameter, which is not 0
         if formula.operator == "div" and not is_tensor(formula.arguments[1]):
-            return self.step(operator.truediv, *values)
+            return self.step(numerics.divide, values[0], self.scalar(values[1]))
         return self.step(meaning.tensor, *values, *(self.input(read) for read in meaning.reads))
+
+    def scalar(self, value: Value) -> Value:
+        """A value of hyper-parameters and numbers alone as a tensor without axes."""
+        return self.step(numerics.scalar, value) if self._is_python_number(value) else value
+
+    def _is_python_number(self, value: Value) -> bool:
+        """Whether the value is none of a torch function: a number, a hyper-parameter, or sums and products of them."""
+        if value.kind != "step":
+            return True
+        step = self.steps[int(value.source)]
+        return step.function in _INFIX and all(map(self._is_python_number, step.arguments))
 
     def step(self, function: Callable[..., Any], *arguments: Value) -> Value:
         """Result of a call, which is added unless the same call is there already."""
@@ -181,5 +196,5 @@ def _scalar_call(lowering: Lowering, formula: Call) -> Value | None:
     """A function of hyper-parameters and numbers alone, on tensors without axes; None for every other call."""
     if is_tensor(formula) or OPERATORS[formula.operator].symbol:  # infix operators take Python numbers
         return None
-    scalars = [lowering.step(numerics.scalar, lowering.value(each)) for each in formula.arguments]
+    scalars = [lowering.scalar(lowering.value(each)) for each in formula.arguments]
     return lowering.step(OPERATORS[formula.operator].tensor, *scalars)

@@ -133,7 +133,8 @@ class _Reader:
         if token.text in FUNCTIONS:
             raise self._error(token.position, f"{token.text} is an operator: give its argument in parentheses")
         hint = nearest(token.text, self._known)
-        hint += f". A hyper-parameter needs a value, as {token.text}=1.0" if valid_name(token.text) else ""
+        if valid_name(token.text):
+            hint = f"{hint.rstrip('?')}; a hyper-parameter needs a value, as {token.text}=1.0"
         raise self._error(token.position, f"unknown terminal or hyper-parameter '{shown(token.text)}'{hint}")
 
     def _function(self, token: _Token) -> Formula:

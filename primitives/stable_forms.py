@@ -46,11 +46,11 @@ def _stable_power(lowering: "Lowering", base: Formula, exponent: Formula, at_tar
 def _power_of_number(lowering: "Lowering", base: Formula, exponent: Formula, exponent_value: Value) -> Value | None:
     """b**x = exp(x log b); a power of Python numbers alone is one itself."""
     if not is_tensor(exponent):
-        return lowering.step(operator.pow, lowering.value(base), exponent_value)
+        return lowering.step(numerics.power, lowering.scalar(lowering.value(base)), exponent_value)
     if base.constant is not None:
         logarithm = Value(OPERATORS["log"].of_numbers(base.constant), "number")
     else:
-        logarithm = lowering.step(numerics.log, lowering.step(numerics.scalar, lowering.value(base)))
+        logarithm = lowering.step(numerics.log, lowering.scalar(lowering.value(base)))
     return lowering.step(numerics.exp, lowering.step(operator.mul, exponent_value, logarithm))
 
 

@@ -12,6 +12,7 @@ from primitives.class_weights import ClassWeights, suits, uniform_vectors
 from primitives.contract import (
     checked_target,
     class_frequencies,
+    count,
     in_single_precision,
     number_between,
     numbers_per_class,
@@ -61,12 +62,12 @@ class FormulaLoss(nn.Module):
         super().__init__()
         require_options(reduction, ignore_index, label_smoothing)
         self.formula = formula
-        self.hyperparameters = dict(hyperparameters or {})
-        _require_values(formula, self.hyperparameters)
+        _require_values(formula, hyperparameters or {})
+        self.hyperparameters = {name: number_between(name, each) for name, each in (hyperparameters or {}).items()}
         self._bound = formula.bind(self.hyperparameters)
         self.reduction = reduction
         self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = float(label_smoothing)
         self.scale = number_between("scale", scale)
         self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)
         logits = logits_of_cross_entropy(self._bound)
@@ -78,7 +79,8 @@ class FormulaLoss(nn.Module):
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
-        self.progress.fill_(number_between("progress", progress, 0.0, 1.0))
+        hint = " Divide the step by the number of steps."
+        self.progress.fill_(number_between("progress", progress, 0.0, 1.0, hint=hint))
 
     def extra_repr(self) -> str:
         values = "".join(f", {name}={number_text(value)}" for name, value in self.hyperparameters.items())
@@ -165,10 +167,10 @@ class LogitLoss(FormulaLoss):
         super().__init__(formula, hyperparameters, **options)
         self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))
         self._linear_in_target = linear_in_target(self._bound)
-        self.num_classes = num_classes
+        self.num_classes = None if num_classes is None else count("num_classes", num_classes)
         for name in ("weight", "prior"):
-            if num_classes is not None:
-                require_one_per_class(name, getattr(self, name), num_classes)
+            if self.num_classes is not None:
+                require_one_per_class(name, getattr(self, name), self.num_classes)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         require_logits(logits)
@@ -218,6 +220,8 @@ class EmbeddingLoss(FormulaLoss):
         **options: Any,
     ) -> None:
         super().__init__(formula, hyperparameters, **options)
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise UserError(f"Expected generator to be a torch.Generator, got {type(generator).__name__}.")
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
         self.num_classes, self.embedding_size = self.class_weights.num_classes, self.class_weights.embedding_size
         require_one_per_class("prior", self.prior, num_classes)
@@ -291,10 +295,11 @@ def loss_module(
         raise UserError(f"{misplaced[0]} is for losses over {there}; the formula {formula} is one over {here}.")
     if not over_embeddings:
         return LogitLoss(formula, hyperparameters, num_classes=num_classes, **options)
+    sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
+    missing = " and ".join(f"{name}=..." for name, size in sizes.items() if size is None)
     if num_classes is None or embedding_size is None:
         raise UserError(
-            "Expected num_classes=... and embedding_size=...: the formula looks at embeddings, "
-            "and its module owns a weight for each class."
+            f"Expected {missing}: the formula looks at embeddings, and its module owns a weight for each class."
         )
     return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
 

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
@@ -32,10 +34,12 @@ def extremes(loss: FormulaLoss) -> Iterator[tuple[str, Tensor]]:
     """Inputs at which losses break: ties, certainty, and the largest numbers that half precision holds."""
     width, kind = (loss.embedding_size, "embeddings") if isinstance(loss, EmbeddingLoss) else (CLASSES, "logits")
     pattern = torch.eye(width)[torch.arange(CLASSES) % width]
+    at, elsewhere = ("", "") if kind == "embeddings" else (", at the target", ", elsewhere")
     yield f"{kind} of zero", torch.zeros(CLASSES, width)
     for size in (1e4, 65504.0):
-        yield f"{kind} of zero but for one number of {size:g}, at the target", size * pattern
-        yield f"{kind} of zero but for one number of {size:g}, elsewhere", size * pattern.roll(1, 0)
+        yield f"{kind} of zero but for one number of {size:g}{at}", size * pattern
+        if elsewhere:
+            yield f"{kind} of zero but for one number of {size:g}{elsewhere}", size * pattern.roll(1, 0)
         yield f"{kind} of -{size:g}", torch.full((CLASSES, width), -size)
     yield f"{kind} in float16", (100.0 * pattern).half()
     yield f"{kind} in bfloat16", (100.0 * pattern).bfloat16()
@@ -47,7 +51,7 @@ _ANGLES = torch.linspace(0.0, math.pi, 315, dtype=torch.float64)
 
 
 def least_at(loss: FormulaLoss) -> float | None:
-    """Probability of the target class at which a loss over logits is least, the rest spread evenly; in (0, 1).
+    """Largest probability of the target class at which a loss over logits is least, the rest spread evenly; in (0, 1).
 
     None for a loss over embeddings, and for one that is flat. Close to 1 for a loss that asks for certainty, as
     cross-entropy does.
@@ -55,21 +59,64 @@ def least_at(loss: FormulaLoss) -> float | None:
     values = None if isinstance(loss, EmbeddingLoss) else _along(loss, _logits_at(_PROBABILITIES))[0]
     if values is None or float(values.max() - values.min()) <= 1e-9 * float(values.abs().max()):
         return None
-    return float(_PROBABILITIES[int(values.argmin())])
+    least = values <= values.min() + 1e-9 * (values.max() - values.min())
+    return float(_PROBABILITIES[least].max())
 
 
-def pushes_away_from(loss: FormulaLoss) -> float | None:
-    """Angle in radians to its class weight from which on a loss over embeddings drives a sample away, if there is one.
+@dataclass(frozen=True)
+class WayToClass:
+    """What a loss over embeddings does with a sample at an angle to the weight of its class, from 0 to pi radians.
 
     The sample is of length 1 and at right angles to the weights of all other classes.
     """
-    if not isinstance(loss, EmbeddingLoss) or loss.embedding_size <= CLASSES:
-        return None
+
+    finite: bool
+    away: tuple[float, float] | None  #: first stretch of angles at which its gradient drives the sample away
+    flat: tuple[float, float] | None  #: first stretch beyond a right angle at which it has no gradient along the way
+
+
+def way_to_class(loss: EmbeddingLoss) -> WayToClass:
+    """How the loss, whose class weights are unit vectors at right angles, moves a sample."""
     embeddings = torch.zeros(len(_ANGLES), loss.embedding_size, dtype=torch.float64)
     embeddings[:, 0], embeddings[:, -1] = _ANGLES.cos(), _ANGLES.sin()
-    slope = _slope(loss, embeddings, torch.stack([-_ANGLES.sin(), _ANGLES.cos()], 1), columns=[0, -1])
-    away = (slope < -1e-6 * slope.abs().max()) & (_ANGLES > 0.1) & (math.pi - 0.1 > _ANGLES)
-    return float(_ANGLES[int(torch.nonzero(away)[0])]) if away.any() else None
+    gradient = _along(loss, embeddings)[1]
+    slope = gradient[:, -1] * _ANGLES.cos() - gradient[:, 0] * _ANGLES.sin()
+    small = 1e-6 * float(gradient.norm(dim=1).max())
+    inner = (_ANGLES > 0.1) & (math.pi - 0.1 > _ANGLES)  # at the ends every slope is 0
+    finite = bool(torch.isfinite(gradient).all())
+    far = inner & (math.pi / 2 < _ANGLES)
+    return WayToClass(finite, _stretch((slope < -small) & inner), _stretch((slope.abs() <= small) & far))
+
+
+def _stretch(found: Tensor) -> tuple[float, float] | None:
+    """The first angles in a row for which it holds, from the first to the last."""
+    if not found.any():
+        return None
+    first = int(torch.nonzero(found)[0])
+    end = torch.nonzero(~found[first:])
+    last = first + int(end[0]) - 1 if len(end) else len(found) - 1
+    return float(_ANGLES[first]), float(_ANGLES[last])
+
+
+def first_gradient(loss: FormulaLoss) -> float:
+    """Size of the gradient at random inputs, relative to cross-entropy's, as where a training starts.
+
+    Cross-entropy's is of the same logits, or of the products with the class weights.
+    """
+    generator = torch.Generator().manual_seed(0)
+    width = loss.embedding_size if isinstance(loss, EmbeddingLoss) else CLASSES
+    inputs = torch.randn(64, width, generator=generator).requires_grad_()
+    target = torch.arange(64) % CLASSES
+    logits = inputs
+    if isinstance(loss, EmbeddingLoss):
+        weight = loss.weight.detach()
+        logits = inputs @ (weight if weight.ndim == 2 else weight[:, 0]).T
+    (reference,) = torch.autograd.grad(F.cross_entropy(logits, target), inputs)
+    value = loss(inputs, target)
+    if not value.requires_grad:
+        return 0.0
+    (gradient,) = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
+    return float(gradient.norm() / reference.norm())
 
 
 def slope_on_wrong(loss: FormulaLoss) -> float | None:
@@ -111,8 +158,3 @@ def _along(loss: FormulaLoss, inputs: Tensor) -> tuple[Tensor, Tensor]:
         values.append(value.detach())
         gradients.append(gradient.squeeze(0))
     return torch.stack(values), torch.stack(gradients)
-
-
-def _slope(loss: FormulaLoss, inputs: Tensor, direction: Tensor, columns: list[int]) -> Tensor:
-    """Derivative of the loss along a direction in these columns of the inputs."""
-    return (_along(loss, inputs)[1][:, columns] * direction).sum(1)

@@ -23,6 +23,9 @@ from primitives.torch_loss import EmbeddingLoss, FormulaLoss
 from results.leaderboard import Row
 from results.trial_record import Trial
 
+#: Facts of a row that are another loss's where something was changed.
+_MEASURED = ("Validation", "Fresh seeds", "Calibration")
+
 #: Names that an argument of an exported class cannot have.
 _TAKEN = {
     *dir(nn.Module()),
@@ -31,7 +34,7 @@ _TAKEN = {
     *("index", "counted", "kept", "get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
     *("torch", "nn", "F", "math", "Tensor", "super", "float", "int", "bool", "str", "evenly_distributed"),
     *("numbers_per_class", "number_between", "class_frequencies", "require_options", "require_one_per_class"),
-    *("fixed", "names", "list"),
+    *("values", "list", "count", "factor", "isinstance"),
 }
 
 
@@ -49,8 +52,10 @@ class Exportable:
     reduction: str = "mean"
     ignore_index: int = -100
     label_smoothing: float = 0.0
-    calibration: float | None = None  #: factor by which the loss was multiplied; None where it never was
+    scale: float = 1.0
+    calibration: float | None = None  #: factor by which the loss was multiplied in a search; None where it never was
     facts: tuple[tuple[str, str], ...] = ()  #: label and text, one line each
+    limits: tuple[str, ...] = ()  #: what a user of the file has to know, a sentence each
 
     @property
     def over_embeddings(self) -> bool:
@@ -71,6 +76,27 @@ class Exportable:
                 raise UserError(str(error)) from None
         return replace(self, hyperparameters=self.hyperparameters | checked)
 
+    def changed_from(self, measured: "Exportable") -> "Exportable":
+        """This loss without the facts that were measured of another, and with a word on what is another."""
+        names = [name for name, value in self.hyperparameters.items() if value != measured.hyperparameters[name]]
+        changed = [
+            f"{name} = {self.hyperparameters[name]:g}, in the run {measured.hyperparameters[name]:g}" for name in names
+        ]
+        options = ("class_weights", "sub_centers", "fine_tune_from", "reduction", "label_smoothing", "scale")
+        for name in options:
+            if getattr(self, name) != getattr(measured, name):
+                changed.append(f"{name} = {getattr(self, name)}, in the run {getattr(measured, name)}")
+        kept = tuple(fact for fact in self.facts if fact[0] not in _MEASURED)
+        return replace(self, calibration=None, facts=(*kept, ("Changed", "; ".join(changed) + "; not evaluated so")))
+
+    @property
+    def divisors(self) -> frozenset[str]:
+        """Hyper-parameters by which the loss divides."""
+        divided = (
+            each.arguments[1] for each in self.formula.walk() if isinstance(each, Call) and each.operator == "div"
+        )
+        return frozenset(each.name for each in divided if isinstance(each, Name)) & self.hyperparameters.keys()
+
     @cached_property
     def linear_in_target(self) -> bool:
         """Whether the value for a mixture of targets is the mixture of the values."""
@@ -89,7 +115,7 @@ def of_row(row: Row, run: str, trial: Trial | None = None) -> Exportable:
     """
     kind = row.class_weights or "learned"
     if kind not in KINDS or not suits(kind, parse(row.formula)):
-        raise UserError(f"Expected class_weights that suit {row.formula}, got {shown(kind)}. The row was changed.")
+        raise UserError(f"Expected class_weights that suit {shown(row.formula)}, got {shown(kind)}: it is no such row.")
     known = _of_the_catalogue(row)
     formula, values = with_named_numbers(parse(row.formula)) if known is None else (known.formula, known.values())
     return _named(
@@ -162,8 +188,7 @@ def of_module(module: FormulaLoss) -> Exportable:
 def options_of(module: FormulaLoss) -> dict[str, Any]:
     """Fields of an exportable that are options of a module."""
     options: dict[str, Any] = {name: getattr(module, name) for name in ("reduction", "ignore_index", "label_smoothing")}
-    if module.scale != 1.0:
-        options["calibration"] = module.scale
+    options["scale"] = module.scale
     if isinstance(module, EmbeddingLoss):
         weights = module.class_weights
         options |= {"class_weights": weights.kind, "fine_tune_from": weights.fine_tune_from}

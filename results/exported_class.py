@@ -38,8 +38,8 @@ def helpers(loss: Exportable) -> Iterator[Callable[..., Any]]:
     yield contract.in_single_precision
     yield contract.target_of
     yield contract.reduced
-    if loss.hyperparameters or sets_progress(loss):
-        yield contract.number_between
+    if loss.over_embeddings:
+        yield contract.count
     if "y" in index_program(loss).inputs:
         yield contract.one_hot
     if "prior" in loss.formula.names:
@@ -72,11 +72,14 @@ def _described(loss: Exportable) -> Iterator[str]:
             "The class weights ``weight`` [num_classes, embedding_size] are evenly distributed on the unit sphere and "
             "fixed, or learned from the progress ``fine_tune_from`` on: then give them to the optimiser, too."
         )
+        if "dist2" in loss.formula.names:
+            yield "``centers`` [num_classes, embedding_size] are a parameter: give them to the optimiser."
     elif loss.over_embeddings:
         several = "sub_centers, " if loss.class_weights == "sub_centers" else ""
+        centers = " and ``centers`` [num_classes, embedding_size]" if "dist2" in loss.formula.names else ""
         yield (
-            f"The class weights ``weight`` [num_classes, {several}embedding_size] are parameters: give them to the "
-            "optimiser."
+            f"The class weights ``weight`` [num_classes, {several}embedding_size]{centers} are parameters: give them "
+            "to the optimiser."
         )
     else:
         yield _about_weight(loss)
@@ -89,6 +92,8 @@ def _described(loss: Exportable) -> Iterator[str]:
             "``calibrated`` multiplies by the factor that gave the loss cross-entropy's first gradient size, as in the "
             "search that found it: so it trains at the learning rate that suits cross-entropy."
         )
+    if loss.scale != 1.0:
+        yield "``scale`` multiplies the value."
     yield "``reduction`` is mean, over the samples that are not ignored, sum or none."
 
 

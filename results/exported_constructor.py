@@ -15,13 +15,13 @@ def constructor(loss: Exportable) -> str:
         "require_options(reduction, ignore_index, label_smoothing)",
         *(f"self.{name} = {name}" for name in ("reduction", "ignore_index", "label_smoothing")),
         *(f"self.{name} = number_between({_range(loss, name)})" for name in loss.hyperparameters),
-        *(["self.scale = self.calibration if calibrated else 1.0"] if loss.calibration is not None else []),
+        *_factor(loss),
         *(_class_weights(loss) if loss.over_embeddings else _weight()),
     ]
     if "prior" in loss.formula.names:
         body.append('self.register_buffer("prior", class_frequencies(prior))')
     if loss.over_embeddings and "prior" in loss.formula.names:
-        body.append('require_one_per_class("prior", self.prior, num_classes)')
+        body.append('require_one_per_class("prior", self.prior, self.num_classes)')
     if "progress" in loss.formula.names:
         body.append('self.register_buffer("progress", torch.tensor(0.0), persistent=False)')
     signature = "def __init__(\n    " + ",\n    ".join(_arguments(loss)) + ",\n) -> None:\n"
@@ -64,10 +64,13 @@ def _arguments(loss: Exportable) -> Iterator[str]:
     if loss.class_weights == "sub_centers":
         yield f"sub_centers: int = {loss.sub_centers}"
     if loss.class_weights == "pedcc":
-        yield f"fine_tune_from: float | None = {loss.fine_tune_from!r}"
+        start = None if loss.fine_tune_from is None else _float(loss.fine_tune_from)
+        yield f"fine_tune_from: float | None = {start}"
     yield f'reduction: str = "{loss.reduction}"'
     yield f"ignore_index: int = {loss.ignore_index}"
-    yield f"label_smoothing: float = {float(loss.label_smoothing)!r}"
+    yield f"label_smoothing: float = {_float(loss.label_smoothing)}"
+    if loss.scale != 1.0:
+        yield f"scale: float = {_float(loss.scale)}"
     if loss.calibration is not None:
         yield "calibrated: bool = True"
 
@@ -76,7 +79,25 @@ def _range(loss: Exportable, name: str) -> str:
     """Arguments of the check of a hyper-parameter: its name, its value, and its range where it has one."""
     low, high, whole = loss.ranges.get(name, (-math.inf, math.inf, False))
     bounds = [_float(low), _float(high)] if math.isfinite(high - low) else []
-    return ", ".join([f'"{name}"', name, *bounds, *(["whole=True"] if whole else [])])
+    flags = ["whole=True"] if whole else []
+    flags += ["nonzero=True"] if name in loss.divisors and low <= 0.0 <= high else []
+    return ", ".join([f'"{name}"', name, *bounds, *flags])
+
+
+def _factor(loss: Exportable) -> Iterator[str]:
+    """By what the value is multiplied, where it is."""
+    if scaled(loss):
+        calibration = "self.calibration if calibrated else 1.0"
+        scale = 'number_between("scale", scale)'
+        if loss.calibration is None or loss.scale == 1.0:
+            yield f"self.factor = {scale if loss.calibration is None else calibration}"
+        else:
+            yield f"self.factor = {scale} * ({calibration})"
+
+
+def scaled(loss: Exportable) -> bool:
+    """Whether the class multiplies its value by a factor."""
+    return loss.scale != 1.0 or loss.calibration is not None
 
 
 def _float(value: float) -> str:
@@ -89,7 +110,8 @@ def _weight() -> Iterator[str]:
 
 
 def _class_weights(loss: Exportable) -> Iterator[str]:
-    yield "self.num_classes, self.embedding_size = num_classes, embedding_size"
+    yield 'self.num_classes = count("num_classes", num_classes)'
+    yield 'self.embedding_size = count("embedding_size", embedding_size)'
     if loss.class_weights != "pedcc" or "dist2" in loss.formula.names:
         yield "bound = embedding_size**-0.5"
     if loss.class_weights == "pedcc":
@@ -98,7 +120,7 @@ def _class_weights(loss: Exportable) -> Iterator[str]:
         yield "weight = evenly_distributed(num_classes, embedding_size)"
         yield "self.weight = nn.Parameter(weight, requires_grad=not fixed)"
     else:
-        several = "sub_centers, " if loss.class_weights == "sub_centers" else ""
+        several = 'count("sub_centers", sub_centers), ' if loss.class_weights == "sub_centers" else ""
         yield f"weight = torch.empty(num_classes, {several}embedding_size)"
         yield "self.weight = nn.Parameter(weight.uniform_(-bound, bound))"
     if "dist2" in loss.formula.names:

@@ -6,6 +6,7 @@ from primitives.lowering import lower, lower_logits
 from primitives.program import Program
 from primitives.scores import scores
 from results.exportable import Exportable
+from results.exported_constructor import scaled
 from results.statements import statements
 
 
@@ -154,7 +155,7 @@ def _reduction(loss: Exportable, after_cross_entropy: bool) -> Iterator[str]:
 
 
 def _scaled(loss: Exportable) -> str:
-    return "value" if loss.calibration is None else "self.scale * value"
+    return "self.factor * value" if scaled(loss) else "value"
 
 
 def _values(loss: Exportable, program: Program, **inputs: str) -> Iterator[str]:

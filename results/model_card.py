@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from primitives.latex import latex
-from results.behaviour import CLASSES
-from results.checks import checks
+from results.checks import checks, conditions
 from results.export import written_by
 from results.exportable import Exportable
 from results.leaderboard import BASELINE, Row
@@ -35,15 +34,19 @@ class Evidence:
     samples: int | None = None
 
 
-def model_card(loss: Exportable, file: str, evidence: Evidence | None = None, rejected: str | None = None) -> str:
-    """The card of a loss that is in a file of this name.
+def model_card(
+    loss: Exportable, file: str, form: str = "py", evidence: Evidence | None = None, rejected: str | None = None
+) -> str:
+    """The card of a loss that is in a file of this name, in the format py, onnx or pt2.
 
     Without evidence it says that there are no results. ``rejected`` is why the search's screening would reject the
     loss, None where it passes.
     """
-    parts = [_what(loss), usage(loss, file)]
-    parts += [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(evidence)]
-    parts += [_checked(loss, evidence, rejected), _limits(loss, file), _provenance(loss)]
+    parts = [_what(loss), usage(loss, file, form)]
+    parts += (
+        [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(loss, evidence)]
+    )
+    parts += [_checked(loss, evidence, rejected), _limits(loss, form), _provenance(loss)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,6 +57,11 @@ def _what(loss: Exportable) -> str:
     if loss.hyperparameters:
         values = [f"| `{name}` | {value:g} | {_range(loss, name)} |" for name, value in loss.hyperparameters.items()]
         lines.append("\n".join(["| hyper-parameter | default | range |", "|---|---|---|", *values]))
+    options = {name: getattr(loss, name) for name in ("class_weights", "reduction", "label_smoothing", "scale")}
+    usual = {"class_weights": "learned", "reduction": "mean", "label_smoothing": 0.0, "scale": 1.0}
+    unusual = [f"{name} = {value}" for name, value in options.items() if value != usual[name]]
+    if unusual:
+        lines.append(f"Options: {', '.join(unusual)}.")
     return "\n\n".join(lines)
 
 
@@ -93,7 +101,10 @@ def _results(evidence: Evidence) -> str:
 
 def _flattery(row: Row, ranked: int) -> str:
     if row.name is not None:
-        return "It is a known loss that the search began with, not one that was chosen. The test split was not used."
+        return (
+            "It is a known loss that the search began with; to choose it for this score flatters it nevertheless. The "
+            "test split was not used."
+        )
     return (
         f"The loss was chosen from {ranked} by this very score, which flatters it: the best of many equal losses looks "
         "better than it is. The test split was not used."
@@ -112,14 +123,20 @@ def _baselines(evidence: Evidence) -> str:
     return "\n".join(lines) + f"\n\n{note}"
 
 
-def _training(evidence: Evidence) -> str:
+def _training(loss: Exportable, evidence: Evidence) -> str:
     row = evidence.row
-    factor = "" if row.calibration is None else f" The loss was multiplied by {row.calibration:g}, so that its first"
-    factor += "" if row.calibration is None else " gradient is as large as cross-entropy's."
-    return (
-        f"## Training\n\n{escaped(row.fidelity)}: network and its width, steps x batch size, learning rate (lr), "
-        f"momentum (m), and weight decay (wd) where there is any.{factor}"
-    )
+    sentences = [
+        f"{escaped(row.fidelity)}: network and its width, steps x batch size, learning rate (lr), momentum (m), and "
+        "weight decay (wd) where there is any."
+    ]
+    if row.calibration is not None:
+        sentences.append(
+            f"The loss was multiplied by {row.calibration:g}, so that its first gradient is as large as "
+            "cross-entropy's."
+        )
+        kept = "is in this file" if loss.calibration is not None else "**is not in this file**"
+        sentences.append(f"The factor {kept}.")
+    return "## Training\n\n" + " ".join(sentences)
 
 
 def _checked(loss: Exportable, evidence: Evidence | None, rejected: str | None) -> str:
@@ -131,19 +148,17 @@ def _checked(loss: Exportable, evidence: Evidence | None, rejected: str | None) 
         failed = sorted({escaped(each.reason or "") for each in own if each.status == "failed"})
         trainings = sum(each.seed is not None for each in own)
         lines.append(f"- {trainings} trainings in the run: " + ("; ".join(failed) if failed else "none failed"))
-    title = f"## Checks and known failures\n\nMeasured on {CLASSES} classes while this card was written.\n"
+    title = f"## Checks and known failures\n\n{conditions(loss)}\n"
     return "\n".join([title, *lines])
 
 
-def _limits(loss: Exportable, file: str) -> str:
-    lines = ["- Nothing is known of other data, other networks and longer training than what is written above."]
-    if file.endswith(".py"):
-        lines.append("- A class index out of range is refused on the CPU; on other devices it is undefined.")
+def _limits(loss: Exportable, form: str) -> str:
+    lines = ["Nothing is known of other data, other networks and longer training than what is written above."]
+    if form == "py":
+        lines.append("A class index out of range is refused on the CPU; on other devices it is undefined.")
     else:
-        lines.append("- The graph does not check class indices: one out of range is undefined.")
-    if loss.over_embeddings and not file.endswith(".py"):
-        lines.append("- The class weights are those of the moment of the export.")
-    return "\n".join(["## Limits", "", *lines])
+        lines.append("The graph does not check class indices: one out of range is undefined.")
+    return "\n".join(["## Limits", "", *(f"- {line}" for line in (*lines, *loss.limits))])
 
 
 def _provenance(loss: Exportable) -> str:

@@ -26,7 +26,7 @@ class Trial:
     def sentence(self) -> str:
         """The result in one line, with its interval."""
         if self.fitness is None or self.cross_entropy is None or self.difference is None:
-            return f"a training failed under {self.seeds} fresh seeds"
+            return f"a training failed, after {self.seeds} fresh seeds that did not"
         error = standard_error(self.difference_std or 0.0, self.seeds)
         low, high = interval_of_mean(self.difference, error, self.seeds)
         shown = "" if shows_a_difference(self.difference, error) else "; no difference is shown"
@@ -38,7 +38,7 @@ class Trial:
 
 
 def read_trial(log: Path, loss_id: str) -> Trial | None:
-    """The last trial of a loss that a run's log tells of; None where there is none in whole numbers and floats."""
+    """The last trial of a loss that a run's log tells of; None where there is none that makes sense."""
     if not log.exists():
         return None
     found = None
@@ -56,6 +56,13 @@ def _is_trial(facts: Any) -> bool:
     """Whether these are the numbers of a trial: a log may be a stranger's."""
     if not isinstance(facts, dict) or facts.keys() != Trial.__dataclass_fields__.keys():
         return False
-    numbers = [facts[name] for name in facts if name != "seeds"]
-    measured = all(type(each) in (int, float) and math.isfinite(each) for each in numbers)
-    return measured and type(facts["seeds"]) is int and 2 <= facts["seeds"] < 1_000_000
+    seeds, measured = facts["seeds"], [facts[name] for name in facts if name != "seeds"]
+    if type(seeds) is not int or not 0 <= seeds < 1_000_000:
+        return False
+    if all(each is None for each in measured):  # a training failed
+        return True
+    if seeds < 2 or not all(type(each) is float and math.isfinite(each) for each in measured):
+        return False
+    fitness, cross_entropy = facts["fitness"], facts["cross_entropy"]
+    in_range = 0.0 <= fitness <= 1.0 and 0.0 <= cross_entropy <= 1.0 and facts["difference_std"] >= 0.0
+    return in_range and math.isclose(facts["difference"], fitness - cross_entropy, abs_tol=1e-9)

@@ -152,7 +152,7 @@ MISTAKES = [
     (["leaderboard", "nothing"], "nothing: expected the directory of a run"),
     (["losses", "fokal"], "Unknown loss 'fokal'; did you mean focal"),
     (["export", "run", "--rank", "9999", "--out", "x.py"], "--rank: expected 1 to"),
-    (["export", "run", "--out", "no/such/x.py"], "no/such/x.py: expected a file that can be written"),
+    (["export", "run", "--out", "no/such/x.py"], "Expected a path in a directory that exists, got"),
     (
         ["export", "nothing", "--out", "x.py"],
         "'nothing': expected the directory of a run, the name of a known loss or a formula",
@@ -161,8 +161,8 @@ MISTAKES = [
     (["export", "ce(z", "--out", "x.py"], "Position 4 of the formula"),
     (["export", "focal", "--out", "x.txt"], "Expected a path that ends in .py, .onnx, .pt2"),
     (["export", "focal", "--out", "x.py", "--format", "pyy"], "Unknown format 'pyy'; did you mean py"),
-    (["export", "focal", "--out", "x.pt2"], "Expected num_classes=..., a whole number above 0, for the format pt2"),
-    (["export", "arcface", "--out", "x.pt2"], "Expected num_classes=... and embedding_size=..."),
+    (["export", "focal", "--out", "x.pt2"], "Expected --num-classes for the format pt2"),
+    (["export", "arcface", "--out", "x.pt2"], "Expected --num-classes and --embedding-size"),
     (
         ["export", "focal", "--out", "x.py", "--set", "gama=2"],
         "focal has no hyper-parameter 'gama'; did you mean gamma",
@@ -180,6 +180,22 @@ MISTAKES = [
     (["export", "focal", "--out", "x.py", "--num-classes", "2"], "Expected num_classes for a graph alone"),
     (["export", "focal", "--out", "x.py", "--format", "onnx"], "Expected a path that ends in .onnx, as the format"),
     (["export", "focal", "--out", "x.pt2", "--num-classes", "2", "--prior", "a,b"], "--prior: expected numbers"),
+    (
+        ["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "2", "--prior", "7,2"],
+        "Expected prior, class frequencies [classes] that sum to 1, none below 0, got 2 numbers that sum to 9",
+    ),
+    (
+        ["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3", "--prior", "0.7,0.3"],
+        "Expected prior of shape [3], one number for each class, got [2]",
+    ),
+    (["export", "focal", "--out", "x.py", "--set", "label_smoothing=5"], "--set: expected the name of a hyper-param"),
+    (
+        ["export", "focal", "--out", "x.py", "--set", "gamma=1", "--set", "gamma=2"],
+        "expected each hyper-parameter once",
+    ),
+    (["export", "focal", "--out", "x.py", "--no-calibrated"], "Expected --no-calibrated beside an entry"),
+    (["export", "am_softmax", "--out", "x.pt2", "--num-classes", "9"], "Expected --embedding-size: the formula looks"),
+    (["export", "focal", "--out", "x.pt2"], "Expected --num-classes for the format pt2"),
     (["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3"], "Expected prior"),
 ]
 

@@ -65,7 +65,7 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
         ("ce(z)", "x.py", {"m": 1.0}, "The formula has no hyper-parameter 'm'"),
         ("focal", "x", {}, "Expected a path that ends in .py, .onnx, .pt2"),
         ("focal", "x.py", {"format": "script"}, "Unknown format 'script'"),
-        ("focal", "x.pt2", {}, "Expected num_classes=..., a whole number above 0, for the format pt2, got None"),
+        ("focal", "x.pt2", {}, "Expected num_classes=... for the format pt2"),
         ("ce(z) + m", "x.py", {"m": float("nan")}, "Expected m to be a finite number, got nan"),
         ("ce(z)", "x.py", {"reduction": "avg"}, "Expected reduction to be mean, sum or none"),
         ("focal", "x.py", {"format": "onnx"}, "Expected a path that ends in .onnx, as the format, got"),
@@ -84,7 +84,7 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
             "Expected weight of shape .3., one number for each",
         ),
         ("arcface", "x.py", {"class_weights": "pedc"}, "Unknown class_weights 'pedc'; did you mean pedcc"),
-        ("focal", "x.pt2", {"num_classes": -2}, "got -2: a graph has a fixed number of classes"),
+        ("focal", "x.pt2", {"num_classes": -2}, "Expected num_classes to be a whole number above 0, got -2"),
         (3, "x.py", {}, "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got int"),
         (torch.nn.CrossEntropyLoss(), "x.py", {}, "got CrossEntropyLoss"),
     ],
@@ -102,6 +102,12 @@ def test_mistakes_are_refused_and_nothing_is_written(loss, path, options, messag
         "3",
         '{"fitness": "<b>", "cross_entropy": 1, "difference": 1, "difference_std": 1, "seeds": 1}',
         '{"fitness": 1, "cross_entropy": 1, "difference": 1, "difference_std": 1, "seeds": 0}',
+        '{"fitness": 5.0, "cross_entropy": 1.0, "difference": 4.0, "difference_std": 1.0, "seeds": 6}',
+        '{"fitness": 0.9, "cross_entropy": 0.8, "difference": 0.1, "difference_std": -1.0, "seeds": 6}',
+        '{"fitness": 0.9, "cross_entropy": 0.8, "difference": 0.5, "difference_std": 1.0, "seeds": 6}',
+        '{"fitness": %s, "cross_entropy": 0.8, "difference": 0.5, "difference_std": 1.0, "seeds": 6}' % ("9" * 400),
+        '{"fitness": NaN, "cross_entropy": 0.8, "difference": 0.5, "difference_std": 1.0, "seeds": 6}',
+        '{"fitness": null, "cross_entropy": 0.8, "difference": null, "difference_std": null, "seeds": 2}',
     ],
 )
 def test_a_strangers_log_makes_no_trial(trial, tmp_path):
@@ -110,6 +116,118 @@ def test_a_strangers_log_makes_no_trial(trial, tmp_path):
     (tmp_path / "run" / "log.jsonl").write_text(f'not json\n{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
     lossearch.export(entry, tmp_path / "best.py", card=True)
     assert "It was not trained again under fresh seeds." in (tmp_path / "best.py.md").read_text()
+
+
+def test_a_trial_that_failed_is_told(tmp_path):
+    run_search(tmp_path / "run")
+    entry = Leaderboard(tmp_path / "run")[0]
+    trial = '{"fitness": null, "cross_entropy": null, "difference": null, "difference_std": null, "seeds": 2}'
+    (tmp_path / "run" / "log.jsonl").write_text(f'{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
+    lossearch.export(entry, tmp_path / "best.py", card=True)
+    told = "on the same split: a training failed, after 2 fresh seeds that did not."
+    assert told in (tmp_path / "best.py.md").read_text()
+
+
+def test_an_entry_without_its_factor_says_so(tmp_path):
+    run_search(tmp_path / "run")
+    entry = Leaderboard(tmp_path / "run")[0]
+    plain = lossearch.export(entry, tmp_path / "plain.py", calibrated=False, card=True)
+    assert "calibrated: bool" not in plain.read_text()
+    assert "The factor **is not in this file**." in (tmp_path / "plain.py.md").read_text()
+    assert ", left out" in plain.read_text()
+    lossearch.export(entry, tmp_path / "full.py", card=True)
+    assert "The factor is in this file." in (tmp_path / "full.py.md").read_text()
+    with pytest.raises(ValueError, match="Expected calibrated=False beside an entry of a leaderboard"):
+        lossearch.export("focal", tmp_path / "x.py", calibrated=False)
+
+
+def test_a_graphs_limits_are_on_its_card(tmp_path):
+    lossearch.export("logit_adjustment", tmp_path / "x.pt2", num_classes=2, prior=[0.75, 0.25], card=True)
+    assert "Its prior is 0.75, 0.25." in (tmp_path / "x.pt2.md").read_text()
+    lossearch.export("mixed_cross_entropy", tmp_path / "y.pt2", num_classes=2, card=True)
+    assert "Its progress stays at 0, whatever the training" in (tmp_path / "y.pt2.md").read_text()
+    with pytest.warns(UserWarning, match="random"):
+        lossearch.export("arcface", tmp_path / "z.pt2", num_classes=4, embedding_size=3, card=True)
+    assert "The graph is for 4 classes and embeddings of size 3." in (tmp_path / "z.pt2.md").read_text()
+    assert "The class weights of the graph are random" in (tmp_path / "z.pt2.md").read_text()
+
+
+def test_what_a_file_cannot_keep_of_a_module_is_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="The module's weight is not in the file"):
+        lossearch.export(lossearch.loss("focal", weight=[1.0, 2.0]), tmp_path / "x.py")
+    module = lossearch.loss("am_softmax", num_classes=4, embedding_size=3)
+    with pytest.warns(UserWarning, match="The module's class weights are not in the file"):
+        path = lossearch.export(module, tmp_path / "y.py")
+    exported = load_exported(path).Loss(4, 3)
+    exported.load_state_dict(module.state_dict())
+    torch.testing.assert_close(exported(*batch(3)), module(*batch(3)))
+
+
+def test_a_scale_of_a_module_is_an_argument_of_its_file(tmp_path):
+    path = lossearch.export(lossearch.loss("focal", scale=3.0), tmp_path / "x.py")
+    assert "calibrat" not in path.read_text()
+    exported, plain = load_exported(path).Loss, lossearch.loss("focal")
+    torch.testing.assert_close(exported()(*batch()), 3.0 * plain(*batch()))
+    torch.testing.assert_close(exported(scale=0.5)(*batch()), 0.5 * plain(*batch()))
+    graph = lossearch.export("focal", tmp_path / "y.pt2", num_classes=4, scale=0.0)
+    assert torch.export.load(graph).module()(*batch()) == 0.0
+
+
+def test_numbers_of_other_libraries_become_pythons(tmp_path):
+    import numpy
+
+    module = lossearch.loss("ce(z) + m*mean_c(p)", m=numpy.float64(0.3), label_smoothing=numpy.float32(0.5))
+    path = lossearch.export(module, tmp_path / "x.py")
+    assert "numpy" not in path.read_text()
+    assert "np." not in path.read_text()
+    torch.testing.assert_close(load_exported(path).Loss()(*batch()), module(*batch()))
+
+
+def test_an_export_draws_nothing_from_the_global_generator(tmp_path):
+    before = torch.get_rng_state()
+    lossearch.export("arcface", tmp_path / "x.py", reduction="sum", card=True)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="Expected a path in a directory that exists"):
+        lossearch.export("focal", tmp_path / "gone" / "x.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "defaults", "other"),
+    [
+        ("ce(z)*m**n", {"m": 2.0, "n": 0.5}, {"m": -2.0, "n": 0.5}),
+        ("ce(z)*m**n", {"m": 2.0, "n": 0.5}, {"m": 3.0, "n": -2.0}),
+        ("ce(z)/(m - 1)", {"m": 2.0}, {"m": 1.0}),
+        ("z*num_classes/m", {"m": 2.0}, {"m": -0.5}),
+        ("ce(z)/relu(m)", {"m": 2.0}, {"m": -1.0}),
+        ("ce(z) + exp(m**n)*p", {"m": 2.0, "n": 0.5}, {"m": 0.0, "n": 0.5}),
+    ],
+)
+def test_numbers_alone_are_computed_as_in_the_module(text, defaults, other, tmp_path):
+    path = lossearch.export(text, tmp_path / "x.py", **defaults)
+    for values in (defaults, other):
+        exported, module = load_exported(path).Loss(**values).double(), lossearch.loss(text, **values).double()
+        logits, target = batch()
+        torch.testing.assert_close(
+            exported(logits.double(), target), module(logits.double(), target), rtol=1e-6, atol=0
+        )
+
+
+def test_a_number_by_which_a_loss_divides_is_not_zero(tmp_path):
+    path = lossearch.export("ce(z)/m", tmp_path / "x.py", m=2.0)
+    with pytest.raises(ValueError, match="Expected m to be another number than 0, by which the loss divides"):
+        load_exported(path).Loss(m=0.0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), ("3", 3), (True, 3), (3, 2.5), (-1, 3)])
+def test_sizes_of_an_exported_class_are_checked(sizes, tmp_path):
+    path = lossearch.export("am_softmax", tmp_path / "x.py")
+    with pytest.raises(ValueError, match="to be a whole number above 0, got"):
+        load_exported(path).Loss(*sizes)
+    with pytest.raises(ValueError, match="to be a whole number above 0, got"):
+        lossearch.loss("am_softmax", num_classes=sizes[0], embedding_size=sizes[1])
 
 
 def test_options_and_sizes_beside_a_module_are_refused(tmp_path):
@@ -141,10 +259,16 @@ def test_options_become_defaults_of_the_file(tmp_path):
     assert exported.fine_tune_from == 0.5
 
 
-def test_hyperparameters_of_an_entry_are_those_of_its_file(tmp_path):
+def test_a_changed_entry_is_a_loss_that_was_not_measured(tmp_path):
     run_search(tmp_path / "run")
     entry = next(each for each in Leaderboard(tmp_path / "run") if each.name == "am_softmax")
-    assert load_exported(lossearch.export(entry, tmp_path / "a.py", m=0.2)).Loss(4, 3).m == 0.2
+    path = lossearch.export(entry, tmp_path / "a.py", m=0.2, label_smoothing=0.1, card=True)
+    assert load_exported(path).Loss(4, 3).m == 0.2
+    for text in (path.read_text(), (tmp_path / "a.py.md").read_text()):
+        assert "m = 0.2, in the run 0.35; label_smoothing = 0.1, in the run 0.0" in " ".join(text.split())
+        assert "accuracy" not in text
+        assert "calibrat" not in text.lower()
+    assert "None here" in (tmp_path / "a.py.md").read_text()
     with pytest.raises(ValueError, match="The loss has no hyper-parameter 'q'; known: m, s"):
         lossearch.export(entry, tmp_path / "b.py", q=0.2)
 

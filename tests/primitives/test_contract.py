@@ -144,6 +144,7 @@ MISTAKES = [
         "Expected class indices from 0 to 2, or ignore_index -100, got -1",
     ),
     (torch.zeros(2, 3), torch.tensor([True, False]), "Expected class indices or probabilities, got torch.bool"),
+    ([[0.0, 1.0]], torch.tensor([0]), "Expected logits to be a tensor, got list"),
     (torch.zeros(2, 3), [0, 1], "Expected the target to be a tensor, got list"),
     (torch.zeros(1, 3, 2), torch.tensor([[0, 99]]), "Expected class indices from 0 to 2, or ignore_index -100, got 99"),
 ]
@@ -151,7 +152,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("logits", "target", "message"), MISTAKES)
 def test_wrong_inputs_are_refused_with_what_to_do(logits, target, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         lossearch.loss("ce(z)")(logits, target)
 
 
@@ -168,12 +169,14 @@ def test_wrong_inputs_are_refused_with_what_to_do(logits, target, message):
         ({"weight": torch.tensor([1.0, float("nan")])}, "Expected weight, one finite number for each class"),
         ({"class_weights": "pedcc"}, "class_weights is for losses over embeddings"),
         ({"prior": torch.tensor([0.5, 0.9])}, "Expected prior, class frequencies .* that sum to 1"),
+        ({"prior": [0.3, 0.3, 0.4], "num_classes": 2}, r"Expected prior of shape \[2\], one number for each class"),
+        ({"num_classes": 2.5}, "Expected num_classes to be a whole number above 0, got 2.5"),
         ({"scale": float("nan")}, "Expected scale to be a finite number, got nan"),
     ],
 )
 def test_wrong_options_are_refused_in_the_constructor(options, message):
     with pytest.raises(ValueError, match=message):
-        lossearch.loss("ce(z)", **options)
+        lossearch.loss("ce(z + log(prior))" if "prior" in options else "ce(z)", **options)
 
 
 @pytest.mark.parametrize("name", ["ce(z)", "focal"])

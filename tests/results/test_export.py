@@ -63,7 +63,7 @@ def answers_of(path, given):
             gradient = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)[0]
             answers.append([value.item(), gradient.tolist()])
     logits = plain.get_logits(inputs).tolist() if given["sizes"] else []
-    scale = module.Loss(*given["sizes"], **options).scale if has_factor else None
+    scale = module.Loss(*given["sizes"], **options).factor if has_factor else None
     return [answers, logits, scale, repr(plain)]
 
 
@@ -347,7 +347,9 @@ def test_a_loss_that_was_never_scaled_has_no_factor():
     assert "calibrat" not in export_source(of_known(CATALOG["focal"], CATALOG["focal"].values()))
 
 
-@pytest.mark.parametrize(("formula", "kind"), [("ce(z) + norm", "sub_centers"), ("ce(cosine)", "bogus")])
+@pytest.mark.parametrize(
+    ("formula", "kind"), [("ce(z) + norm", "sub_centers"), ("ce(cosine)", "bogus"), ("ce(z)", "pedcc")]
+)
 def test_a_row_whose_class_weights_do_not_suit_it_is_refused(formula, kind):
     changed = replace(row_of(formula), class_weights=kind)
     with pytest.raises(ValueError, match="Expected class_weights that suit"):

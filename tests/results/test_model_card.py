@@ -1,5 +1,6 @@
 """The model card says what a run's evaluations say, with intervals, and what was measured to fail."""
 
+import ast
 import math
 
 import pytest
@@ -8,8 +9,16 @@ from evaluators.screening import rejection
 from primitives.catalog import CATALOG
 from primitives.parser import parse
 from primitives.torch_loss import loss_module
-from results.behaviour import CLASSES, failures, least_at, on_orthogonal_weights, pushes_away_from, slope_on_wrong
-from results.exportable import of_formula, of_known, of_row
+from results.behaviour import (
+    CLASSES,
+    failures,
+    first_gradient,
+    least_at,
+    on_orthogonal_weights,
+    slope_on_wrong,
+    way_to_class,
+)
+from results.exportable import of_formula, of_known, of_module, of_row
 from results.leaderboard import leaderboard_rows
 from results.model_card import Evidence, model_card
 from results.statistics import interval
@@ -33,12 +42,12 @@ def evidence(trial=None, evaluations=EVALUATIONS, formula=OWN):
 
 def card(trial=None, evaluations=EVALUATIONS, formula=OWN):
     found = evidence(trial, evaluations, formula)
-    return model_card(of_row(found.row, "run-7"), "own.py", found)
+    return model_card(of_row(found.row, "run-7"), "own.py", "py", found)
 
 
 def card_of(name, file="loss.py", **values):
     loss = CATALOG[name]
-    return model_card(of_known(loss, loss.values(values)), file)
+    return model_card(of_known(loss, loss.values(values)), file, file.rpartition(".")[2])
 
 
 def at_right_angles(name, **values):
@@ -92,7 +101,7 @@ def test_a_card_without_a_run_says_that_there_are_no_results():
 def test_text_of_a_run_is_inert():
     hostile = [evaluation(OWN, 0, 0.9, fidelity="<script>alert(1)</script>`|", birth="# [x](javascript:1)")]
     found = Evidence(leaderboard_rows(hostile)[0], leaderboard_rows(hostile), hostile)
-    text = model_card(of_row(found.row, "<b>run</b>"), "x.py", found)
+    text = model_card(of_row(found.row, "<b>run</b>"), "x.py", "py", found)
     assert "<script>" not in text
     assert "](" not in text
 
@@ -102,7 +111,7 @@ def test_markup_of_a_run_stands_as_code(field):
     hostile = "- *bold* https://evil.example @octocat # title"
     changed = [evaluation(OWN, 0, 0.9, **{field: hostile})]
     found = Evidence(leaderboard_rows(changed)[0], leaderboard_rows(changed), changed)
-    for line in model_card(of_row(found.row, hostile), "x.py", found).splitlines():
+    for line in model_card(of_row(found.row, hostile), "x.py", "py", found).splitlines():
         outside_code = "".join(line.split("`")[::2])
         assert "evil" not in outside_code
         assert "octocat" not in outside_code
@@ -125,12 +134,54 @@ def test_a_loss_that_does_not_ask_for_certainty_is_known():
 
 def test_a_loss_that_drives_samples_away_from_their_class_is_known():
     # cos(theta + m) rises again beyond pi - m; the grid has steps of pi/314
-    assert pushes_away_from(at_right_angles("arcface")) == pytest.approx(math.pi - 0.5, abs=0.011)
-    assert pushes_away_from(at_right_angles("arcface", m=1.0)) == pytest.approx(math.pi - 1.0, abs=0.011)
+    for margin in (0.5, 1.0):
+        start, end = way_to_class(at_right_angles("arcface", m=margin)).away
+        assert start == pytest.approx(math.pi - margin, abs=0.011)
+        assert end == pytest.approx(math.pi - 0.1, abs=0.011)
     for name in ("arcface_monotone", "sub_center_arcface", "am_softmax", "normalized_softmax", "a_softmax", "pedcc"):
-        assert pushes_away_from(at_right_angles(name)) is None, name
+        way = way_to_class(at_right_angles(name))
+        assert (way.finite, way.away, way.flat) == (True, None, None), name
     assert "**beyond an angle of 2.65 rad to the weight of its class it drives a sample away" in card_of("arcface")
-    assert "at every angle its gradient brings a sample nearer" in card_of("arcface_monotone")
+    assert "at no angle does its gradient drive a sample away" in card_of("arcface_monotone")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("norm", "**at angles of 1.58 to 3.04 rad to the weight of its class it moves no sample**"),
+        ("detach(ce(cosine)) + 0*norm", "first gradient: **none** on random inputs"),
+        ("square(norm - 1)", "it moves no sample"),
+        ("relu(at_target(0.2 - cosine))", "at no angle does its gradient drive a sample away"),
+        ("relu(at_target(0.5 + cosine))", "it drives a sample away"),
+        ("relu(at_target(-cosine - 0.5))", "**at angles of 1.58 to 2.09 rad to the weight of its class it moves no"),
+        ("-at_target(cos(3*arccos(cosine)))", "**at angles of 1.05 to 2.09 rad to the weight of its class it drives"),
+        (
+            "exp(400*norm)*exp(400*norm)*exp(400*norm)*at_target(cosine)",
+            "**its gradient is not finite at every angle**",
+        ),
+    ],
+)
+def test_what_an_embedding_loss_does_on_the_way_is_told_as_it_is(text, found):
+    # cos(3 theta) rises from pi/3 = 1.047 to 2 pi/3 = 2.094; arccos(-.5) = 2.094
+    assert found in model_card(of_formula(parse(text), {}), "x.py")
+
+
+def test_a_progress_is_looked_at_from_its_start_to_its_end():
+    text = model_card(of_formula(parse("relu(progress - 0.6)*ce(z)"), {}), "x.py")
+    assert "at progress 0, its gradient: **it has none**" in text
+    assert "at progress 1, where it is least: at certainty" in text
+
+
+def test_the_first_gradient_is_told_beside_cross_entropys():
+    assert first_gradient(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
+    assert first_gradient(loss_module(parse("4*ce(z)"))) == pytest.approx(4.0)
+    assert "4 times cross-entropy's on random inputs, without a factor: start from the learning rate" in model_card(
+        of_formula(parse("4*ce(z)"), {}), "x.py"
+    )
+
+
+def test_a_minimum_that_is_a_plain_with_certainty_in_it_is_at_certainty():
+    assert "where it is least: at certainty" in card_of("hinge")
 
 
 def test_a_loss_that_gives_up_on_hard_samples_is_known():
@@ -162,7 +213,7 @@ def test_equal_differences_have_no_interval_that_looks_certain():
 
 def test_a_known_loss_of_a_run_was_not_chosen():
     text = card(formula="ce(z)")
-    assert "It is a known loss that the search began with, not one that was chosen." in text
+    assert "It is a known loss that the search began with; to choose it for this score flatters it" in text
     assert "| `cross_entropy` | 0.9100 ± 0.0100 | this loss |" in text
     assert "chosen from" not in text
 
@@ -179,3 +230,26 @@ def test_the_card_says_how_to_use_the_file(file, line):
     assert line in card_of("pedcc", file)
     assert ("num_classes=100" in card_of("pedcc", file)) == file.endswith(".py")
     assert ("on the CPU" in card_of("pedcc", file)) == file.endswith(".py")
+
+
+@pytest.mark.parametrize("file", ["my-loss.py", 'a"b.py', "x y.py", "```.py"])
+def test_a_file_whose_name_is_no_module_is_named_in_a_comment(file):
+    text = card_of("focal", file)
+    assert "# Loss is the class in " in text
+    block = text.split("```python\n")[1].split("\n```")[0]
+    ast.parse(block)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"class_weights": "pedcc"}, False),
+        ({"class_weights": "pedcc", "fine_tune_from": 0.5}, True),
+        ({"class_weights": "learned"}, True),
+    ],
+)
+def test_the_example_optimises_what_is_learned(options, line):
+    module = CATALOG["am_softmax"].module(num_classes=3, embedding_size=2, **options)
+    text = model_card(of_module(module), "x.py")
+    assert ("*loss.parameters()" in text) == line
+    assert ("set_progress" in text) == ("fine_tune_from" in options)
