@@ -1,20 +1,22 @@
-"""Evaluates candidates: each is calibrated, trained under every seed and scored, in one process.
+"""Evaluates candidates: they are calibrated, trained under every seed and scored, in one process.
 
 Invariant: what an evaluation is worth depends on its work alone, never on when, where or beside what it ran, unless
 an executor had to stop it. Whatever a candidate does, it ends as a record with a reason, not as an exception.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import torch
 
+from evaluators.cohort import Cohort, batched
 from evaluators.fidelity import Fidelity
+from evaluators.outcome import Outcome, failed
 from evaluators.tasks import known_task
-from evaluators.training import TrainingFailed, calibration_factor, loss_for, train_and_score
+from evaluators.training import train_alone
 from primitives.parser import parse
 from results.records import Evaluation, digest
 
@@ -43,8 +45,13 @@ class Work:
     fidelity: Fidelity
     run_seed: int
 
+    def halves(self) -> "tuple[Work, Work]":
+        """The work as two, each with half of the candidates."""
+        half = len(self.candidates) // 2
+        return replace(self, candidates=self.candidates[:half]), replace(self, candidates=self.candidates[half:])
+
     def seconds_expected(self) -> float:
-        """A generous guess of the time it takes: a tenth of a second, and 5 ms a step."""
+        """A generous guess of the time it takes: a tenth of a second, and 5 ms a step, for each training."""
         return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.fidelity.steps)
 
 
@@ -89,45 +96,62 @@ def failures(work: Work, reason: str) -> list[Evaluation]:
 
 
 def evaluate(work: Work) -> list[Evaluation]:
-    """Evaluate every candidate of the work under every seed, on one thread."""
+    """Evaluate every candidate of the work under every seed, on one thread.
+
+    Candidates that look at the same things are trained as one cohort. A candidate's evaluations end with the first
+    seed under which it failed.
+    """
+    by_kind: dict[str | None, list[Candidate]] = {}
+    for candidate in work.candidates:
+        by_kind.setdefault(candidate.class_weights, []).append(candidate)
+    found: dict[int, list[Evaluation]] = {}
     with one_thread():
-        return [evaluation for candidate in work.candidates for evaluation in _evaluate(candidate, work)]
+        for class_weights, candidates in by_kind.items():
+            started = time.perf_counter()
+            outcomes = _outcomes(candidates, class_weights, work)
+            seconds = (time.perf_counter() - started) / (len(candidates) * work.fidelity.seeds)
+            for candidate, outcome in zip(candidates, outcomes, strict=True):
+                found[id(candidate)] = list(_evaluations(candidate, work, outcome, seconds))
+    return [evaluation for candidate in work.candidates for evaluation in found[id(candidate)]]
 
 
-def _evaluate(candidate: Candidate, work: Work) -> list[Evaluation]:
-    task, fidelity, formula = known_task(work.task), work.fidelity, parse(candidate.formula)
-    evaluations: list[Evaluation] = []
-    calibration: float | None = None
-    for seed in range(fidelity.seeds):
-        started = time.perf_counter()
-        fitness, reason = None, None
-        try:
-            if calibration is None:  # one factor for all seeds: it is a property of the loss
-                calibration = calibration_factor(
-                    loss_for(formula, task, fidelity, candidate.class_weights), task, fidelity, training_seed(work, 0)
-                )
-            loss = loss_for(formula, task, fidelity, candidate.class_weights)
-            fitness = train_and_score(loss, task, fidelity, training_seed(work, seed), calibration)
-        except TrainingFailed as failure:
-            reason = str(failure)
-        except Exception as error:  # whatever a candidate does ends here, alike on every executor
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        evaluations.append(
-            record(
-                candidate,
-                work,
-                seed=seed,
-                status="failed" if reason else "evaluated",
-                fitness=fitness,
-                reason=reason,
-                calibration=calibration,
-                seconds=time.perf_counter() - started,
-                finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            )
+def _outcomes(candidates: Sequence[Candidate], class_weights: str | None, work: Work) -> list[Outcome]:
+    """What becomes of candidates with class weights of one kind.
+
+    Where something raises, the cohort is split in two, until the one that raises it is alone: whatever a candidate
+    does ends as its outcome, alike on every executor.
+    """
+    task, fidelity = known_task(work.task), work.fidelity
+    seeds = [training_seed(work, seed) for seed in range(fidelity.seeds)]
+    try:
+        formulas = [parse(candidate.formula) for candidate in candidates]
+        if batched(task, fidelity):
+            return Cohort(formulas, class_weights, task, fidelity, seeds).train_and_score()
+        return [train_alone(formula, class_weights, task, fidelity, seeds) for formula in formulas]
+    except Exception as error:
+        if len(candidates) == 1:
+            return [failed(f"{type(error).__name__}: {error}".splitlines()[0], fidelity.seeds)]
+        half = len(candidates) // 2
+        return [
+            each for part in (candidates[:half], candidates[half:]) for each in _outcomes(part, class_weights, work)
+        ]
+
+
+def _evaluations(candidate: Candidate, work: Work, outcome: Outcome, seconds: float) -> Iterator[Evaluation]:
+    for seed, (fitness, reason) in enumerate(zip(outcome.fitness, outcome.reasons, strict=True)):
+        yield record(
+            candidate,
+            work,
+            seed=seed,
+            status="failed" if reason else "evaluated",
+            fitness=fitness,
+            reason=reason,
+            calibration=outcome.calibration,
+            seconds=seconds,
+            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         if reason:
-            break
-    return evaluations
+            return
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The Ray executor: a pool of actors on a cluster, one for each core, that evaluate work.
 
-Invariant: an actor receives text and numbers, never trees or modules; work that outlives its deadline or
-kills its actor is a failure with a reason, and the pool goes on with a new actor.
+Invariant: an actor receives text and numbers, never trees or modules; a cohort that outlives its deadline or kills
+its actor is split in two until the culprit is alone, which is a failure with a reason, and the pool goes on with a new
+actor.
 """
 
 import logging
@@ -47,22 +48,36 @@ class _Worker:
 
 
 class RayWork:
-    """Work that waits for an actor, runs on one, or is finished."""
+    """Work that waits for an actor, runs on one, was split in two, or is finished."""
 
     def __init__(self, work: Work, pool: "RayExecutor") -> None:
         self.work = work
         self.attempts = 0
         self.evaluations: list[Evaluation] | None = None
+        self.halves: tuple[RayWork, RayWork] | None = None
         self._pool = pool
 
     def done(self) -> bool:
         self._pool.advance(0.0)
-        return self.evaluations is not None
+        return self.found() is not None
 
     def result(self) -> list[Evaluation]:
-        while self.evaluations is None:
+        while (evaluations := self.found()) is None:
             self._pool.advance(1.0)
+        return evaluations
+
+    def found(self) -> list[Evaluation] | None:
+        """The evaluations, once they are all there."""
+        if self.halves is not None and self.evaluations is None:
+            first, second = (half.found() for half in self.halves)
+            self.evaluations = None if first is None or second is None else first + second
         return self.evaluations
+
+    def split(self) -> "tuple[RayWork, RayWork]":
+        """Two pieces of work, each with half of the candidates, whose results make up this one's."""
+        first, second = self.work.halves()
+        self.halves = RayWork(first, self._pool), RayWork(second, self._pool)
+        return self.halves
 
 
 class RayExecutor:
@@ -70,8 +85,8 @@ class RayExecutor:
 
     ``address`` is None for a cluster started on this machine, ``auto`` or ``host:port`` for one that runs; where
     Ray was initialised before, that cluster is used whatever the address.
-    ``workers`` is the number of actors, or None for one a core. ``deadline`` is the longest a piece of work
-    may take, in seconds. Raises ClusterUnreachable.
+    ``workers`` is the number of actors, or None for one a core. ``deadline`` is the longest a candidate may take,
+    in seconds, and a cohort as often as it has candidates. Raises ClusterUnreachable.
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None, deadline: float | None = None) -> None:
@@ -125,9 +140,12 @@ class RayExecutor:
             if now > deadline:
                 del self._running[reference]
                 ray.kill(actor, no_restart=True)
+                self._start_actor()
+                if len(pending.work.candidates) > 1:
+                    self._queue.extendleft(reversed(pending.split()))
+                    continue
                 limit = self._seconds_for(pending.work)
                 pending.evaluations = failures(pending.work, f"stopped: not done within {limit:.0f} s")
-                self._start_actor()
         while self._idle and self._queue:
             self._assign(self._idle.pop(), self._queue.popleft())
 
@@ -170,8 +188,13 @@ class RayExecutor:
             )
 
     def _retry(self, pending: RayWork, reason: str) -> None:
-        """Do the work once more, on another actor; work that kills a second one has failed."""
-        if pending.attempts < 2:
+        """Do the work again, on another actor: in two halves, until the candidate that killed it is alone.
+
+        A candidate that kills a second actor alone has failed.
+        """
+        if len(pending.work.candidates) > 1:
+            self._queue.extendleft(reversed(pending.split()))
+        elif pending.attempts < 2:
             self._queue.appendleft(pending)
         else:
             pending.evaluations = failures(pending.work, f"killed its worker twice: {reason}")
@@ -181,7 +204,9 @@ class RayExecutor:
         self._starting[actor.ready.remote()] = actor
 
     def _seconds_for(self, work: Work) -> float:
-        return self._deadline if self._deadline is not None else max(60.0, 20.0 * work.seconds_expected())
+        if self._deadline is not None:
+            return self._deadline * len(work.candidates)
+        return max(60.0, 20.0 * work.seconds_expected())
 
 
 def _last_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ seed start alike, see the same batches, and their scores can be compared in pair
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from evaluators.fidelity import Fidelity
 from evaluators.networks import Perceptron, linear
+from evaluators.outcome import Outcome
 from evaluators.splits import Splits
 from evaluators.tasks.task import Task
-from primitives.class_weights import uniform_vectors
+from primitives.class_weights import ClassWeights
 from primitives.formula import Formula
 from primitives.torch_loss import FormulaLoss, loss_module
 
@@ -47,6 +49,29 @@ def train_and_score(loss: nn.Module, task: Task, fidelity: Fidelity, seed: int, 
         adopt_class_weights(loss, model, seed)
     train(loss, model, splits, fidelity, seed, calibration, task.classes)
     return score(loss, model, splits)
+
+
+def train_alone(
+    formula: Formula, class_weights: str | None, task: Task, fidelity: Fidelity, seeds: Sequence[int]
+) -> Outcome:
+    """Train one candidate under one seed after the other, as a network without a batched form has to be.
+
+    The same as a cohort of one; it stops at the first seed under which the training fails.
+    """
+    fitness: list[float | None] = [None] * len(seeds)
+    reasons: list[str | None] = [None] * len(seeds)
+    calibration = None
+    for place, seed in enumerate(seeds):
+        try:
+            if calibration is None:  # one factor for all seeds: it is a property of the loss
+                loss = loss_for(formula, task, fidelity, class_weights)
+                calibration = calibration_factor(loss, task, fidelity, seed)
+            loss = loss_for(formula, task, fidelity, class_weights)
+            fitness[place] = train_and_score(loss, task, fidelity, seed, calibration)
+        except TrainingFailed as failure:
+            reasons[place] = str(failure)
+            break
+    return Outcome(calibration, fitness, reasons)
 
 
 def train(
@@ -154,13 +179,19 @@ def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
     """
     assert isinstance(loss.weight, nn.Parameter)
     centers = getattr(loss, "centers", None)
+    kind = "sub_centers" if loss.weight.ndim == 3 else "learned" if loss.weight.requires_grad else "pedcc"
     with torch.no_grad():
-        if loss.weight.ndim == 3:
-            loss.weight.copy_(uniform_vectors(tuple(loss.weight.shape), torch.Generator().manual_seed(seed + 2)))
-        elif loss.weight.requires_grad:
-            loss.weight.copy_(model.head.weight)
+        loss.weight.copy_(initial_class_weights(kind, model, seed))
         if centers is not None:
             centers.copy_(model.centers)
+
+
+def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
+    """Where class weights of a kind start: fixed, or as the head's, or several for each class as the seed says."""
+    classes, size = model.head.weight.shape
+    if kind == "learned":
+        return model.head.weight.detach()
+    return ClassWeights(kind, classes, size).initial(torch.Generator().manual_seed(seed + 2))
 
 
 def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:

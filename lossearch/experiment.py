@@ -6,7 +6,7 @@ Every key has a default but ``name`` and ``task``; a key that is not known is re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -101,6 +101,9 @@ class ExecutorSettings(_Section):
     kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
     workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each core")
     deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
+    cohort_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)] = Field(
+        "auto", description="candidates trained together; auto: a worker's share of a generation, 64 at most"
+    )
 
 
 class Experiment(_Section):

@@ -5,9 +5,10 @@ was recorded is never repeated, and what a generation tells evolution depends on
 order in which results arrive. So a run that was stopped anywhere goes on as if it had not been.
 """
 
+import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from evaluators.evaluation import Candidate, Work, evaluation_id
@@ -26,6 +27,9 @@ from results.statistics import mean
 
 #: Births considered for each candidate wanted, before a generation makes do with fewer.
 BIRTHS_PER_CANDIDATE = 60
+
+#: Candidates in a cohort at most, where the size is found automatically: beyond, nothing is gained on a core.
+LARGEST_COHORT = 64
 
 #: Seconds between parts of evaluations, at least, within a generation.
 PART_INTERVAL = 5.0
@@ -69,9 +73,9 @@ class Search:
         candidates: list[Candidate] = []
         evaluated: dict[str, float] = {}
         pending: list[Pending] = []
-        for candidate in self._admitted(number):
-            candidates.append(candidate)
-            pending.append(self._submit(candidate))
+        for cohort in self._cohorts(self._admitted(number)):
+            candidates += cohort
+            pending.append(self._submit(cohort))
             pending = self._take_in(pending, evaluated)
         while pending:
             self.executor.wait(pending, timeout=1.0)
@@ -79,7 +83,7 @@ class Search:
         self._save_evaluations()
         return [
             Member(each.loss_id, parse(each.formula), evaluated[each.loss_id], each.class_weights)
-            for each in candidates
+            for each in sorted(candidates, key=lambda each: each.birth_number)
             if each.loss_id in evaluated and each.birth != "baseline"
         ]
 
@@ -96,22 +100,36 @@ class Search:
                 wanted -= 1
                 yield candidate
 
+    def _cohorts(self, candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+        """The candidates in cohorts of one kind of class weights, as soon as each is full, then the rest."""
+        size = cohort_size(self.experiment, self.executor.slots)
+        open_cohorts: dict[str | None, list[Candidate]] = {}
+        for candidate in candidates:
+            cohort = open_cohorts.setdefault(candidate.class_weights, [])
+            cohort.append(candidate)
+            if len(cohort) == size:
+                yield open_cohorts.pop(candidate.class_weights)
+        yield from open_cohorts.values()
+
     def _decided(self, birth: Birth, generation: int) -> Iterator[Candidate]:
         decision = self.admission.decide(birth, generation)
         if isinstance(decision, Refusal):
             self.progress.refused(decision.status)
-            self._record([decision.evaluation(self._work(decision.candidate))])
+            self._record([decision.evaluation(self._work([decision.candidate]))])
         else:
             yield decision
         self.view.moved(self.progress)
 
-    def _work(self, candidate: Candidate) -> Work:
-        return Work((candidate,), self.experiment.task, self.experiment.fidelity, self.experiment.seed)
+    def _work(self, candidates: Sequence[Candidate]) -> Work:
+        return Work(tuple(candidates), self.experiment.task, self.experiment.fidelity, self.experiment.seed)
 
-    def _submit(self, candidate: Candidate) -> Pending:
-        work = self._work(candidate)
-        recalled = self._recalled(candidate, work)
-        return FinishedWork(work, recalled) if recalled else self.executor.submit(work)
+    def _submit(self, candidates: Sequence[Candidate]) -> Pending:
+        """Hand out a cohort, unless all of it is known from before a restart."""
+        work = self._work(candidates)
+        recalled = [self._recalled(candidate, work) for candidate in candidates]
+        if all(recalled):
+            return FinishedWork(work, [evaluation for found in recalled for evaluation in found or []])
+        return self.executor.submit(work)
 
     def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
         """The candidate's evaluations from before a restart, where they are complete."""
@@ -129,12 +147,12 @@ class Search:
                 continue
             evaluations = each.result()
             self._record(evaluations)
-            fitness = [evaluation.fitness for evaluation in evaluations if evaluation.fitness is not None]
-            complete = len(fitness) == each.work.fidelity.seeds
-            (candidate,) = each.work.candidates
-            if complete:
-                evaluated[candidate.loss_id] = mean(fitness)
-            self.progress.trained(candidate, mean(fitness) if complete else None)
+            for candidate in each.work.candidates:
+                fitness = _fitness(candidate, evaluations)
+                complete = len(fitness) == each.work.fidelity.seeds
+                if complete:
+                    evaluated[candidate.loss_id] = mean(fitness)
+                self.progress.trained(candidate, mean(fitness) if complete else None)
             self.view.moved(self.progress)
         return waiting
 
@@ -195,6 +213,19 @@ class Search:
                 f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
                 "the file in it: the run then starts again from its evaluations, which are kept."
             ) from None
+
+
+def _fitness(candidate: Candidate, evaluations: Sequence[Evaluation]) -> list[float]:
+    own = (each for each in evaluations if each.loss_id == candidate.loss_id)
+    return [each.fitness for each in own if each.fitness is not None]
+
+
+def cohort_size(experiment: Experiment, slots: int) -> int:
+    """Candidates in a cohort: as declared, or so many that a generation keeps every worker busy."""
+    declared = experiment.executor.cohort_size
+    if declared != "auto":
+        return declared
+    return max(1, min(LARGEST_COHORT, math.ceil(experiment.evolution.population / slots)))
 
 
 def _birth(text: str, how: str) -> Birth:

@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -114,10 +115,10 @@ class DeadlyWorker(ray_executor._Worker):
     """Dies, or sleeps for ever, where a formula says so."""
 
     def evaluate(self, work):
-        (candidate,) = work.candidates
-        if candidate.formula == "p":
+        formulas = {candidate.formula for candidate in work.candidates}
+        if "p" in formulas:
             os._exit(1)
-        if candidate.formula == "y":
+        if "y" in formulas:
             time.sleep(1_000)
         return evaluate(work)
 
@@ -136,6 +137,25 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
     assert killed[0].reason.startswith("killed its worker twice")
     assert blocked[0].reason == "stopped: not done within 5 s"
     assert {each.status for each in fine} == {"evaluated"}
+
+
+@pytest.mark.usefixtures("ray_pool")  # shares its cluster
+def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
+    monkeypatch.setattr(ray_executor, "_Worker", DeadlyWorker)
+    texts = ["ce(z)", "p", "square(p - y)", "y", "ce(z) + mean_c(p)"]
+    cohort = replace(work(), candidates=tuple(work(text, number).candidates[0] for number, text in enumerate(texts)))
+    pool = RayExecutor(workers=1, deadline=5.0)
+    try:
+        evaluations = pool.submit(cohort).result()
+    finally:
+        pool.close()
+    assert [each.formula for each in evaluations] == [text for text in texts for _ in range(FIDELITY.seeds)]
+    by_formula = {each.formula: each for each in evaluations}
+    assert by_formula["p"].reason.startswith("killed its worker twice")
+    assert by_formula["y"].reason == "stopped: not done within 5 s"
+    others = [each for each in evaluations if each.formula not in ("p", "y")]
+    alone = [each for text in texts if text not in ("p", "y") for each in evaluate(work(text, texts.index(text)))]
+    assert without_times(others) == without_times(alone)
 
 
 def test_an_address_that_does_not_answer_is_named():

@@ -19,7 +19,7 @@ SMALL = Experiment(
         seeds=("cross_entropy", "mse", "ngl", "am_softmax"),
         terminals=("p", "y", "z", "cosine"),
     ),
-    executor=ExecutorSettings(kind="inline"),
+    executor=ExecutorSettings(kind="inline", cohort_size=2),
 )
 
 TOML = """
@@ -35,6 +35,7 @@ seeds = ["cross_entropy", "mse", "ngl", "am_softmax"]
 terminals = ["p", "y", "z", "cosine"]
 [executor]
 kind = "inline"
+cohort_size = 2
 """
 
 

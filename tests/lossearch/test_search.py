@@ -59,7 +59,7 @@ def test_the_run_directory_holds_what_a_reader_expects(uninterrupted):
     assert not list(path.rglob("*.pkl"))
 
 
-@pytest.mark.parametrize("submissions", [0, 1, 5, 6, 7, 13, 23])
+@pytest.mark.parametrize("submissions", [0, 1, 3, 4, 5, 8, 11])
 def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
     tmp_path, monkeypatch, uninterrupted, submissions
 ):
@@ -151,16 +151,16 @@ def test_ray_gives_the_same_records(tmp_path, uninterrupted):
 
 
 def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypatch):
-    from evaluators import evaluation
+    from evaluators.cohort import Cohort
 
-    train = evaluation.train_and_score
+    train = Cohort.train_and_score
 
-    def breaks(loss, *rest):
-        if "sin" in str(loss.formula):
+    def breaks(cohort):
+        if any("sin" in str(formula) for formula in cohort.formulas):
             raise RuntimeError("broken")
-        return train(loss, *rest)
+        return train(cohort)
 
-    monkeypatch.setattr(evaluation, "train_and_score", breaks)
+    monkeypatch.setattr(Cohort, "train_and_score", breaks)
     board = run_search(tmp_path / "run").leaderboard
     (ngl,) = [row for row in board.rows if row.name == "ngl"]
     assert (ngl.status, ngl.reason) == ("failed", "RuntimeError: broken")

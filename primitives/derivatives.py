@@ -1,0 +1,172 @@
+"""Derivatives: the vector-Jacobian product of every function that a program calls, for programs without autograd.
+
+A rule takes the gradient of the result, the result and the arguments, and gives the gradient of one argument in the
+shape of the result; :func:`reduced_to` brings it to the argument's. Each agrees with what autograd gives for the
+function, at its edges and ties too. A function without rules is differentiated by autograd itself.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from primitives import numerics
+
+#: Gradient of one argument, from the gradient of the result, the result, and the arguments.
+Rule = Callable[..., Tensor]
+
+
+def _inside_exp(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return g * torch.where(x <= (354.0 if x.dtype == torch.float64 else 44.0), result, 0.0)
+
+
+def _log(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    floor = numerics.smallest_positive(x)
+    return torch.where(x >= floor, g / x.clamp(min=floor), 0.0)
+
+
+def _sqrt(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return torch.where(x >= numerics.smallest_positive(x), g / (2.0 * result), 0.0)
+
+
+def _arccos(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    edge = 1.0 - 4.0 * torch.finfo(x.dtype).eps
+    inside = x.clamp(-edge, edge)
+    return torch.where(inside == x, -g * torch.rsqrt((1.0 - inside) * (1.0 + inside)), 0.0)
+
+
+def _numerator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """g / y, and 0 where the quotient is constant."""
+    floor = numerics.smallest_positive(y)
+    return torch.where(y.abs() < floor, 0.0, g / torch.where(y.abs() < floor, floor, y))
+
+
+def _denominator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return -result * _numerator(g, result, x, y)
+
+
+def _smaller(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient where x is the smaller, half of it at a tie."""
+    return g * ((x < y).to(g.dtype) + 0.5 * (x == y).to(g.dtype))
+
+
+def _larger(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return _smaller(g, result, y, x)
+
+
+def _softplus(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return torch.where(x > 20.0, g, g * torch.sigmoid(x))  # torch's own is x beyond 20
+
+
+def _largest(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    """Ties share the gradient."""
+    is_largest = (x == result).to(g.dtype)
+    return g * is_largest / is_largest.sum(1, keepdim=True)
+
+
+def _softmax(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    product = g * result
+    return product - result * product.sum(1, keepdim=True)
+
+
+def _log_softmax(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return g - result.exp() * g.sum(1, keepdim=True)
+
+
+def _cross_entropy(g: Tensor, result: Tensor, x: Tensor, target: Tensor) -> Tensor:
+    return g * (torch.softmax(x, 1) * target.sum(1, keepdim=True) - target)
+
+
+def _put_from(g: Tensor, result: Tensor, x: Tensor, index: Tensor) -> Tensor:
+    """The gradient at the target class, 0 elsewhere."""
+    return torch.zeros_like(x).scatter(1, index, g)
+
+
+def _elsewhere(g: Tensor, result: Tensor, x: Tensor, index: Tensor, value: Any) -> Tensor:
+    return g.scatter(1, index, 0.0)
+
+
+def _at_index(g: Tensor, result: Tensor, x: Tensor, index: Tensor, value: Any) -> Tensor:
+    return g.gather(1, index)
+
+
+#: Rules for the arguments of a function, in order; None where an argument has no gradient.
+RULES: dict[Callable[..., Any], tuple[Rule | None, ...]] = {
+    operator.add: (lambda g, r, x, y: g, lambda g, r, x, y: g),
+    operator.sub: (lambda g, r, x, y: g, lambda g, r, x, y: -g),
+    operator.mul: (lambda g, r, x, y: g * y, lambda g, r, x, y: g * x),
+    operator.neg: (lambda g, r, x: -g,),
+    operator.truediv: (lambda g, r, x, y: g / y, lambda g, r, x, y: -g * r / y),
+    numerics.divide: (_numerator, _denominator),
+    numerics.exp: (_inside_exp,),
+    numerics.log: (_log,),
+    numerics.log10: (lambda g, r, x: _log(g, r, x) / math.log(10.0),),
+    numerics.sqrt: (_sqrt,),
+    torch.square: (lambda g, r, x: 2.0 * g * x,),
+    torch.abs: (lambda g, r, x: g * torch.sign(x),),
+    torch.sign: (None,),
+    torch.floor: (None,),
+    torch.detach: (None,),
+    torch.sin: (lambda g, r, x: g * torch.cos(x),),
+    torch.cos: (lambda g, r, x: -g * torch.sin(x),),
+    torch.tanh: (lambda g, r, x: g * (1.0 - r * r),),
+    torch.arctan: (lambda g, r, x: g / (1.0 + x * x),),
+    numerics.arccos: (_arccos,),
+    torch.sigmoid: (lambda g, r, x: g * r * (1.0 - r),),
+    F.softplus: (_softplus,),
+    torch.relu: (lambda g, r, x: g * (x > 0.0),),
+    torch.erf: (lambda g, r, x: g * torch.exp(-x * x) * (2.0 / math.sqrt(math.pi)),),
+    torch.minimum: (_smaller, lambda g, r, x, y: _smaller(g, r, y, x)),
+    torch.maximum: (_larger, lambda g, r, x, y: _larger(g, r, y, x)),
+    numerics.sum_c: (lambda g, r, x: g.expand_as(x),),
+    numerics.mean_c: (lambda g, r, x: (g / x.shape[1]).expand_as(x),),
+    numerics.max_c: (_largest,),
+    numerics.lse_c: (lambda g, r, x: g * torch.exp(x - r),),
+    numerics.softmax_c: (_softmax,),
+    numerics.log_softmax_c: (_log_softmax,),
+    numerics.at_target: (lambda g, r, x, target: g * target, None),
+    numerics.cross_entropy: (_cross_entropy, None),
+    numerics.take_target: (_put_from, None),
+    numerics.over_classes: (lambda g, r, x, like: g, None),
+    numerics.put_at_target: (_elsewhere, None, _at_index),
+    numerics.add_at_target: (lambda g, r, x, index, value: g, None, _at_index),
+}
+
+
+def gradients(
+    function: Callable[..., Any], g: Tensor, result: Tensor, arguments: Sequence[Any], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Gradient of each argument that is wanted, in the argument's shape; None for the others, and where it is 0."""
+    rules = RULES.get(function)
+    if rules is None:
+        return _by_autograd(function, g, arguments, wanted)
+    found: list[Tensor | None] = []
+    for rule, argument, is_wanted in zip(rules, arguments, wanted, strict=True):
+        gradient = rule(g, result, *arguments) if rule is not None and is_wanted else None
+        found.append(None if gradient is None else reduced_to(gradient, argument.shape))
+    return found
+
+
+def reduced_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
+    """The gradient summed over the dimensions along which the argument was widened."""
+    if list(gradient.shape) == list(shape):
+        return gradient
+    widened = [i for i, (have, want) in enumerate(zip(gradient.shape, shape, strict=True)) if have != want]
+    return gradient.sum(widened, keepdim=True)
+
+
+def _by_autograd(
+    function: Callable[..., Any], g: Tensor, arguments: Sequence[Any], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    with torch.enable_grad():
+        leaves = [
+            each.detach().requires_grad_() if needed else each for each, needed in zip(arguments, wanted, strict=True)
+        ]
+        result = function(*leaves)
+        inputs = [leaf for leaf, needed in zip(leaves, wanted, strict=True) if needed]
+        found = iter(torch.autograd.grad(result, inputs, g, allow_unused=True))
+    return [next(found) if needed else None for needed in wanted]

@@ -1,0 +1,110 @@
+"""Every rule agrees with autograd, on ordinary values, at ties, at zero and beyond the edges of total functions."""
+
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from primitives import numerics
+from primitives.catalog import CATALOG
+from primitives.derivatives import RULES, gradients
+from primitives.lowering import lower
+from primitives.operators import OPERATORS
+
+ROWS, CLASSES, BATCH = 2, 4, 6
+INDEX = torch.tensor([[[0, 1, 2, 3, 1, 0]], [[3, 3, 0, 1, 2, 2]]])
+EDGES = (0.0, 1.0, -1.0, 1e-40, -1e-40, 25.0, -25.0, 400.0, 2.0, 0.5)
+
+#: Functions of two tensors of any shapes.
+BINARY = (
+    operator.add,
+    operator.sub,
+    operator.mul,
+    numerics.divide,
+    torch.minimum,
+    torch.maximum,
+)
+
+
+def tensor(seed, *shape):
+    values = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    flat = values.flatten()
+    flat[: min(len(EDGES), len(flat))] = torch.tensor(EDGES[: len(flat)], dtype=torch.float64)
+    return flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))].reshape(shape)
+
+
+def arguments_of(function):
+    """Arguments for a function, and which of them have a gradient."""
+    x = tensor(1, ROWS, CLASSES, BATCH)
+    if function in BINARY:
+        return [(x, tensor(2, ROWS, CLASSES, BATCH)), (x, tensor(2, ROWS, 1, BATCH)), (tensor(3, ROWS, 1, BATCH), x)]
+    if function is operator.truediv:
+        return [(x, tensor(2, ROWS, 1, 1) + 30.0)]
+    target = torch.softmax(tensor(2, ROWS, CLASSES, BATCH), 1)
+    further = {
+        numerics.at_target: (target,),
+        numerics.cross_entropy: (target,),
+        numerics.log_at_target: (target,),
+        numerics.take_target: (INDEX,),
+        numerics.over_classes: (torch.zeros(ROWS, CLASSES, BATCH, dtype=torch.float64),),
+        numerics.put_at_target: (INDEX, tensor(4, ROWS, 1, BATCH)),
+        numerics.add_at_target: (INDEX, tensor(4, ROWS, 1, BATCH)),
+        numerics.power: (2.5,),
+    }
+    if function is numerics.log_at_target:
+        x = torch.log_softmax(x, 1)
+    if function is numerics.over_classes:
+        x = tensor(1, ROWS, 1, BATCH)
+    return [(x, *further.get(function, ()))]
+
+
+def by_autograd(function, arguments, g, wanted):
+    leaves = [each.clone().requires_grad_() if needed else each for each, needed in zip(arguments, wanted, strict=True)]
+    inputs = [leaf for leaf, needed in zip(leaves, wanted, strict=True) if needed]
+    result = function(*leaves)
+    if not result.requires_grad:
+        return [torch.zeros_like(each) for each in inputs]
+    return torch.autograd.grad(result, inputs, g, allow_unused=True, materialize_grads=True)
+
+
+FUNCTIONS = {function.__name__: function for function in (*RULES, numerics.log_one_minus_softmax, numerics.power)}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_rule_agrees_with_autograd(name):
+    function = FUNCTIONS[name]
+    for arguments in arguments_of(function):
+        wanted = [torch.is_tensor(each) and each.is_floating_point() for each in arguments]
+        result = function(*arguments)
+        g = tensor(9, *result.shape).clamp(-3.0, 3.0)
+        rules = RULES.get(function)
+        if rules is not None:  # an argument without a rule has no gradient by the language
+            wanted = [needed and rule is not None for needed, rule in zip(wanted, rules, strict=True)]
+        found = [each for each in gradients(function, g, result, arguments, wanted) if each is not None]
+        expected = by_autograd(function, arguments, g, wanted)
+        assert len(found) == sum(wanted)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.shape == theirs.shape
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_functions_without_a_slope_have_no_gradient():
+    x = tensor(1, ROWS, CLASSES, BATCH)
+    for function in (torch.sign, torch.floor, torch.detach):
+        assert gradients(function, torch.ones_like(x), function(x), (x,), (True,)) == [None]
+
+
+def test_every_function_of_the_language_has_rules_but_for_a_few_that_autograd_differentiates():
+    called = {each.tensor for each in OPERATORS.values()}
+    for loss in CATALOG.values():
+        called |= {step.function for step in lower(loss.bound(), hard=True).steps}
+    features = {
+        numerics.cosine_similarity,
+        numerics.squared_distance,
+        numerics.embedding_norm,
+        numerics.class_weight_norm,
+    }
+    without = called - RULES.keys() - features - {numerics.scalar}
+    assert {each.__name__ for each in without} == {"power", "log_one_minus_softmax", "batch_mean", "minimum", "maximum"}
+    assert F.softplus in RULES
