@@ -85,10 +85,12 @@ def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor, Tens
         embeddings, target = batch(samples, size, classes)
         label = f"{samples}x{size}x{classes}"
         for name in ("am_softmax", "arcface"):
-            ours = lossearch.loss(name, num_classes=classes, embedding_size=size)
+            same = {"arcface": "arcface_monotone"}.get(name, name)  # pytorch-metric-learning's is the monotone one
             theirs = metric_learning(name, classes, size)
             if theirs is not None:
-                yield f"{name}_to_pytorch_metric_learning_{label}", ours, theirs, embeddings, target, False
+                ours = lossearch.loss(same, num_classes=classes, embedding_size=size)
+                yield f"{same}_to_pytorch_metric_learning_{label}", ours, theirs, embeddings, target, False
+            ours = lossearch.loss(name, num_classes=classes, embedding_size=size)
             plain = PlainMargin(classes, size, name == "arcface")
             yield f"{name}_to_plain_torch_{label}", ours, plain, embeddings, target, True
 

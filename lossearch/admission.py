@@ -1,6 +1,6 @@
 """Admission: a birth becomes a candidate worth training, or a record of why it is not.
 
-In order: its canonical form, whether one that trains alike was seen before, screening.
+In order: whether one that trains alike was seen before, screening, its canonical form.
 """
 
 from dataclasses import dataclass, field, replace
@@ -39,24 +39,25 @@ class Admission:
         self.births += 1
         candidate = _candidate(birth, birth.formula, generation, self.births)
         try:
-            formula = canonical(birth.formula)
-            candidate = _candidate(birth, formula, generation, self.births)
-            return self._judged(candidate, formula)
+            return self._decided(birth, candidate)
         except Exception as error:  # one formula does not end a search
             return Refusal(candidate, "rejected", f"{type(error).__name__}: {error}".splitlines()[0])
 
-    def _judged(self, candidate: Candidate, formula: Formula) -> Candidate | Refusal:
-        seen = fingerprint(formula, candidate.class_weights)
+    def _decided(self, birth: Birth, born: Candidate) -> Candidate | Refusal:
+        """Most births are refused: what is cheap comes first, and the canonical form is sought of new ones alone."""
+        seen = fingerprint(birth.formula, born.class_weights)
         if seen is None:
-            return Refusal(candidate, "rejected", "flat or not finite: no gradient on the probe")
+            return Refusal(born, "rejected", "flat or not finite: no gradient on the probe")
         twin = self.archive.find(seen)
         if twin is not None:
-            return Refusal(
-                replace(candidate, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor"
-            )
+            return Refusal(replace(born, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor")
+        reason = rejection(birth.formula, born.class_weights)
+        if reason is not None:
+            self.archive.add(seen, born.loss_id)
+            return Refusal(born, "rejected", reason)
+        candidate = _candidate(birth, canonical(birth.formula), born.generation, born.birth_number)
         self.archive.add(seen, candidate.loss_id)
-        reason = rejection(formula, candidate.class_weights)
-        return candidate if reason is None else Refusal(candidate, "rejected", reason)
+        return candidate
 
 
 def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
