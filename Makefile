@@ -25,6 +25,7 @@ format: $(INSTALLED)
 bench: $(INSTALLED)   ## the measured figures, as JSON
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/losses.py --json
+	$(BIN)/python benchmarks/cohorts.py --json
 	$(BIN)/python benchmarks/start_up.py --json
 	$(BIN)/python benchmarks/demo.py --json
 

@@ -7,12 +7,13 @@ losses reduce over classes along whole rows.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks import Perceptron
+from evaluators.networks import ConvNet, Perceptron, ResidualNet
 
 
 class BatchedNetwork(Protocol):
@@ -29,15 +30,87 @@ class BatchedPerceptron:
     """:class:`evaluators.networks.Perceptron` many times over."""
 
     def __init__(self, networks: Sequence[Perceptron], candidates: int) -> None:
-        self.weight = repeated([network.hidden.weight for network in networks], candidates)
-        self.bias = repeated([network.hidden.bias for network in networks], candidates)
-        self.parameters = [self.weight, self.bias]
+        self.hidden = Layer([network.hidden for network in networks], candidates)
+        self.parameters = self.hidden.parameters
 
     def embed(self, inputs: Tensor) -> Tensor:
-        seeds, candidates, size, features = self.weight.shape
-        weight, bias = self.weight.view(seeds, -1, features), self.bias.view(seeds, -1, 1)
-        hidden = torch.baddbmm(bias, weight, inputs.transpose(1, 2))
+        seeds, candidates, size, features = self.hidden.weight.shape
+        weight, bias = self.hidden.weight.view(seeds, -1, features), self.hidden.bias.view(seeds, -1, 1)
+        hidden = torch.baddbmm(bias, weight, inputs.flatten(2).transpose(1, 2))
         return torch.relu(hidden).view(seeds, candidates, size, -1)
+
+
+class BatchedConvNet:
+    """:class:`evaluators.networks.ConvNet` many times over."""
+
+    def __init__(self, networks: Sequence[ConvNet], candidates: int) -> None:
+        self.first, self.second, self.hidden = (
+            Layer([getattr(network, name) for network in networks], candidates)
+            for name in ("first", "second", "hidden")
+        )
+        self.parameters = [*self.first.parameters, *self.second.parameters, *self.hidden.parameters]
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        x = F.avg_pool2d(F.silu(self.first.convolved(side_by_side(inputs))), 2)
+        x = F.avg_pool2d(F.silu(self.second.convolved(x)), 2)
+        return F.silu(self.hidden.applied(x))
+
+
+class BatchedResidualNet:
+    """:class:`evaluators.networks.ResidualNet` many times over; a group of normalisation lies within a member."""
+
+    def __init__(self, networks: Sequence[ResidualNet], candidates: int) -> None:
+        self.stem = Layer([network.stem for network in networks], candidates)
+        self.hidden = Layer([network.hidden for network in networks], candidates)
+        parts: list[list[Any]] = [list(network.blocks) for network in networks]
+        self.blocks = [
+            tuple(Layer([part[block][layer] for part in parts], candidates) for layer in (0, 1))
+            for block in range(len(parts[0]))
+        ]
+        layers = [self.stem, *(layer for block in self.blocks for layer in block), self.hidden]
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters]
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        x = F.silu(self.stem.convolved(side_by_side(inputs)))
+        for conv, norm in self.blocks:
+            x = F.avg_pool2d(x + F.silu(norm.normalised(conv.convolved(x), ResidualNet.GROUPS)), 2)
+        return F.silu(self.hidden.applied(x))
+
+
+class Layer:
+    """Weights and biases of one layer of every member, [seeds, candidates, ...]."""
+
+    def __init__(self, layers: Sequence[nn.Module], candidates: int) -> None:
+        self.weight = repeated([_tensor(layer, "weight") for layer in layers], candidates)
+        self.bias = repeated([_tensor(layer, "bias") for layer in layers], candidates)
+        self.parameters = [self.weight, self.bias]
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """A 3x3 convolution of images [batch, members*channels, ...], or of one image for all candidates of a seed."""
+        weight = self.weight.flatten(0, 2)
+        return F.conv2d(x, weight, self.bias.flatten(), padding=1, groups=x.shape[1] // weight.shape[1])
+
+    def normalised(self, x: Tensor, groups: int) -> Tensor:
+        """Group normalisation of images [batch, members*channels, ...], within each member."""
+        seeds, candidates, _ = self.weight.shape
+        return F.group_norm(x, seeds * candidates * groups, self.weight.flatten(), self.bias.flatten())
+
+    def applied(self, x: Tensor) -> Tensor:
+        """The linear layer, of images [batch, members*channels, ...]: [seeds, candidates, size, batch]."""
+        seeds, candidates, _, features = self.weight.shape
+        flat = x.reshape(len(x), seeds, candidates, features).permute(1, 2, 3, 0)
+        return torch.matmul(self.weight, flat) + self.bias.unsqueeze(3)
+
+
+def _tensor(layer: nn.Module, name: str) -> Tensor:
+    tensor = getattr(layer, name)
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+def side_by_side(inputs: Tensor) -> Tensor:
+    """Images of several seeds [seeds, batch, channels, ...] as channels of one batch [batch, seeds*channels, ...]."""
+    return inputs.transpose(0, 1).flatten(1, 2)
 
 
 def repeated(parameters: Sequence[Tensor], candidates: int) -> Tensor:
@@ -47,4 +120,8 @@ def repeated(parameters: Sequence[Tensor], candidates: int) -> Tensor:
 
 
 #: How networks are batched, by their class. A network that is not here is trained one member at a time.
-BATCHED: dict[type[nn.Module], Callable[..., BatchedNetwork]] = {Perceptron: BatchedPerceptron}
+BATCHED: dict[type[nn.Module], Callable[..., BatchedNetwork]] = {
+    Perceptron: BatchedPerceptron,
+    ConvNet: BatchedConvNet,
+    ResidualNet: BatchedResidualNet,
+}

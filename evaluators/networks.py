@@ -1,26 +1,115 @@
-"""Small networks for proxy trainings: each maps inputs to embeddings, below a linear head or class weights."""
+"""Small networks for proxy trainings: each maps inputs to embeddings, below a linear head or class weights.
+
+Those for images have smooth activations (SiLU) and average pooling: where the background of images is constant, a
+rectified unit or a largest value that rounding decides is decided for many pixels at once, and two trainings that
+differ in rounding alone drift apart.
+"""
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+
+#: Names of the proxies.
+Proxy = Literal["mlp", "cnn", "resnet"]
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer whose weights and biases are uniform in +-1/sqrt(inputs), drawn from the generator."""
     layer = skip_init(nn.Linear, inputs, outputs)  # its own initialisation draws from the global generator
-    for parameter in (layer.weight, layer.bias):
-        nn.init.uniform_(parameter, -1.0 / math.sqrt(inputs), 1.0 / math.sqrt(inputs), generator=generator)
+    _draw(layer, inputs, generator)
     return layer
 
 
-class Perceptron(nn.Module):
-    """One hidden layer of rectified units: inputs [batch, features] -> embeddings [batch, size]."""
+def convolution(inputs: int, outputs: int, generator: torch.Generator) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the image's size, drawn as a linear layer of its 9 inputs is."""
+    layer = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1)
+    _draw(layer, 9 * inputs, generator)
+    return layer
 
-    def __init__(self, features: int, size: int, generator: torch.Generator) -> None:
+
+def _draw(layer: nn.Module, inputs: int, generator: torch.Generator) -> None:
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -1.0 / math.sqrt(inputs), 1.0 / math.sqrt(inputs), generator=generator)
+
+
+class Perceptron(nn.Module):
+    """One hidden layer of rectified units: inputs [batch, ...] -> embeddings [batch, size]."""
+
+    def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.hidden = linear(features, size, generator)
+        self.hidden = linear(math.prod(shape), size, generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.relu(self.hidden(inputs))
+        return torch.relu(self.hidden(inputs.flatten(1)))
+
+
+class ConvNet(nn.Module):
+    """Two convolutions with pooling, then a hidden layer.
+
+    Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
+    """
+
+    WIDTH = 8
+
+    def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        channels, height, width = image_shape(shape)
+        self.first = convolution(channels, self.WIDTH, generator)
+        self.second = convolution(self.WIDTH, 2 * self.WIDTH, generator)
+        self.hidden = linear(2 * self.WIDTH * (height // 4) * (width // 4), size, generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = F.avg_pool2d(F.silu(self.first(inputs)), 2)
+        x = F.avg_pool2d(F.silu(self.second(x)), 2)
+        return F.silu(self.hidden(x.flatten(1)))
+
+
+class ResidualNet(nn.Module):
+    """A convolution, and two residual blocks with group normalisation (Wu and He, ECCV 2018) and pooling after each.
+
+    Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
+    """
+
+    WIDTH, GROUPS = 8, 4
+
+    def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        channels, height, width = image_shape(shape)
+        self.stem = convolution(channels, self.WIDTH, generator)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([convolution(self.WIDTH, self.WIDTH, generator), nn.GroupNorm(self.GROUPS, self.WIDTH)])
+            for _ in range(2)
+        )
+        self.hidden = linear(self.WIDTH * (height // 4) * (width // 4), size, generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = F.silu(self.stem(inputs))
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleList)
+            conv, norm = block
+            x = F.avg_pool2d(x + F.silu(norm(conv(x))), 2)
+        return F.silu(self.hidden(x.flatten(1)))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width. Raises ValueError for inputs that are no images, or too small ones."""
+    if len(shape) != 3 or min(shape[1:]) < 4:
+        raise ValueError(
+            f"Expected images of shape [channels, height, width], each side at least 4, got {list(shape)}. "
+            "Use the network mlp."
+        )
+    channels, height, width = shape
+    return channels, height, width
+
+
+#: Each proxy by its name: from the shape of an input, the size of an embedding and a generator.
+PROXIES: dict[Proxy, Callable[[tuple[int, ...], int, torch.Generator], nn.Module]] = {
+    "mlp": Perceptron,
+    "cnn": ConvNet,
+    "resnet": ResidualNet,
+}

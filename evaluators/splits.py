@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs [samples, features] and class indices [samples]."""
+    """Inputs [samples, ...] and class indices [samples]."""
 
     inputs: Tensor
     targets: Tensor

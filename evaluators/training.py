@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.fidelity import Fidelity
-from evaluators.networks import Perceptron, linear
+from evaluators.networks import PROXIES, linear
 from evaluators.outcome import Outcome
 from evaluators.splits import Splits
 from evaluators.tasks.task import Task
@@ -32,7 +32,7 @@ class TrainingFailed(Exception):
 class Model:
     """A network, the linear head above its embeddings, and where class centers [classes, size] start."""
 
-    backbone: Perceptron
+    backbone: nn.Module
     head: nn.Linear
     centers: Tensor
 
@@ -203,7 +203,7 @@ def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
 def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
     """The seed's initial network, head and centers."""
     generator = torch.Generator().manual_seed(seed)
-    backbone = Perceptron(task.features, fidelity.hidden, generator)
+    backbone = PROXIES[fidelity.network](task.shape, fidelity.hidden, generator)
     head = linear(fidelity.hidden, task.classes, generator)
     return Model(backbone, head, linear(fidelity.hidden, task.classes, generator).weight.detach())
 

@@ -9,7 +9,7 @@ from evaluators.datasets import handwritten_digits
 from evaluators.splits import Split, Splits, stratified, with_symmetric_noise
 from evaluators.tasks.task import Task
 
-CLASSES, FEATURES = 10, 64
+CLASSES, SHAPE = 10, (1, 8, 8)
 _SHARES, _SPLIT_SEED, _NOISE_SEED = (0.5, 0.25, 0.25), 20_240_412, 7
 
 
@@ -35,13 +35,13 @@ def _test() -> Split:
 
 
 TASKS = (
-    Task("digits", "clean", "8x8 handwritten digits", CLASSES, FEATURES, _clean, _test),
+    Task("digits", "clean", "8x8 handwritten digits", CLASSES, SHAPE, _clean, _test),
     Task(
         "digits_noisy",
         "label noise",
         "8x8 handwritten digits; 40 % of the training labels moved to another class",
         CLASSES,
-        FEATURES,
+        SHAPE,
         _noisy,
         _test,
     ),

@@ -1,5 +1,6 @@
 """Task: data, its split, its corruption, a network and a metric, under one name."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,17 @@ class Task:
     family: str
     summary: str
     classes: int
-    features: int
+    shape: tuple[int, ...]  #: of one input
     load: Callable[[], Splits]
     load_test: Callable[[], Split]
     metric: str = "accuracy"
     network: str = "mlp"
     needs_download: bool = False
+
+    @property
+    def features(self) -> int:
+        """Numbers in one input."""
+        return math.prod(self.shape)
 
     def describe(self) -> dict[str, Any]:
         """The task as plain data, for JSON."""

@@ -8,6 +8,7 @@ from evaluators.cohort import Cohort, batched
 from evaluators.cohort_heads import ClassWeightHeads
 from evaluators.evaluation import Candidate, Work, evaluate
 from evaluators.fidelity import Fidelity
+from evaluators.networks import PROXIES
 from evaluators.tasks import known_task
 from evaluators.training import (
     adopt_class_weights,
@@ -68,9 +69,30 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
         for s, seed in enumerate(SEEDS):
             model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
             weight = model.head.weight if kind is None else loss.weight
-            assert relative_difference(cohort.network.weight[s, k], model.backbone.hidden.weight) < 1e-4, name
+            assert relative_difference(cohort.network.hidden.weight[s, k], model.backbone.hidden.weight) < 1e-4, name
             assert relative_difference(cohort.heads.weight[s, k], weight) < 1e-4, name
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9), name
+
+
+@pytest.mark.parametrize("network", PROXIES)
+def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
+    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24)
+    together = formulas(["cross_entropy", "focal", "ngl", "mse"])
+    cohort = Cohort(together, None, TASK, fidelity, SEEDS)
+    for k, outcome in enumerate(cohort.train_and_score()):
+        for s, seed in enumerate(SEEDS):
+            model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            theirs = [*model.backbone.parameters(), *model.head.parameters()]
+            ours = [each[s, k] for each in (*cohort.network.parameters, *cohort.heads.parameters)]
+            assert [each.shape for each in ours] == [each.shape for each in theirs]
+            for one, other in zip(ours, theirs, strict=True):
+                assert relative_difference(one, other) < 1e-4
+            assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
+
+
+def test_a_proxy_for_images_refuses_what_is_none():
+    with pytest.raises(ValueError, match=r"Expected images of shape .* got \[64\]"):
+        PROXIES["cnn"]((64,), 8, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -103,7 +125,7 @@ def test_a_diverging_member_changes_nobody_else():
     for k in (0, 2):
         single = Cohort([parse(texts[k])], None, TASK, fidelity, SEEDS)
         assert single.train_and_score() == [outcomes[k]]
-        assert torch.equal(single.network.weight[:, 0], mixed.network.weight[:, k])
+        assert torch.equal(single.network.hidden.weight[:, 0], mixed.network.hidden.weight[:, k])
 
 
 def test_a_formula_without_a_gradient_is_told_from_the_others():

@@ -6,7 +6,7 @@ from evaluators.tasks import TASKS, known_task
 
 
 def rows(split):
-    return {tuple(row) for row in split.inputs.tolist()}
+    return {tuple(row) for row in split.inputs.flatten(1).tolist()}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -15,7 +15,7 @@ def test_the_splits_never_mix_and_hold_every_class(task):
     parts = [splits.train, splits.validation, test]
     for index, part in enumerate(parts):
         assert set(part.targets.tolist()) == set(range(task.classes))
-        assert part.inputs.shape == (len(part), task.features)
+        assert part.inputs.shape == (len(part), *task.shape)
         for other in parts[index + 1 :]:
             assert not rows(part) & rows(other)
 
