@@ -22,4 +22,5 @@ class Fidelity(BaseModel):
     def label(self) -> str:
         """Short text that identifies the training of one seed."""
         extra = f"-wd{self.weight_decay:g}" if self.weight_decay else ""
-        return f"{self.network}{self.hidden}-{self.steps}x{self.batch_size}-lr{self.learning_rate:g}-m{self.momentum:g}{extra}"
+        training = f"{self.steps}x{self.batch_size}-lr{self.learning_rate:g}-m{self.momentum:g}{extra}"
+        return f"{self.network}{self.hidden}-{training}"
