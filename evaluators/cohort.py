@@ -63,7 +63,7 @@ class Cohort:
         """Calibrate every candidate, train it under every seed, and score it."""
         factors = self.calibrations()
         self.network = BATCHED[type(self._models[0].backbone)](
-            [model.backbone for model in self._models], len(self.formulas)
+            [model.backbone for model in self._models], len(self.formulas), self._device
         )
         self.heads = self._heads(self._models, self._seeds)
         failed_at = self.train(self.network, self.heads, [factor or 0.0 for factor in factors])
@@ -82,10 +82,10 @@ class Cohort:
         train = self.task.load().train
         with torch.no_grad():
             seen = model.backbone(train.inputs[batch])
-        embeddings = seen.T.expand(1, len(self.formulas), -1, -1).clone().requires_grad_()
+        embeddings = seen.T.to(self._device).expand(1, len(self.formulas), -1, -1).clone().requires_grad_()
         self._gradient.prepare(len(batch), 1, [1.0] * len(self.formulas))
         heads = self._heads(self._models[:1], self._seeds[:1])
-        self._backward(heads.features(embeddings, self._wanted), train.targets[batch].unsqueeze(0))
+        self._backward(heads.features(embeddings, self._wanted), train.targets[batch].unsqueeze(0).to(self._device))
         seen.requires_grad_()
         F.cross_entropy(model.head(seen), train.targets[batch]).backward()
         assert seen.grad is not None
@@ -157,12 +157,13 @@ class Cohort:
 
     def _heads(self, models: Sequence[Model], seeds: Sequence[int]) -> Heads:
         if self.class_weights is None:
-            return LinearHeads([model.head for model in models], len(self.formulas))
+            return LinearHeads([model.head for model in models], len(self.formulas), self._device)
         weights = [
             initial_class_weights(self.class_weights, model, seed) for model, seed in zip(models, seeds, strict=True)
         ]
         centers = [model.centers for model in models]
-        return ClassWeightHeads(weights, centers, len(self.formulas), learned=self.class_weights != "pedcc")
+        learned = self.class_weights != "pedcc"
+        return ClassWeightHeads(weights, centers, len(self.formulas), self._device, learned=learned)
 
     def _outcome(self, factor: float | None, failed_at: list[int], correct: list[int]) -> Outcome:
         samples, fitness, reasons = len(self.task.load().validation), [], []

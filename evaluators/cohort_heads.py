@@ -29,9 +29,9 @@ class Heads(Protocol):
 class LinearHeads:
     """A linear layer for each member, for losses over logits."""
 
-    def __init__(self, heads: Sequence[nn.Linear], candidates: int) -> None:
-        self.weight = repeated([head.weight for head in heads], candidates)
-        self.bias = repeated([head.bias for head in heads], candidates)
+    def __init__(self, heads: Sequence[nn.Linear], candidates: int, device: torch.device) -> None:
+        self.weight = repeated([head.weight for head in heads], candidates, device)
+        self.bias = repeated([head.bias for head in heads], candidates, device)
         self.parameters = [self.weight, self.bias]
 
     def features(self, embeddings: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
@@ -48,9 +48,17 @@ class ClassWeightHeads:
     ``weights`` and ``centers`` hold those of each seed; ``learned`` says whether the weights are trained.
     """
 
-    def __init__(self, weights: Sequence[Tensor], centers: Sequence[Tensor], candidates: int, learned: bool) -> None:
-        self.weight = repeated(weights, candidates).requires_grad_(learned)
-        self.centers = repeated(centers, candidates)
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        centers: Sequence[Tensor],
+        candidates: int,
+        device: torch.device,
+        *,
+        learned: bool,
+    ) -> None:
+        self.weight = repeated(weights, candidates, device).requires_grad_(learned)
+        self.centers = repeated(centers, candidates, device)
         self.parameters = [self.weight] * learned + [self.centers]
 
     def features(self, embeddings: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:

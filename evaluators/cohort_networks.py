@@ -29,8 +29,8 @@ class BatchedNetwork(Protocol):
 class BatchedPerceptron:
     """:class:`evaluators.networks.Perceptron` many times over."""
 
-    def __init__(self, networks: Sequence[Perceptron], candidates: int) -> None:
-        self.hidden = Layer([network.hidden for network in networks], candidates)
+    def __init__(self, networks: Sequence[Perceptron], candidates: int, device: torch.device) -> None:
+        self.hidden = Layer([network.hidden for network in networks], candidates, device)
         self.parameters = self.hidden.parameters
 
     def embed(self, inputs: Tensor) -> Tensor:
@@ -43,9 +43,9 @@ class BatchedPerceptron:
 class BatchedConvNet:
     """:class:`evaluators.networks.ConvNet` many times over."""
 
-    def __init__(self, networks: Sequence[ConvNet], candidates: int) -> None:
+    def __init__(self, networks: Sequence[ConvNet], candidates: int, device: torch.device) -> None:
         self.first, self.second, self.hidden = (
-            Layer([getattr(network, name) for network in networks], candidates)
+            Layer([getattr(network, name) for network in networks], candidates, device)
             for name in ("first", "second", "hidden")
         )
         self.parameters = [*self.first.parameters, *self.second.parameters, *self.hidden.parameters]
@@ -59,12 +59,12 @@ class BatchedConvNet:
 class BatchedResidualNet:
     """:class:`evaluators.networks.ResidualNet` many times over; a group of normalisation lies within a member."""
 
-    def __init__(self, networks: Sequence[ResidualNet], candidates: int) -> None:
-        self.stem = Layer([network.stem for network in networks], candidates)
-        self.hidden = Layer([network.hidden for network in networks], candidates)
+    def __init__(self, networks: Sequence[ResidualNet], candidates: int, device: torch.device) -> None:
+        self.stem = Layer([network.stem for network in networks], candidates, device)
+        self.hidden = Layer([network.hidden for network in networks], candidates, device)
         parts: list[list[Any]] = [list(network.blocks) for network in networks]
         self.blocks = [
-            tuple(Layer([part[block][layer] for part in parts], candidates) for layer in (0, 1))
+            tuple(Layer([part[block][layer] for part in parts], candidates, device) for layer in (0, 1))
             for block in range(len(parts[0]))
         ]
         layers = [self.stem, *(layer for block in self.blocks for layer in block), self.hidden]
@@ -80,9 +80,9 @@ class BatchedResidualNet:
 class Layer:
     """Weights and biases of one layer of every member, [seeds, candidates, ...]."""
 
-    def __init__(self, layers: Sequence[nn.Module], candidates: int) -> None:
-        self.weight = repeated([_tensor(layer, "weight") for layer in layers], candidates)
-        self.bias = repeated([_tensor(layer, "bias") for layer in layers], candidates)
+    def __init__(self, layers: Sequence[nn.Module], candidates: int, device: torch.device) -> None:
+        self.weight = repeated([_tensor(layer, "weight") for layer in layers], candidates, device)
+        self.bias = repeated([_tensor(layer, "bias") for layer in layers], candidates, device)
         self.parameters = [self.weight, self.bias]
 
     def convolved(self, x: Tensor) -> Tensor:
@@ -113,9 +113,9 @@ def side_by_side(inputs: Tensor) -> Tensor:
     return inputs.transpose(0, 1).flatten(1, 2)
 
 
-def repeated(parameters: Sequence[Tensor], candidates: int) -> Tensor:
-    """Parameters of one network for each seed as [seeds, candidates, ...], to be trained."""
-    stacked = torch.stack([parameter.detach() for parameter in parameters]).unsqueeze(1)
+def repeated(parameters: Sequence[Tensor], candidates: int, device: torch.device) -> Tensor:
+    """Parameters of one network for each seed as [seeds, candidates, ...] on the device, to be trained."""
+    stacked = torch.stack([parameter.detach() for parameter in parameters]).unsqueeze(1).to(device)
     return stacked.repeat(1, candidates, *[1] * (stacked.ndim - 2)).requires_grad_()
 
 

@@ -152,7 +152,7 @@ def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
         for each in formulas(names)
     ]
     weight, centers = losses[0].weight.detach(), torch.randn(4, 6, dtype=torch.float64)
-    heads = ClassWeightHeads([weight], [centers], len(names), learned=True)
+    heads = ClassWeightHeads([weight], [centers], len(names), torch.device("cpu"), learned=True)
     gradient = JointGradient(formulas(names), 4, dtype=torch.float64)
     gradient.prepare(7, 1, [1.0] * len(names))
     seen = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
