@@ -263,19 +263,18 @@ def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("executor", "seconds", "number"),
-    [("inline", 0.3, signal.SIGINT), ("inline", 3.0, signal.SIGTERM), ("ray", 0.5, signal.SIGINT)],
+    ("executor", "event", "number"),
+    [("inline", "started", signal.SIGINT), ("inline", "generation", signal.SIGTERM), ("ray", "started", signal.SIGINT)],
 )
 @pytest.mark.usefixtures("finished")
-def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, seconds, number):
-    run = f"stopped-{executor}-{seconds}"
+def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, event, number):
+    run = f"stopped-{executor}-{event}"
     words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
     process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log = folder / run / "log.jsonl"
     deadline = time.monotonic() + 100
-    while not (log.exists() and "started" in log.read_text()) and time.monotonic() < deadline:
+    while not (log.exists() and f'"event": "{event}"' in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(seconds)
     os.killpg(process.pid, number)  # as the terminal does, or a scheduler
     _, messages = process.communicate(timeout=100)
     assert process.returncode == 130, messages
