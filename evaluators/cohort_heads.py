@@ -85,19 +85,15 @@ class ClassWeightHeads:
         return found
 
     def _cosine(self, embeddings: Tensor) -> Tensor:
-        unit = _unit(embeddings, 2)
+        unit = numerics.unit_vectors(embeddings, 2)
         if self.weight.ndim == 4:
-            return torch.matmul(_unit(self.weight, 3), unit)
-        every = torch.matmul(_unit(self.weight, 4).flatten(2, 3), unit)  # of several weights for each class
+            return torch.matmul(numerics.unit_vectors(self.weight, 3), unit)
+        every = torch.matmul(
+            numerics.unit_vectors(self.weight, 4).flatten(2, 3), unit
+        )  # of several weights for each class
         return every.unflatten(2, self.weight.shape[2:4]).amax(3)
 
     def _squared_distance(self, embeddings: Tensor) -> Tensor:
         inner = torch.matmul(self.centers, embeddings)
         squares = embeddings.square().sum(2, keepdim=True) + self.centers.square().sum(3, keepdim=True)
         return (squares - 2.0 * inner).clamp(min=0.0)
-
-
-def _unit(x: Tensor, dim: int) -> Tensor:
-    """x over its norm along a dimension; a vector of zeros stays zero, held constant for the gradient."""
-    norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / torch.where(norm > numerics.smallest_positive(x), norm, torch.inf)

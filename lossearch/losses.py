@@ -1,6 +1,5 @@
 """A loss module by its name or its formula."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -70,11 +69,11 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
     under a name that nothing else has.
     """
-    from primitives.errors import UserError
+    from primitives.contract import number_between
+    from primitives.errors import UserError, as_user_errors
     from primitives.loss import MODULE_OPTIONS
     from primitives.nearest import shown
     from primitives.parser import parse, valid_name
-    from primitives.torch_loss import is_number
 
     for name in hyperparameters:
         if not valid_name(name):
@@ -95,6 +94,6 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     for name, value in hyperparameters.items():
         if name not in formula.names:
             raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
-        if not is_number(value) or not math.isfinite(value):
-            raise UserError(f"Expected {name} to be a finite number, got {value!r}.")
+        with as_user_errors():
+            number_between(name, value)
     return formula

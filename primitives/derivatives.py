@@ -20,6 +20,16 @@ from primitives import numerics
 Rule = Callable[..., Tensor]
 
 
+def clamped_above(x: Tensor, bound: Tensor) -> Tensor:
+    """The smaller of a value and a number; at a tie the value has the gradient, as in ``x.clamp(max=bound)``."""
+    return torch.minimum(x, bound)
+
+
+def clamped_below(x: Tensor, bound: Tensor) -> Tensor:
+    """The larger of a value and a number; at a tie the value has the gradient, as in ``x.clamp(min=bound)``."""
+    return torch.maximum(x, bound)
+
+
 def _inside_exp(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
     return g * torch.where(x <= (354.0 if x.dtype == torch.float64 else 44.0), result, 0.0)
 
@@ -122,6 +132,8 @@ RULES: dict[Callable[..., Any], tuple[Rule | None, ...]] = {
     torch.erf: (lambda g, r, x: g * torch.exp(-x * x) * (2.0 / math.sqrt(math.pi)),),
     torch.minimum: (_smaller, lambda g, r, x, y: _smaller(g, r, y, x)),
     torch.maximum: (_larger, lambda g, r, x, y: _larger(g, r, y, x)),
+    clamped_above: (lambda g, r, x, bound: g * (x <= bound), None),
+    clamped_below: (lambda g, r, x, bound: g * (x >= bound), None),
     numerics.sum_c: (lambda g, r, x: g.expand_as(x),),
     numerics.mean_c: (lambda g, r, x: (g / x.shape[1]).expand_as(x),),
     numerics.max_c: (_largest,),

@@ -19,8 +19,6 @@ from primitives.joint_program import (
     Argument,
     Builder,
     Kind,
-    clamped_above,
-    clamped_below,
     mark,
     scheduled,
 )
@@ -267,10 +265,6 @@ class JointGradient:
         found: list[Tensor | None]
         if call.function is numerics.batch_mean:
             found = [reduced_to(self._over_segments(g), arguments[0].shape)]
-        elif call.function in (clamped_above, clamped_below):
-            x, bound = arguments
-            inside = x <= bound if call.function is clamped_above else x >= bound
-            found = [g * inside, None]
         else:
             found = gradients(call.function, g, result, arguments, call.wanted)
         for gradient, start, shape in zip(found, call.to, call.shapes, strict=True):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from primitives import numerics
-from primitives.derivatives import RULES
+from primitives.derivatives import RULES, clamped_above, clamped_below
 from primitives.formula import Formula
 from primitives.lowering import lower
 from primitives.program import Value
@@ -72,16 +72,6 @@ _LINEAR = {
     numerics.put_at_target,
     numerics.add_at_target,
 }
-
-
-def clamped_above(x: Tensor, bound: Tensor) -> Tensor:
-    """The smaller of a value and a number; at a tie the value has the gradient."""
-    return torch.minimum(x, bound)
-
-
-def clamped_below(x: Tensor, bound: Tensor) -> Tensor:
-    """The larger of a value and a number; at a tie the value has the gradient."""
-    return torch.maximum(x, bound)
 
 
 @dataclass(frozen=True)
@@ -197,7 +187,7 @@ class Builder:
 
 def _of_numbers(function: Callable[..., Any], numbers: Sequence[float]) -> float:
     """A function's value on numbers alone."""
-    if function in (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pow):
+    if function in (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg):
         return float(function(*numbers))
     if function is numerics.scalar:
         return numbers[0]

@@ -163,9 +163,9 @@ def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
     return torch.logsumexp(log_probability + log_target, 1, keepdim=True)
 
 
-def unit_vectors(x: Tensor) -> Tensor:
-    """Each row of x divided by its Euclidean norm; a row of zeros stays zero, held constant for the gradient."""
-    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+def unit_vectors(x: Tensor, dim: int = 1) -> Tensor:
+    """Vectors along a dimension over their Euclidean norm; one of zeros stays zero, held constant for the gradient."""
+    norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     return x / torch.where(norm > smallest_positive(x), norm, torch.inf)
 
 

@@ -1,6 +1,6 @@
 """Program: a formula as the torch calls that compute it, in the order in which they run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,10 @@ class Program:
         return _get(self.result, inputs, done)
 
 
-def _get(value: Value, inputs: dict[str, Any], done: list[Any]) -> Any:
+def _get(value: Value, inputs: Mapping[Any, Any], done: Any) -> Any:
     if value.kind == "number":
         return value.source
-    return inputs[value.source] if value.kind == "input" else done[value.source]  # type: ignore[index]
+    return inputs[value.source] if value.kind == "input" else done[value.source]
 
 
 def without_unused(program: Program) -> Program:

@@ -1,8 +1,7 @@
 """Loss modules: a formula compiled to torch, over logits or over embeddings."""
 
 from collections.abc import Mapping
-from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -302,11 +301,6 @@ def loss_module(
             f"Expected {missing}: the formula looks at embeddings, and its module owns a weight for each class."
         )
     return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a Python number, and no truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _require_values(formula: Formula, hyperparameters: Mapping[str, float]) -> None:

@@ -1,7 +1,6 @@
 """A program as Python statements: the assignments that compute a formula in an exported file."""
 
 import operator
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -61,12 +60,6 @@ def _expression(step: Step, texts: dict[Value, tuple[str, int]], inputs: Mapping
     if step.function is operator.neg:
         text, binds = arguments[0]
         return (f"-{text}" if binds >= 3 else f"-({text})"), 3
-    if step.function is operator.pow:
-        (base, base_binds), (exponent, exponent_binds) = arguments
-        exponent = exponent if exponent_binds == 9 else f"({exponent})"
-        base = base if base_binds == 9 else f"({base})"
-        simple = re.fullmatch(r"[\w.]+", base) and re.fullmatch(r"[\w.]+", exponent)
-        return (f"{base}**{exponent}" if simple else f"{base} ** {exponent}"), 4
     if step.function in _INFIX:
         symbol, binds = _INFIX[step.function]
         (left, left_binds), (right, right_binds) = arguments

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from primitives import numerics
 from primitives.catalog import CATALOG
-from primitives.derivatives import RULES, gradients
+from primitives.derivatives import RULES, clamped_above, clamped_below, gradients
 from primitives.lowering import lower
 from primitives.operators import OPERATORS
 
@@ -51,6 +51,8 @@ def arguments_of(function):
         numerics.put_at_target: (INDEX, tensor(4, ROWS, 1, BATCH)),
         numerics.add_at_target: (INDEX, tensor(4, ROWS, 1, BATCH)),
         numerics.power: (2.5,),
+        clamped_above: (torch.full((1, 1, 1), 0.37, dtype=torch.float64),),
+        clamped_below: (torch.full((1, 1, 1), 0.37, dtype=torch.float64),),
     }
     if function is numerics.log_at_target:
         x = torch.log_softmax(x, 1)
@@ -87,6 +89,16 @@ def test_a_rule_agrees_with_autograd(name):
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.shape == theirs.shape
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_a_clamp_has_the_gradient_of_torchs_at_a_tie_too():
+    x = torch.tensor([[[-1.0], [0.5], [2.0]]], dtype=torch.float64)
+    bound = torch.full((1, 1, 1), 0.5, dtype=torch.float64)
+    for function, options in ((clamped_above, {"max": 0.5}), (clamped_below, {"min": 0.5})):
+        found = gradients(function, torch.ones_like(x), function(x, bound), (x, bound), (True, False))
+        leaf = x.clone().requires_grad_()
+        leaf.clamp(**options).sum().backward()
+        torch.testing.assert_close(found, [leaf.grad, None])
 
 
 def test_functions_without_a_slope_have_no_gradient():
