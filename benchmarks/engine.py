@@ -35,7 +35,7 @@ def measure(generations: int, seed: int) -> dict[str, float | int]:
             decision = admission.decide(evolution.ask(), generation)
             seconds.append(time.perf_counter() - started)
             if not isinstance(decision, Refusal):
-                (evaluation,) = evaluate(Work((decision,), "digits", fidelity, seed))
+                (evaluation,) = evaluate(Work((decision,), "digits", fidelity, seed)).evaluations
                 members.append(Member(decision.loss_id, parse(decision.formula), evaluation.fitness or 0.0))
         evolution.tell(members)
     milliseconds = sorted(1e3 * each for each in seconds[1:])  # the first one warms sympy and torch up

@@ -2,38 +2,48 @@
 
 Data, model, train, score, as for one candidate. A member, a candidate under a seed, ends with the weights that it
 would have if it were trained alone, up to rounding: networks, losses and optimiser work member by member, and what is
-not finite stays where it is.
+not finite stays where it is. A candidate without hope is recorded and dropped, and the others close ranks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluators.cohort_heads import ClassWeightHeads, Heads, LinearHeads
-from evaluators.cohort_networks import BATCHED, BatchedNetwork
+from evaluators.cohort_heads import Heads, heads_of
+from evaluators.cohort_members import Members
+from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
+from evaluators.cohort_networks import BATCHED
 from evaluators.fidelity import Fidelity
-from evaluators.outcome import Outcome
+from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
+from evaluators.replay import Replay
+from evaluators.schedule import Schedule, resident
+from evaluators.start import class_frequencies, initial_model
+from evaluators.state import State
 from evaluators.tasks.task import Task
-from evaluators.training import Model, batches, class_frequencies, initial_class_weights, initial_model
 from primitives.formula import Formula
 from primitives.joint_gradient import JointGradient
 from primitives.joint_program import FEATURES
 from primitives.lowering import lower_logits
 from primitives.scores import scores
 
+#: How often a training looks for candidates without hope, and the share of them from which they are dropped.
+CHECKS, DROPPED_FROM = 8, 0.125
 
-def batched(task: Task, fidelity: Fidelity) -> bool:
-    """Whether the task's network has a batched form, so that cohorts can be trained on it."""
-    return type(initial_model(task, fidelity, 0).backbone) in BATCHED
+
+def unbatched(task: Task, fidelity: Fidelity) -> str | None:
+    """Why cohorts cannot be trained on the fidelity's network, or None where it has a batched form."""
+    network = type(initial_model(task, fidelity, 0).backbone)
+    return None if network in BATCHED else f"the network {fidelity.network} ({network.__name__}) has no batched form"
 
 
 class Cohort:
     """Candidates over logits, or over embeddings with class weights of one kind, under the same seeds.
 
-    ``class_weights`` is None for losses over logits. The task's network must have a batched form.
+    ``class_weights`` is None for losses over logits. The task's network must have a batched form. With ``states``,
+    one for each candidate and all at one step, the training goes on from there.
     """
 
     def __init__(
@@ -44,50 +54,61 @@ class Cohort:
         fidelity: Fidelity,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        states: Sequence[State] = (),
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
-        self._seeds, self._device = list(seeds), torch.device(device)
+        self.alive = list(range(len(formulas)))  #: the candidates that are trained, in the order of their places
+        self.step = states[0].step if states else 0
+        self._seeds, self._device, self._states = list(seeds), torch.device(device), list(states)
         self._models = [initial_model(task, fidelity, seed) for seed in seeds]
-        self._batches = [batches(len(task.load().train), fidelity, seed) for seed in seeds]
         self._gradient = JointGradient(formulas, task.classes, self._device)
-        self._wanted = [name for name in FEATURES if self._gradient.used[name]]
+        self._factors: list[float | None] = [state.calibration for state in states]
+        self._failed_at = [[0] * len(formulas) for _ in seeds]  # step, or 0
         self._shared = {
             "prior": class_frequencies(task).reshape(1, -1, 1).to(self._device),
             "num_classes": torch.full((1, 1, 1), float(task.classes), device=self._device),
             "progress": torch.zeros(1, 1, 1, device=self._device),
         }
-        self.network: BatchedNetwork | None = None  #: once trained
-        self.heads: Heads | None = None
 
-    def train_and_score(self) -> list[Outcome]:
-        """Calibrate every candidate, train it under every seed, and score it."""
-        factors = self.calibrations()
-        self.network = BATCHED[type(self._models[0].backbone)](
-            [model.backbone for model in self._models], len(self.formulas), self._device
-        )
-        self.heads = self._heads(self._models, self._seeds)
-        failed_at = self.train(self.network, self.heads, [factor or 0.0 for factor in factors])
-        correct = self.score(self.network, self.heads)
-        return [
-            self._outcome(factor, failed_at[:, candidate].tolist(), correct[:, candidate].tolist())
-            for candidate, factor in enumerate(factors)
-        ]
+    def bytes_needed(self) -> int:
+        """How much memory the training takes, estimated."""
+        each = bytes_of_a_candidate(self._models, self.class_weights, self.task, self.fidelity, self._seeds)
+        program = self._gradient.buffer_bytes(self.fidelity.batch_size, len(self._seeds))
+        return each * len(self.formulas) + IN_FLIGHT * program
+
+    def train_and_score(self, until: int | None = None) -> list[Outcome]:
+        """Calibrate every candidate, train it under every seed up to a stage, or to the end, and score it."""
+        stage = self.fidelity.steps if until is None else until
+        self._start()
+        self.train(stage)
+        with self.members.averaged(stage - self.fidelity.averaged_from(stage)):
+            correct = self.score() if self.alive else torch.zeros(len(self._seeds), 0)
+        return list(self._outcomes(correct))
+
+    def states(self) -> list[State | None]:
+        """Where each candidate's training stands; None for one that has failed."""
+        found: list[State | None] = [None] * len(self.formulas)
+        for place, candidate in enumerate(self.alive):
+            factor = self._factors[candidate]
+            if factor is not None and not any(of_seed[candidate] for of_seed in self._failed_at):
+                found[candidate] = self.members.state(place, self.step, factor)
+        return found
 
     def calibrations(self) -> list[float | None]:
         """For each candidate, the factor that makes its first gradient at the embedding as large as cross-entropy's.
 
         All candidates see the embeddings of the first seed's first batch; None where there is no finite gradient.
         """
-        model, batch = self._models[0], self._batches[0][0]
-        train = self.task.load().train
+        model, first = self._models[0], self._seeds[:1]
+        inputs, targets = (each[0] for each in Schedule(self.task, self.fidelity, first, torch.device("cpu")).batch())
         with torch.no_grad():
-            seen = model.backbone(train.inputs[batch])
+            seen = model.backbone(inputs)
         embeddings = seen.T.to(self._device).expand(1, len(self.formulas), -1, -1).clone().requires_grad_()
-        self._gradient.prepare(len(batch), 1, [1.0] * len(self.formulas))
-        heads = self._heads(self._models[:1], self._seeds[:1])
-        self._backward(heads.features(embeddings, self._wanted), train.targets[batch].unsqueeze(0).to(self._device))
+        self._gradient.prepare(len(targets), 1, [1.0] * len(self.formulas))
+        heads = heads_of([model], self.class_weights, first, len(self.formulas), self._device)
+        self._backward(heads, embeddings, targets.unsqueeze(0).to(self._device))
         seen.requires_grad_()
-        F.cross_entropy(model.head(seen), train.targets[batch]).backward()
+        F.cross_entropy(model.head(seen), targets).backward()
         assert seen.grad is not None
         expected = float(seen.grad.norm())
         found = [] if embeddings.grad is None else embeddings.grad[0].flatten(1).norm(dim=1).tolist()
@@ -96,41 +117,104 @@ class Cohort:
             float(f"{expected / size:.6g}") if fits else None for size, fits in zip(found, usable, strict=True)
         ] or [None] * len(self.formulas)
 
-    def train(self, network: BatchedNetwork, heads: Heads, factors: Sequence[float]) -> Tensor:
-        """Gradient descent, in place; returns the step at which each member stopped being finite, else 0."""
-        fidelity, split = self.fidelity, self.task.load().train
-        inputs, targets = split.inputs.to(self._device), split.targets.to(self._device)
-        self._gradient.prepare(fidelity.batch_size, len(self._seeds), factors)
-        parameters = [*network.parameters, *heads.parameters]
-        velocities = [torch.zeros_like(each) for each in parameters]
-        failed_at = torch.zeros(len(self._seeds), len(self.formulas), dtype=torch.int64, device=self._device)
-        order = torch.stack([torch.stack(batches_of_seed) for batches_of_seed in self._batches], 1).to(self._device)
-        for step, batch in enumerate(order):
-            self._shared["progress"].fill_(step / fidelity.steps)
-            features = heads.features(network.embed(inputs[batch]), self._wanted)
-            finite = self._backward(features, targets[batch])
-            failed_at = torch.where((failed_at == 0) & ~finite, step + 1, failed_at)
-            rate = fidelity.learning_rate * (1.0 + math.cos(math.pi * step / fidelity.steps)) / 2.0
-            descend(parameters, velocities, rate, fidelity)
-        return failed_at
+    # --- training ------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Put members, and what every step sees, on the device."""
+        self._factors = self._factors or self.calibrations()
+        self.members = Members(self._models, self.class_weights, self._seeds, len(self.formulas), self._device)
+        self._schedule = Schedule(self.task, self.fidelity, self._seeds, self._device)
+        if self._states:
+            self.members.continue_from(self._states)
+            self._schedule.position.fill_(self.step)
+        self._go_on_with([place for place, factor in enumerate(self._factors) if factor is not None])
+
+    def _go_on_with(self, places: Sequence[int]) -> None:
+        """Train the members in these places alone."""
+        if len(places) < len(self.alive):
+            self.members.keep(places)
+            self.alive = [self.alive[place] for place in places]
+            formulas = [self.formulas[candidate] for candidate in self.alive]
+            self._gradient = JointGradient(formulas, self.task.classes, self._device)
+        factors = [self._factors[candidate] or 0.0 for candidate in self.alive]
+        self._gradient.prepare(self.fidelity.batch_size, len(self._seeds), factors)
+        self._failures = torch.zeros(len(self._seeds), len(places), dtype=torch.int64, device=self._device)
+        self._replay = Replay(self._one_step, self._device)
+
+    def train(self, until: int) -> None:
+        """Gradient descent, in place, up to a stage."""
+        averaged_from = self.fidelity.averaged_from(until)
+        interval = max(1, self.fidelity.steps // CHECKS)
+        while self.step < until and self.alive:
+            if self.step == averaged_from:
+                self.members.start_averaging()
+                self._replay = Replay(self._one_step, self._device)
+            stops = (until, averaged_from, interval * (self.step // interval + 1))
+            times = min(stop for stop in stops if stop > self.step) - self.step
+            self._replay.repeat(times)
+            self.step += times
+            self._drop_hopeless()
+
+    def _one_step(self) -> None:
+        """One step of every member, on the device alone."""
+        inputs, targets = self._schedule.batch()
+        self._shared["progress"].copy_(self._schedule.progress.view(1, 1, 1))
+        finite = self._backward(self.members.heads, self.members.network.embed(inputs), targets)
+        step = self._schedule.position + 1
+        self._failures.copy_(torch.where((self._failures == 0) & ~finite, step, self._failures))
+        self.members.descend(self._schedule.rate, self.fidelity)
+        self._schedule.advance()
+
+    def _drop_hopeless(self) -> None:
+        """Note who has failed; where many have no hope, go on without them.
+
+        A candidate's evaluations end with the first seed that failed: without hope is one that failed under the first.
+        """
+        failures = self._failures.tolist()
+        for noted, of_seed in zip(self._failed_at, failures, strict=True):
+            for candidate, step in zip(self.alive, of_seed, strict=True):
+                noted[candidate] = noted[candidate] or step
+        hopeful = [place for place, candidate in enumerate(self.alive) if not self._failed_at[0][candidate]]
+        if len(self.alive) - len(hopeful) >= max(1.0, DROPPED_FROM * len(self.alive)):
+            self._go_on_with(hopeful)
+
+    def _backward(self, heads: Heads, embeddings: Tensor, targets: Tensor) -> Tensor:
+        """Backpropagate the losses' gradients from the features; returns which members' are finite."""
+        features = heads.features(embeddings, [name for name in FEATURES if self._gradient.used[name]])
+        shared = self._shared | {"index": targets.reshape(1, 1, -1)}
+        if "y" in self._gradient.shared:
+            shared["y"] = F.one_hot(targets.flatten(), self.task.classes).T.unsqueeze(0).to(torch.float32)
+        given = {name: feature.transpose(0, 1).transpose(1, 2) for name, feature in features.items()}
+        gradients = {name: g.transpose(1, 2).transpose(0, 1) for name, g in self._gradient.run(given, shared).items()}
+        moved = [name for name in gradients if features[name].requires_grad]
+        torch.autograd.backward([features[name] for name in moved], [gradients[name] for name in moved])
+        finite = torch.ones(embeddings.shape[:2], dtype=torch.bool, device=self._device)
+        for gradient in gradients.values():
+            finite &= torch.isfinite(gradient.sum((2, 3)))
+        return finite
+
+    # --- scoring -------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def score(self, network: BatchedNetwork, heads: Heads) -> Tensor:
-        """Validation samples that each member [seeds, candidates] classifies correctly; -1 where it is not finite."""
-        validation = self.task.load().validation
-        inputs, targets = validation.inputs.to(self._device), validation.targets.to(self._device)
-        embeddings = network.embed(inputs.expand(len(self._seeds), *inputs.shape))
-        if self.class_weights is None:
-            logits = heads.features(embeddings, ("z",))["z"]
-        else:
-            logits = torch.stack([self._scores(heads, embeddings, k) for k in range(len(self.formulas))], 1)
-        correct = (logits.argmax(2) == targets).sum(2)
-        return torch.where(torch.isfinite(logits).all(3).all(2), correct, -1)
+    def score(self) -> Tensor:
+        """Validation samples that each member [seeds, members] classifies correctly; -1 where it is not finite."""
+        validation = resident(self.task.load().validation, self._device)
+        size = 2 * self.fidelity.batch_size  # activations of so many take no more room than those of a training step
+        seen = torch.cat([self._seen(inputs) for inputs in validation.inputs.split(size)], 3)
+        if self.class_weights is not None:
+            seen = torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1)
+        correct = (seen.argmax(2) == validation.targets).sum(2)
+        return torch.where(torch.isfinite(seen).all(3).all(2), correct, -1)
 
-    def _scores(self, heads: Heads, embeddings: Tensor, candidate: int) -> Tensor:
-        """What a candidate over embeddings classifies by, [seeds, classes, samples]."""
-        program = lower_logits(scores(self.formulas[candidate]))
-        inputs = heads.inputs(embeddings, candidate)
+    def _seen(self, inputs: Tensor) -> Tensor:
+        """Logits, or embeddings where there are class weights, of some samples."""
+        embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))
+        return self.members.heads.features(embeddings, ("z",))["z"] if self.class_weights is None else embeddings
+
+    def _scores(self, embeddings: Tensor, place: int) -> Tensor:
+        """What a member over embeddings classifies by, [seeds, classes, samples]."""
+        program = lower_logits(scores(self.formulas[self.alive[place]]))
+        inputs = self.members.heads.inputs(embeddings, place)
         found = []
         for seed in range(len(self._seeds)):
             of_seed = {name: each[seed] for name, each in inputs.items()}
@@ -141,54 +225,20 @@ class Cohort:
             found.append(program.run(of_seed).T)
         return torch.stack(found)
 
-    def _backward(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Backpropagate the losses' gradients from the features; returns which members' are finite."""
-        shared = self._shared | {"index": targets.reshape(1, 1, -1)}
-        if "y" in self._gradient.shared:
-            shared["y"] = F.one_hot(targets.flatten(), self.task.classes).T.unsqueeze(0).to(torch.float32)
-        given = {name: feature.transpose(0, 1).transpose(1, 2) for name, feature in features.items()}
-        gradients = {name: g.transpose(1, 2).transpose(0, 1) for name, g in self._gradient.run(given, shared).items()}
-        moved = [name for name in gradients if features[name].requires_grad]
-        torch.autograd.backward([features[name] for name in moved], [gradients[name] for name in moved])
-        finite = torch.ones(targets.shape[0], len(self.formulas), dtype=torch.bool, device=self._device)
-        for gradient in gradients.values():
-            finite &= torch.isfinite(gradient.sum((2, 3)))
-        return finite
+    def _outcomes(self, correct: Tensor) -> Iterator[Outcome]:
+        counts = dict(zip(self.alive, correct.T.tolist(), strict=True))
+        samples = len(self.task.load().validation)
+        for candidate, factor in enumerate(self._factors):
+            correct_of = counts.get(candidate, [-1] * len(self._seeds))
+            reasons = [
+                self._reason(factor, of_seed[candidate], count)
+                for of_seed, count in zip(self._failed_at, correct_of, strict=True)
+            ]
+            yield outcome(factor, [count / samples for count in correct_of], reasons)
 
-    def _heads(self, models: Sequence[Model], seeds: Sequence[int]) -> Heads:
-        if self.class_weights is None:
-            return LinearHeads([model.head for model in models], len(self.formulas), self._device)
-        weights = [
-            initial_class_weights(self.class_weights, model, seed) for model, seed in zip(models, seeds, strict=True)
-        ]
-        centers = [model.centers for model in models]
-        learned = self.class_weights != "pedcc"
-        return ClassWeightHeads(weights, centers, len(self.formulas), self._device, learned=learned)
-
-    def _outcome(self, factor: float | None, failed_at: list[int], correct: list[int]) -> Outcome:
-        samples, fitness, reasons = len(self.task.load().validation), [], []
-        for step, count in zip(failed_at, correct, strict=True):
-            reason = None
-            if factor is None:
-                reason = "the first gradient at the embedding is 0 or not finite"
-            elif step:
-                reason = f"diverged at step {step} of {self.fidelity.steps}: the gradient is not finite"
-            elif count < 0:
-                reason = "diverged: the trained network's outputs are not finite"
-            reasons.append(reason)
-            fitness.append(None if reason else count / samples)
-        return Outcome(factor, fitness, reasons)
-
-
-@torch.no_grad()
-def descend(parameters: Sequence[Tensor], velocities: Sequence[Tensor], rate: float, fidelity: Fidelity) -> None:
-    """One step of gradient descent with momentum, as torch.optim.SGD does it, and no gradients left."""
-    for parameter, velocity in zip(parameters, velocities, strict=True):
-        gradient = parameter.grad
-        if gradient is None:
-            continue
-        if fidelity.weight_decay:
-            gradient.add_(parameter, alpha=fidelity.weight_decay)
-        velocity.mul_(fidelity.momentum).add_(gradient)
-        parameter.sub_(velocity, alpha=rate)
-        parameter.grad = None
+    def _reason(self, factor: float | None, failed_at: int, correct: int) -> str | None:
+        if factor is None:
+            return NO_GRADIENT
+        if failed_at:
+            return diverged(failed_at, self.fidelity.steps, "gradient")
+        return NOT_FINITE if correct < 0 else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.cohort_networks import repeated
+from evaluators.start import Model, initial_class_weights
 from primitives import numerics
 
 
@@ -18,6 +19,8 @@ class Heads(Protocol):
 
     #: Tensors [seeds, candidates, ...] that an optimiser moves.
     parameters: list[Tensor]
+    #: These, and those that stay as they are.
+    tensors: list[Tensor]
 
     def features(self, embeddings: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """The features that are wanted."""
@@ -32,7 +35,7 @@ class LinearHeads:
     def __init__(self, heads: Sequence[nn.Linear], candidates: int, device: torch.device) -> None:
         self.weight = repeated([head.weight for head in heads], candidates, device)
         self.bias = repeated([head.bias for head in heads], candidates, device)
-        self.parameters = [self.weight, self.bias]
+        self.parameters = self.tensors = [self.weight, self.bias]
 
     def features(self, embeddings: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """Logits."""
@@ -59,7 +62,8 @@ class ClassWeightHeads:
     ) -> None:
         self.weight = repeated(weights, candidates, device).requires_grad_(learned)
         self.centers = repeated(centers, candidates, device)
-        self.parameters = [self.weight] * learned + [self.centers]
+        self.tensors = [self.weight, self.centers]
+        self.parameters = self.tensors if learned else [self.centers]
 
     def features(self, embeddings: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """The features that are wanted, of cosine, z, dist2, norm and weight_norm."""
@@ -97,3 +101,14 @@ class ClassWeightHeads:
         inner = torch.matmul(self.centers, embeddings)
         squares = embeddings.square().sum(2, keepdim=True) + self.centers.square().sum(3, keepdim=True)
         return (squares - 2.0 * inner).clamp(min=0.0)
+
+
+def heads_of(
+    models: Sequence[Model], class_weights: str | None, seeds: Sequence[int], candidates: int, device: torch.device
+) -> Heads:
+    """The heads of candidates under each seed's model, with class weights of a kind, or None for logits."""
+    if class_weights is None:
+        return LinearHeads([model.head for model in models], candidates, device)
+    weights = [initial_class_weights(class_weights, model, seed) for model, seed in zip(models, seeds, strict=True)]
+    centers = [model.centers for model in models]
+    return ClassWeightHeads(weights, centers, candidates, device, learned=class_weights != "pedcc")

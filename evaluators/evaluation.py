@@ -5,18 +5,21 @@ an executor had to stop it. Whatever a candidate does, it ends as a record with 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import torch
 
-from evaluators.cohort import Cohort, batched
+from evaluators.cohort import Cohort, unbatched
+from evaluators.device import chosen_device, free_bytes
 from evaluators.fidelity import Fidelity
+from evaluators.one_by_one import OneByOne
 from evaluators.outcome import Outcome, failed
+from evaluators.state import State
 from evaluators.tasks import known_task
-from evaluators.training import train_alone
+from primitives.errors import UserError
 from primitives.parser import parse
 from results.records import Evaluation, digest
 
@@ -38,12 +41,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Work:
-    """What one call of an executor evaluates: candidates on a task at a fidelity."""
+    """What one call of an executor evaluates: candidates on a task at a fidelity, up to one of its stages."""
 
     candidates: tuple[Candidate, ...]
     task: str
     fidelity: Fidelity
     run_seed: int
+    stage: int | None = None  #: steps to train to; None is to the end
+    device: str = "auto"
+
+    @property
+    def until(self) -> int:
+        """Steps to train to."""
+        return self.fidelity.steps if self.stage is None else self.stage
 
     def halves(self) -> "tuple[Work, Work]":
         """The work as two, each with half of the candidates."""
@@ -52,13 +62,22 @@ class Work:
 
     def seconds_expected(self) -> float:
         """A generous guess of the time it takes: a tenth of a second, and 5 ms a step, for each training."""
-        return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.fidelity.steps)
+        return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.until)
+
+
+@dataclass
+class Result:
+    """What came of work: its evaluations, where the trainings that may go on stand, and what the log should tell."""
+
+    evaluations: list[Evaluation]
+    states: dict[str, State] = field(default_factory=dict)  #: by loss id
+    notes: list[str] = field(default_factory=list)
 
 
 def evaluation_id(candidate: Candidate, work: Work, seed: int | None) -> str:
-    """Identifies one training, or with no seed the candidate as it was born."""
+    """Identifies one training up to the work's stage, or with no seed the candidate as it was born."""
     born = candidate.birth_number if seed is None else "trained"
-    return digest(candidate.loss_id, work.task, work.fidelity.label(), work.run_seed, seed, born)
+    return digest(candidate.loss_id, work.task, work.fidelity.label(work.stage), work.run_seed, seed, born)
 
 
 def training_seed(work: Work, seed: int) -> int:
@@ -74,7 +93,7 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         formula=candidate.formula,
         complexity=candidate.complexity,
         task=work.task,
-        fidelity=work.fidelity.label(),
+        fidelity=work.fidelity.label(work.stage),
         generation=candidate.generation,
         birth=candidate.birth,
         birth_number=candidate.birth_number,
@@ -82,6 +101,8 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         name=candidate.name,
         class_weights=candidate.class_weights,
         seed=seed,
+        steps=None if seed is None else work.until,
+        full_steps=None if seed is None else work.fidelity.steps,
         **outcome,  # type: ignore[arg-type]
     )
 
@@ -95,46 +116,102 @@ def failures(work: Work, reason: str) -> list[Evaluation]:
     ]
 
 
-def evaluate(work: Work) -> list[Evaluation]:
-    """Evaluate every candidate of the work under every seed, on one thread.
+def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int = 1) -> Result:
+    """Evaluate every candidate of the work under every seed, on a GPU or on one thread of the CPU.
 
-    Candidates that look at the same things are trained as one cohort. A candidate's evaluations end with the first
-    seed under which it failed.
+    Candidates that look at the same things are trained as one cohort, from their ``states`` on where they have one. A
+    candidate's evaluations end with the first seed under which it failed. ``sharers`` is the number of processes that
+    share this machine's memory.
     """
-    by_kind: dict[str | None, list[Candidate]] = {}
+    known = states or {}
+    groups: dict[tuple[str | None, int], list[Candidate]] = {}
+    result, found = Result([]), {}
     for candidate in work.candidates:
-        by_kind.setdefault(candidate.class_weights, []).append(candidate)
-    found: dict[int, list[Evaluation]] = {}
+        refusal = _refusal(candidate, work)
+        if refusal is not None:
+            found[id(candidate)] = list(_evaluations(candidate, work, failed(refusal, work.fidelity.seeds), 0.0))
+            continue
+        state = known.get(candidate.loss_id)
+        groups.setdefault((candidate.class_weights, state.step if state else 0), []).append(candidate)
     with one_thread():
-        for class_weights, candidates in by_kind.items():
+        device = chosen_device(work.device)
+        for candidates in groups.values():
             started = time.perf_counter()
-            outcomes = _outcomes(candidates, class_weights, work)
+            trained = _Trained(work, device, free_bytes(device, sharers), known, result)
+            outcomes = trained.outcomes(candidates)
             seconds = (time.perf_counter() - started) / (len(candidates) * work.fidelity.seeds)
             for candidate, outcome in zip(candidates, outcomes, strict=True):
                 found[id(candidate)] = list(_evaluations(candidate, work, outcome, seconds))
-    return [evaluation for candidate in work.candidates for evaluation in found[id(candidate)]]
+    result.evaluations = [evaluation for candidate in work.candidates for evaluation in found[id(candidate)]]
+    return result
 
 
-def _outcomes(candidates: Sequence[Candidate], class_weights: str | None, work: Work) -> list[Outcome]:
-    """What becomes of candidates with class weights of one kind.
-
-    Where something raises, the cohort is split in two, until the one that raises it is alone: whatever a candidate
-    does ends as its outcome, alike on every executor.
-    """
-    task, fidelity = known_task(work.task), work.fidelity
-    seeds = [training_seed(work, seed) for seed in range(fidelity.seeds)]
+def _refusal(candidate: Candidate, work: Work) -> str | None:
+    """Why a candidate cannot be trained on the task at all."""
     try:
+        known_task(work.task).require_given(parse(candidate.formula))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@dataclass
+class _Trained:
+    """Trains candidates with class weights of one kind that stand at one step."""
+
+    work: Work
+    device: torch.device
+    memory: int  #: bytes that a cohort may take
+    states: Mapping[str, State]
+    result: Result  #: takes in states and notes
+
+    def outcomes(self, candidates: Sequence[Candidate]) -> list[Outcome]:
+        """What becomes of the candidates.
+
+        A cohort that takes too much memory is split in two. So is one in which something raises, until the candidate
+        that raises it is alone: whatever a candidate does ends as its outcome, alike on every executor.
+        """
+        try:
+            cohort = self._cohort(candidates)
+            needed = cohort.bytes_needed()
+            if needed > self.memory and len(candidates) > 1:
+                self._note(f"a cohort of {len(candidates)} needs {_gib(needed)}, {_gib(self.memory)} are free: split")
+                return self._halves(candidates)
+            outcomes = cohort.train_and_score(self.work.until)
+            if self.work.until < self.work.fidelity.steps:
+                stands = zip(candidates, cohort.states(), strict=True)
+                self.result.states |= {candidate.loss_id: state for candidate, state in stands if state is not None}
+            return outcomes
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            if len(candidates) == 1:
+                return [failed(reason, self.work.fidelity.seeds)]
+            self._note(f"a cohort of {len(candidates)} could not be trained, {reason}: split")
+        return self._halves(candidates)
+
+    def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
+        work, task = self.work, known_task(self.work.task)
+        seeds = [training_seed(work, seed) for seed in range(work.fidelity.seeds)]
         formulas = [parse(candidate.formula) for candidate in candidates]
-        if batched(task, fidelity):
-            return Cohort(formulas, class_weights, task, fidelity, seeds).train_and_score()
-        return [train_alone(formula, class_weights, task, fidelity, seeds) for formula in formulas]
-    except Exception as error:
-        if len(candidates) == 1:
-            return [failed(f"{type(error).__name__}: {error}".splitlines()[0], fidelity.seeds)]
+        states = [self.states[each.loss_id] for each in candidates if each.loss_id in self.states]
+        kind: type[Cohort | OneByOne] = Cohort
+        obstacle = unbatched(task, work.fidelity)
+        if obstacle is not None:
+            kind = OneByOne
+            self._note(f"{obstacle}: candidates are trained one at a time")
+        return kind(formulas, candidates[0].class_weights, task, work.fidelity, seeds, self.device, states)
+
+    def _halves(self, candidates: Sequence[Candidate]) -> list[Outcome]:
         half = len(candidates) // 2
-        return [
-            each for part in (candidates[:half], candidates[half:]) for each in _outcomes(part, class_weights, work)
-        ]
+        return [*self.outcomes(candidates[:half]), *self.outcomes(candidates[half:])]
+
+    def _note(self, note: str) -> None:
+        if note not in self.result.notes:
+            self.result.notes.append(note)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
 
 
 def _evaluations(candidate: Candidate, work: Work, outcome: Outcome, seconds: float) -> Iterator[Evaluation]:

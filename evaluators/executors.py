@@ -1,10 +1,16 @@
 """The Executor protocol, by which a search hands out work, and the executor that works in this process."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from evaluators.evaluation import Work, evaluate
+from evaluators.device import chosen_device
+from evaluators.evaluation import Result, Work, evaluate
+from evaluators.state import State
 from results.records import Evaluation
+
+#: Candidates in a cohort at most, where the size is found automatically: on a core nothing is gained beyond the first,
+#: on a GPU the memory decides.
+LARGEST_ON_A_CORE, LARGEST_ON_A_GPU = 64, 1_024
 
 
 class Pending(Protocol):
@@ -18,15 +24,26 @@ class Pending(Protocol):
     def result(self) -> list[Evaluation]:
         """The evaluations of the work, waiting for them; never an exception for what a candidate did."""
 
+    def notes(self) -> list[str]:
+        """What the log should tell of finished work."""
+
+    def states(self) -> list[Any]:
+        """Where the candidates of finished work stand: handles for ``submit`` alone, to go on from there.
+
+        What they stand for may be lost, and is then trained again from the start.
+        """
+
 
 class Executor(Protocol):
     """Evaluates work somewhere. Results may come in any order; what they say depends on the work alone."""
 
     #: How many pieces of work run at once.
     slots: int
+    #: Candidates in a cohort at most, where its size is found automatically.
+    largest_cohort: int
 
-    def submit(self, work: Work) -> Pending:
-        """Hand out a piece of work."""
+    def submit(self, work: Work, states: Iterable[Any] = ()) -> Pending:
+        """Hand out a piece of work, which goes on from the states that hold its candidates."""
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
         """Return when one of these is done, or after so many seconds."""
@@ -36,29 +53,43 @@ class Executor(Protocol):
 
 
 class FinishedWork:
-    """Work whose evaluations are known."""
+    """Work whose result is known."""
 
-    def __init__(self, work: Work, evaluations: list[Evaluation]) -> None:
+    def __init__(self, work: Work, result: Result) -> None:
         self.work = work
-        self._evaluations = evaluations
+        self._result = result
 
     def done(self) -> bool:
         return True
 
     def result(self) -> list[Evaluation]:
-        return self._evaluations
+        return self._result.evaluations
+
+    def notes(self) -> list[str]:
+        return self._result.notes
+
+    def states(self) -> list[Mapping[str, State]]:
+        return [self._result.states]
 
 
 class InlineExecutor:
-    """Evaluates in this process, at once."""
+    """Evaluates in this process, at once. ``device`` is auto, cpu or cuda. Raises UserError for a GPU that is none."""
 
     slots = 1
 
-    def submit(self, work: Work) -> FinishedWork:
-        return FinishedWork(work, evaluate(work))
+    def __init__(self, device: str = "auto") -> None:
+        self.largest_cohort = LARGEST_ON_A_GPU if chosen_device(device).type == "cuda" else LARGEST_ON_A_CORE
+
+    def submit(self, work: Work, states: Iterable[Mapping[str, State]] = ()) -> FinishedWork:
+        return FinishedWork(work, evaluate(work, merged(states)))
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
         """Nothing to wait for: submitted work is done."""
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def merged(states: Iterable[Mapping[str, State]]) -> dict[str, State]:
+    """States of several pieces of work as one mapping."""
+    return {loss_id: state for each in states for loss_id, state in each.items()}

@@ -17,6 +17,9 @@ from torch.nn.utils import skip_init
 #: Names of the proxies.
 Proxy = Literal["mlp", "cnn", "resnet"]
 
+#: Pixels that an image has at least each way: two poolings halve it.
+SMALLEST_IMAGE = 4
+
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer whose weights and biases are uniform in +-1/sqrt(inputs), drawn from the generator."""
@@ -98,10 +101,10 @@ class ResidualNet(nn.Module):
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Channels, height and width. Raises ValueError for inputs that are no images, or too small ones."""
-    if len(shape) != 3 or min(shape[1:]) < 4:
+    if len(shape) != 3 or min(shape[1:]) < SMALLEST_IMAGE:
         raise ValueError(
-            f"Expected images of shape [channels, height, width], each side at least 4, got {list(shape)}. "
-            "Use the network mlp."
+            f"Expected images of shape [channels, height, width], each side at least {SMALLEST_IMAGE}, got "
+            f"{list(shape)}. Use the network mlp."
         )
     channels, height, width = shape
     return channels, height, width

@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 
+#: Reasons that every kind of training gives alike.
+NO_GRADIENT = "the first gradient at the embedding is 0 or not finite"
+NOT_FINITE = "diverged: the trained network's outputs are not finite"
+
+
+def diverged(step: int, steps: int, what: str) -> str:
+    """The reason of a training that stopped being finite at a step."""
+    return f"diverged at step {step} of {steps}: the {what} is not finite"
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """Under each seed a fitness in [0, 1], or the reason why there is none, and the factor of the calibration."""
+    """Under each seed a fitness in [0, 1], or the reason why there is none, and the factor of the calibration.
+
+    A candidate's seeds after the first that failed have no fitness, and its reason.
+    """
 
     calibration: float | None
     fitness: list[float | None]
@@ -15,3 +27,14 @@ class Outcome:
 def failed(reason: str, seeds: int) -> Outcome:
     """No training was finished, for one reason."""
     return Outcome(None, [None] * seeds, [reason] * seeds)
+
+
+def outcome(calibration: float | None, fitness: list[float | None], reasons: list[str | None]) -> Outcome:
+    """The outcome of trainings of which some may have failed."""
+    failed_at = next((seed for seed, reason in enumerate(reasons) if reason), len(reasons))
+    rest = len(reasons) - failed_at
+    return Outcome(
+        calibration,
+        fitness[:failed_at] + [None] * rest,
+        reasons[:failed_at] + ([reasons[failed_at]] * rest if rest else []),
+    )

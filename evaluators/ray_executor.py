@@ -1,8 +1,9 @@
-"""The Ray executor: a pool of actors on a cluster, one for each core, that evaluate work.
+"""The Ray executor: a pool of actors on a cluster, one for each GPU, or for each core where there is none.
 
 Invariant: an actor receives text and numbers, never trees or modules; a cohort that outlives its deadline or kills
 its actor is split in two until the culprit is alone, which is a failure with a reason, and the pool goes on with a new
-actor.
+actor. Weights of trainings that may go on stay in Ray's object store, where the next actor finds them; where they are
+lost, it trains from the start.
 """
 
 import logging
@@ -10,11 +11,13 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from evaluators.evaluation import Work, evaluate, failures
-from evaluators.executors import Pending
+from evaluators.evaluation import Result, Work, evaluate, failures
+from evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, Pending, merged
+from evaluators.state import State
 from primitives.errors import UserError
 from results.records import Evaluation
 
@@ -36,22 +39,30 @@ class ClusterUnreachable(Exception):
 
 
 class _Worker:
-    """The actor: one process on one core."""
+    """The actor: one process on one core or GPU, which shares its node's memory with so many others."""
+
+    def __init__(self, sharers: int) -> None:
+        self._sharers = sharers
 
     def ready(self) -> bool:
         import torch  # noqa: F401  (the slow part of starting)
 
         return True
 
-    def evaluate(self, work: Work) -> list[Evaluation]:
-        return evaluate(work)
+    def evaluate(self, work: Work, *states: Mapping[str, State]) -> tuple[Result, dict[str, State]]:
+        """The result without its states, and the states, which stay in the object store."""
+        result = evaluate(work, merged(states), self._sharers)
+        return replace(result, states={}), result.states
 
 
 class RayWork:
     """Work that waits for an actor, runs on one, was split in two, or is finished."""
 
-    def __init__(self, work: Work, pool: "RayExecutor") -> None:
+    def __init__(self, work: Work, pool: "RayExecutor", before: Sequence[Any] = ()) -> None:
         self.work = work
+        self.before = list(before)  #: references to states that it goes on from
+        self.after: list[Any] = []  #: references to the states that it left
+        self.said: list[str] = []
         self.attempts = 0
         self.evaluations: list[Evaluation] | None = None
         self.halves: tuple[RayWork, RayWork] | None = None
@@ -66,6 +77,13 @@ class RayWork:
             self._pool.advance(1.0)
         return evaluations
 
+    def notes(self) -> list[str]:
+        of_halves = [note for half in self.halves or () for note in half.notes()]
+        return [*self.said, *of_halves]
+
+    def states(self) -> list[Any]:
+        return [*self.after, *(reference for half in self.halves or () for reference in half.states())]
+
     def found(self) -> list[Evaluation] | None:
         """The evaluations, once they are all there."""
         if self.halves is not None and self.evaluations is None:
@@ -73,11 +91,22 @@ class RayWork:
             self.evaluations = None if first is None or second is None else first + second
         return self.evaluations
 
-    def split(self) -> "tuple[RayWork, RayWork]":
+    def split(self, why: str) -> "tuple[RayWork, RayWork]":
         """Two pieces of work, each with half of the candidates, whose results make up this one's."""
+        self.said.append(f"a cohort of {len(self.work.candidates)} {why}: split")
         first, second = self.work.halves()
-        self.halves = RayWork(first, self._pool), RayWork(second, self._pool)
+        self.halves = RayWork(first, self._pool, self.before), RayWork(second, self._pool, self.before)
         return self.halves
+
+
+@dataclass
+class _Assignment:
+    """Work that an actor does, until when it must be done, and the reference of the states that it will leave."""
+
+    pending: RayWork
+    actor: Any
+    due: float
+    states: Any
 
 
 class RayExecutor:
@@ -85,28 +114,42 @@ class RayExecutor:
 
     ``address`` is None for a cluster started on this machine, ``auto`` or ``host:port`` for one that runs; where
     Ray was initialised before, that cluster is used whatever the address.
-    ``workers`` is the number of actors, or None for one a core. ``deadline`` is the longest a candidate may take,
-    in seconds, and a cohort as often as it has candidates. Raises ClusterUnreachable.
+    ``workers`` is the number of actors, or None for one a GPU or core. ``deadline`` is the longest a candidate may
+    take, in seconds, and a cohort as often as it has candidates. ``device`` is auto (GPUs where the cluster has some),
+    cpu or cuda. Raises ClusterUnreachable, and UserError for GPUs that are none.
     """
 
-    def __init__(self, address: str | None = None, workers: int | None = None, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        deadline: float | None = None,
+        device: str = "auto",
+    ) -> None:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _connect(address)
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        self.slots = max(1, min(workers or cores, cores))
+        resources = ray.cluster_resources()
+        cores, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0)) if device != "cpu" else 0
+        if device == "cuda" and not gpus:
+            self._shut_down()
+            raise UserError("Expected a GPU for device = 'cuda', got a Ray cluster without one. Use 'auto' or 'cpu'.")
+        self.slots = max(1, min(workers or gpus or cores, gpus or cores))
+        self.largest_cohort = LARGEST_ON_A_GPU if gpus else LARGEST_ON_A_CORE
         self._deadline = deadline
-        self._actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
+        self._sharers = max(1, min(self.slots, cores // max(1, len(ray.nodes()))))
+        options: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+        self._actor_class = ray.remote(max_restarts=0, max_task_retries=0, **options)(_Worker)
         self._queue: deque[RayWork] = deque()
-        self._running: dict[Any, tuple[RayWork, Any, float]] = {}
+        self._running: dict[Any, _Assignment] = {}
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._due: float | None = None  # when an actor must have started, while none is there
         for _ in range(self.slots):
             self._start_actor()
 
-    def submit(self, work: Work) -> RayWork:
-        pending = RayWork(work, self)
+    def submit(self, work: Work, states: Iterable[Any] = ()) -> RayWork:
+        pending = RayWork(work, self, list(states))
         self._queue.append(pending)
         self.advance(0.0)
         return pending
@@ -117,12 +160,15 @@ class RayExecutor:
             self.advance(min(0.2, max(0.0, end - time.monotonic())))
 
     def close(self) -> None:
-        for actor in [*self._idle, *self._starting.values(), *(actor for _, actor, _ in self._running.values())]:
+        for actor in [*self._idle, *self._starting.values(), *(each.actor for each in self._running.values())]:
             ray.kill(actor, no_restart=True)
         self._queue.clear()
         self._running.clear()
         self._starting.clear()
         self._idle.clear()
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         if self._started_here:
             ray.shutdown()
 
@@ -136,23 +182,27 @@ class RayExecutor:
                 self._finish(reference)
         now = time.monotonic()
         self._require_workers(now)
-        for reference, (pending, actor, deadline) in list(self._running.items()):
-            if now > deadline:
-                del self._running[reference]
-                ray.kill(actor, no_restart=True)
-                self._start_actor()
-                if len(pending.work.candidates) > 1:
-                    self._queue.extendleft(reversed(pending.split()))
-                    continue
-                limit = self._seconds_for(pending.work)
-                pending.evaluations = failures(pending.work, f"stopped: not done within {limit:.0f} s")
+        for reference, late in [(each, found) for each, found in self._running.items() if now > found.due]:
+            del self._running[reference]
+            self._stop(late)
         while self._idle and self._queue:
             self._assign(self._idle.pop(), self._queue.popleft())
 
+    def _stop(self, late: "_Assignment") -> None:
+        """Kill an actor whose work is not done in time, and split the work."""
+        ray.kill(late.actor, no_restart=True)
+        self._start_actor()
+        limit = self._seconds_for(late.pending.work)
+        if len(late.pending.work.candidates) > 1:
+            self._queue.extendleft(reversed(late.pending.split(f"was not done within {limit:.0f} s")))
+        else:
+            late.pending.evaluations = failures(late.pending.work, f"stopped: not done within {limit:.0f} s")
+
     def _assign(self, actor: Any, pending: RayWork) -> None:
         pending.attempts += 1
-        reference = actor.evaluate.remote(pending.work)
-        self._running[reference] = (pending, actor, time.monotonic() + self._seconds_for(pending.work))
+        reference, states = actor.evaluate.options(num_returns=2).remote(pending.work, *pending.before)
+        due = time.monotonic() + self._seconds_for(pending.work)
+        self._running[reference] = _Assignment(pending, actor, due, states)
 
     def _finish(self, reference: Any) -> None:
         if reference in self._starting:
@@ -163,9 +213,12 @@ class RayExecutor:
                 raise ClusterUnreachable(f"A worker could not start: {_last_line(error)}") from None
             self._idle.append(actor)
             return
-        pending, actor, _ = self._running.pop(reference)
+        assignment = self._running.pop(reference)
+        pending, actor = assignment.pending, assignment.actor
         try:
-            pending.evaluations = ray.get(reference)
+            result: Result = ray.get(reference)
+            pending.evaluations, pending.said = result.evaluations, result.notes
+            pending.after = [assignment.states]
             self._idle.append(actor)
         except RayTaskError as error:  # raised by the work on a healthy actor
             pending.evaluations = failures(pending.work, _last_line(error))
@@ -190,17 +243,18 @@ class RayExecutor:
     def _retry(self, pending: RayWork, reason: str) -> None:
         """Do the work again, on another actor: in two halves, until the candidate that killed it is alone.
 
-        A candidate that kills a second actor alone has failed.
+        A candidate that kills a second actor alone has failed. It starts anew: the states may be what was lost.
         """
+        pending.before = []
         if len(pending.work.candidates) > 1:
-            self._queue.extendleft(reversed(pending.split()))
+            self._queue.extendleft(reversed(pending.split(f"killed its worker, {reason}")))
         elif pending.attempts < 2:
             self._queue.appendleft(pending)
         else:
             pending.evaluations = failures(pending.work, f"killed its worker twice: {reason}")
 
     def _start_actor(self) -> None:
-        actor: Any = self._actor_class.remote()
+        actor: Any = self._actor_class.remote(self._sharers)
         self._starting[actor.ready.remote()] = actor
 
     def _seconds_for(self, work: Work) -> float:

@@ -1,13 +1,11 @@
 """Trains one network under one loss and scores it: data, model, train, score.
 
-Invariant: weights and batches depend on the seed alone and not on the loss, so that candidates under one
-seed start alike, see the same batches, and their scores can be compared in pairs. No global generator is used.
+Invariant: weights and batches are those of the seed, whatever the loss; a training that was stopped and goes on equals
+one that was not.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.fidelity import Fidelity
-from evaluators.networks import PROXIES, linear
-from evaluators.outcome import Outcome
-from evaluators.splits import Splits
+from evaluators.outcome import NOT_FINITE, diverged
+from evaluators.schedule import Schedule, resident
+from evaluators.splits import Split
+from evaluators.start import Model, class_frequencies, initial_class_weights, initial_model, one_hot
 from evaluators.tasks.task import Task
-from primitives.class_weights import ClassWeights
 from primitives.formula import Formula
 from primitives.torch_loss import FormulaLoss, loss_module
 
@@ -28,86 +26,120 @@ class TrainingFailed(Exception):
     """The training could not be finished; the message is the reason that is recorded."""
 
 
-@dataclass
-class Model:
-    """A network, the linear head above its embeddings, and where class centers [classes, size] start."""
-
-    backbone: nn.Module
-    head: nn.Linear
-    centers: Tensor
-
-
-def train_and_score(loss: nn.Module, task: Task, fidelity: Fidelity, seed: int, calibration: float) -> float:
+def train_and_score(
+    loss: nn.Module,
+    task: Task,
+    fidelity: Fidelity,
+    seed: int,
+    calibration: float,
+    device: torch.device | str = "cpu",
+) -> float:
     """Fitness of a loss after one proxy training: accuracy on the validation split, in [0, 1].
 
     ``loss`` is any module over logits and class indices or target probabilities, or one over embeddings
     with class weights and ``get_logits``; it is multiplied by ``calibration``. Raises TrainingFailed.
     """
-    splits = task.load()
-    model = initial_model(task, fidelity, seed)
-    if owns_class_weights(loss):
-        adopt_class_weights(loss, model, seed)
-    train(loss, model, splits, fidelity, seed, calibration, task.classes)
-    return score(loss, model, splits)
+    training = Training(loss, task, fidelity, seed, calibration, device)
+    training.run(fidelity.steps)
+    return training.score()
 
 
-def train_alone(
-    formula: Formula, class_weights: str | None, task: Task, fidelity: Fidelity, seeds: Sequence[int]
-) -> Outcome:
-    """Train one candidate under one seed after the other, as a network without a batched form has to be.
+class Training:
+    """A network under one loss and one seed, in training on a device; it can be stopped and continued."""
 
-    The same as a cohort of one; it stops at the first seed under which the training fails.
-    """
-    fitness: list[float | None] = [None] * len(seeds)
-    reasons: list[str | None] = [None] * len(seeds)
-    calibration = None
-    for place, seed in enumerate(seeds):
+    def __init__(
+        self,
+        loss: nn.Module,
+        task: Task,
+        fidelity: Fidelity,
+        seed: int,
+        calibration: float,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.loss, self.model, self.step = loss, initial_model(task, fidelity, seed), 0
+        if owns_class_weights(loss):
+            adopt_class_weights(loss, self.model, seed)
+        self._task, self._fidelity, self._calibration = task, fidelity, calibration
+        self._device = torch.device(device)
+        for module in (loss, self.model.backbone, self.model.head):
+            module.to(self._device)
+        self.parameters = [*self.model.backbone.parameters(), *loss.parameters()]
+        if not owns_class_weights(loss):
+            self.parameters += self.model.head.parameters()
+        self._optimizer = torch.optim.SGD(
+            self.parameters, fidelity.learning_rate, fidelity.momentum, weight_decay=fidelity.weight_decay, fused=True
+        )
+        self._schedule = Schedule(task, fidelity, [seed], self._device)
+        self._sums: list[Tensor] = []
+
+    def run(self, until: int) -> None:
+        """Train up to a stage, in place. Raises TrainingFailed where the loss is not finite."""
+        averaged_from = self._fidelity.averaged_from(until)
+        moves = looks_at_progress(self.loss)
+        self._sums = []
+        while self.step < until:
+            if moves:
+                self.loss.set_progress(self.step / self._fidelity.steps)  # type: ignore[operator]
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._fidelity.learning_rate_at(self.step)
+            inputs, targets = (each[0] for each in self._schedule.batch())
+            seen = representation(self.loss, self.model, inputs)
+            value = self._calibration * self.loss(seen, one_hot(targets, self._task.classes))
+            self.step += 1
+            if not math.isfinite(value.item()):
+                raise TrainingFailed(diverged(self.step, self._fidelity.steps, "loss"))
+            self._optimizer.zero_grad()
+            value.backward()
+            self._optimizer.step()
+            self._schedule.advance()
+            if self.step > averaged_from:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        with torch.no_grad():
+            self._sums = self._sums or [torch.zeros_like(parameter) for parameter in self.parameters]
+            for total, parameter in zip(self._sums, self.parameters, strict=True):
+                total.add_(parameter)
+
+    def score(self) -> float:
+        """Share of the validation split that the model classifies correctly: at a rung, the mean of its iterates."""
+        steps = self.step - self._fidelity.averaged_from(self.step)
+        iterates = [parameter.data for parameter in self.parameters]
+        for parameter, total in zip(self.parameters, self._sums if steps else [], strict=False):
+            parameter.data = total / steps
         try:
-            if calibration is None:  # one factor for all seeds: it is a property of the loss
-                loss = loss_for(formula, task, fidelity, class_weights)
-                calibration = calibration_factor(loss, task, fidelity, seed)
-            loss = loss_for(formula, task, fidelity, class_weights)
-            fitness[place] = train_and_score(loss, task, fidelity, seed, calibration)
-        except TrainingFailed as failure:
-            reasons[place] = str(failure)
-            break
-    return Outcome(calibration, fitness, reasons)
+            return score(self.loss, self.model, resident(self._task.load().validation, self._device))
+        finally:
+            for parameter, iterate in zip(self.parameters, iterates, strict=True):
+                parameter.data = iterate
 
+    def velocities(self) -> list[Tensor]:
+        """The optimiser's velocity of each parameter; zeros where it has none yet."""
+        found = []
+        for parameter in self.parameters:
+            velocity = self._optimizer.state[parameter].get("momentum_buffer")
+            found.append(torch.zeros_like(parameter) if velocity is None else velocity)
+        return found
 
-def train(
-    loss: nn.Module, model: Model, splits: Splits, fidelity: Fidelity, seed: int, calibration: float, classes: int
-) -> None:
-    """Train the model under the loss, in place. Raises TrainingFailed where the loss is not finite."""
-    inputs, targets = splits.train.inputs, one_hot(splits.train.targets, classes)
-    parameters = [*model.backbone.parameters(), *loss.parameters()]
-    if not owns_class_weights(loss):
-        parameters += model.head.parameters()
-    optimizer = torch.optim.SGD(
-        parameters, fidelity.learning_rate, fidelity.momentum, weight_decay=fidelity.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fidelity.steps)
-    moves = looks_at_progress(loss)
-    for step, batch in enumerate(batches(len(splits.train), fidelity, seed)):
-        if moves:
-            loss.set_progress(step / fidelity.steps)  # type: ignore[operator]
-        value = calibration * loss(representation(loss, model, inputs[batch]), targets[batch])
-        if not math.isfinite(value.item()):
-            raise TrainingFailed(f"diverged at step {step + 1} of {fidelity.steps}: the loss is not finite")
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        schedule.step()
+    @torch.no_grad()
+    def go_on_from(self, step: int, weights: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
+        """Continue a training that was stopped."""
+        self.step = step
+        self._schedule.position.fill_(step)
+        for parameter, weight, velocity in zip(self.parameters, weights, velocities, strict=True):
+            parameter.copy_(weight)
+            self._optimizer.state[parameter]["momentum_buffer"] = velocity.to(self._device, copy=True)
 
 
 @torch.no_grad()
-def score(loss: nn.Module, model: Model, splits: Splits) -> float:
-    """Share of the validation split that the model classifies correctly."""
-    seen = representation(loss, model, splits.validation.inputs)
+def score(loss: nn.Module, model: Model, validation: Split) -> float:
+    """Share of the split that the model classifies correctly. Raises TrainingFailed where it is not finite."""
+    seen = representation(loss, model, validation.inputs)
     logits = loss.get_logits(seen) if owns_class_weights(loss) else seen  # type: ignore[operator]
     if not torch.isfinite(logits).all():
-        raise TrainingFailed("diverged: the trained network's outputs are not finite")
-    correct = int((logits.argmax(1) == splits.validation.targets).sum())
-    return correct / len(splits.validation)
+        raise TrainingFailed(NOT_FINITE)
+    correct = int((logits.argmax(1) == validation.targets).sum())
+    return correct / len(validation)
 
 
 def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:
@@ -116,12 +148,12 @@ def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: 
     Both are taken on the seed's first batch and initial weights. Raises TrainingFailed where the loss
     has no finite gradient there.
     """
-    model, splits = initial_model(task, fidelity, seed), task.load()
+    model = initial_model(task, fidelity, seed)
     if owns_class_weights(loss):
         adopt_class_weights(loss, model, seed)
-    batch = next(iter(batches(len(splits.train), fidelity, seed)))
-    targets = one_hot(splits.train.targets, task.classes)[batch]
-    embeddings = model.backbone(splits.train.inputs[batch]).detach().requires_grad_()
+    inputs, indices = (each[0] for each in Schedule(task, fidelity, [seed], torch.device("cpu")).batch())
+    targets = one_hot(indices, task.classes)
+    embeddings = model.backbone(inputs).detach().requires_grad_()
     reference = F.cross_entropy(model.head(embeddings), targets)
     value = loss(embeddings if owns_class_weights(loss) else model.head(embeddings), targets)
     expected = _norm_of_gradient(reference, embeddings)
@@ -155,11 +187,6 @@ def loss_for(formula: Formula, task: Task, fidelity: Fidelity, class_weights: st
     )
 
 
-def class_frequencies(task: Task) -> Tensor:
-    """Relative class frequencies [classes] in the task's training split."""
-    return one_hot(task.load().train.targets, task.classes).mean(0)
-
-
 def looks_at_progress(loss: nn.Module) -> bool:
     """Whether the loss changes with training progress and must be told of it."""
     if isinstance(loss, FormulaLoss):
@@ -186,37 +213,7 @@ def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
             centers.copy_(model.centers)
 
 
-def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
-    """Where class weights of a kind start: fixed, or as the head's, or several for each class as the seed says."""
-    classes, size = model.head.weight.shape
-    if kind == "learned":
-        return model.head.weight.detach()
-    return ClassWeights(kind, classes, size).initial(torch.Generator().manual_seed(seed + 2))
-
-
 def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
     """What the loss looks at: embeddings, or the logits that the head makes of them."""
     embeddings: Tensor = model.backbone(inputs)
     return embeddings if owns_class_weights(loss) else model.head(embeddings)
-
-
-def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
-    """The seed's initial network, head and centers."""
-    generator = torch.Generator().manual_seed(seed)
-    backbone = PROXIES[fidelity.network](task.shape, fidelity.hidden, generator)
-    head = linear(fidelity.hidden, task.classes, generator)
-    return Model(backbone, head, linear(fidelity.hidden, task.classes, generator).weight.detach())
-
-
-@lru_cache(maxsize=64)
-def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
-    """Indices of each step's batch: the samples in a new random order each epoch."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    needed = fidelity.steps * fidelity.batch_size
-    epochs = [torch.randperm(samples, generator=generator) for _ in range(math.ceil(needed / samples))]
-    return torch.cat(epochs)[:needed].split(fidelity.batch_size)
-
-
-def one_hot(targets: Tensor, classes: int) -> Tensor:
-    """Class indices [samples] as a target distribution [samples, classes]."""
-    return F.one_hot(targets, classes).to(torch.float32)

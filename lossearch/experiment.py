@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evaluators.device import DeviceChoice
 from evaluators.fidelity import Fidelity
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -99,10 +100,11 @@ class ExecutorSettings(_Section):
     """Where candidates are trained."""
 
     kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
-    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each core")
+    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each GPU or core")
     deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
+    device: DeviceChoice = Field("auto", description="auto: a GPU where there is one; cpu or cuda")
     cohort_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)] = Field(
-        "auto", description="candidates trained together; auto: a worker's share of a generation, 64 at most"
+        "auto", description="candidates trained together; auto: a worker's share of a generation, as memory allows"
     )
 
 
@@ -122,6 +124,24 @@ class Experiment(_Section):
         from evaluators.tasks import known_task
 
         return known_task(name).name
+
+    @model_validator(mode="after")
+    def _task_gives_what_is_looked_at(self) -> "Experiment":
+        """The network and the formulas suit the task's inputs."""
+        from evaluators.tasks import known_task
+        from lossearch.seeds import read_seed
+        from primitives.formula import Name
+
+        task = known_task(self.task)
+        obstacle = task.obstacle(self.fidelity)
+        if obstacle is not None:
+            raise ValueError(obstacle)
+        for formula in (
+            *(read_seed(text).formula for text in self.evolution.seeds),
+            *map(Name, self.evolution.terminals),
+        ):
+            task.require_given(formula)
+        return self
 
     def result_defining(self) -> dict[str, Any]:
         """What decides the results: everything but where candidates are trained."""

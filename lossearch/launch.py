@@ -114,9 +114,10 @@ def _executor(experiment: Experiment, kind: str | None, ray_address: str | None)
     if kind == "inline":
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
-        return InlineExecutor()
+        return InlineExecutor(experiment.executor.device)
     from evaluators.ray_executor import RayExecutor, require_answer
 
     if ray_address is not None:
         require_answer(ray_address)
-    return RayExecutor(ray_address, experiment.executor.workers, experiment.executor.deadline)
+    settings = experiment.executor
+    return RayExecutor(ray_address, settings.workers, settings.deadline, settings.device)

@@ -8,10 +8,11 @@ order in which results arrive. So a run that was stopped anywhere goes on as if 
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from evaluators.evaluation import Candidate, Work, evaluation_id
+from evaluators.evaluation import Candidate, Result, Work, evaluation_id
 from evaluators.executors import Executor, FinishedWork, Pending
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth, Evolution, Member
@@ -28,11 +29,16 @@ from results.statistics import mean
 #: Births considered for each candidate wanted, before a generation makes do with fewer.
 BIRTHS_PER_CANDIDATE = 60
 
-#: Candidates in a cohort at most, where the size is found automatically: beyond, nothing is gained on a core.
-LARGEST_COHORT = 64
-
 #: Seconds between parts of evaluations, at least, within a generation.
 PART_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a candidate stands at a stage: its mean fitness, and handles of the states that hold it."""
+
+    fitness: float
+    states: list[Any]
 
 
 @dataclass
@@ -69,23 +75,37 @@ class Search:
             self._save_evaluations()
 
     def _generation(self, number: int) -> list[Member]:
-        """Train a generation's candidates and return those that have a fitness, in the order of their birth."""
-        candidates: list[Candidate] = []
-        evaluated: dict[str, float] = {}
+        """Train a generation's candidates, from rung to rung, and return those that were trained to the end.
+
+        They come in the order of their birth. At a rung the best go on from where they stand; the others stop.
+        """
+        fidelity = self.experiment.fidelity
+        stand = self._trained(self._admitted(number), fidelity.stages[0], {})
+        for stage in fidelity.stages[1:]:
+            going_on = promoted(stand, fidelity.reduction_factor)
+            self.progress.stopped += len(stand) - len(going_on)
+            self.view.moved(self.progress)
+            stand = self._trained(going_on, stage, {each.loss_id: stand[each].states for each in going_on})
+        return [
+            Member(each.loss_id, parse(each.formula), stand[each].fitness, each.class_weights)
+            for each in sorted(stand, key=lambda each: each.birth_number)
+            if each.birth != "baseline"
+        ]
+
+    def _trained(
+        self, entering: Iterable[Candidate], stage: int, states: Mapping[str, list[Any]]
+    ) -> dict[Candidate, Standing]:
+        """Train candidates up to a stage, from their states on, and return how those that did not fail stand."""
+        stand: dict[Candidate, Standing] = {}
         pending: list[Pending] = []
-        for cohort in self._cohorts(self._admitted(number)):
-            candidates += cohort
-            pending.append(self._submit(cohort))
-            pending = self._take_in(pending, evaluated)
+        for cohort in self._cohorts(entering):
+            pending.append(self._submit(cohort, stage, states))
+            pending = self._take_in(pending, stand)
         while pending:
             self.executor.wait(pending, timeout=1.0)
-            pending = self._take_in(pending, evaluated)
+            pending = self._take_in(pending, stand)
         self._save_evaluations()
-        return [
-            Member(each.loss_id, parse(each.formula), evaluated[each.loss_id], each.class_weights)
-            for each in sorted(candidates, key=lambda each: each.birth_number)
-            if each.loss_id in evaluated and each.birth != "baseline"
-        ]
+        return stand
 
     def _admitted(self, generation: int) -> Iterator[Candidate]:
         """Births that are worth training: the first generation's seeds first, then as many as are wanted."""
@@ -100,9 +120,9 @@ class Search:
                 wanted -= 1
                 yield candidate
 
-    def _cohorts(self, candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    def _cohorts(self, candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
         """The candidates in cohorts of one kind of class weights, as soon as each is full, then the rest."""
-        size = cohort_size(self.experiment, self.executor.slots)
+        size = cohort_size(self.experiment, self.executor)
         open_cohorts: dict[str | None, list[Candidate]] = {}
         for candidate in candidates:
             cohort = open_cohorts.setdefault(candidate.class_weights, [])
@@ -120,16 +140,20 @@ class Search:
             yield decision
         self.view.moved(self.progress)
 
-    def _work(self, candidates: Sequence[Candidate]) -> Work:
-        return Work(tuple(candidates), self.experiment.task, self.experiment.fidelity, self.experiment.seed)
+    def _work(self, candidates: Sequence[Candidate], stage: int | None = None) -> Work:
+        experiment = self.experiment
+        return Work(
+            tuple(candidates), experiment.task, experiment.fidelity, experiment.seed, stage, experiment.executor.device
+        )
 
-    def _submit(self, candidates: Sequence[Candidate]) -> Pending:
+    def _submit(self, candidates: Sequence[Candidate], stage: int, states: Mapping[str, list[Any]]) -> Pending:
         """Hand out a cohort, unless all of it is known from before a restart."""
-        work = self._work(candidates)
+        work = self._work(candidates, stage)
         recalled = [self._recalled(candidate, work) for candidate in candidates]
         if all(recalled):
-            return FinishedWork(work, [evaluation for found in recalled for evaluation in found or []])
-        return self.executor.submit(work)
+            return FinishedWork(work, Result([evaluation for found in recalled for evaluation in found or []]))
+        before = {id(handle): handle for each in candidates for handle in states.get(each.loss_id, ())}
+        return self.executor.submit(work, before.values())
 
     def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
         """The candidate's evaluations from before a restart, where they are complete."""
@@ -138,7 +162,7 @@ class Search:
         complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
         return found if complete else None
 
-    def _take_in(self, pending: list[Pending], evaluated: dict[str, float]) -> list[Pending]:
+    def _take_in(self, pending: list[Pending], stand: dict[Candidate, Standing]) -> list[Pending]:
         """Record the work that is done, and return the work that is not."""
         waiting = []
         for each in pending:
@@ -147,12 +171,16 @@ class Search:
                 continue
             evaluations = each.result()
             self._record(evaluations)
+            for note in each.notes():
+                self.run.log("cohort", note=note)
             for candidate in each.work.candidates:
                 fitness = _fitness(candidate, evaluations)
-                complete = len(fitness) == each.work.fidelity.seeds
-                if complete:
-                    evaluated[candidate.loss_id] = mean(fitness)
-                self.progress.trained(candidate, mean(fitness) if complete else None)
+                if len(fitness) == each.work.fidelity.seeds:
+                    stand[candidate] = Standing(mean(fitness), each.states())
+                    if each.work.until == each.work.fidelity.steps:
+                        self.progress.trained(candidate, mean(fitness))
+                else:
+                    self.progress.trained(candidate, None)
             self.view.moved(self.progress)
         return waiting
 
@@ -220,12 +248,23 @@ def _fitness(candidate: Candidate, evaluations: Sequence[Evaluation]) -> list[fl
     return [each.fitness for each in own if each.fitness is not None]
 
 
-def cohort_size(experiment: Experiment, slots: int) -> int:
+def promoted(stand: Mapping[Candidate, Standing], reduction_factor: int) -> list[Candidate]:
+    """Who goes on at a rung: the best one in so many, the simpler of equals, and every known loss.
+
+    Everything is compared with the known losses, so that they are always trained to the end.
+    """
+    best = sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
+    count = math.ceil(len(best) / reduction_factor)
+    going_on = {*best[:count], *(each for each in best if each.name is not None)}
+    return sorted(going_on, key=lambda each: each.birth_number)
+
+
+def cohort_size(experiment: Experiment, executor: Executor) -> int:
     """Candidates in a cohort: as declared, or so many that a generation keeps every worker busy."""
     declared = experiment.executor.cohort_size
     if declared != "auto":
         return declared
-    return max(1, min(LARGEST_COHORT, math.ceil(experiment.evolution.population / slots)))
+    return max(1, min(executor.largest_cohort, math.ceil(experiment.evolution.population / executor.slots)))
 
 
 def _birth(text: str, how: str) -> Birth:

@@ -18,6 +18,7 @@ class Progress:
     generations: int
     generation: int = 0
     evaluated: int = 0
+    stopped: int = 0
     failed: int = 0
     rejected: int = 0
     duplicates: int = 0
@@ -29,8 +30,8 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """Candidates that were trained, to the end or to a failure."""
-        return self.evaluated + self.failed
+        """Candidates that were trained, to the end, to a rung where they stopped, or to a failure."""
+        return self.evaluated + self.stopped + self.failed
 
     @property
     def per_second(self) -> float:
@@ -57,7 +58,16 @@ class Progress:
 
     def counts(self) -> dict[str, Any]:
         """The counts as plain data."""
-        names = ("evaluated", "failed", "rejected", "duplicates", "best_formula", "best_fitness", "baseline_fitness")
+        names = (
+            "evaluated",
+            "stopped",
+            "failed",
+            "rejected",
+            "duplicates",
+            "best_formula",
+            "best_fitness",
+            "baseline_fitness",
+        )
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
@@ -67,7 +77,7 @@ class Progress:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on counting from a saved state."""
         for name in self.counts():
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, 0) if name == "stopped" else state[name])  # older ones had no rungs
         self._before = self.finished
 
 

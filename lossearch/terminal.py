@@ -107,8 +107,9 @@ def started_line(run: Path, slots: int) -> str:
 
 def counts_line(progress: Progress) -> str:
     """How many candidates were trained, how fast, and how many were not and why."""
+    stopped = f"{progress.stopped} of them to a rung, " if progress.stopped else ""
     return (
-        f"{progress.finished} trained ({progress.per_second:.1f}/s), {progress.failed} failed, "
+        f"{progress.finished} trained ({progress.per_second:.1f}/s), {stopped}{progress.failed} failed, "
         f"{progress.rejected} rejected, {progress.duplicates} duplicates"
     )
 

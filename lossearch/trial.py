@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from evaluators.evaluation import Work, one_thread, training_seed
+from evaluators.start import class_frequencies
 from evaluators.tasks import known_task
-from evaluators.training import TrainingFailed, class_frequencies, train_and_score
+from evaluators.training import TrainingFailed, train_and_score
 from lossearch.experiment import Experiment
 from primitives.formula import Formula
 from primitives.parser import parse

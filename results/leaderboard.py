@@ -1,13 +1,13 @@
 """The leaderboard: one row a loss, derived from the evaluations and always rebuildable from them."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from primitives.errors import UserError
-from results.records import Evaluation, Status
+from results.records import Evaluation
 from results.statistics import mean, noise_of_a_difference, paired_differences, spread
 
 if TYPE_CHECKING:
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 BASELINE = "cross_entropy"
 
+#: Stopped is a candidate that was trained to a rung, and was not among the best there.
+RowStatus = Literal["evaluated", "stopped", "failed", "rejected", "duplicate"]
+
 
 @dataclass(frozen=True)
 class Row:
-    """One loss on one task. Losses that were not evaluated to the end have no rank and no fitness."""
+    """One loss on one task. Losses that were not evaluated to the end have no rank and no fitness.
+
+    The fitness is that of full trainings alone, so that all of the column can be compared.
+    """
 
     rank: int | None  #: 1 is best: by mean fitness, then by complexity
     loss_id: str
@@ -32,7 +38,8 @@ class Row:
     complexity: int  #: nodes of the formula
     task: str
     fidelity: str
-    status: Status
+    steps: int | None  #: optimiser steps of the longest training; null where none was, and in old files
+    status: RowStatus
     seeds: int  #: finished trainings
     fitness_mean: float | None  #: accuracy on the validation split, in [0, 1]
     fitness_std: float | None  #: standard deviation over the seeds
@@ -83,8 +90,10 @@ def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
 def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
     first = next((each for each in group if each.status != "duplicate"), group[0])
     failed = next((each for each in group if each.status in ("failed", "rejected")), None)
+    longest = max(group, key=lambda each: each.steps or 0)
     fitness = _fitness_by_seed(group)
     complete = bool(fitness) and failed is None
+    stopped = not fitness and failed is None and longest.at_a_rung
     differences = paired_differences(fitness, baseline) if complete else []
     seconds = [each.seconds for each in group if each.seconds is not None]
     return Row(
@@ -95,8 +104,9 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
         formula=first.formula,
         complexity=first.complexity,
         task=first.task,
-        fidelity=first.fidelity,
-        status="evaluated" if complete else (failed or first).status,
+        fidelity=longest.fidelity,
+        steps=longest.steps,
+        status="evaluated" if complete else "stopped" if stopped else (failed or first).status,
         seeds=len(fitness),
         fitness_mean=mean(fitness.values()) if complete else None,
         fitness_std=spread(fitness.values()) if complete else None,
@@ -107,14 +117,25 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
         birth=first.birth,
         parents=first.parents,
         duplicates=sum(each.status == "duplicate" for each in group),
-        reason=None if complete else (failed or first).reason,
+        reason=None if complete else _stopped(group, longest) if stopped else (failed or first).reason,
         seconds=sum(seconds) if seconds else None,
         finished_at=max((each.finished_at for each in group if each.finished_at), default=None),
     )
 
 
 def _fitness_by_seed(group: Iterable[Evaluation]) -> dict[int, float]:
-    return {each.seed: each.fitness for each in group if each.seed is not None and each.fitness is not None}
+    """Fitness of the full trainings."""
+    full = (each for each in group if not each.at_a_rung)
+    return {each.seed: each.fitness for each in full if each.seed is not None and each.fitness is not None}
+
+
+def _stopped(group: Sequence[Evaluation], longest: Evaluation) -> str:
+    """Where a candidate was stopped, and how it stood there."""
+    there = [each.fitness for each in group if each.steps == longest.steps and each.fitness is not None]
+    return (
+        f"stopped at a rung: not among the best after {longest.steps} of {longest.full_steps} steps, "
+        f"with a fitness of {mean(there):.4f}"
+    )
 
 
 def _best_first(row: Row) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
 #: Version of the columns below; a reader fills the columns that an older file lacks with null.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
@@ -36,11 +36,18 @@ class Evaluation:
     name: str | None = None  #: of a known loss
     class_weights: str | None = None  #: learned, pedcc or sub_centers; null for a loss over logits
     seed: int | None = None  #: index of the training seed, 0, 1, ...
+    steps: int | None = None  #: optimiser steps that were trained; null where none were, and before version 3
+    full_steps: int | None = None  #: of a training that is not stopped at a rung; null likewise
     fitness: float | None = None  #: of the task's metric on the validation split, in [0, 1], larger is better
     calibration: float | None = None  #: factor by which the loss was multiplied in training
     reason: str | None = None  #: why the candidate was not trained, or did not finish
     seconds: float | None = None  #: wall time of training and scoring
     finished_at: str | None = None  #: UTC, ISO 8601
+
+    @property
+    def at_a_rung(self) -> bool:
+        """Whether the training was not a full one."""
+        return self.steps is not None and self.full_steps is not None and self.steps < self.full_steps
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):

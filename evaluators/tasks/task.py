@@ -5,7 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from evaluators.fidelity import Fidelity
+from evaluators.networks import SMALLEST_IMAGE
 from evaluators.splits import Split, Splits
+from primitives.errors import UserError
+from primitives.formula import Formula
+from primitives.nearest import shown
+from primitives.terminals import TERMINALS
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,34 @@ class Task:
     metric: str = "accuracy"
     network: str = "mlp"
     needs_download: bool = False
+    gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
 
     @property
     def features(self) -> int:
         """Numbers in one input."""
         return math.prod(self.shape)
+
+    def require_given(self, formula: Formula) -> Formula:
+        """The formula; raises UserError where it looks at what the task cannot give."""
+        missing = formula.names & (TERMINALS.keys() - self.gives)
+        if missing:
+            raise UserError(
+                f"{shown(str(formula))} looks at {', '.join(sorted(missing))}, which the task {self.name} cannot give; "
+                f"it gives {', '.join(name for name in TERMINALS if name in self.gives)}."
+            )
+        return formula
+
+    def obstacle(self, fidelity: Fidelity) -> str | None:
+        """Why the fidelity's network or augmentation does not suit the task's inputs, or None where they do."""
+        image = len(self.shape) == 3 and min(self.shape[1:]) >= SMALLEST_IMAGE
+        wanted = [name for name in ("shift", "flip") if getattr(fidelity, name)]
+        wanted += [f"network = {fidelity.network!r}"] if fidelity.network != "mlp" else []
+        if image or not wanted:
+            return None
+        return (
+            f"fidelity: {' and '.join(wanted)} need images of {SMALLEST_IMAGE} pixels at least each way, and the task "
+            f"{self.name} has inputs of shape {list(self.shape)}. Use network = 'mlp' without shift and flip."
+        )
 
     def describe(self) -> dict[str, Any]:
         """The task as plain data, for JSON."""

@@ -2,24 +2,17 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluators import cohort as cohort_module
-from evaluators.cohort import Cohort, batched
+from evaluators.cohort import Cohort, unbatched
 from evaluators.cohort_heads import ClassWeightHeads
 from evaluators.evaluation import Candidate, Work, evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.networks import PROXIES
+from evaluators.one_by_one import OneByOne
 from evaluators.tasks import known_task
-from evaluators.training import (
-    adopt_class_weights,
-    calibration_factor,
-    initial_model,
-    loss_for,
-    owns_class_weights,
-    score,
-    train,
-    train_alone,
-)
+from evaluators.training import Training, calibration_factor, loss_for, score
 from primitives.catalog import CATALOG
 from primitives.joint_gradient import JointGradient
 from primitives.joint_program import FEATURES
@@ -47,11 +40,9 @@ def formulas(names):
 
 def trained_alone(formula, kind, seed, factor, fidelity):
     """Network, loss and fitness of one candidate, trained by autograd with torch's own optimiser."""
-    loss, model, splits = loss_for(formula, TASK, fidelity, kind), initial_model(TASK, fidelity, seed), TASK.load()
-    if owns_class_weights(loss):
-        adopt_class_weights(loss, model, seed)
-    train(loss, model, splits, fidelity, seed, factor, TASK.classes)
-    return model, loss, score(loss, model, splits)
+    training = Training(loss_for(formula, TASK, fidelity, kind), TASK, fidelity, seed, factor)
+    training.run(fidelity.steps)
+    return training.model, training.loss, training.score()
 
 
 def relative_difference(ours, theirs):
@@ -66,11 +57,14 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
     for k, (name, outcome) in enumerate(zip(KINDS[kind], outcomes, strict=True)):
         if outcome.reasons != [None, None]:
             continue  # compared by the next test
+        place = cohort.alive.index(k)
         for s, seed in enumerate(SEEDS):
             model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
             weight = model.head.weight if kind is None else loss.weight
-            assert relative_difference(cohort.network.hidden.weight[s, k], model.backbone.hidden.weight) < 1e-4, name
-            assert relative_difference(cohort.heads.weight[s, k], weight) < 1e-4, name
+            assert (
+                relative_difference(cohort.members.network.hidden.weight[s, place], model.backbone.hidden.weight) < 1e-4
+            ), name
+            assert relative_difference(cohort.members.heads.weight[s, place], weight) < 1e-4, name
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9), name
 
 
@@ -83,7 +77,7 @@ def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
         for s, seed in enumerate(SEEDS):
             model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
             theirs = [*model.backbone.parameters(), *model.head.parameters()]
-            ours = [each[s, k] for each in (*cohort.network.parameters, *cohort.heads.parameters)]
+            ours = [each[s, k] for each in (*cohort.members.network.parameters, *cohort.members.heads.parameters)]
             assert [each.shape for each in ours] == [each.shape for each in theirs]
             for one, other in zip(ours, theirs, strict=True):
                 assert relative_difference(one, other) < 1e-4
@@ -100,7 +94,7 @@ def test_outcomes_are_those_of_the_loop(kind):
     together = formulas(KINDS[kind])
     outcomes = Cohort(together, kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
     for name, formula, ours in zip(KINDS[kind], together, outcomes, strict=True):
-        theirs = train_alone(formula, kind, TASK, FIFTY_STEPS, SEEDS)
+        (theirs,) = OneByOne([formula], kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
         assert (ours.reasons[0] is None) == (theirs.reasons[0] is None), name
         if ours.calibration is not None:
             assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4), name
@@ -122,10 +116,13 @@ def test_a_diverging_member_changes_nobody_else():
     outcomes = mixed.train_and_score()
     assert outcomes[1].fitness == [None, None]
     assert all(reason.startswith("diverged at step") for reason in outcomes[1].reasons)
+    assert mixed.alive == [0, 2]  # and the place of the diverged one is gone
     for k in (0, 2):
         single = Cohort([parse(texts[k])], None, TASK, fidelity, SEEDS)
         assert single.train_and_score() == [outcomes[k]]
-        assert torch.equal(single.network.hidden.weight[:, 0], mixed.network.hidden.weight[:, k])
+        assert torch.equal(
+            single.members.network.hidden.weight[:, 0], mixed.members.network.hidden.weight[:, mixed.alive.index(k)]
+        )
 
 
 def test_a_formula_without_a_gradient_is_told_from_the_others():
@@ -178,10 +175,10 @@ def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
 def test_a_network_without_a_batched_form_is_trained_one_at_a_time(monkeypatch):
     candidates = tuple(Candidate(str(k), text, 2, 0, "known", k) for k, text in enumerate(["ce(z)", "abs(p - y)"]))
     work = Work(candidates, "digits", FIFTY_STEPS, 3)
-    together = evaluate(work)
+    together = evaluate(work).evaluations
     monkeypatch.setattr(cohort_module, "BATCHED", {})
-    assert not batched(TASK, FIFTY_STEPS)
-    alone = evaluate(work)
+    assert unbatched(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
+    alone = evaluate(work).evaluations
     assert [each.evaluation_id for each in alone] == [each.evaluation_id for each in together]
     assert [each.fitness for each in alone] == pytest.approx([each.fitness for each in together], abs=1 / 450 + 1e-9)
 
@@ -190,8 +187,121 @@ def test_an_evaluation_does_not_depend_on_its_cohort():
     texts = ["ce(z)", "abs(p - y)", "ce(30*(cosine - 0.35*y))", "square(p - y)", "ce(20*(cosine - 0.1*y))"]
     kinds = {text: "learned" if "cosine" in text else None for text in texts}
     candidates = [Candidate(text, text, 2, 0, "known", 1, class_weights=kinds[text]) for text in texts]
-    together = evaluate(Work(tuple(candidates), "digits", FIFTY_STEPS, 3))
+    together = evaluate(Work(tuple(candidates), "digits", FIFTY_STEPS, 3)).evaluations
     assert [each.formula for each in together] == [text for text in texts for _ in SEEDS]
     for k, candidate in enumerate(candidates):
-        alone = evaluate(Work((candidate,), "digits", FIFTY_STEPS, 3))
+        alone = evaluate(Work((candidate,), "digits", FIFTY_STEPS, 3)).evaluations
         assert [each.fitness for each in alone] == [each.fitness for each in together[2 * k : 2 * k + 2]]
+
+
+AUGMENTED = {"shift": 1, "flip": True, "noise": 0.2}
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network):
+    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
+    together = formulas(["cross_entropy", "ngl"])
+    cohort = Cohort(together, None, TASK, fidelity, SEEDS)
+    plain = Cohort(together, None, TASK, Fidelity(steps=50, seeds=2, network=network, hidden=24), SEEDS)
+    plain.train_and_score()
+    for k, outcome in enumerate(cohort.train_and_score()):
+        for s, seed in enumerate(SEEDS):
+            model, _, _ = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            weight = cohort.members.heads.weight[s, k]
+            assert relative_difference(weight, model.head.weight) < 1e-4
+            assert relative_difference(plain.members.heads.weight[s, k], weight) > 1e-2
+
+
+@pytest.mark.parametrize("trainer", [Cohort, OneByOne])
+@pytest.mark.parametrize("kind", [None, "learned", "pedcc"])
+def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(trainer, kind):
+    names = ["cross_entropy", "mse", "ngl"] if kind is None else ["am_softmax", "center"]
+    fidelity = Fidelity(steps=30, seeds=2, rungs=(6, 15))
+    whole = trainer(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score()
+    parts = [trainer(formulas([name]), kind, TASK, fidelity, SEEDS) for name in names]
+    for part in parts:
+        part.train_and_score(6)
+    states = [state for part in parts for state in part.states()]
+    second = trainer(formulas(names), kind, TASK, fidelity, SEEDS, states=states)
+    second.train_and_score(15)
+    assert [state.step for state in second.states()] == [15] * len(names)
+    last = trainer(formulas(names)[::-1], kind, TASK, fidelity, SEEDS, states=second.states()[::-1])
+    assert last.train_and_score() == whole[::-1]
+
+
+@pytest.mark.parametrize("kind", [None, "learned"])
+def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_iterates(kind):
+    names = ["cross_entropy", "mse"] if kind is None else ["am_softmax"]
+    fidelity = Fidelity(steps=40, seeds=2, rungs=(20,))
+    assert fidelity.averaged_from(20) == 15
+    assert fidelity.averaged_from(40) == 40
+    together = Cohort(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
+    alone = OneByOne(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
+    for k, (ours, theirs) in enumerate(zip(together, alone, strict=True)):
+        assert ours.fitness == pytest.approx(theirs.fitness, abs=1 / 450 + 1e-9)
+        training = Training(loss_for(formulas(names)[k], TASK, fidelity, kind), TASK, fidelity, 11, theirs.calibration)
+        iterates = []
+        for step in range(1, 21):
+            training.run(step)
+            iterates.append([parameter.detach().clone() for parameter in training.parameters])
+        for place, parameter in enumerate(training.parameters):
+            parameter.data = torch.stack([iterate[place] for iterate in iterates[15:]]).mean(0)
+        expected = score(training.loss, training.model, TASK.load().validation)
+        assert theirs.fitness[0] == pytest.approx(expected, abs=1 / 450 + 1e-9)
+
+
+def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_cohort():
+    diverging = [f"square(ce(z))*lse_c(square(z))*exp(square(z))*{k}" for k in range(1, 4)]
+    texts = ["ce(z)", *diverging, "square(p - y)", "sum_c(y)"]
+    fidelity = Fidelity(steps=40, seeds=2, learning_rate=2.0)
+    mixed = Cohort([parse(text) for text in texts], None, TASK, fidelity, SEEDS)
+    outcomes = mixed.train_and_score()
+    assert mixed.alive == [0, 4]
+    assert [state is not None for state in mixed.states()] == [k in (0, 4) for k in range(6)]
+    for text, outcome in zip(texts, outcomes, strict=True):
+        assert Cohort([parse(text)], None, TASK, fidelity, SEEDS).train_and_score() == [outcome]
+
+
+class Recorded(TorchDispatchMode):
+    """Notes what a step copies between devices, and the values that it looks at."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        devices = {each.device.type for each in args if isinstance(each, torch.Tensor)}
+        if name in ("_local_scalar_dense", "nonzero", "item") or (name in ("_to_copy", "copy_") and len(devices) > 1):
+            self.seen.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("network", PROXIES)
+@pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
+def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
+    """On torch's device without data a step that looked at a value, or that mixed devices, would raise."""
+    fidelity = Fidelity(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **AUGMENTED)
+    together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
+    begun = Cohort(together, kind, TASK, fidelity, SEEDS)
+    begun.train_and_score(4)
+    states = [state for state in begun.states() if state is not None]
+    going_on = [formula for formula, state in zip(together, begun.states(), strict=True) if state is not None]
+    cohort = Cohort(going_on, kind, TASK, fidelity, SEEDS, "meta", states)
+    cohort._start()
+    cohort.members.start_averaging()
+    with Recorded() as recorded:
+        cohort._one_step()
+        cohort._one_step()
+    assert recorded.seen == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("network", PROXIES)
+def test_a_gpu_trains_as_the_cpu_does(network):
+    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
+    together = formulas(["cross_entropy", "focal", "ngl", "mse"])
+    here, there = (Cohort(together, None, TASK, fidelity, SEEDS, device) for device in ("cpu", "cuda"))
+    for ours, theirs in zip(there.train_and_score(), here.train_and_score(), strict=True):
+        assert ours.fitness == pytest.approx(theirs.fitness, abs=0.02)
+    assert relative_difference(there.members.heads.weight.cpu(), here.members.heads.weight) < 1e-2

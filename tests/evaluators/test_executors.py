@@ -2,14 +2,17 @@
 
 import os
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from evaluators import ray_executor
-from evaluators.evaluation import Candidate, Work, evaluate
-from evaluators.executors import FinishedWork, InlineExecutor
+from evaluators.evaluation import Candidate, Result, Work, evaluate
+from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import ClusterUnreachable, RayExecutor, require_answer
 
@@ -23,14 +26,14 @@ def work(text="ce(z)", number=1):
 class Shuffled:
     """Evaluates here, and lets work be done in an order of its own."""
 
-    slots = 3
+    slots, largest_cohort = 3, 64
 
     def __init__(self):
         self._random = random.Random(0)
         self._open = []
 
-    def submit(self, work):
-        pending = ShuffledWork(work)
+    def submit(self, work, states=()):
+        pending = ShuffledWork(work, merged(states))
         self._open.append(pending)
         return pending
 
@@ -44,20 +47,27 @@ class Shuffled:
 
 
 class ShuffledWork:
-    def __init__(self, work):
+    def __init__(self, work, states):
         self.work = work
+        self._before = states
         self._result = None
 
     def done(self):
         return self._result is not None
 
     def finish(self):
-        self._result = evaluate(self.work)
+        self._result = evaluate(self.work, self._before)
 
     def result(self):
         if self._result is None:
             self.finish()
-        return self._result
+        return self._result.evaluations
+
+    def notes(self):
+        return self._result.notes
+
+    def states(self):
+        return [self._result.states]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +99,7 @@ def test_results_are_those_of_the_work_whatever_the_order(executor):
         executor.wait([each for each in pending if not each.done()], timeout=1.0)
     for each, expected in zip(pending, works, strict=True):
         assert each.work == expected
-        assert without_times(each.result()) == without_times(evaluate(expected))
+        assert without_times(each.result()) == without_times(evaluate(expected).evaluations)
 
 
 def test_result_waits_for_the_work(executor):
@@ -102,9 +112,25 @@ def test_a_failed_training_is_a_record(executor):
     assert "gradient" in failed.reason
 
 
+def to_a_rung(texts, stage=None):
+    fidelity = FIDELITY.model_copy(update={"rungs": (6,)})
+    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    return replace(work(), candidates=candidates, fidelity=fidelity, stage=stage)
+
+
+def test_work_goes_on_from_the_states_of_earlier_work(executor):
+    pending = [executor.submit(to_a_rung(texts, 6)) for texts in (["ce(z)", "abs(p - y)"], ["square(p - y)"])]
+    assert {each.steps for one in pending for each in one.result()} == {6}
+    states = [handle for one in pending for handle in one.states()]
+    whole = to_a_rung(["ce(z)", "square(p - y)"])
+    went_on = executor.submit(whole, states).result()
+    assert without_times(went_on) == without_times(evaluate(whole).evaluations)
+    assert {each.steps for each in went_on} == {15}
+
+
 def test_waiting_for_nothing_returns(executor):
     executor.wait([], timeout=0.1)
-    finished = FinishedWork(work(), [])
+    finished = FinishedWork(work(), Result([]))
     started = time.monotonic()
     executor.wait([finished], timeout=60.0)
     assert time.monotonic() - started < 60.0  # at once, and not after the timeout
@@ -114,13 +140,13 @@ def test_waiting_for_nothing_returns(executor):
 class DeadlyWorker(ray_executor._Worker):
     """Dies, or sleeps for ever, where a formula says so."""
 
-    def evaluate(self, work):
+    def evaluate(self, work, *states):
         formulas = {candidate.formula for candidate in work.candidates}
         if "p" in formulas:
             os._exit(1)
         if "y" in formulas:
             time.sleep(1_000)
-        return evaluate(work)
+        return super().evaluate(work, *states)
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
@@ -146,16 +172,84 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     cohort = replace(work(), candidates=tuple(work(text, number).candidates[0] for number, text in enumerate(texts)))
     pool = RayExecutor(workers=1, deadline=5.0)
     try:
-        evaluations = pool.submit(cohort).result()
+        pending = pool.submit(cohort)
+        evaluations = pending.result()
     finally:
         pool.close()
     assert [each.formula for each in evaluations] == [text for text in texts for _ in range(FIDELITY.seeds)]
     by_formula = {each.formula: each for each in evaluations}
     assert by_formula["p"].reason.startswith("killed its worker twice")
     assert by_formula["y"].reason == "stopped: not done within 5 s"
+    assert pending.notes()[0].startswith("a cohort of 5 killed its worker, ")
+    assert "a cohort of 2 was not done within 10 s: split" in pending.notes()
     others = [each for each in evaluations if each.formula not in ("p", "y")]
-    alone = [each for text in texts if text not in ("p", "y") for each in evaluate(work(text, texts.index(text)))]
+    numbers = [number for number, text in enumerate(texts) if text not in ("p", "y")]
+    alone = [each for number in numbers for each in evaluate(work(texts[number], number)).evaluations]
     assert without_times(others) == without_times(alone)
+
+
+def worker_that_dies_once(mark):
+    class Dying(ray_executor._Worker):
+        def evaluate(self, work, *states):
+            if states and not mark.exists():
+                mark.touch()
+                os._exit(1)
+            return super().evaluate(work, *states)
+
+    return Dying
+
+
+@pytest.mark.usefixtures("ray_pool")  # shares its cluster
+def test_a_worker_that_dies_with_states_costs_a_training_from_the_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(ray_executor, "_Worker", worker_that_dies_once(tmp_path / "died"))
+    pool = RayExecutor(workers=1)
+    try:
+        first = pool.submit(to_a_rung(["ce(z)"], 6))
+        first.result()
+        went_on = pool.submit(to_a_rung(["ce(z)"]), first.states()).result()
+    finally:
+        pool.close()
+    assert (tmp_path / "died").exists()
+    assert without_times(went_on) == without_times(evaluate(to_a_rung(["ce(z)"])).evaluations)
+
+
+@pytest.mark.usefixtures("ray_pool")  # shares its cluster, which has no GPU
+def test_a_gpu_that_the_cluster_has_not_is_refused():
+    with pytest.raises(ValueError, match="Expected a GPU for device = 'cuda', got a Ray cluster without one"):
+        RayExecutor(workers=1, device="cuda")
+
+
+def test_a_gpu_that_this_machine_has_not_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="Expected a CUDA GPU, got none"):
+        InlineExecutor("cuda")
+
+
+GPU_CLUSTER = """
+import ray
+from evaluators.evaluation import Candidate, Work
+from evaluators.executors import LARGEST_ON_A_GPU
+from evaluators.fidelity import Fidelity
+from evaluators.ray_executor import RayExecutor
+
+ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+pool = RayExecutor()
+assert (pool.slots, pool.largest_cohort) == (2, LARGEST_ON_A_GPU)
+work = Work((Candidate("id", "ce(z)", 2, 0, "known", 1),), "digits", Fidelity(steps=5, seeds=1), 0)
+(evaluation,) = pool.submit(work).result()
+assert evaluation.status == "evaluated", evaluation
+taken = ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0)
+assert taken == 2, taken
+assert RayExecutor(device="cpu").largest_cohort < LARGEST_ON_A_GPU
+pool.close()
+"""
+
+
+def test_a_cluster_with_gpus_has_one_worker_for_each():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", GPU_CLUSTER], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_an_address_that_does_not_answer_is_named():

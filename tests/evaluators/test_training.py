@@ -5,16 +5,9 @@ from torch import nn
 
 from evaluators.evaluation import Candidate, Work, evaluate, training_seed
 from evaluators.fidelity import Fidelity
+from evaluators.start import batches, initial_model, one_hot
 from evaluators.tasks import TASKS
-from evaluators.training import (
-    TrainingFailed,
-    batches,
-    calibration_factor,
-    initial_model,
-    loss_for,
-    one_hot,
-    train_and_score,
-)
+from evaluators.training import TrainingFailed, calibration_factor, loss_for, train_and_score
 from primitives.parser import parse
 
 TASK, SHORT = TASKS["digits"], Fidelity(steps=40, seeds=2)
@@ -82,16 +75,16 @@ def test_a_flat_loss_cannot_be_calibrated():
 
 def test_a_diverging_loss_is_a_failure_with_a_reason_and_not_an_exception():
     diverging = Fidelity(steps=40, seeds=3, learning_rate=100.0, momentum=0.99)
-    (evaluation,) = evaluate(Work((candidate("square(ce(z))*lse_c(square(z))"),), "digits", diverging, 0))
+    (evaluation,) = evaluate(Work((candidate("square(ce(z))*lse_c(square(z))"),), "digits", diverging, 0)).evaluations
     assert (evaluation.status, evaluation.fitness) == ("failed", None)
     assert evaluation.reason.startswith("diverged")
 
 
 def test_an_evaluation_has_one_record_a_seed_and_depends_on_its_work_alone():
     torch.manual_seed(1)
-    first = evaluate(Work((candidate("ce(z)"),), "digits", SHORT, 7))
+    first = evaluate(Work((candidate("ce(z)"),), "digits", SHORT, 7)).evaluations
     torch.manual_seed(2)
-    together = evaluate(Work((candidate("abs(p - y)", 2), candidate("ce(z)")), "digits", SHORT, 7))
+    together = evaluate(Work((candidate("abs(p - y)", 2), candidate("ce(z)")), "digits", SHORT, 7)).evaluations
     assert [each.seed for each in first] == [0, 1]
     assert [each.fitness for each in first] == [each.fitness for each in together[2:]]
     assert [each.evaluation_id for each in first] == [each.evaluation_id for each in together[2:]]

@@ -43,13 +43,14 @@ class Interrupting(InlineExecutor):
     """Works inline, and is interrupted at the given submission."""
 
     def __init__(self, at):
+        super().__init__()
         self._left = at
 
-    def submit(self, work):
+    def submit(self, work, states=()):
         self._left -= 1
         if self._left < 0:
             raise KeyboardInterrupt
-        return super().submit(work)
+        return super().submit(work, states)
 
 
 def run_search(path, **options):

@@ -8,7 +8,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from evaluators.evaluation import failures
+from evaluators.evaluation import Result, failures
 from evaluators.executors import FinishedWork, InlineExecutor
 from lossearch import launch
 from lossearch.cli import app
@@ -249,8 +249,8 @@ def test_the_version_is_printed(folder):
 
 
 class Hopeless(InlineExecutor):
-    def submit(self, work):
-        return FinishedWork(work, failures(work, "diverged"))
+    def submit(self, work, states=()):
+        return FinishedWork(work, Result(failures(work, "diverged")))
 
 
 def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch):

@@ -1,0 +1,90 @@
+"""What the benchmarks of cohorts share: formulas, made-up tasks of any size, and timings by turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from evaluators.cohort import Cohort
+from evaluators.fidelity import Fidelity
+from evaluators.one_by_one import OneByOne
+from evaluators.splits import Split, Splits
+from evaluators.tasks.task import Task
+from primitives.formula import Call, Formula, Number, call
+from primitives.parser import parse
+
+FORMULAS = Path(__file__).parent / "evolved_formulas.txt"
+
+
+def evolved(count: int) -> list[Formula]:
+    """Formulas that a search evolved."""
+    return [parse(line) for line in FORMULAS.read_text().splitlines()[:count]]
+
+
+def settings_of(formulas: Sequence[Formula], settings: int) -> list[Formula]:
+    """Each formula with so many settings of its numbers, or of a factor where it has none."""
+    return [_scaled(formula, 1.0 + k / 20) for formula in formulas for k in range(settings)]
+
+
+def _scaled(formula: Formula, factor: float) -> Formula:
+    if any(isinstance(each, Number) for each in formula.walk()):
+        return _with_numbers_scaled(formula, factor)
+    return call("mul", Number(factor), formula)
+
+
+def _with_numbers_scaled(formula: Formula, factor: float) -> Formula:
+    if isinstance(formula, Number):
+        return Number(formula.value * factor)
+    if isinstance(formula, Call):
+        return call(formula.operator, *(_with_numbers_scaled(each, factor) for each in formula.arguments))
+    return formula
+
+
+def made_up_task(classes: int, shape: tuple[int, ...], samples: int = 2_000) -> Task:
+    """Inputs around a random center for each class."""
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(classes, *shape, generator=generator)
+
+    def split(count: int) -> Split:
+        targets = torch.arange(count) % classes
+        return Split(centers[targets] + torch.randn(count, *shape, generator=generator), targets)
+
+    splits = Splits(split(samples), split(500))
+    return Task("made_up", "clean", "random", classes, shape, lambda: splits, lambda: splits.validation)
+
+
+def seconds(device: torch.device, action: Callable[[], object]) -> float:
+    """How long an action takes, with all that it left the device to do."""
+    started = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def together(formulas: Sequence[Formula], task: Task, fidelity: Fidelity, device: torch.device) -> float:
+    """Seconds for each candidate in one cohort."""
+    cohort = Cohort(formulas, None, task, fidelity, list(range(fidelity.seeds)), device)
+    return seconds(device, cohort.train_and_score) / len(formulas)
+
+
+def ratio(
+    formulas: Sequence[Formula], task: Task, fidelity: Fidelity, sample: int, rounds: int, device: torch.device
+) -> dict[str, float]:
+    """Seconds of a candidate alone in eager torch over those in the cohort, as medians of rounds by turns."""
+    ours, theirs = [], []
+    for turn in range(rounds):
+        ours.append(together(formulas, task, fidelity, device))
+        chosen = [formulas[(turn * sample + k) % len(formulas)] for k in range(sample)]
+        loop = OneByOne(chosen, None, task, fidelity, list(range(fidelity.seeds)), device)
+        theirs.append(seconds(device, loop.train_and_score) / sample)
+    in_cohort, alone = statistics.median(ours), statistics.median(theirs)
+    trainings = fidelity.seeds * fidelity.steps
+    return {
+        "ratio": round(alone / in_cohort, 2),
+        "ms_per_candidate_step": round(1e3 * in_cohort / trainings, 4),
+        "ms_per_candidate_step_alone": round(1e3 * alone / trainings, 4),
+        "candidates_per_minute": round(60.0 / in_cohort),
+    }

@@ -1,0 +1,82 @@
+"""Trains candidates one at a time, under one seed after the other, by the interface of a cohort.
+
+For networks that have no batched form; the outcomes are those of a cohort.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from evaluators.fidelity import Fidelity
+from evaluators.outcome import Outcome, outcome
+from evaluators.state import State, as_tensors, stacked
+from evaluators.tasks.task import Task
+from evaluators.training import Training, TrainingFailed, calibration_factor, loss_for
+from primitives.formula import Formula
+from primitives.torch_loss import FormulaLoss
+
+
+class OneByOne:
+    """Candidates over logits, or over embeddings with class weights of one kind, under the same seeds."""
+
+    def __init__(
+        self,
+        formulas: Sequence[Formula],
+        class_weights: str | None,
+        task: Task,
+        fidelity: Fidelity,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        states: Sequence[State] = (),
+    ) -> None:
+        self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
+        self._seeds, self._device = list(seeds), torch.device(device)
+        self._before: list[State | None] = list(states) or [None] * len(formulas)
+        self._after: list[State | None] = [None] * len(formulas)
+
+    def bytes_needed(self) -> int:
+        """Nothing that grows with the number of candidates."""
+        return 0
+
+    def train_and_score(self, until: int | None = None) -> list[Outcome]:
+        """Calibrate, train and score each candidate, up to a stage or to the end; it stops at a seed that fails."""
+        stage = self.fidelity.steps if until is None else until
+        return [self._trained(candidate, stage) for candidate in range(len(self.formulas))]
+
+    def states(self) -> list[State | None]:
+        """Where each candidate's training stands; None for one that has failed."""
+        return self._after
+
+    def _trained(self, candidate: int, stage: int) -> Outcome:
+        before = self._before[candidate]
+        fitness: list[float | None] = [None] * len(self._seeds)
+        reasons: list[str | None] = [None] * len(self._seeds)
+        factor = None if before is None else before.calibration
+        trainings = []
+        for place, seed in enumerate(self._seeds):
+            try:
+                if factor is None:  # one factor for all seeds: it is a property of the loss
+                    factor = calibration_factor(self._loss(candidate), self.task, self.fidelity, seed)
+                training = Training(self._loss(candidate), self.task, self.fidelity, seed, factor, self._device)
+                if before is not None:
+                    weights, velocities = (
+                        [each[place] for each in as_tensors(arrays)] for arrays in (before.weights, before.velocities)
+                    )
+                    training.go_on_from(before.step, weights, velocities)
+                training.run(stage)
+                fitness[place] = training.score()
+                trainings.append(training)
+            except TrainingFailed as failure:
+                reasons[place] = str(failure)
+                break
+        if factor is not None and len(trainings) == len(self._seeds):
+            self._after[candidate] = State(
+                stage,
+                factor,
+                stacked([training.parameters for training in trainings]),
+                stacked([training.velocities() for training in trainings]),
+            )
+        return outcome(factor, fitness, reasons)
+
+    def _loss(self, candidate: int) -> FormulaLoss:
+        return loss_for(self.formulas[candidate], self.task, self.fidelity, self.class_weights)

@@ -1,0 +1,62 @@
+"""Where a training starts and what it sees: weights, batches and class frequencies.
+
+Invariant: weights and batches depend on the seed alone and not on the loss, so that candidates under one seed start
+alike, see the same batches, and their scores can be compared in pairs. No global generator is used.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evaluators.fidelity import Fidelity
+from evaluators.networks import PROXIES, linear
+from evaluators.tasks.task import Task
+from primitives.class_weights import ClassWeights
+
+
+@dataclass
+class Model:
+    """A network, the linear head above its embeddings, and where class centers [classes, size] start."""
+
+    backbone: nn.Module
+    head: nn.Linear
+    centers: Tensor
+
+
+def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
+    """The seed's initial network, head and centers."""
+    generator = torch.Generator().manual_seed(seed)
+    backbone = PROXIES[fidelity.network](task.shape, fidelity.hidden, generator)
+    head = linear(fidelity.hidden, task.classes, generator)
+    return Model(backbone, head, linear(fidelity.hidden, task.classes, generator).weight.detach())
+
+
+def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
+    """Where class weights of a kind start: fixed, or as the head's, or several for each class as the seed says."""
+    classes, size = model.head.weight.shape
+    if kind == "learned":
+        return model.head.weight.detach()
+    return ClassWeights(kind, classes, size).initial(torch.Generator().manual_seed(seed + 2))
+
+
+@lru_cache(maxsize=64)
+def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
+    """Indices of each step's batch: the samples in a new random order each epoch."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    needed = fidelity.steps * fidelity.batch_size
+    epochs = [torch.randperm(samples, generator=generator) for _ in range(math.ceil(needed / samples))]
+    return torch.cat(epochs)[:needed].split(fidelity.batch_size)
+
+
+def class_frequencies(task: Task) -> Tensor:
+    """Relative class frequencies [classes] in the task's training split."""
+    return one_hot(task.load().train.targets, task.classes).mean(0)
+
+
+def one_hot(targets: Tensor, classes: int) -> Tensor:
+    """Class indices [samples] as a target distribution [samples, classes]."""
+    return F.one_hot(targets, classes).to(torch.float32)

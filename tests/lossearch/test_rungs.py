@@ -1,0 +1,112 @@
+"""Successive halving inside a generation: who goes on, what is recorded, and that nothing but the cost changes."""
+
+import json
+
+import pytest
+
+from evaluators.evaluation import Candidate
+from evaluators.fidelity import Fidelity
+from lossearch import launch
+from lossearch.experiment import EvolutionSettings
+from lossearch.launch import SearchInterrupted, search
+from lossearch.loop import Standing, promoted
+from results.leaderboard import Leaderboard
+from tests.evaluators.test_executors import Shuffled
+from tests.lossearch.small import SMALL, Interrupting, records
+
+RUNGS = SMALL.model_copy(update={"fidelity": Fidelity(steps=12, seeds=2, rungs=(2, 5))})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return search(RUNGS, run_dir=tmp_path_factory.mktemp("runs") / "run")
+
+
+def steps_of(run, loss_id):
+    return {each.steps for each in run.leaderboard.evaluations if each.loss_id == loss_id and each.seed is not None}
+
+
+def test_survivors_have_an_evaluation_at_every_rung_and_the_others_where_they_stopped(run):
+    rows = run.leaderboard.rows
+    assert {row.status for row in rows if row.status in ("evaluated", "stopped")} == {"evaluated", "stopped"}
+    for row in rows:
+        if row.status == "evaluated":
+            assert (steps_of(run, row.loss_id), row.steps) == ({2, 5, 12}, 12)
+        elif row.status == "stopped":
+            assert steps_of(run, row.loss_id) in ({2}, {2, 5})
+            assert (row.rank, row.fitness_mean) == (None, None)
+            assert row.reason.startswith(f"stopped at a rung: not among the best after {row.steps} of 12 steps")
+
+
+def test_known_losses_are_always_trained_to_the_end(run):
+    known = [row for row in run.leaderboard.rows if row.name is not None]
+    assert {row.name for row in known} == set(RUNGS.evolution.seeds)
+    assert {row.status for row in known} == {"evaluated"}
+
+
+def test_survivors_have_the_fitness_that_they_have_without_rungs(run, tmp_path):
+    evolution = SMALL.evolution.model_copy(update={"generations": 1})
+    whole = search(SMALL.model_copy(update={"evolution": evolution}), run_dir=tmp_path / "whole")
+    without_rungs = {row.loss_id: row for row in whole.leaderboard.rows}
+    survivors = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.generation == 0]
+    assert survivors
+    for row in survivors:
+        assert row.fitness_mean == without_rungs[row.loss_id].fitness_mean
+        assert row.calibration == without_rungs[row.loss_id].calibration
+
+
+def test_the_log_counts_who_stopped(run):
+    lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["event"] == "generation"][-1]
+    board = [row.status for row in run.leaderboard.rows]
+    assert last["stopped"] == board.count("stopped") > 0
+    assert last["evaluated"] == board.count("evaluated")
+
+
+@pytest.mark.parametrize("submissions", [0, 2, 3, 4, 7, 9])
+def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monkeypatch, run, submissions):
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "InlineExecutor", lambda device: Interrupting(submissions))
+        with pytest.raises(SearchInterrupted):
+            search(RUNGS, run_dir=tmp_path / "run")
+    search(RUNGS, run_dir=tmp_path / "run", resume=True)
+    assert records(tmp_path / "run") == records(run.path)
+
+
+def test_ray_and_any_order_give_the_same_records(tmp_path, monkeypatch, run):
+    search(RUNGS, run_dir=tmp_path / "ray", executor="ray")
+    assert records(tmp_path / "ray") == records(run.path)
+    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Shuffled())
+    search(RUNGS, run_dir=tmp_path / "shuffled")
+    assert records(tmp_path / "shuffled") == records(run.path)
+
+
+def candidate(number, complexity=3, name=None):
+    return Candidate(f"id{number}", "ce(z)", complexity, 0, "point", number, name=name)
+
+
+def test_at_a_rung_the_best_third_goes_on_the_simpler_of_equals_and_every_known_loss():
+    fitness = [0.5, 0.9, 0.7, 0.9, 0.8, 0.6, 0.1]
+    candidates = [candidate(k, complexity=9 - k, name="mse" if k == 6 else None) for k in range(7)]
+    stand = {each: Standing(value, []) for each, value in zip(candidates, fitness, strict=True)}
+    assert [each.birth_number for each in promoted(stand, 3)] == [1, 3, 4, 6]
+    equal = {each: Standing(0.5, []) for each in candidates[:3]}
+    assert [each.birth_number for each in promoted(equal, 3)] == [2]
+    assert promoted({}, 3) == []
+
+
+@pytest.mark.parametrize("rungs", [(12,), (0, 5), (5, 5), (8, 4), (8, 9), (20,)])
+def test_rungs_that_do_not_rise_are_refused(rungs):
+    with pytest.raises(ValueError, match=r"rungs: expected numbers of steps that rise by a third"):
+        Fidelity(steps=12, rungs=rungs)
+
+
+def test_an_interrupted_first_rung_ranks_nothing(tmp_path, monkeypatch):
+    settings = EvolutionSettings(population=6, generations=2, seeds=("cross_entropy", "mse"))
+    experiment = RUNGS.model_copy(update={"evolution": settings})
+    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Interrupting(2))
+    with pytest.raises(SearchInterrupted):
+        search(experiment, run_dir=tmp_path / "run")
+    rows = Leaderboard(tmp_path / "run").rows
+    assert rows
+    assert {row.rank for row in rows} == {None}
