@@ -26,6 +26,8 @@ bench: $(INSTALLED)   ## the measured figures, as JSON
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/losses.py --json
 	$(BIN)/python benchmarks/cohorts.py --json
+	$(BIN)/python benchmarks/cohort_growth.py --json
+	$(BIN)/python benchmarks/rungs.py --steps 200 --json
 	$(BIN)/python benchmarks/start_up.py --json
 	$(BIN)/python benchmarks/demo.py --json
 

@@ -137,8 +137,8 @@ def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int
         device = chosen_device(work.device)
         for candidates in groups.values():
             started = time.perf_counter()
-            trained = _Trained(work, device, free_bytes(device, sharers), known, result)
-            outcomes = trained.outcomes(candidates)
+            trainer = _Trainer(work, device, free_bytes(device, sharers), known, result)
+            outcomes = trainer.outcomes(candidates)
             seconds = (time.perf_counter() - started) / (len(candidates) * work.fidelity.seeds)
             for candidate, outcome in zip(candidates, outcomes, strict=True):
                 found[id(candidate)] = list(_evaluations(candidate, work, outcome, seconds))
@@ -156,7 +156,7 @@ def _refusal(candidate: Candidate, work: Work) -> str | None:
 
 
 @dataclass
-class _Trained:
+class _Trainer:
     """Trains candidates with class weights of one kind that stand at one step."""
 
     work: Work

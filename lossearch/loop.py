@@ -53,7 +53,7 @@ class Search:
 
     def __post_init__(self) -> None:
         settings = self.experiment.evolution
-        births = [_birth(text, "known") for text in settings.seeds]
+        births = [birth_of_seed(text) for text in settings.seeds]
         self.evolution = Evolution(settings, births, random.Random(self.experiment.seed))
         self.admission = Admission()
         self.progress = Progress(settings.generations)
@@ -111,7 +111,7 @@ class Search:
         """Births that are worth training: the first generation's seeds first, then as many as are wanted."""
         settings = self.experiment.evolution
         if generation == 0 and BASELINE not in settings.seeds:
-            yield from self._decided(_birth(BASELINE, "baseline"), generation)
+            yield from self._decided(birth_of_seed(BASELINE, "baseline"), generation)
         wanted = settings.population
         for _ in range(wanted * BIRTHS_PER_CANDIDATE):
             if wanted <= 0 and not self.evolution.has_seeds_left:
@@ -267,7 +267,8 @@ def cohort_size(experiment: Experiment, executor: Executor) -> int:
     return max(1, min(executor.largest_cohort, math.ceil(experiment.evolution.population / executor.slots)))
 
 
-def _birth(text: str, how: str) -> Birth:
+def birth_of_seed(text: str, how: str = "known") -> Birth:
+    """The birth of a known loss by its name, or of a formula."""
     seed = read_seed(text)
     return Birth(seed.formula, how, name=seed.name, class_weights=seed.class_weights)
 

@@ -3,10 +3,9 @@
 import random
 
 from lossearch.admission import Admission, Refusal
-from lossearch.evolution import Birth, Evolution
+from lossearch.evolution import Evolution
 from lossearch.experiment import Experiment
-from lossearch.loop import planned_trainings
-from primitives.catalog import CATALOG
+from lossearch.loop import birth_of_seed, planned_trainings
 
 
 def plan(experiment: Experiment) -> str:
@@ -19,11 +18,15 @@ def plan(experiment: Experiment) -> str:
         f"{experiment.name}: task {experiment.task}, seed {experiment.seed}, {experiment.executor.kind} executor",
         f"{settings.generations} generations of {settings.population} candidates, {fidelity.seeds} seeds each: "
         f"up to {trainings} trainings of {fidelity.steps} steps",
-        "seeds:",
     ]
-    for name in settings.seeds:
-        decision = admission.decide(Birth(CATALOG[name].bound(), "known", name=name), 0)
+    if fidelity.rungs:
+        after = ", ".join(map(str, fidelity.rungs))
+        lines.append(f"rungs after {after} steps: the best one in {fidelity.reduction_factor} goes on each time")
+    lines.append("seeds:")
+    for text in settings.seeds:
+        birth = birth_of_seed(text)
+        decision = admission.decide(birth, 0)
         refused = f"  ({decision.status}: {decision.reason})" if isinstance(decision, Refusal) else ""
-        text = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula
-        lines.append(f"  {name:28} {text}{refused}")
+        formula = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula
+        lines.append(f"  {birth.name or '':28} {formula}{refused}")
     return "\n".join(lines)

@@ -56,6 +56,7 @@ class JointGradient:
     def prepare(self, samples: int, segments: int, factors: Sequence[float]) -> None:
         """Make room for ``segments`` of ``samples`` each; ``factors`` [formulas] multiply the losses."""
         self._samples, self._segments = samples * segments, segments
+        self._nothing = torch.zeros(1, 1, 1, device=self._device, dtype=self._dtype)
         self._values = {kind: self._buffer(kind, count) for kind, count in self._plan.rows_of_values.items()}
         self._contributions = {
             kind: self._buffer(kind, count) for kind, count in self._plan.rows_of_contributions.items()
@@ -100,8 +101,7 @@ class JointGradient:
             return tensor.expand(call.rows, -1, -1) if source == "index" else tensor
         if source is None:  # only its shape counts
             classes, samples = call.kinds[place]
-            empty = self._contributions[call.kinds[place]][:1]
-            return empty.expand(call.rows, self._classes if classes else 1, self._samples if samples else 1)
+            return self._nothing.expand(call.rows, self._classes if classes else 1, self._samples if samples else 1)
         return source
 
     def _computed(self, function: Callable[..., Any], arguments: list[Any]) -> Tensor:

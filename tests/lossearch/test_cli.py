@@ -121,6 +121,15 @@ def test_losses_and_tasks_are_listed(folder):
     assert "digits_noisy" in lossearch("tasks", cwd=folder).stdout
 
 
+def test_the_plan_tells_rungs_and_seeds_that_are_formulas(folder):
+    text = TOML.replace("steps = 12", "steps = 12\nrungs = [2, 5]").replace('"ngl"', '"ce(z) + 0.1*mean_c(p)"')
+    (folder / "rungs.toml").write_text(text)
+    result = lossearch("search", "rungs.toml", "--dry-run", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "rungs after 2, 5 steps: the best one in 3 goes on each time" in result.stdout
+    assert "ce(z) + 0.1*mean_c(p)" in result.stdout
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(folder):
     before = sorted(folder.iterdir())
     result = lossearch("search", "small.toml", "--dry-run", cwd=folder)

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
-from lossearch.experiment import ExperimentError, load_experiment
+from evaluators.tasks import TASKS
+from lossearch.experiment import ExperimentError, load_experiment, validated
 from lossearch.seeds import read_seed
 
 MINIMAL = 'name = "x"\ntask = "digits"\n'
@@ -100,3 +102,30 @@ def test_a_seed_replaces_the_declared_one():
 @pytest.mark.parametrize("name", [e.name for e in resources.files("experiments").iterdir() if e.name.endswith(".toml")])
 def test_every_shipped_experiment_is_valid_and_named_as_its_file(name):
     assert load_experiment(name.removesuffix(".toml")).name == name.removesuffix(".toml")
+
+
+def test_a_network_for_images_is_refused_on_inputs_that_are_none(monkeypatch):
+    monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], shape=(64,)))
+    declared = {"name": "x", "task": "digits", "fidelity": {"network": "cnn", "flip": True}}
+    with pytest.raises(ExperimentError, match=r"flip and network = 'cnn' need images .* inputs of shape \[64\]"):
+        validated(declared, "x.toml")
+    assert validated(declared | {"fidelity": {"network": "mlp"}}, "x.toml").task == "digits"
+
+
+@pytest.mark.parametrize("evolution", [{"seeds": ["cross_entropy", "am_softmax"]}, {"terminals": ["p", "y", "cosine"]}])
+def test_what_the_task_cannot_give_is_refused_in_seeds_and_terminals(monkeypatch, evolution):
+    monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], gives=frozenset({"p", "y", "z"})))
+    with pytest.raises(ExperimentError, match=r"looks at cosine, which the task digits cannot give; it gives p, y, z"):
+        validated({"name": "x", "task": "digits", "evolution": evolution}, "x.toml")
+
+
+@pytest.mark.parametrize("rungs", ["[200]", "[9, 3]", "[0]"])
+def test_rungs_are_checked_with_an_example(tmp_path, rungs):
+    (tmp_path / "x.toml").write_text(f'name = "x"\ntask = "digits"\n[fidelity]\nrungs = {rungs}\n')
+    with pytest.raises(ExperimentError, match=r"fidelity: rungs: expected .* such as \[22, 66\], got"):
+        load_experiment(str(tmp_path / "x.toml"))
+
+
+def test_a_device_that_is_none_is_refused():
+    with pytest.raises(ExperimentError, match=r"executor\.device: expected 'auto', 'cpu' or 'cuda', got 'tpu'"):
+        validated({"name": "x", "task": "digits", "executor": {"device": "tpu"}}, "x.toml")

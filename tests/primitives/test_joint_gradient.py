@@ -90,6 +90,7 @@ def test_every_known_loss_over_logits_together():
         "z/(y - 0.5) + z/(p - p) + 1/p",
         "softmax_c(at_target(z)*y) + log_softmax_c(max_c(p))",
         "ce(z + 0.3*y) + ce(0.5*z) + ce(p)",
+        "z + (0 + num_classes)",
     ],
 )
 def test_every_kind_of_call(text):

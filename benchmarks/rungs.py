@@ -1,0 +1,107 @@
+"""How many of the best ten of 200 candidates are found again with rungs, and at what cost; prints JSON.
+
+Two fixed sets: the first 200 candidates over logits that a search on digits admits (seed 1), and 200 that a search
+evolved, which are much alike. All are trained to the end, and again from rung to rung as a search does it. Beside that
+stands how many of the best ten are found again at full cost under other seeds: more cannot be asked of rungs.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import kendalltau
+
+from benchmarks.cohort_timing import FORMULAS
+from evaluators.evaluation import Candidate, Result, Work, evaluate
+from evaluators.fidelity import Fidelity
+from evaluators.state import State
+from lossearch.loop import Standing, promoted
+from primitives.parser import parse
+from results.statistics import mean
+
+FIRST = Path(__file__).parent / "first_generation.txt"
+BEST, COUNT, COHORT = 10, 200, 50
+
+
+def candidates_of(path: Path) -> list[Candidate]:
+    lines = path.read_text().splitlines()[:COUNT]
+    return [Candidate(text, text, parse(text).size, 0, "random", number) for number, text in enumerate(lines)]
+
+
+def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, State]) -> tuple[Result, Any]:
+    """Train candidates to the work's stage; their fitness, and what they may go on from."""
+    total, left = Result([]), dict[str, State]()
+    for start in range(0, len(candidates), COHORT):
+        cohort = tuple(candidates[start : start + COHORT])
+        result = evaluate(Work(cohort, work.task, work.fidelity, work.run_seed, work.stage), states)
+        total.evaluations += result.evaluations
+        left |= result.states
+    fitness: dict[str, list[float]] = {}
+    for each in total.evaluations:
+        if each.fitness is not None:
+            fitness.setdefault(each.loss_id, []).append(each.fitness)
+    stand = {
+        each: Standing(mean(fitness[each.loss_id]), [])
+        for each in candidates
+        if len(fitness.get(each.loss_id, ())) == work.fidelity.seeds
+    }
+    return Result(total.evaluations, left), stand
+
+
+def best(stand: dict[Candidate, Standing]) -> list[Candidate]:
+    ranked = sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
+    return ranked[:BEST]
+
+
+def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
+    plain = Fidelity(steps=steps, seeds=seeds)
+    rungs = Fidelity(steps=steps, seeds=seeds, rungs=(steps // 8, steps // 2))
+    candidates = candidates_of(path)
+    _, whole = standing(Work((), task, plain, 0), candidates, {})
+    _, other = standing(Work((), task, plain, 1), candidates, {})
+    entering, states, cost, before = candidates, dict[str, State](), 0, 0
+    taus = []
+    for stage in rungs.stages:
+        cost += len(entering) * (stage - before)
+        result, stand = standing(Work((), task, rungs, 0, stage), entering, states)
+        known = [each for each in stand if each in whole]
+        taus.append(kendalltau([stand[each].fitness for each in known], [whole[each].fitness for each in known])[0])
+        if stage != steps:
+            entering, states, before = promoted(stand, rungs.reduction_factor), result.states, stage
+    wanted = set(best(whole))
+    return {
+        "set": path.stem,
+        "task": task,
+        "steps": steps,
+        "seeds": seeds,
+        "rungs": list(rungs.rungs),
+        "training_steps_ratio_to_all": round(cost / (len(candidates) * steps), 3),
+        "of_the_best_ten_found_again": len(wanted & set(best(stand))),
+        "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(best(other))),
+        "best_ten_lie_within": round(whole[best(whole)[0]].fitness - whole[best(whole)[-1]].fitness, 4),
+        "loss_of_the_best_fitness": round(whole[best(whole)[0]].fitness - stand[best(stand)[0]].fitness, 4),
+        "tau_at_first_rung": round(float(taus[0]), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, as it does anyway")
+    parser.add_argument("--steps", type=int, nargs="*", default=[200, 600])
+    parser.add_argument("--seeds", type=int, default=4)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = [
+        measure(path, task, steps, options.seeds)
+        for path in (FIRST, FORMULAS)
+        for task in ("digits", "digits_noisy")
+        for steps in options.steps
+    ]
+    print(json.dumps({"rungs": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

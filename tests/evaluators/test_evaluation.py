@@ -1,0 +1,121 @@
+"""Work is refused, split and noted as its candidates, its network and the memory demand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from evaluators import cohort as cohort_module
+from evaluators import device as device_module
+from evaluators import evaluation as evaluation_module
+from evaluators.cohort import Cohort
+from evaluators.device import free_bytes
+from evaluators.evaluation import Candidate, Work, evaluate
+from evaluators.fidelity import Fidelity
+from evaluators.tasks import TASKS, known_task
+from primitives.parser import parse
+
+FIDELITY = Fidelity(steps=10, seeds=2)
+TEXTS = ("ce(z)", "square(p - y)", "ce(z) + 0.1*mean_c(p)", "at_target(1 - p)")
+
+
+def work(texts=TEXTS, fidelity=FIDELITY, **options):
+    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    return Work(candidates, "digits", fidelity, 0, device="cpu", **options)
+
+
+def values(result):
+    return [(each.evaluation_id, each.status, each.fitness, each.calibration) for each in result.evaluations]
+
+
+def test_a_cohort_larger_than_memory_is_split_and_the_log_is_told(monkeypatch):
+    plain = evaluate(work())
+    formulas = [parse(text) for text in TEXTS]
+    one = Cohort(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1]).bytes_needed()
+    monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: int(2.5 * one))
+    split = evaluate(work())
+    assert values(split) == values(plain)
+    assert plain.notes == []
+    assert len(split.notes) == 1
+    assert split.notes[0].startswith("a cohort of 4 needs 0.00 GiB, 0.00 GiB are free: split")
+
+
+def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
+    monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: 0)
+    assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn", "resnet"])
+def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
+    def needed(candidates, **settings):
+        fidelity = FIDELITY.model_copy(update={"network": network, **settings})
+        return Cohort([parse("ce(z)")] * candidates, None, known_task("digits"), fidelity, [0, 1])
+
+    small, large, wide = needed(8), needed(64), needed(8, batch_size=256)
+    assert 7.0 < large.bytes_needed() / small.bytes_needed() < 9.0
+    assert wide.bytes_needed() > 1.5 * small.bytes_needed()
+    large._start()
+    held = [*large.members._parameters, *large.members._velocities]
+    assert large.bytes_needed() > 2 * sum(each.untyped_storage().nbytes() for each in held)
+
+
+def test_an_out_of_memory_error_halves_the_cohort(monkeypatch):
+    train = Cohort.train_and_score
+
+    def greedy(cohort, until):
+        if len(cohort.formulas) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return train(cohort, until)
+
+    plain = evaluate(work())
+    monkeypatch.setattr(Cohort, "train_and_score", greedy)
+    split = evaluate(work())
+    assert values(split) == values(plain)
+    assert split.notes[0] == (
+        "a cohort of 4 could not be trained, OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB: split"
+    )
+
+
+def test_a_network_that_cannot_be_batched_says_why_and_is_trained_one_at_a_time(monkeypatch):
+    fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
+    at_a_rung = evaluate(work(fidelity=fidelity, stage=5))
+    together = evaluate(work(fidelity=fidelity), at_a_rung.states)
+    monkeypatch.setattr(cohort_module, "BATCHED", {})
+    first = evaluate(work(fidelity=fidelity, stage=5))
+    alone = evaluate(work(fidelity=fidelity), first.states)
+    assert alone.notes == ["the network mlp (Perceptron) has no batched form: candidates are trained one at a time"]
+    assert [each.evaluation_id for each in alone.evaluations] == [each.evaluation_id for each in together.evaluations]
+    for ours, theirs in zip(alone.evaluations, together.evaluations, strict=True):
+        assert ours.fitness == pytest.approx(theirs.fitness, abs=1 / 450 + 1e-9)
+        assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4)
+
+
+def test_a_formula_that_needs_what_the_task_cannot_give_is_refused_before_training(monkeypatch):
+    dense = replace(TASKS["digits"], gives=frozenset({"p", "y", "z"}))
+    monkeypatch.setitem(TASKS, "digits", dense)
+    monkeypatch.setattr(Cohort, "_start", lambda cohort: pytest.fail("trained"))
+    (refused,) = evaluate(work(["ce(16*cosine)"])).evaluations
+    assert (refused.status, refused.fitness) == ("failed", None)
+    assert refused.reason == "ce(16*cosine) looks at cosine, which the task digits cannot give; it gives p, y, z."
+
+
+def test_states_are_left_at_rungs_alone_and_by_those_that_can_go_on():
+    fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
+    result = evaluate(work(["ce(z)", "sum_c(y)"], fidelity, stage=5))
+    assert [each.status for each in result.evaluations] == ["evaluated", "evaluated", "failed"]
+    assert result.states.keys() == {"ce(z)"}
+    assert evaluate(work(fidelity=fidelity)).states == {}
+
+
+def test_candidates_with_and_without_a_state_are_trained_side_by_side():
+    fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
+    half = evaluate(work(TEXTS[:2], fidelity, stage=5)).states
+    assert values(evaluate(work(fidelity=fidelity), half)) == values(evaluate(work(fidelity=fidelity)))
+
+
+def test_memory_is_shared_among_workers_and_by_what_the_container_leaves(tmp_path, monkeypatch):
+    cpu = torch.device("cpu")
+    alone = free_bytes(cpu)
+    assert 0 < free_bytes(cpu, 4) < alone
+    monkeypatch.setattr(device_module, "_free_in_the_control_group", lambda: 1_000)
+    assert free_bytes(cpu, 2) == int(device_module.USABLE * 500)
