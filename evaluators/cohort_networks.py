@@ -92,7 +92,17 @@ class Layer:
     def convolved(self, x: Tensor) -> Tensor:
         """A 3x3 convolution of images [batch, members*channels, ...], or of one image for all candidates of a seed."""
         weight = self.weight.flatten(0, 2)
+        if x.device.type == "cpu" and x.shape[1] == len(self.weight) and weight.shape[1] == 1:
+            return self._convolved_grey(x)
         return F.conv2d(x, weight, self.bias.flatten(), padding=1, groups=x.shape[1] // weight.shape[1])
+
+    def _convolved_grey(self, x: Tensor) -> Tensor:
+        """Of one grey image a seed, [batch, seeds, ...], as a product: on a CPU twice as fast as the convolution."""
+        batch, seeds, *size = x.shape
+        patches = F.unfold(x.reshape(batch * seeds, 1, *size), 3, padding=1)
+        weight, bias = self.weight.reshape(1, seeds, -1, 9), self.bias.reshape(1, seeds, -1, 1)
+        every = [each.expand(batch, -1, -1, -1).reshape(batch * seeds, *each.shape[2:]) for each in (bias, weight)]
+        return torch.baddbmm(*every, patches).view(batch, -1, *size)
 
     def normalised(self, x: Tensor, groups: int) -> Tensor:
         """Group normalisation of images [batch, members*channels, ...], within each member."""
