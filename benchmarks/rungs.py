@@ -18,7 +18,7 @@ from benchmarks.cohort_timing import FORMULAS
 from evaluators.evaluation import Candidate, Result, Work, evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
-from lossearch.loop import Standing, promoted
+from lossearch.loop import Standing, best_first, promoted
 from primitives.parser import parse
 from results.statistics import mean
 
@@ -51,11 +51,6 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
     return Result(total.evaluations, left), stand
 
 
-def best(stand: dict[Candidate, Standing]) -> list[Candidate]:
-    ranked = sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
-    return ranked[:BEST]
-
-
 def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
     plain = Fidelity(steps=steps, seeds=seeds)
     rungs = Fidelity(steps=steps, seeds=seeds, rungs=(steps // 8, steps // 2))
@@ -71,7 +66,7 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
         taus.append(kendalltau([stand[each].fitness for each in known], [whole[each].fitness for each in known])[0])
         if stage != steps:
             entering, states, before = promoted(stand, rungs.reduction_factor), result.states, stage
-    wanted = set(best(whole))
+    wanted = set(best_first(whole)[:BEST])
     return {
         "set": path.stem,
         "task": task,
@@ -79,10 +74,14 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
         "seeds": seeds,
         "rungs": list(rungs.rungs),
         "training_steps_ratio_to_all": round(cost / (len(candidates) * steps), 3),
-        "of_the_best_ten_found_again": len(wanted & set(best(stand))),
-        "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(best(other))),
-        "best_ten_lie_within": round(whole[best(whole)[0]].fitness - whole[best(whole)[-1]].fitness, 4),
-        "loss_of_the_best_fitness": round(whole[best(whole)[0]].fitness - stand[best(stand)[0]].fitness, 4),
+        "of_the_best_ten_found_again": len(wanted & set(best_first(stand)[:BEST])),
+        "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(best_first(other)[:BEST])),
+        "best_ten_lie_within": round(
+            whole[best_first(whole)[:BEST][0]].fitness - whole[best_first(whole)[:BEST][-1]].fitness, 4
+        ),
+        "loss_of_the_best_fitness": round(
+            whole[best_first(whole)[:BEST][0]].fitness - stand[best_first(stand)[:BEST][0]].fitness, 4
+        ),
         "tau_at_first_rung": round(float(taus[0]), 2),
     }
 

@@ -139,7 +139,7 @@ class Cohort:
         factors = [self._factors[candidate] or 0.0 for candidate in self.alive]
         self._gradient.prepare(self.fidelity.batch_size, len(self._seeds), factors)
         self._failures = torch.zeros(len(self._seeds), len(places), dtype=torch.int64, device=self._device)
-        self._replay = Replay(self._one_step, self._device)
+        self._replay = Replay(self._device)
 
     def train(self, until: int) -> None:
         """Gradient descent, in place, up to a stage."""
@@ -148,10 +148,10 @@ class Cohort:
         while self.step < until and self.alive:
             if self.step == averaged_from:
                 self.members.start_averaging()
-                self._replay = Replay(self._one_step, self._device)
+                self._replay = Replay(self._device)
             stops = (until, averaged_from, interval * (self.step // interval + 1))
             times = min(stop for stop in stops if stop > self.step) - self.step
-            self._replay.repeat(times)
+            self._replay.repeat(self._one_step, times)
             self.step += times
             self._drop_hopeless()
 

@@ -83,7 +83,9 @@ class Members:
         iterates = [parameter.data for parameter in self._parameters]
         for parameter, total in zip(self._parameters, self._sums if steps else [], strict=False):
             parameter.data = total / steps
-        yield
-        for parameter, iterate in zip(self._parameters, iterates, strict=True):
-            parameter.data = iterate
-        self._sums = []
+        try:
+            yield
+        finally:
+            for parameter, iterate in zip(self._parameters, iterates, strict=True):
+                parameter.data = iterate
+            self._sums = []

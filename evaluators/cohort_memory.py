@@ -13,7 +13,7 @@ from evaluators.tasks.task import Task
 #: Weights, their gradients, velocities, and sums of iterates.
 COPIES = 4
 
-#: Gradients that flow back through activations, and what calls take for a while.
+#: For each activation its gradient, and for each value of the losses' program what a call takes for a while.
 IN_FLIGHT = 2
 
 

@@ -101,8 +101,8 @@ class Layer:
         batch, seeds, *size = x.shape
         patches = F.unfold(x.reshape(batch * seeds, 1, *size), 3, padding=1)
         weight, bias = self.weight.reshape(1, seeds, -1, 9), self.bias.reshape(1, seeds, -1, 1)
-        every = [each.expand(batch, -1, -1, -1).reshape(batch * seeds, *each.shape[2:]) for each in (bias, weight)]
-        return torch.baddbmm(*every, patches).view(batch, -1, *size)
+        bias, weight = (each.expand(batch, -1, -1, -1).flatten(0, 1) for each in (bias, weight))
+        return torch.baddbmm(bias, weight, patches).view(batch, -1, *size)
 
     def normalised(self, x: Tensor, groups: int) -> Tensor:
         """Group normalisation of images [batch, members*channels, ...], within each member."""

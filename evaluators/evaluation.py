@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 import torch
 
 from evaluators.cohort import Cohort, unbatched
-from evaluators.device import chosen_device, free_bytes
+from evaluators.device import chosen_device
 from evaluators.fidelity import Fidelity
+from evaluators.memory import free_bytes
 from evaluators.one_by_one import OneByOne
 from evaluators.outcome import Outcome, failed
 from evaluators.state import State
@@ -172,22 +173,30 @@ class _Trainer:
         that raises it is alone: whatever a candidate does ends as its outcome, alike on every executor.
         """
         try:
-            cohort = self._cohort(candidates)
-            needed = cohort.bytes_needed()
-            if needed > self.memory and len(candidates) > 1:
-                self._note(f"a cohort of {len(candidates)} needs {_gib(needed)}, {_gib(self.memory)} are free: split")
-                return self._halves(candidates)
-            outcomes = cohort.train_and_score(self.work.until)
-            if self.work.until < self.work.fidelity.steps:
-                stands = zip(candidates, cohort.states(), strict=True)
-                self.result.states |= {candidate.loss_id: state for candidate, state in stands if state is not None}
-            return outcomes
+            outcomes = self._trained_together(candidates)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if len(candidates) == 1:
                 return [failed(reason, self.work.fidelity.seeds)]
             self._note(f"a cohort of {len(candidates)} could not be trained, {reason}: split")
-        return self._halves(candidates)
+            outcomes = None
+        if outcomes is not None:
+            return outcomes
+        half = len(candidates) // 2  # by now the whole cohort and what it held are gone
+        return [*self.outcomes(candidates[:half]), *self.outcomes(candidates[half:])]
+
+    def _trained_together(self, candidates: Sequence[Candidate]) -> list[Outcome] | None:
+        """The outcomes of a cohort, and its states where it may go on; None where it would not fit the memory."""
+        cohort = self._cohort(candidates)
+        needed = cohort.bytes_needed()
+        if needed > self.memory and len(candidates) > 1:
+            self._note(f"a cohort of {len(candidates)} needs {_gib(needed)}, {_gib(self.memory)} are free: split")
+            return None
+        outcomes = cohort.train_and_score(self.work.until)
+        if self.work.until < self.work.fidelity.steps:
+            stands = zip(candidates, cohort.states(), strict=True)
+            self.result.states |= {candidate.loss_id: state for candidate, state in stands if state is not None}
+        return outcomes
 
     def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
         work, task = self.work, known_task(self.work.task)
@@ -200,10 +209,6 @@ class _Trainer:
             kind = OneByOne
             self._note(f"{obstacle}: candidates are trained one at a time")
         return kind(formulas, candidates[0].class_weights, task, work.fidelity, seeds, self.device, states)
-
-    def _halves(self, candidates: Sequence[Candidate]) -> list[Outcome]:
-        half = len(candidates) // 2
-        return [*self.outcomes(candidates[:half]), *self.outcomes(candidates[half:])]
 
     def _note(self, note: str) -> None:
         if note not in self.result.notes:

@@ -22,7 +22,7 @@ class Fidelity(BaseModel):
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of the gradient descent")
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="added to the gradient, times the weights")
     shift: int = Field(0, ge=0, le=64, description="augmentation: pixels that an image moves at most, each way")
-    flip: bool = Field(False, description="augmentation: mirror every second image, left to right")
+    flip: bool = Field(False, description="augmentation: mirror half of the images, left to right")
     noise: float = Field(0.0, ge=0.0, le=100.0, description="augmentation: standard deviation of noise on inputs")
     network: Proxy = Field("mlp", description="mlp, cnn or resnet: perceptron, small convolutional or residual")
     hidden: int = Field(64, ge=1, le=65_536, description="units of the last hidden layer: the embedding size")
@@ -39,10 +39,10 @@ class Fidelity(BaseModel):
     def _rungs_rise(self) -> "Fidelity":
         for before, rung in zip((0, *self.rungs), (*self.rungs, self.steps), strict=True):
             if rung <= before or (rung != self.steps and self.averaged_from(rung) < before):
+                example = [self.steps // 9, self.steps // 3] if self.steps >= 9 else []
                 raise ValueError(
                     f"rungs: expected numbers of steps that rise by a third at least and stay below steps = "
-                    f"{self.steps}, such as [{max(1, self.steps // 9)}, {max(2, self.steps // 3)}], got "
-                    f"{list(self.rungs)}"
+                    f"{self.steps}, such as {example}, got {list(self.rungs)}"
                 )
         return self
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evaluators.device import chosen_device
 from evaluators.evaluation import Result, Work, evaluate, failures
 from evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, Pending, merged
 from evaluators.state import State
@@ -41,17 +42,16 @@ class ClusterUnreachable(Exception):
 class _Worker:
     """The actor: one process on one core or GPU, which shares its node's memory with so many others."""
 
-    def __init__(self, sharers: int) -> None:
-        self._sharers = sharers
+    def __init__(self, device: str, sharers: int) -> None:
+        self._device, self._sharers = device, sharers
 
     def ready(self) -> bool:
-        import torch  # noqa: F401  (the slow part of starting)
-
+        chosen_device(self._device)  # raises where the GPU that Ray counts is none to torch
         return True
 
     def evaluate(self, work: Work, *states: Mapping[str, State]) -> tuple[Result, dict[str, State]]:
         """The result without its states, and the states, which stay in the object store."""
-        result = evaluate(work, merged(states), self._sharers)
+        result = evaluate(replace(work, device=self._device), merged(states), self._sharers)
         return replace(result, states={}), result.states
 
 
@@ -137,7 +137,9 @@ class RayExecutor:
         self.slots = max(1, min(workers or gpus or cores, gpus or cores))
         self.largest_cohort = LARGEST_ON_A_GPU if gpus else LARGEST_ON_A_CORE
         self._deadline = deadline
+        self._unit = "GPU" if gpus else "CPU"
         self._sharers = max(1, min(self.slots, cores // max(1, len(ray.nodes()))))
+        self._device = "cuda" if gpus else "cpu"  # a GPU that Ray does not count is somebody else's
         options: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self._actor_class = ray.remote(max_restarts=0, max_task_retries=0, **options)(_Worker)
         self._queue: deque[RayWork] = deque()
@@ -220,9 +222,13 @@ class RayExecutor:
             pending.evaluations, pending.said = result.evaluations, result.notes
             pending.after = [assignment.states]
             self._idle.append(actor)
-        except RayTaskError as error:  # raised by the work on a healthy actor
-            pending.evaluations = failures(pending.work, _last_line(error))
+        except RayTaskError as error:  # raised on a healthy actor: by the work, or because its states are lost
             self._idle.append(actor)
+            if pending.before:
+                pending.before = []
+                self._queue.appendleft(pending)
+            else:
+                pending.evaluations = failures(pending.work, _last_line(error))
         except RayError as error:
             ray.kill(actor, no_restart=True)
             self._start_actor()
@@ -236,8 +242,9 @@ class RayExecutor:
         self._due = self._due or now + START_TIMEOUT
         if now > self._due:
             raise ClusterUnreachable(
-                f"No worker started within {START_TIMEOUT:.0f} s: the Ray cluster has no free CPU, or its nodes "
-                "cannot import lossearch. See 'ray status'; free a CPU, or install lossearch on every node."
+                f"No worker started within {START_TIMEOUT:.0f} s: the Ray cluster has no free {self._unit}, or its "
+                f"nodes cannot import lossearch. See 'ray status'; free a {self._unit}, or install lossearch on every "
+                "node."
             )
 
     def _retry(self, pending: RayWork, reason: str) -> None:
@@ -254,7 +261,7 @@ class RayExecutor:
             pending.evaluations = failures(pending.work, f"killed its worker twice: {reason}")
 
     def _start_actor(self) -> None:
-        actor: Any = self._actor_class.remote(self._sharers)
+        actor: Any = self._actor_class.remote(self._device, self._sharers)
         self._starting[actor.ready.remote()] = actor
 
     def _seconds_for(self, work: Work) -> float:

@@ -5,6 +5,7 @@ theirs on the host.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 
@@ -13,35 +14,41 @@ WARM_UP = 3
 
 
 class Replay:
-    """Repeats a step; on a CPU every repetition runs as it is."""
+    """Repeats a step, always the same; on a CPU every repetition runs as it is."""
 
-    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
-        self._step, self._device = step, device
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def repeat(self, times: int) -> None:
+    def repeat(self, step: Callable[[], None], times: int) -> None:
         """Run the step so many times more."""
         if self._device.type != "cuda":
             for _ in range(times):
-                self._step()
+                step()
             return
         if self._graph is None and times > WARM_UP:
-            self._warm_up()
+            self._warm_up(step)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):  # records, and runs nothing
-                self._step()
+                step()
             times -= WARM_UP
         for _ in range(times):
             if self._graph is None:
-                self._step()
+                step()
             else:
                 self._graph.replay()
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, step: Callable[[], None]) -> None:
         """Run the first steps on a stream of their own, where the allocator and cuBLAS settle."""
-        stream = torch.cuda.Stream(self._device)
+        stream = _warm_up_stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                self._step()
+                step()
         torch.cuda.current_stream(self._device).wait_stream(stream)
+
+
+@lru_cache(maxsize=8)
+def _warm_up_stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all warm-ups: cuBLAS keeps a workspace for each stream that it has seen."""
+    return torch.cuda.Stream(device)

@@ -126,8 +126,8 @@ class Experiment(_Section):
         return known_task(name).name
 
     @model_validator(mode="after")
-    def _task_gives_what_is_looked_at(self) -> "Experiment":
-        """The network and the formulas suit the task's inputs."""
+    def _suits_the_task(self) -> "Experiment":
+        """Network, augmentation and formulas look at what the task gives."""
         from evaluators.tasks import known_task
         from lossearch.seeds import read_seed
         from primitives.formula import Name

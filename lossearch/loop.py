@@ -1,14 +1,14 @@
 """The search: ask, screen, evaluate, record, tell, until the generations are through.
 
-Invariant: the run's directory is the one source of truth. A checkpoint opens every generation, a training that
-was recorded is never repeated, and what a generation tells evolution depends on the seed alone, never on the
+Invariant: the run's directory is the one source of truth. A checkpoint opens every generation, what was recorded
+stays as it is and is not asked for again, and what a generation tells evolution depends on the seed alone, never on the
 order in which results arrive. So a run that was stopped anywhere goes on as if it had not been.
 """
 
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ class Search:
         """Train candidates up to a stage, from their states on, and return how those that did not fail stand."""
         stand: dict[Candidate, Standing] = {}
         pending: list[Pending] = []
-        for cohort in self._cohorts(entering):
+        for cohort in self._cohorts(entering, self._cohort_size(entering)):
             pending.append(self._submit(cohort, stage, states))
             pending = self._take_in(pending, stand)
         while pending:
@@ -120,9 +120,16 @@ class Search:
                 wanted -= 1
                 yield candidate
 
-    def _cohorts(self, candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+    def _cohort_size(self, entering: Iterable[Candidate]) -> int:
+        """Candidates in a cohort: as declared, or so many that every worker has something to do."""
+        declared = self.experiment.executor.cohort_size
+        if declared != "auto":
+            return declared
+        count = len(entering) if isinstance(entering, Sized) else self.experiment.evolution.population
+        return max(1, min(self.executor.largest_cohort, math.ceil(count / self.executor.slots)))
+
+    def _cohorts(self, candidates: Iterable[Candidate], size: int) -> Iterator[list[Candidate]]:
         """The candidates in cohorts of one kind of class weights, as soon as each is full, then the rest."""
-        size = cohort_size(self.experiment, self.executor)
         open_cohorts: dict[str | None, list[Candidate]] = {}
         for candidate in candidates:
             cohort = open_cohorts.setdefault(candidate.class_weights, [])
@@ -169,7 +176,7 @@ class Search:
             if not each.done():
                 waiting.append(each)
                 continue
-            evaluations = each.result()
+            evaluations = [self.known.get(found.evaluation_id, found) for found in each.result()]
             self._record(evaluations)
             for note in each.notes():
                 self.run.log("cohort", note=note)
@@ -248,23 +255,20 @@ def _fitness(candidate: Candidate, evaluations: Sequence[Evaluation]) -> list[fl
     return [each.fitness for each in own if each.fitness is not None]
 
 
+def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:
+    """Candidates by their fitness, the simpler of equals first."""
+    return sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
+
+
 def promoted(stand: Mapping[Candidate, Standing], reduction_factor: int) -> list[Candidate]:
     """Who goes on at a rung: the best one in so many, the simpler of equals, and every known loss.
 
     Everything is compared with the known losses, so that they are always trained to the end.
     """
-    best = sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
+    best = best_first(stand)
     count = math.ceil(len(best) / reduction_factor)
     going_on = {*best[:count], *(each for each in best if each.name is not None)}
     return sorted(going_on, key=lambda each: each.birth_number)
-
-
-def cohort_size(experiment: Experiment, executor: Executor) -> int:
-    """Candidates in a cohort: as declared, or so many that a generation keeps every worker busy."""
-    declared = experiment.executor.cohort_size
-    if declared != "auto":
-        return declared
-    return max(1, min(executor.largest_cohort, math.ceil(experiment.evolution.population / executor.slots)))
 
 
 def birth_of_seed(text: str, how: str = "known") -> Birth:

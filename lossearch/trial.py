@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from evaluators.device import chosen_device
 from evaluators.evaluation import Work, one_thread, training_seed
 from evaluators.start import class_frequencies
 from evaluators.tasks import known_task
@@ -123,4 +124,7 @@ def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
 
 def _fitness(loss: nn.Module, experiment: Experiment, seed: int) -> float:
     work = Work((), experiment.task, experiment.fidelity, experiment.seed)
-    return train_and_score(loss, known_task(experiment.task), experiment.fidelity, training_seed(work, seed), 1.0)
+    device = chosen_device("cpu" if experiment.executor.device == "cpu" else "auto")  # the driver may have no GPU
+    return train_and_score(
+        loss, known_task(experiment.task), experiment.fidelity, training_seed(work, seed), 1.0, device
+    )

@@ -138,6 +138,9 @@ class JointGradient:
 
     def _of_feature(self, name: str) -> Tensor:
         feature = self._plan.features[name]
+        if not feature.gradient:  # looked at, and moved by nothing
+            classes = self._classes if feature.kind[0] else 1
+            return self._nothing.expand(self._count, classes, self._samples).unflatten(2, (self._segments, -1))
         total = self._sum(feature.gradient).unflatten(2, (self._segments, -1))
         if len(feature.users) == self._count:
             return total

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BASELINE = "cross_entropy"
 
-#: Stopped is a candidate that was trained to a rung, and was not among the best there.
+#: Stopped is a candidate that was trained to a rung, and so far no longer.
 RowStatus = Literal["evaluated", "stopped", "failed", "rejected", "duplicate"]
 
 
@@ -61,7 +61,7 @@ def leaderboard_rows(evaluations: Iterable[Evaluation]) -> list[Row]:
     for evaluation in evaluations:
         by_loss.setdefault((evaluation.task, evaluation.loss_id), []).append(evaluation)
     baselines = {
-        task: _fitness_by_seed(group)
+        task: fitness_by_seed(group)
         for (task, _), group in by_loss.items()
         if any(each.name == BASELINE for each in group)
     }
@@ -80,8 +80,8 @@ def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
     for evaluation in evaluations:
         by_loss.setdefault(evaluation.loss_id, []).append(evaluation)
     baseline = next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
-    theirs = _fitness_by_seed(baseline)
-    others = [_fitness_by_seed(group) for group in by_loss.values() if group is not baseline]
+    theirs = fitness_by_seed(baseline)
+    others = [fitness_by_seed(group) for group in by_loss.values() if group is not baseline]
     others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
     better = others[: (len(others) + 1) // 2]
     return noise_of_a_difference(paired_differences(fitness, theirs) for fitness in better)
@@ -91,7 +91,7 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
     first = next((each for each in group if each.status != "duplicate"), group[0])
     failed = next((each for each in group if each.status in ("failed", "rejected")), None)
     longest = max(group, key=lambda each: each.steps or 0)
-    fitness = _fitness_by_seed(group)
+    fitness = fitness_by_seed(group)
     complete = bool(fitness) and failed is None
     stopped = not fitness and failed is None and longest.at_a_rung
     differences = paired_differences(fitness, baseline) if complete else []
@@ -123,18 +123,17 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
     )
 
 
-def _fitness_by_seed(group: Iterable[Evaluation]) -> dict[int, float]:
+def fitness_by_seed(group: Iterable[Evaluation]) -> dict[int, float]:
     """Fitness of the full trainings."""
     full = (each for each in group if not each.at_a_rung)
     return {each.seed: each.fitness for each in full if each.seed is not None and each.fitness is not None}
 
 
 def _stopped(group: Sequence[Evaluation], longest: Evaluation) -> str:
-    """Where a candidate was stopped, and how it stood there."""
+    """How far a candidate was trained, and how it stood there."""
     there = [each.fitness for each in group if each.steps == longest.steps and each.fitness is not None]
     return (
-        f"stopped at a rung: not among the best after {longest.steps} of {longest.full_steps} steps, "
-        f"with a fitness of {mean(there):.4f}"
+        f"trained to a rung: {longest.steps} of {longest.full_steps} steps, with a fitness of {mean(there):.4f} there"
     )
 
 

@@ -12,7 +12,7 @@ from primitives.latex import latex
 from results.checks import checks, conditions
 from results.export import written_by
 from results.exportable import Exportable
-from results.leaderboard import BASELINE, Row
+from results.leaderboard import BASELINE, Row, fitness_by_seed
 from results.plain_text import plain
 from results.records import Evaluation
 from results.statistics import interval, mean, paired_differences, spread
@@ -91,7 +91,7 @@ def _results(evidence: Evidence) -> str:
     differences = paired_differences(own, theirs)
     if row.name != BASELINE and differences:
         lines.append(f"Difference to cross-entropy under the same seeds: {_with_interval(differences)}.")
-    lines.append(_flattery(row, ranked))
+    lines.append(_flattery(row, ranked + sum(each.status == "stopped" for each in evidence.rows)))
     if evidence.trial is None:
         lines.append("It was not trained again under fresh seeds.")
     else:
@@ -99,15 +99,15 @@ def _results(evidence: Evidence) -> str:
     return "\n\n".join(lines)
 
 
-def _flattery(row: Row, ranked: int) -> str:
+def _flattery(row: Row, trained: int) -> str:
     if row.name is not None:
         return (
             "It is a known loss that the search began with; to choose it for this score flatters it nevertheless. The "
             "test split was not used."
         )
     return (
-        f"The loss was chosen from {ranked} by this very score, which flatters it: the best of many equal losses looks "
-        "better than it is. The test split was not used."
+        f"The loss was chosen from {trained} by this very score, which flatters it: the best of many equal losses "
+        "looks better than it is. The test split was not used."
     )
 
 
@@ -146,7 +146,7 @@ def _checked(loss: Exportable, evidence: Evidence | None, rejected: str | None) 
     if evidence is not None:
         own = [each for each in evidence.evaluations if each.loss_id == evidence.row.loss_id]
         failed = sorted({escaped(each.reason or "") for each in own if each.status == "failed"})
-        trainings = sum(each.seed is not None for each in own)
+        trainings = len({each.seed for each in own if each.seed is not None})
         lines.append(f"- {trainings} trainings in the run: " + ("; ".join(failed) if failed else "none failed"))
     title = f"## Checks and known failures\n\n{conditions(loss)}\n"
     return "\n".join([title, *lines])
@@ -168,11 +168,7 @@ def _provenance(loss: Exportable) -> str:
 
 
 def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
-    return {
-        each.seed: each.fitness
-        for each in evidence.evaluations
-        if each.loss_id == loss_id and each.seed is not None and each.fitness is not None
-    }
+    return fitness_by_seed(each for each in evidence.evaluations if each.loss_id == loss_id)
 
 
 def _baseline_id(evidence: Evidence) -> str | None:

@@ -20,11 +20,13 @@ def _parts() -> tuple[Split, Split, Split]:
     return train, validation, test
 
 
+@lru_cache(maxsize=1)
 def _clean() -> Splits:
     train, validation, _ = _parts()
     return Splits(train, validation)
 
 
+@lru_cache(maxsize=1)
 def _noisy() -> Splits:
     train, validation, _ = _parts()
     return Splits(with_symmetric_noise(train, 0.4, CLASSES, _NOISE_SEED), validation)

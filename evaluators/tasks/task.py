@@ -47,6 +47,8 @@ class Task:
 
     def obstacle(self, fidelity: Fidelity) -> str | None:
         """Why the fidelity's network or augmentation does not suit the task's inputs, or None where they do."""
+        if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
+            return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
         image = len(self.shape) == 3 and min(self.shape[1:]) >= SMALLEST_IMAGE
         wanted = [name for name in ("shift", "flip") if getattr(fidelity, name)]
         wanted += [f"network = {fidelity.network!r}"] if fidelity.network != "mlp" else []

@@ -1,8 +1,12 @@
 """A cohort trains every candidate as if it were alone, and one that diverges changes no other."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from evaluators import cohort as cohort_module
 from evaluators.cohort import Cohort, unbatched
@@ -21,6 +25,8 @@ from primitives.torch_loss import loss_module
 
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = Fidelity(steps=50, seeds=2)
+
+BATCHABLE = [name for name in PROXIES if unbatched(TASK, Fidelity(network=name)) is None]
 
 KINDS = {
     None: [name for name, loss in CATALOG.items() if not loss.formula.looks_at_embeddings],
@@ -68,7 +74,7 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9), name
 
 
-@pytest.mark.parametrize("network", PROXIES)
+@pytest.mark.parametrize("network", BATCHABLE)
 def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
     fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
@@ -262,25 +268,26 @@ def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_c
         assert Cohort([parse(text)], None, TASK, fidelity, SEEDS).train_and_score() == [outcome]
 
 
-class Recorded(TorchDispatchMode):
-    """Notes what a step copies between devices, and the values that it looks at."""
+class OnTheHost(TorchDispatchMode):
+    """Notes every call that takes or gives a tensor of the host, or that looks at a value."""
 
     def __init__(self):
         super().__init__()
         self.seen = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
         name = function.overloadpacket.__name__
-        devices = {each.device.type for each in args if isinstance(each, torch.Tensor)}
-        if name in ("_local_scalar_dense", "nonzero", "item") or (name in ("_to_copy", "copy_") and len(devices) > 1):
+        if name in ("_local_scalar_dense", "nonzero") or any(each.device.type == "cpu" for each in tensors):
             self.seen.append(name)
-        return function(*args, **(kwargs or {}))
+        return result
 
 
-@pytest.mark.parametrize("network", PROXIES)
+@pytest.mark.parametrize("network", BATCHABLE)
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
-    """On torch's device without data a step that looked at a value, or that mixed devices, would raise."""
+    """Torch's device without data stands for a GPU."""
     fidelity = Fidelity(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **AUGMENTED)
     together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
     begun = Cohort(together, kind, TASK, fidelity, SEEDS)
@@ -290,14 +297,39 @@ def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     cohort = Cohort(going_on, kind, TASK, fidelity, SEEDS, "meta", states)
     cohort._start()
     cohort.members.start_averaging()
-    with Recorded() as recorded:
+    with OnTheHost() as host:
         cohort._one_step()
         cohort._one_step()
-    assert recorded.seen == []
+    assert host.seen == []
+
+
+def test_what_a_step_may_not_do_is_noticed():
+    on_device, here = torch.zeros(3, device="meta"), torch.tensor([0, 1])
+    for forbidden in (
+        lambda: on_device[here],
+        lambda: here.to("meta"),
+        lambda: on_device.index_select(0, here.to("meta")),
+    ):
+        with OnTheHost() as host:
+            forbidden()
+        assert host.seen
+
+
+def test_a_finished_cohort_is_gone_without_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        cohort = Cohort(formulas(["cross_entropy", "mse"]), None, TASK, Fidelity(steps=4, seeds=1), SEEDS[:1])
+        cohort.train_and_score()
+        gone = weakref.ref(cohort)
+        del cohort
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("network", PROXIES)
+@pytest.mark.parametrize("network", BATCHABLE)
 def test_a_gpu_trains_as_the_cpu_does(network):
     fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])

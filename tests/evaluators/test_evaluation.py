@@ -1,17 +1,18 @@
 """Work is refused, split and noted as its candidates, its network and the memory demand."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 
 from evaluators import cohort as cohort_module
-from evaluators import device as device_module
 from evaluators import evaluation as evaluation_module
+from evaluators import memory
 from evaluators.cohort import Cohort
-from evaluators.device import free_bytes
 from evaluators.evaluation import Candidate, Work, evaluate
 from evaluators.fidelity import Fidelity
+from evaluators.memory import free_bytes, free_in_the_control_group
 from evaluators.tasks import TASKS, known_task
 from primitives.parser import parse
 
@@ -113,9 +114,39 @@ def test_candidates_with_and_without_a_state_are_trained_side_by_side():
     assert values(evaluate(work(fidelity=fidelity), half)) == values(evaluate(work(fidelity=fidelity)))
 
 
-def test_memory_is_shared_among_workers_and_by_what_the_container_leaves(tmp_path, monkeypatch):
+def test_a_cohort_that_failed_is_gone_before_its_halves_are_trained(monkeypatch):
+    train, alive = Cohort.train_and_score, weakref.WeakSet()
+
+    def greedy(cohort, until):
+        assert not alive
+        alive.add(cohort)
+        if len(cohort.formulas) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(cohort, until)
+
+    monkeypatch.setattr(Cohort, "train_and_score", greedy)
+    assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
+
+
+def test_memory_is_shared_among_workers_and_by_what_the_container_leaves(monkeypatch):
     cpu = torch.device("cpu")
     alone = free_bytes(cpu)
     assert 0 < free_bytes(cpu, 4) < alone
-    monkeypatch.setattr(device_module, "_free_in_the_control_group", lambda: 1_000)
-    assert free_bytes(cpu, 2) == int(device_module.USABLE * 500)
+    monkeypatch.setattr(memory, "free_in_the_control_group", lambda: 1_000)
+    assert free_bytes(cpu, 2) == int(memory.USABLE * 500)
+
+
+def test_the_limit_of_a_container_is_read_in_both_versions(tmp_path):
+    assert free_in_the_control_group(tmp_path) == memory.UNLIMITED
+    first = tmp_path / "memory"
+    first.mkdir()
+    for name, text in (("limit_in_bytes", "1000"), ("usage_in_bytes", "700")):
+        (first / f"memory.{name}").write_text(text + "\n")
+    (first / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n")
+    assert free_in_the_control_group(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("5\n")
+    assert free_in_the_control_group(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("105\n")
+    (tmp_path / "memory.stat").write_text("inactive_file 7\n")
+    assert free_in_the_control_group(tmp_path) == 107

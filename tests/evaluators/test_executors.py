@@ -15,6 +15,7 @@ from evaluators.evaluation import Candidate, Result, Work, evaluate
 from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import ClusterUnreachable, RayExecutor, require_answer
+from primitives.errors import UserError
 
 FIDELITY = Fidelity(steps=15, seeds=2)
 
@@ -188,6 +189,32 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     assert without_times(others) == without_times(alone)
 
 
+class Unconfigured(ray_executor._Worker):
+    def ready(self):
+        raise UserError("Expected a CUDA GPU, got none")
+
+
+@pytest.mark.usefixtures("ray_pool")  # shares its cluster
+def test_a_worker_that_has_not_what_ray_counts_is_the_clusters_fault(monkeypatch):
+    monkeypatch.setattr(ray_executor, "_Worker", Unconfigured)
+    pool = RayExecutor(workers=1)
+    try:
+        with pytest.raises(ClusterUnreachable, match=r"A worker could not start: .*Expected a CUDA GPU"):
+            pool.submit(work()).result()
+    finally:
+        pool.close()
+
+
+def lost():
+    raise RuntimeError("gone")
+
+
+def test_states_that_are_lost_cost_a_training_from_the_start(ray_pool):
+    reference = ray_executor.ray.remote(num_cpus=0)(lost).remote()
+    went_on = ray_pool.submit(to_a_rung(["ce(z)"]), [reference]).result()
+    assert without_times(went_on) == without_times(evaluate(to_a_rung(["ce(z)"])).evaluations)
+
+
 def worker_that_dies_once(mark):
     class Dying(ray_executor._Worker):
         def evaluate(self, work, *states):
@@ -230,8 +257,16 @@ import ray
 from evaluators.evaluation import Candidate, Work
 from evaluators.executors import LARGEST_ON_A_GPU
 from evaluators.fidelity import Fidelity
+from evaluators import ray_executor
 from evaluators.ray_executor import RayExecutor
 
+class Worker(ray_executor._Worker):  # takes the CPU for the GPU that Ray was told of
+    def __init__(self, device, sharers):
+        assert device == "cuda"
+        super().__init__("cpu", sharers)
+
+
+ray_executor._Worker = Worker
 ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
 pool = RayExecutor()
 assert (pool.slots, pool.largest_cohort) == (2, LARGEST_ON_A_GPU)

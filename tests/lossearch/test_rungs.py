@@ -5,9 +5,10 @@ import json
 import pytest
 
 from evaluators.evaluation import Candidate
+from evaluators.executors import InlineExecutor
 from evaluators.fidelity import Fidelity
 from lossearch import launch
-from lossearch.experiment import EvolutionSettings
+from lossearch.experiment import EvolutionSettings, ExecutorSettings
 from lossearch.launch import SearchInterrupted, search
 from lossearch.loop import Standing, promoted
 from results.leaderboard import Leaderboard
@@ -35,7 +36,7 @@ def test_survivors_have_an_evaluation_at_every_rung_and_the_others_where_they_st
         elif row.status == "stopped":
             assert steps_of(run, row.loss_id) in ({2}, {2, 5})
             assert (row.rank, row.fitness_mean) == (None, None)
-            assert row.reason.startswith(f"stopped at a rung: not among the best after {row.steps} of 12 steps")
+            assert row.reason.startswith(f"trained to a rung: {row.steps} of 12 steps, with a fitness of 0.")
 
 
 def test_known_losses_are_always_trained_to_the_end(run):
@@ -110,3 +111,43 @@ def test_an_interrupted_first_rung_ranks_nothing(tmp_path, monkeypatch):
     rows = Leaderboard(tmp_path / "run").rows
     assert rows
     assert {row.rank for row in rows} == {None}
+    assert {row.reason[:33] for row in rows if row.name} == {"trained to a rung: 2 of 12 steps,"}
+
+
+class Slots(InlineExecutor):
+    """Has two workers, and notes the cohorts that it is given."""
+
+    slots = 2
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def submit(self, work, states=()):
+        self.given.append((work.until, len(work.candidates)))
+        return super().submit(work, states)
+
+
+def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
+    slots = Slots()
+    monkeypatch.setattr(launch, "InlineExecutor", lambda device: slots)
+    settings = EvolutionSettings(population=24, generations=1, seeds=("cross_entropy",))
+    automatic = ExecutorSettings(kind="inline")
+    search(RUNGS.model_copy(update={"evolution": settings, "executor": automatic}), run_dir=tmp_path / "run")
+    assert slots.given[:2] == [(2, 12), (2, 12)]
+    assert [size for until, size in slots.given if until == 5] == [5, 4]  # the best third, and cross-entropy
+    assert [until for until, _ in slots.given].count(12) == 2
+
+
+def test_the_card_of_a_survivor_counts_who_was_stopped_and_compares_full_trainings(run):
+    from results.model_card import Evidence, model_card
+
+    (row, *_) = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.name is None]
+    entry = next(each for each in run.leaderboard if each.row is row)
+    text = model_card(
+        entry.exportable(), "x.py", "py", Evidence(row, run.leaderboard.rows, run.leaderboard.evaluations)
+    )
+    trained = sum(each.status in ("evaluated", "stopped") for each in run.leaderboard.rows)
+    assert f"The loss was chosen from {trained} by this very score" in text
+    assert "- 2 trainings in the run: none failed" in text
+    assert f"Difference to cross-entropy under the same seeds: {row.difference_to_cross_entropy:+.4f}" in text

@@ -161,6 +161,19 @@ def test_formulas_without_a_gradient_have_none():
     require_close(found[1], parse("ce(z)"))
 
 
+def test_a_feature_that_nothing_moves_has_a_gradient_of_zeros():
+    texts = ["ce(z + sign(cosine))", "ce(z)*detach(max_c(cosine))", "at_target(p)*detach(norm)"]
+    logits = LOGITS.unsqueeze(0)
+    for text in texts:
+        gradient = JointGradient([parse(text)], CLASSES, dtype=torch.float64)
+        gradient.prepare(SAMPLES, SEGMENTS, [1.0])
+        found = gradient.run({"z": logits, "cosine": logits.cos(), "norm": logits[:, :1].exp()}, shared())
+        for name, feature in {"cosine": logits, "norm": logits[:, :1]}.items():
+            if name in found:
+                assert torch.equal(found[name], torch.zeros_like(feature))
+        assert found["z"].abs().max() > 0
+
+
 def test_a_number_beyond_the_language_is_refused_when_it_is_parsed():
     with pytest.raises(FormulaError):
         parse("1e300*z")
