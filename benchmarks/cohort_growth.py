@@ -67,6 +67,7 @@ def plot(found: dict[str, dict[int, float]], path: Path) -> None:
         axis.set_xlabel(name.replace("_", " "))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("ms per candidate-step")
+    axes[0].set_yticks(ticks := (0.1, 0.2, 0.4, 0.8), [str(tick) for tick in ticks])
     figure.savefig(path, metadata={"Date": None})
 
 
