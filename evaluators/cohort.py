@@ -20,6 +20,7 @@ from evaluators.fidelity import Fidelity
 from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
 from evaluators.replay import Replay
 from evaluators.schedule import Schedule, resident
+from evaluators.splits import Split
 from evaluators.start import class_frequencies, initial_model
 from evaluators.state import State
 from evaluators.tasks.task import Task
@@ -64,6 +65,7 @@ class Cohort:
         self._gradient = JointGradient(formulas, task.classes, self._device)
         self._factors: list[float | None] = [state.calibration for state in states]
         self._failed_at = [[0] * len(formulas) for _ in seeds]  # step, or 0
+        self._targets_of_a_batch = fidelity.batch_size * task.load().train.targets_of_an_input
         self._shared = {
             "prior": class_frequencies(task).reshape(1, -1, 1).to(self._device),
             "num_classes": torch.full((1, 1, 1), float(task.classes), device=self._device),
@@ -73,7 +75,7 @@ class Cohort:
     def bytes_needed(self) -> int:
         """How much memory the training takes, estimated."""
         each = bytes_of_a_candidate(self._models, self.class_weights, self.task, self.fidelity, self._seeds)
-        program = self._gradient.buffer_bytes(self.fidelity.batch_size, len(self._seeds))
+        program = self._gradient.buffer_bytes(self._targets_of_a_batch, len(self._seeds))
         return each * len(self.formulas) + IN_FLIGHT * program
 
     def train_and_score(self, until: int | None = None) -> list[Outcome]:
@@ -82,8 +84,8 @@ class Cohort:
         self._start()
         self.train(stage)
         with self.members.averaged(stage - self.fidelity.averaged_from(stage)):
-            correct = self.score() if self.alive else torch.zeros(len(self._seeds), 0)
-        return list(self._outcomes(correct))
+            fitness = self.score(self.task.load().validation)
+        return list(self._outcomes(fitness))
 
     def states(self) -> list[State | None]:
         """Where each candidate's training stands; None for one that has failed."""
@@ -137,7 +139,7 @@ class Cohort:
             formulas = [self.formulas[candidate] for candidate in self.alive]
             self._gradient = JointGradient(formulas, self.task.classes, self._device)
         factors = [self._factors[candidate] or 0.0 for candidate in self.alive]
-        self._gradient.prepare(self.fidelity.batch_size, len(self._seeds), factors)
+        self._gradient.prepare(self._targets_of_a_batch, len(self._seeds), factors)
         self._failures = torch.zeros(len(self._seeds), len(places), dtype=torch.int64, device=self._device)
         self._replay = Replay(self._device)
 
@@ -196,20 +198,28 @@ class Cohort:
     # --- scoring -------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def score(self) -> Tensor:
-        """Validation samples that each member [seeds, members] classifies correctly; -1 where it is not finite."""
-        validation = resident(self.task.load().validation, self._device)
-        size = 2 * self.fidelity.batch_size  # activations of so many take no more room than those of a training step
-        seen = torch.cat([self._seen(inputs) for inputs in validation.inputs.split(size)], 3)
-        if self.class_weights is not None:
-            seen = torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1)
-        correct = (seen.argmax(2) == validation.targets).sum(2)
-        return torch.where(torch.isfinite(seen).all(3).all(2), correct, -1)
+    def score(self, split: Split) -> Tensor:
+        """The task's metric on a split for each member, [seeds, members]; -1 where its outputs are not finite."""
+        if not self.alive:
+            return torch.zeros(len(self._seeds), 0)
+        split = resident(split, self._device)
+        seen = self.seen(split, self.task.metric.looks_at)
+        return torch.where(torch.isfinite(seen).all(3).all(2), self.task.metric.score(seen, split), -1.0)
 
-    def _seen(self, inputs: Tensor) -> Tensor:
-        """Logits, or embeddings where there are class weights, of some samples."""
+    @torch.no_grad()
+    def seen(self, split: Split, what: str) -> Tensor:
+        """Logits or embeddings of a split's samples, [seeds, members, classes or size, samples]."""
+        by_weights = what == "logits" and self.class_weights is not None
+        by_head = what == "logits" and not by_weights
+        size = 2 * self.fidelity.batch_size  # activations of so many take no more room than those of a training step
+        seen = torch.cat(
+            [self._of_part(inputs, by_head) for inputs in resident(split, self._device).inputs.split(size)], 3
+        )
+        return torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1) if by_weights else seen
+
+    def _of_part(self, inputs: Tensor, by_head: bool) -> Tensor:
         embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))
-        return self.members.heads.features(embeddings, ("z",))["z"] if self.class_weights is None else embeddings
+        return self.members.heads.features(embeddings, ("z",))["z"] if by_head else embeddings
 
     def _scores(self, embeddings: Tensor, place: int) -> Tensor:
         """What a member over embeddings classifies by, [seeds, classes, samples]."""
@@ -225,20 +235,19 @@ class Cohort:
             found.append(program.run(of_seed).T)
         return torch.stack(found)
 
-    def _outcomes(self, correct: Tensor) -> Iterator[Outcome]:
-        counts = dict(zip(self.alive, correct.T.tolist(), strict=True))
-        samples = len(self.task.load().validation)
+    def _outcomes(self, fitness: Tensor) -> Iterator[Outcome]:
+        found = dict(zip(self.alive, fitness.T.tolist(), strict=True))
         for candidate, factor in enumerate(self._factors):
-            correct_of = counts.get(candidate, [-1] * len(self._seeds))
+            own = found.get(candidate, [-1.0] * len(self._seeds))
             reasons = [
-                self._reason(factor, of_seed[candidate], count)
-                for of_seed, count in zip(self._failed_at, correct_of, strict=True)
+                self._reason(factor, of_seed[candidate], each)
+                for of_seed, each in zip(self._failed_at, own, strict=True)
             ]
-            yield outcome(factor, [count / samples for count in correct_of], reasons)
+            yield outcome(factor, own, reasons)
 
-    def _reason(self, factor: float | None, failed_at: int, correct: int) -> str | None:
+    def _reason(self, factor: float | None, failed_at: int, fitness: float) -> str | None:
         if factor is None:
             return NO_GRADIENT
         if failed_at:
             return diverged(failed_at, self.fidelity.steps, "gradient")
-        return NOT_FINITE if correct < 0 else None
+        return NOT_FINITE if fitness < 0.0 else None

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks import ConvNet, Perceptron, ResidualNet
+from evaluators.networks import ConvNet, DenseNet, Perceptron, ResidualNet
 
 #: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
 LARGEST_BY_MATRIX = 256
@@ -66,11 +66,7 @@ class BatchedResidualNet:
     def __init__(self, networks: Sequence[ResidualNet], candidates: int, device: torch.device) -> None:
         self.stem = Layer([network.stem for network in networks], candidates, device)
         self.hidden = Layer([network.hidden for network in networks], candidates, device)
-        parts: list[list[Any]] = [list(network.blocks) for network in networks]
-        self.blocks = [
-            tuple(Layer([part[block][layer] for part in parts], candidates, device) for layer in (0, 1))
-            for block in range(len(parts[0]))
-        ]
+        self.blocks = batched_blocks([network.blocks for network in networks], candidates, device)
         layers = [self.stem, *(layer for block in self.blocks for layer in block), self.hidden]
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
 
@@ -81,6 +77,26 @@ class BatchedResidualNet:
         return F.silu(self.hidden.applied(x))
 
 
+class BatchedDenseNet:
+    """:class:`evaluators.networks.DenseNet` many times over; the samples of an embedding are pixels."""
+
+    def __init__(self, networks: Sequence[DenseNet], candidates: int, device: torch.device) -> None:
+        self.stem, self.last = (
+            Layer([getattr(network, name) for network in networks], candidates, device) for name in ("stem", "last")
+        )
+        self.blocks = batched_blocks([network.blocks for network in networks], candidates, device)
+        layers = [self.stem, *(layer for block in self.blocks for layer in block), self.last]
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters]
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        x = F.silu(self.stem.convolved(side_by_side(inputs)))
+        for (conv, norm), dilation in zip(self.blocks, DenseNet.DILATIONS, strict=True):
+            x = x + F.silu(norm.normalised(conv.convolved(x, dilation), DenseNet.GROUPS))
+        x = F.silu(self.last.convolved(x))
+        seeds, candidates, size = self.last.bias.shape
+        return x.unflatten(1, (seeds, candidates, size)).permute(1, 2, 3, 0, 4, 5).flatten(3)
+
+
 class Layer:
     """Weights and biases of one layer of every member, [seeds, candidates, ...]."""
 
@@ -89,12 +105,13 @@ class Layer:
         self.bias = repeated([_tensor(layer, "bias") for layer in layers], candidates, device)
         self.parameters = [self.weight, self.bias]
 
-    def convolved(self, x: Tensor) -> Tensor:
+    def convolved(self, x: Tensor, dilation: int = 1) -> Tensor:
         """A 3x3 convolution of images [batch, members*channels, ...], or of one image for all candidates of a seed."""
         weight = self.weight.flatten(0, 2)
         if x.device.type == "cpu" and x.shape[1] == len(self.weight) and weight.shape[1] == 1:
             return self._convolved_grey(x)
-        return F.conv2d(x, weight, self.bias.flatten(), padding=1, groups=x.shape[1] // weight.shape[1])
+        groups = x.shape[1] // weight.shape[1]
+        return F.conv2d(x, weight, self.bias.flatten(), padding=dilation, dilation=dilation, groups=groups)
 
     def _convolved_grey(self, x: Tensor) -> Tensor:
         """Of one grey image a seed, [batch, seeds, ...], as a product: on a CPU twice as fast as the convolution."""
@@ -114,6 +131,20 @@ class Layer:
         seeds, candidates, _, features = self.weight.shape
         flat = x.reshape(len(x), seeds, candidates, features).permute(1, 2, 3, 0)
         return torch.matmul(self.weight, flat) + self.bias.unsqueeze(3)
+
+
+def batched_blocks(
+    networks: Sequence[nn.ModuleList], candidates: int, device: torch.device
+) -> list[tuple[Layer, Layer]]:
+    """The convolution and the normalisation of every block of networks."""
+    parts: list[list[Any]] = [list(blocks) for blocks in networks]
+    return [
+        (
+            Layer([part[block][0] for part in parts], candidates, device),
+            Layer([part[block][1] for part in parts], candidates, device),
+        )
+        for block in range(len(parts[0]))
+    ]
 
 
 def _tensor(layer: nn.Module, name: str) -> Tensor:
@@ -157,4 +188,5 @@ BATCHED: dict[type[nn.Module], Callable[..., BatchedNetwork]] = {
     Perceptron: BatchedPerceptron,
     ConvNet: BatchedConvNet,
     ResidualNet: BatchedResidualNet,
+    DenseNet: BatchedDenseNet,
 }

@@ -24,7 +24,9 @@ class Fidelity(BaseModel):
     shift: int = Field(0, ge=0, le=64, description="augmentation: pixels that an image moves at most, each way")
     flip: bool = Field(False, description="augmentation: mirror half of the images, left to right")
     noise: float = Field(0.0, ge=0.0, le=100.0, description="augmentation: standard deviation of noise on inputs")
-    network: Proxy = Field("mlp", description="mlp, cnn or resnet: perceptron, small convolutional or residual")
+    network: Proxy = Field(
+        "mlp", description="mlp, cnn, resnet: perceptron, small convolutional, residual; dense: for each pixel"
+    )
     hidden: int = Field(64, ge=1, le=65_536, description="units of the last hidden layer: the embedding size")
     seeds: int = Field(2, ge=1, le=1_000, description="trainings of each candidate, with other weights and batches")
     rungs: tuple[int, ...] = Field((), description="steps after which only the best candidates go on; [] trains all")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 #: Names of the proxies.
-Proxy = Literal["mlp", "cnn", "resnet"]
+Proxy = Literal["mlp", "cnn", "resnet", "dense"]
 
 #: Pixels that an image has at least each way: two poolings halve it.
 SMALLEST_IMAGE = 4
@@ -28,10 +28,15 @@ def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-def convolution(inputs: int, outputs: int, generator: torch.Generator) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the image's size, drawn as a linear layer of its 9 inputs is."""
-    layer = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1)
+def convolution(inputs: int, outputs: int, generator: torch.Generator, dilation: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the image's size, with weights that keep the size of what rectifiers leave.
+
+    Weights are uniform in +-sqrt(6/n) for n inputs (He et al., ICCV 2015), biases in +-1/sqrt(n).
+    """
+    layer = skip_init(nn.Conv2d, inputs, outputs, 3, padding=dilation, dilation=dilation)
     _draw(layer, 9 * inputs, generator)
+    with torch.no_grad():
+        layer.weight.mul_(math.sqrt(6.0))
     return layer
 
 
@@ -99,6 +104,36 @@ class ResidualNet(nn.Module):
         return F.silu(self.hidden(x.flatten(1)))
 
 
+class DenseNet(nn.Module):
+    """A convolution, two residual blocks that look further and further, and one more, all at the image's size.
+
+    Images [batch, channels, height, width], each side at least 4, -> an embedding for each pixel,
+    [batch*height*width, size]. Convolutions in blocks are dilated (Yu and Koltun, ICLR 2016).
+    """
+
+    WIDTH, GROUPS, DILATIONS = 8, 4, (2, 4)
+
+    def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        channels, _, _ = image_shape(shape)
+        self.stem = convolution(channels, self.WIDTH, generator)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                [convolution(self.WIDTH, self.WIDTH, generator, dilation), nn.GroupNorm(self.GROUPS, self.WIDTH)]
+            )
+            for dilation in self.DILATIONS
+        )
+        self.last = convolution(self.WIDTH, size, generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = F.silu(self.stem(inputs))
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleList)
+            conv, norm = block
+            x = x + F.silu(norm(conv(x)))
+        return F.silu(self.last(x)).permute(0, 2, 3, 1).flatten(0, 2)
+
+
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Channels, height and width. Raises ValueError for inputs that are no images, or too small ones."""
     if len(shape) != 3 or min(shape[1:]) < SMALLEST_IMAGE:
@@ -115,4 +150,8 @@ PROXIES: dict[Proxy, Callable[[tuple[int, ...], int, torch.Generator], nn.Module
     "mlp": Perceptron,
     "cnn": ConvNet,
     "resnet": ResidualNet,
+    "dense": DenseNet,
 }
+
+#: Proxies that give every pixel an embedding, for tasks whose pixels have classes.
+DENSE = ("dense",)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from evaluators.augmentation import Augmentation
 from evaluators.fidelity import Fidelity
-from evaluators.splits import Split
+from evaluators.splits import Pairs, Split
 from evaluators.start import batches
 from evaluators.tasks.task import Task
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device, the same at every call; tensors are told apart by identity."""
     return tensor.to(device)
@@ -24,7 +24,10 @@ def _on_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 def resident(split: Split, device: torch.device) -> Split:
     """The split on the device, where it stays for the cohorts to come."""
-    return Split(_on_device(split.inputs, device), _on_device(split.targets, device))
+    pairs = split.pairs
+    if pairs is not None:
+        pairs = Pairs(*(_on_device(each, device) for each in (pairs.first, pairs.second, pairs.same)))
+    return Split(_on_device(split.inputs, device), _on_device(split.targets, device), pairs)
 
 
 class Schedule:
@@ -41,12 +44,12 @@ class Schedule:
         self.position = torch.zeros(1, dtype=torch.int64, device=device)
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Inputs [seeds, batch, ...] and targets [seeds, batch] of the step."""
+        """Inputs [seeds, batch, ...] and targets [seeds, batch] of the step, of each pixel in dense tasks."""
         chosen = self._order.index_select(0, self.position)[0]
         inputs = self._train.inputs[chosen]
         if self._augmentation is not None:
             inputs = self._augmentation(inputs, self.position)
-        return inputs, self._train.targets[chosen]
+        return inputs, self._train.targets[chosen].flatten(1)
 
     @property
     def rate(self) -> Tensor:

@@ -54,7 +54,7 @@ def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
 
 def class_frequencies(task: Task) -> Tensor:
     """Relative class frequencies [classes] in the task's training split."""
-    return one_hot(task.load().train.targets, task.classes).mean(0)
+    return one_hot(task.load().train.targets.flatten(), task.classes).mean(0)
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:

@@ -34,7 +34,7 @@ def train_and_score(
     calibration: float,
     device: torch.device | str = "cpu",
 ) -> float:
-    """Fitness of a loss after one proxy training: accuracy on the validation split, in [0, 1].
+    """Fitness of a loss after one proxy training: the task's metric on the validation split, in [0, 1].
 
     ``loss`` is any module over logits and class indices or target probabilities, or one over embeddings
     with class weights and ``get_logits``; it is multiplied by ``calibration``. Raises TrainingFailed.
@@ -102,16 +102,38 @@ class Training:
                 total.add_(parameter)
 
     def score(self) -> float:
-        """Share of the validation split that the model classifies correctly: at a rung, the mean of its iterates."""
+        """The task's metric on the validation split: at a rung, of the mean of the last iterates."""
         steps = self.step - self._fidelity.averaged_from(self.step)
         iterates = [parameter.data for parameter in self.parameters]
         for parameter, total in zip(self.parameters, self._sums if steps else [], strict=False):
             parameter.data = total / steps
         try:
-            return score(self.loss, self.model, resident(self._task.load().validation, self._device))
+            return self.metric_on(self._task.load().validation)
         finally:
             for parameter, iterate in zip(self.parameters, iterates, strict=True):
                 parameter.data = iterate
+
+    @torch.no_grad()
+    def metric_on(self, split: Split) -> float:
+        """The task's metric on a split. Raises TrainingFailed where outputs are not finite."""
+        split, metric = resident(split, self._device), self._task.metric
+        seen = self.seen(split.inputs, metric.looks_at)
+        if not torch.isfinite(seen).all():
+            raise TrainingFailed(NOT_FINITE)
+        return float(metric.score(seen.T, split))
+
+    @torch.no_grad()
+    def seen(self, inputs: Tensor, what: str) -> Tensor:
+        """Logits [samples, classes] or embeddings [samples, size] of inputs."""
+        embeddings: Tensor = self.model.backbone(inputs)
+        if what == "embeddings":
+            return embeddings
+        logits: Tensor = (
+            self.loss.get_logits(embeddings)  # type: ignore[operator]
+            if owns_class_weights(self.loss)
+            else self.model.head(embeddings)
+        )
+        return logits
 
     def velocities(self) -> list[Tensor]:
         """The optimiser's velocity of each parameter; zeros where it has none yet."""
@@ -129,17 +151,6 @@ class Training:
         for parameter, weight, velocity in zip(self.parameters, weights, velocities, strict=True):
             parameter.copy_(weight)
             self._optimizer.state[parameter]["momentum_buffer"] = velocity.to(self._device, copy=True)
-
-
-@torch.no_grad()
-def score(loss: nn.Module, model: Model, validation: Split) -> float:
-    """Share of the split that the model classifies correctly. Raises TrainingFailed where it is not finite."""
-    seen = representation(loss, model, validation.inputs)
-    logits = loss.get_logits(seen) if owns_class_weights(loss) else seen  # type: ignore[operator]
-    if not torch.isfinite(logits).all():
-        raise TrainingFailed(NOT_FINITE)
-    correct = int((logits.argmax(1) == validation.targets).sum())
-    return correct / len(validation)
 
 
 def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:

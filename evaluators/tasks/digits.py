@@ -1,12 +1,22 @@
-"""Tasks on scikit-learn's handwritten digits, clean and with wrong labels in the training split.
+"""Tasks on scikit-learn's handwritten digits: clean, with wrong labels, with a long tail, with few labels.
 
-The parts are fixed: half of each class trains, a quarter validates, a quarter tests.
+The parts are fixed: half of each class trains, a quarter validates, a quarter tests. Corruption is in the training part
+alone.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from evaluators.datasets import handwritten_digits
-from evaluators.splits import Split, Splits, stratified, with_symmetric_noise
+from evaluators.splits import (
+    Split,
+    Splits,
+    few_labels,
+    long_tailed,
+    stratified,
+    with_asymmetric_noise,
+    with_symmetric_noise,
+)
 from evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
@@ -20,31 +30,51 @@ def _parts() -> tuple[Split, Split, Split]:
     return train, validation, test
 
 
-@lru_cache(maxsize=1)
-def _clean() -> Splits:
-    train, validation, _ = _parts()
-    return Splits(train, validation)
-
-
-@lru_cache(maxsize=1)
-def _noisy() -> Splits:
-    train, validation, _ = _parts()
-    return Splits(with_symmetric_noise(train, 0.4, CLASSES, _NOISE_SEED), validation)
-
-
 def _test() -> Split:
     return _parts()[2]
 
 
-TASKS = (
-    Task("digits", "clean", "8x8 handwritten digits", CLASSES, SHAPE, _clean, _test),
-    Task(
-        "digits_noisy",
+def _task(name: str, family: str, what: str, corrupted: Callable[[Split], Split]) -> Task:
+    @lru_cache(maxsize=1)
+    def load() -> Splits:
+        train, validation, _ = _parts()
+        return Splits(corrupted(train), validation)
+
+    return Task(name, family, f"8x8 handwritten digits{what}", CLASSES, SHAPE, load, _test)
+
+
+def _symmetric(percent: int) -> Task:
+    return _task(
+        "digits_noisy" if percent == 40 else f"digits_noisy_{percent}",
         "label noise",
-        "8x8 handwritten digits; 40 % of the training labels moved to another class",
-        CLASSES,
-        SHAPE,
-        _noisy,
-        _test,
+        f"; {percent} % of the training labels moved to another class",
+        lambda train: with_symmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
+    )
+
+
+def _asymmetric(percent: int) -> Task:
+    return _task(
+        f"digits_asymmetric_{percent}",
+        "label noise",
+        f"; {percent} % of the training labels moved to the next class",
+        lambda train: with_asymmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
+    )
+
+
+TASKS = (
+    _task("digits", "clean", "", lambda train: train),
+    *(_symmetric(percent) for percent in (20, 40, 60)),
+    *(_asymmetric(percent) for percent in (20, 40, 60)),
+    _task(
+        "digits_long_tail",
+        "long tail",
+        "; the first class has 50 times as many training samples as the last",
+        lambda train: long_tailed(train, 50.0, CLASSES),
+    ),
+    _task(
+        "digits_few_labels",
+        "few labels",
+        "; 5 training samples of each class",
+        lambda train: few_labels(train, 5, CLASSES),
     ),
 )

@@ -1,4 +1,4 @@
-"""Task: data, its split, its corruption, a network and a metric, under one name."""
+"""Task: data, its split, its corruption and a metric, under one name; a fidelity brings the network."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluators.fidelity import Fidelity
-from evaluators.networks import SMALLEST_IMAGE
+from evaluators.metrics import ACCURACY, Metric
+from evaluators.networks import DENSE, PROXIES, SMALLEST_IMAGE
 from evaluators.splits import Split, Splits
 from primitives.errors import UserError
 from primitives.formula import Formula
@@ -25,8 +26,8 @@ class Task:
     shape: tuple[int, ...]  #: of one input
     load: Callable[[], Splits]
     load_test: Callable[[], Split]
-    metric: str = "accuracy"
-    network: str = "mlp"
+    metric: Metric = ACCURACY
+    dense: bool = False  #: whether every pixel has a class
     needs_download: bool = False
     gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
 
@@ -49,6 +50,15 @@ class Task:
         """Why the fidelity's network or augmentation does not suit the task's inputs, or None where they do."""
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
+        if (fidelity.network in DENSE) != self.dense:
+            fitting = [name for name in PROXIES if (name in DENSE) == self.dense]
+            return (
+                f"fidelity: network = {fidelity.network!r} gives {'each pixel' if self.dense is False else 'an input'} "
+                f"one embedding, and the task {self.name} wants one for each {'pixel' if self.dense else 'input'}. "
+                f"Use {' or '.join(fitting)}."
+            )
+        if self.dense and (fidelity.shift or fidelity.flip):
+            return "fidelity: shift and flip move images and not the classes of their pixels. Use noise alone."
         image = len(self.shape) == 3 and min(self.shape[1:]) >= SMALLEST_IMAGE
         wanted = [name for name in ("shift", "flip") if getattr(fidelity, name)]
         wanted += [f"network = {fidelity.network!r}"] if fidelity.network != "mlp" else []
@@ -61,5 +71,5 @@ class Task:
 
     def describe(self) -> dict[str, Any]:
         """The task as plain data, for JSON."""
-        names = ("name", "family", "summary", "classes", "features", "metric", "network", "needs_download")
-        return {name: getattr(self, name) for name in names}
+        names = ("name", "family", "summary", "classes", "shape", "features", "dense", "needs_download")
+        return {name: getattr(self, name) for name in names} | {"metric": self.metric.name}

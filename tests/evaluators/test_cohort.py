@@ -13,10 +13,10 @@ from evaluators.cohort import Cohort, unbatched
 from evaluators.cohort_heads import ClassWeightHeads
 from evaluators.evaluation import Candidate, Work, evaluate
 from evaluators.fidelity import Fidelity
-from evaluators.networks import PROXIES
+from evaluators.networks import DENSE, PROXIES
 from evaluators.one_by_one import OneByOne
 from evaluators.tasks import known_task
-from evaluators.training import Training, calibration_factor, loss_for, score
+from evaluators.training import Training, calibration_factor, loss_for
 from primitives.catalog import CATALOG
 from primitives.joint_gradient import JointGradient
 from primitives.joint_program import FEATURES
@@ -44,9 +44,15 @@ def formulas(names):
     return [CATALOG[name].bound() for name in names]
 
 
+def task_for(network):
+    """A task whose targets suit the network: classes of pixels, or of images."""
+    return known_task("shapes_segmentation") if network in DENSE else TASK
+
+
 def trained_alone(formula, kind, seed, factor, fidelity):
     """Network, loss and fitness of one candidate, trained by autograd with torch's own optimiser."""
-    training = Training(loss_for(formula, TASK, fidelity, kind), TASK, fidelity, seed, factor)
+    task = task_for(fidelity.network)
+    training = Training(loss_for(formula, task, fidelity, kind), task, fidelity, seed, factor)
     training.run(fidelity.steps)
     return training.model, training.loss, training.score()
 
@@ -76,9 +82,9 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
 
 @pytest.mark.parametrize("network", BATCHABLE)
 def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
-    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24)
+    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, batch_size=16 if network in DENSE else 64)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    cohort = Cohort(together, None, TASK, fidelity, SEEDS)
+    cohort = Cohort(together, None, task_for(network), fidelity, SEEDS)
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
             model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
@@ -112,6 +118,19 @@ def test_calibrations_are_those_of_the_candidates():
     for name, ours in zip(names, found, strict=True):
         loss = loss_for(CATALOG[name].bound(), TASK, FIFTY_STEPS)
         assert ours == pytest.approx(calibration_factor(loss, TASK, FIFTY_STEPS, SEEDS[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "network"), [("glyphs", "cnn"), ("shapes_segmentation", "dense")])
+@pytest.mark.parametrize("kind", [None, "learned"])
+def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network, kind):
+    task = known_task(name)
+    fidelity = Fidelity(steps=20, seeds=2, network=network, hidden=12, batch_size=16)
+    names = ["cross_entropy", "mse"] if kind is None else ["am_softmax", "center"]
+    together = Cohort(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
+    alone = OneByOne(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.reasons == theirs.reasons == [None, None]
+        assert ours.fitness == pytest.approx(theirs.fitness, abs=5e-3)
 
 
 def test_a_diverging_member_changes_nobody_else():
@@ -252,7 +271,7 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
             iterates.append([parameter.detach().clone() for parameter in training.parameters])
         for place, parameter in enumerate(training.parameters):
             parameter.data = torch.stack([iterate[place] for iterate in iterates[15:]]).mean(0)
-        expected = score(training.loss, training.model, TASK.load().validation)
+        expected = training.metric_on(TASK.load().validation)
         assert theirs.fitness[0] == pytest.approx(expected, abs=1 / 450 + 1e-9)
 
 
@@ -288,13 +307,14 @@ class OnTheHost(TorchDispatchMode):
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     """Torch's device without data stands for a GPU."""
-    fidelity = Fidelity(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **AUGMENTED)
+    augmented = {"noise": 0.2} if network in DENSE else AUGMENTED
+    fidelity = Fidelity(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **augmented)
     together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
-    begun = Cohort(together, kind, TASK, fidelity, SEEDS)
+    begun = Cohort(together, kind, task_for(network), fidelity, SEEDS)
     begun.train_and_score(4)
     states = [state for state in begun.states() if state is not None]
     going_on = [formula for formula, state in zip(together, begun.states(), strict=True) if state is not None]
-    cohort = Cohort(going_on, kind, TASK, fidelity, SEEDS, "meta", states)
+    cohort = Cohort(going_on, kind, task_for(network), fidelity, SEEDS, "meta", states)
     cohort._start()
     cohort.members.start_averaging()
     with OnTheHost() as host:
@@ -331,9 +351,9 @@ def test_a_finished_cohort_is_gone_without_the_collector():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("network", BATCHABLE)
 def test_a_gpu_trains_as_the_cpu_does(network):
-    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
+    fidelity = Fidelity(steps=50, seeds=2, network=network, hidden=24, noise=0.2)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    here, there = (Cohort(together, None, TASK, fidelity, SEEDS, device) for device in ("cpu", "cuda"))
+    here, there = (Cohort(together, None, task_for(network), fidelity, SEEDS, device) for device in ("cpu", "cuda"))
     for ours, theirs in zip(there.train_and_score(), here.train_and_score(), strict=True):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=0.02)
     assert relative_difference(there.members.heads.weight.cpu(), here.members.heads.weight) < 1e-2

@@ -13,6 +13,7 @@ from evaluators.cohort import Cohort
 from evaluators.evaluation import Candidate, Work, evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.memory import free_bytes, free_in_the_control_group
+from evaluators.networks import DENSE, PROXIES
 from evaluators.tasks import TASKS, known_task
 from primitives.parser import parse
 
@@ -46,11 +47,12 @@ def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
     assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
 
 
-@pytest.mark.parametrize("network", ["mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("network", PROXIES)
 def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
     def needed(candidates, **settings):
         fidelity = FIDELITY.model_copy(update={"network": network, **settings})
-        return Cohort([parse("ce(z)")] * candidates, None, known_task("digits"), fidelity, [0, 1])
+        task = known_task("shapes_segmentation" if network in DENSE else "digits")
+        return Cohort([parse("ce(z)")] * candidates, None, task, fidelity, [0, 1])
 
     small, large, wide = needed(8), needed(64), needed(8, batch_size=256)
     assert 7.0 < large.bytes_needed() / small.bytes_needed() < 9.0

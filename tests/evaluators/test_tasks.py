@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from evaluators.splits import Split, stratified, with_symmetric_noise
+from evaluators.procedural import SHAPES, SIZE, segmentation_images, shape_images
+from evaluators.splits import Split, balanced_pairs, stratified, with_symmetric_noise
 from evaluators.tasks import TASKS, known_task
 
 
@@ -14,10 +15,14 @@ def test_the_splits_never_mix_and_hold_every_class(task):
     splits, test = task.load(), task.load_test()
     parts = [splits.train, splits.validation, test]
     for index, part in enumerate(parts):
-        assert set(part.targets.tolist()) == set(range(task.classes))
+        if part.pairs is None:
+            assert set(part.targets.flatten().tolist()) == set(range(task.classes))
         assert part.inputs.shape == (len(part), *task.shape)
+        assert part.targets.shape == ((len(part), *task.shape[1:]) if task.dense else (len(part),))
         for other in parts[index + 1 :]:
             assert not rows(part) & rows(other)
+            if other.pairs is not None:
+                assert not set(part.targets.tolist()) & set(other.targets.tolist())  # identities never seen before
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -39,6 +44,63 @@ def test_noise_is_in_the_training_labels_alone():
     assert torch.equal(clean.validation.targets, noisy.validation.targets)
     changed = (clean.train.targets != noisy.train.targets).float().mean().item()
     assert changed == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["digits_noisy_20", "digits_noisy_60", "digits_asymmetric_40", "shapes_noisy"])
+def test_the_share_of_wrong_labels_is_the_names(name):
+    task = TASKS[name]
+    clean = TASKS["shapes" if name.startswith("shapes") else "digits"].load().train.targets
+    share = {"20": 0.2, "60": 0.6}.get(name[-2:], 0.4)
+    noisy = task.load().train.targets
+    assert (clean != noisy).float().mean().item() == pytest.approx(share, abs=0.05)
+    if "asymmetric" in name:
+        assert set(((noisy - clean) % task.classes).tolist()) == {0, 1}
+
+
+def test_a_long_tail_falls_geometrically_and_few_labels_are_few():
+    counts = torch.bincount(TASKS["digits_long_tail"].load().train.targets).tolist()
+    assert counts[0] / counts[-1] == pytest.approx(50, rel=0.2)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[5] == pytest.approx(counts[0] * 50 ** (-5 / 9), abs=0.6)
+    assert set(torch.bincount(TASKS["digits_few_labels"].load().train.targets).tolist()) == {5}
+
+
+@pytest.mark.parametrize("name", ["digits_long_tail", "digits_few_labels"])
+def test_what_is_left_of_a_split_is_part_of_it(name):
+    assert rows(TASKS[name].load().train) < rows(TASKS["digits"].load().train)
+
+
+def test_pairs_are_balanced_and_never_of_one_sample_with_itself():
+    for part in (TASKS["glyphs"].load().validation, TASKS["glyphs"].load_test()):
+        pairs = part.pairs
+        assert (part.targets[pairs.first] == part.targets[pairs.second]).equal(pairs.same)
+        assert int(pairs.same.sum()) * 2 == len(pairs) == 1_000
+        assert not (pairs.first == pairs.second).any()
+        assert set(part.targets[pairs.first].tolist()) == set(part.targets.tolist())
+    with pytest.raises(ValueError, match="two classes at least"):
+        balanced_pairs(torch.zeros(4, dtype=torch.int64), 3, 0)
+
+
+def test_masks_are_where_the_shapes_are():
+    generator = torch.Generator().manual_seed(0)
+    images, masks = shape_images(torch.arange(80) % len(SHAPES), generator)
+    assert images.shape == (80, 3, SIZE, SIZE)
+    assert images.abs().max() <= 1.0
+    shares = masks.float().mean((1, 2))
+    assert 0.02 < shares.min() < shares.max() < 0.8
+    inside, outside = (
+        torch.stack([image[:, where].mean() for image, where in zip(images, each, strict=True)])
+        for each in (masks, ~masks)
+    )
+    assert (inside - outside).abs().mean() > 0.1  # another texture
+
+
+def test_generated_images_come_from_the_generator_alone():
+    one, again, other = (segmentation_images(6, 3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one[0], again[0])
+    assert torch.equal(one[1], again[1])
+    assert not torch.equal(one[0], other[0])
+    assert set(one[1].unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_symmetric_noise_moves_labels_to_every_other_class_alike():
