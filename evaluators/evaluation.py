@@ -104,6 +104,7 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         seed=seed,
         steps=None if seed is None else work.until,
         full_steps=None if seed is None else work.fidelity.steps,
+        metric=known_task(work.task).metric.name,
         **outcome,  # type: ignore[arg-type]
     )
 

@@ -182,7 +182,7 @@ def _print_run(run: Any) -> None:
     if run.exported is None:
         say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")
     else:
-        say(f"Best loss, loaded from its file: {run.trial.sentence()}.")
+        say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
     say(f"Run: {run.path}")
     if run.exported is not None:
         say(f"Best loss: {run.exported}")

@@ -135,7 +135,8 @@ def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False, narrow
     ``narrow`` leaves out what a small terminal has no room for.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rank", "accuracy", "to CE") if narrow else ("rank", "accuracy", "to CE", "size"):
+    metric = rows[0].metric if rows else "accuracy"
+    for name in ("rank", metric, "to CE") if narrow else ("rank", metric, "to CE", "size"):
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
         table.add_column("born", no_wrap=True)

@@ -138,9 +138,9 @@ def _facts_of_row(row: Row, run: str, trial: Trial | None) -> Iterator[tuple[str
     else:
         difference = row.difference_to_cross_entropy
         against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
-        yield "Validation", f"accuracy {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
+        yield "Validation", f"{row.metric} {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
     if trial is not None:
-        yield "Fresh seeds", trial.sentence()
+        yield "Fresh seeds", trial.sentence(row.metric)
     yield "Born", f"{row.birth}, generation {row.generation}"
     if row.calibration is not None:
         yield "Calibration", repr(row.calibration)

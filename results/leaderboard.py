@@ -41,7 +41,8 @@ class Row:
     steps: int | None  #: optimiser steps of the longest training; null where none was, and in old files
     status: RowStatus
     seeds: int  #: finished trainings
-    fitness_mean: float | None  #: accuracy on the validation split, in [0, 1]
+    metric: str  #: what fitness is: accuracy, verification accuracy or mean IoU
+    fitness_mean: float | None  #: of the metric on the validation split, in [0, 1]
     fitness_std: float | None  #: standard deviation over the seeds
     difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
     pareto: bool  #: no other loss is both at least as good and at most as complex
@@ -108,6 +109,7 @@ def _row(group: list[Evaluation], baseline: dict[int, float]) -> Row:
         steps=longest.steps,
         status="evaluated" if complete else "stopped" if stopped else (failed or first).status,
         seeds=len(fitness),
+        metric=first.metric or "accuracy",
         fitness_mean=mean(fitness.values()) if complete else None,
         fitness_std=spread(fitness.values()) if complete else None,
         difference_to_cross_entropy=mean(differences) if differences else None,

@@ -82,10 +82,11 @@ def _results(evidence: Evidence) -> str:
     ranked = sum(each.rank is not None for each in evidence.rows)
     lines = ["## Results"]
     if row.fitness_mean is None:
-        return "\n\n".join([*lines, f"No accuracy: {row.status}, {escaped(row.reason or '')}."])
+        return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])
     samples = "" if evidence.samples is None else f" ({evidence.samples} samples)"
     lines.append(
-        f"Accuracy on the validation split{samples} of the task {escaped(row.task)}: {_spread_of(list(own.values()))} "
+        f"{row.metric[0].upper()}{row.metric[1:]} on the validation split{samples} of the task {escaped(row.task)}: "
+        f"{_spread_of(list(own.values()))} "
         f"over {row.seeds} seeds, rank {row.rank} of {ranked} losses."
     )
     differences = paired_differences(own, theirs)
@@ -95,7 +96,9 @@ def _results(evidence: Evidence) -> str:
     if evidence.trial is None:
         lines.append("It was not trained again under fresh seeds.")
     else:
-        lines.append(f"Under seeds that the search did not use, on the same split: {evidence.trial.sentence()}.")
+        lines.append(
+            f"Under seeds that the search did not use, on the same split: {evidence.trial.sentence(row.metric)}."
+        )
     return "\n\n".join(lines)
 
 
@@ -114,7 +117,7 @@ def _flattery(row: Row, trained: int) -> str:
 def _baselines(evidence: Evidence) -> str:
     own = _fitness(evidence, evidence.row.loss_id)
     known = [row for row in evidence.rows if row.name and row.fitness_mean is not None]
-    lines = ["## Baselines", "", "| loss | accuracy | this loss, less the baseline |", "|---|---|---|"]
+    lines = ["## Baselines", "", f"| loss | {evidence.row.metric} | this loss, less the baseline |", "|---|---|---|"]
     for row in known:
         theirs = _fitness(evidence, row.loss_id)
         difference = "this loss" if row is evidence.row else _with_interval(paired_differences(own, theirs))

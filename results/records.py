@@ -14,6 +14,8 @@ SCHEMA_VERSION = 3
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
 
+METRICS = ("accuracy", "verification accuracy", "mean IoU")
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -39,6 +41,7 @@ class Evaluation:
     steps: int | None = None  #: optimiser steps that were trained; null where none were, and before version 3
     full_steps: int | None = None  #: of a training that is not stopped at a rung; null likewise
     fitness: float | None = None  #: of the task's metric on the validation split, in [0, 1], larger is better
+    metric: str | None = None  #: accuracy, verification accuracy or mean IoU; null before version 3: accuracy
     calibration: float | None = None  #: factor by which the loss was multiplied in training
     reason: str | None = None  #: why the candidate was not trained, or did not finish
     seconds: float | None = None  #: wall time of training and scoring
@@ -54,6 +57,8 @@ class Evaluation:
             raise ValueError(f"Expected a status of {', '.join(get_args(Status))}, got {self.status!r}.")
         if self.class_weights not in (None, *CLASS_WEIGHTS):
             raise ValueError(f"Expected class_weights of {', '.join(CLASS_WEIGHTS)}, or none.")
+        if self.metric not in (None, *METRICS):
+            raise ValueError(f"Expected metric of {', '.join(METRICS)}, or none.")
         for each in fields(self):
             value = getattr(self, each.name)
             if value is None and each.name in _REQUIRED:

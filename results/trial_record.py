@@ -23,7 +23,7 @@ class Trial:
         """As plain data."""
         return asdict(self)
 
-    def sentence(self) -> str:
+    def sentence(self, metric: str = "accuracy") -> str:
         """The result in one line, with its interval."""
         if self.fitness is None or self.cross_entropy is None or self.difference is None:
             return f"a training failed, after {self.seeds} fresh seeds that did not"
@@ -31,7 +31,7 @@ class Trial:
         low, high = interval_of_mean(self.difference, error, self.seeds)
         shown = "" if shows_a_difference(self.difference, error) else "; no difference is shown"
         return (
-            f"accuracy {self.fitness:.4f}, cross-entropy {self.cross_entropy:.4f}, difference {self.difference:+.4f} "
+            f"{metric} {self.fitness:.4f}, cross-entropy {self.cross_entropy:.4f}, difference {self.difference:+.4f} "
             f"with a standard error of {error:.4f}, 95 % interval {low:+.4f} to {high:+.4f}, under {self.seeds} fresh "
             f"seeds{shown}"
         )

@@ -121,3 +121,9 @@ def test_stratified_parts_are_disjoint_and_complete():
 def test_an_unknown_task_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="Unknown task 'digit'; did you mean digits"):
         known_task("digit")
+
+
+def test_every_metric_may_be_recorded():
+    from results.records import METRICS
+
+    assert {task.metric.name for task in TASKS.values()} == set(METRICS)
