@@ -12,8 +12,9 @@ import time
 
 import torch
 
-from evaluators.evaluation import Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
+from evaluators.work import Work
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth, Evolution, Member
 from lossearch.experiment import load_experiment

@@ -15,9 +15,10 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.cohort_timing import FORMULAS
-from evaluators.evaluation import Candidate, Result, Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
+from evaluators.work import Candidate, Result, Work
 from lossearch.loop import Standing, best_first, promoted
 from primitives.parser import parse
 from results.statistics import mean

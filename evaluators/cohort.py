@@ -17,6 +17,7 @@ from evaluators.cohort_members import Members
 from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
 from evaluators.cohort_networks import BATCHED
 from evaluators.fidelity import Fidelity
+from evaluators.measures import Outputs
 from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
 from evaluators.replay import Replay
 from evaluators.schedule import Schedule, resident
@@ -44,7 +45,8 @@ class Cohort:
     """Candidates over logits, or over embeddings with class weights of one kind, under the same seeds.
 
     ``class_weights`` is None for losses over logits. The task's network must have a batched form. With ``states``,
-    one for each candidate and all at one step, the training goes on from there.
+    one for each candidate and all at one step, the training goes on from there. ``learning_rates``, one for each
+    candidate, stand in for the fidelity's.
     """
 
     def __init__(
@@ -56,11 +58,14 @@ class Cohort:
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),
+        learning_rates: Sequence[float] = (),
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
+        self._shown: tuple[Split, Tensor, Tensor] | None = None  # the last outputs, of all members
         self.alive = list(range(len(formulas)))  #: the candidates that are trained, in the order of their places
         self.step = states[0].step if states else 0
         self._seeds, self._device, self._states = list(seeds), torch.device(device), list(states)
+        self._paces = [rate / fidelity.learning_rate for rate in learning_rates]
         self._models = [initial_model(task, fidelity, seed) for seed in seeds]
         self._gradient = JointGradient(formulas, task.classes, self._device)
         self._factors: list[float | None] = [state.calibration for state in states]
@@ -125,6 +130,7 @@ class Cohort:
         """Put members, and what every step sees, on the device."""
         self._factors = self._factors or self.calibrations()
         self.members = Members(self._models, self.class_weights, self._seeds, len(self.formulas), self._device)
+        self.members.set_paces(self._paces)
         self._schedule = Schedule(self.task, self.fidelity, self._seeds, self._device)
         if self._states:
             self.members.continue_from(self._states)
@@ -216,6 +222,13 @@ class Cohort:
             [self._of_part(inputs, by_head) for inputs in resident(split, self._device).inputs.split(size)], 3
         )
         return torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1) if by_weights else seen
+
+    def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
+        """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
+        if self._shown is None or self._shown[0] is not split:
+            self._shown = split, self.seen(split, "logits").cpu(), self.seen(split, "embeddings").cpu()
+        place = self.alive.index(candidate)
+        return Outputs(*(each[seed, place] for each in self._shown[1:]))
 
     def _of_part(self, inputs: Tensor, by_head: bool) -> Tensor:
         embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))

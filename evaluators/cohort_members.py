@@ -33,7 +33,13 @@ class Members:
         self._parameters = [*self.network.parameters, *self.heads.parameters]
         self._velocities = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._sums: list[Tensor] = []  # of iterates, where they are averaged
+        self._pace: Tensor | None = None  # [1, candidates], what learning rates are multiplied by
         self._device = device
+
+    def set_paces(self, paces: Sequence[float]) -> None:
+        """Multiply every learning rate by a number for each candidate; by none where there are no numbers."""
+        if any(pace != 1.0 for pace in paces):
+            self._pace = torch.tensor([list(paces)], device=self._device)
 
     def continue_from(self, states: Sequence[State]) -> None:
         """Take weights and velocities from states, one for each candidate."""
@@ -57,6 +63,7 @@ class Members:
             tensor.data = tensor.data.index_select(1, index)
         self._velocities = [each.index_select(1, index) for each in self._velocities]
         self._sums = [each.index_select(1, index) for each in self._sums]
+        self._pace = None if self._pace is None else self._pace.index_select(1, index)
 
     def start_averaging(self) -> None:
         """From here on, sum up the iterates."""
@@ -72,7 +79,11 @@ class Members:
             if fidelity.weight_decay:
                 gradient.add_(parameter, alpha=fidelity.weight_decay)
             velocity.mul_(fidelity.momentum).add_(gradient)
-            parameter.addcmul_(velocity, rate, value=-1.0)
+            if self._pace is not None:
+                own = rate * self._pace.view(1, -1, *[1] * (parameter.ndim - 2))
+                parameter.addcmul_(velocity, own, value=-1.0)
+            else:
+                parameter.addcmul_(velocity, rate, value=-1.0)
             parameter.grad = None
         for total, parameter in zip(self._sums, self._parameters, strict=False):  # no sums where none are wanted
             total.add_(parameter)

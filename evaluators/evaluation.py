@@ -7,115 +7,23 @@ an executor had to stop it. Whatever a candidate does, it ends as a record with 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import torch
 
 from evaluators.cohort import Cohort, unbatched
 from evaluators.device import chosen_device
-from evaluators.fidelity import Fidelity
+from evaluators.measuring import measurements
 from evaluators.memory import free_bytes
 from evaluators.one_by_one import OneByOne
 from evaluators.outcome import Outcome, failed
 from evaluators.state import State
 from evaluators.tasks import known_task
+from evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
 from primitives.errors import UserError
 from primitives.parser import parse
-from results.records import Evaluation, digest
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A loss under evaluation: its canonical formula as text, and where it came from."""
-
-    loss_id: str
-    formula: str
-    complexity: int
-    generation: int
-    birth: str
-    birth_number: int
-    parents: tuple[str, ...] = ()
-    name: str | None = None
-    class_weights: str | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one call of an executor evaluates: candidates on a task at a fidelity, up to one of its stages."""
-
-    candidates: tuple[Candidate, ...]
-    task: str
-    fidelity: Fidelity
-    run_seed: int
-    stage: int | None = None  #: steps to train to; None is to the end
-    device: str = "auto"
-
-    @property
-    def until(self) -> int:
-        """Steps to train to."""
-        return self.fidelity.steps if self.stage is None else self.stage
-
-    def halves(self) -> "tuple[Work, Work]":
-        """The work as two, each with half of the candidates."""
-        half = len(self.candidates) // 2
-        return replace(self, candidates=self.candidates[:half]), replace(self, candidates=self.candidates[half:])
-
-    def seconds_expected(self) -> float:
-        """A generous guess of the time it takes: a tenth of a second, and 5 ms a step, for each training."""
-        return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.until)
-
-
-@dataclass
-class Result:
-    """What came of work: its evaluations, where the trainings that may go on stand, and what the log should tell."""
-
-    evaluations: list[Evaluation]
-    states: dict[str, State] = field(default_factory=dict)  #: by loss id
-    notes: list[str] = field(default_factory=list)
-
-
-def evaluation_id(candidate: Candidate, work: Work, seed: int | None) -> str:
-    """Identifies one training up to the work's stage, or with no seed the candidate as it was born."""
-    born = candidate.birth_number if seed is None else "trained"
-    return digest(candidate.loss_id, work.task, work.fidelity.label(work.stage), work.run_seed, seed, born)
-
-
-def training_seed(work: Work, seed: int) -> int:
-    """Seed of a training's generator: the same for every candidate, so that they can be compared in pairs."""
-    return int(digest("training", work.run_seed, work.task, seed)[:8], 16)
-
-
-def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: object) -> Evaluation:
-    """The evaluation of a candidate with this outcome: status, and fitness or reason."""
-    return Evaluation(
-        evaluation_id=evaluation_id(candidate, work, seed),
-        loss_id=candidate.loss_id,
-        formula=candidate.formula,
-        complexity=candidate.complexity,
-        task=work.task,
-        fidelity=work.fidelity.label(work.stage),
-        generation=candidate.generation,
-        birth=candidate.birth,
-        birth_number=candidate.birth_number,
-        parents=candidate.parents,
-        name=candidate.name,
-        class_weights=candidate.class_weights,
-        seed=seed,
-        steps=None if seed is None else work.until,
-        full_steps=None if seed is None else work.fidelity.steps,
-        metric=known_task(work.task).metric.name,
-        **outcome,  # type: ignore[arg-type]
-    )
-
-
-def failures(work: Work, reason: str) -> list[Evaluation]:
-    """The record of every training of the work, failed for one reason."""
-    return [
-        record(candidate, work, seed=seed, status="failed", reason=reason)
-        for candidate in work.candidates
-        for seed in range(work.fidelity.seeds)
-    ]
+from results.records import Evaluation
 
 
 def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int = 1) -> Result:
@@ -193,7 +101,11 @@ class _Trainer:
         if needed > self.memory and len(candidates) > 1:
             self._note(f"a cohort of {len(candidates)} needs {_gib(needed)}, {_gib(self.memory)} are free: split")
             return None
+        started = time.perf_counter()
         outcomes = cohort.train_and_score(self.work.until)
+        if self.work.measured is not None:
+            seconds = (time.perf_counter() - started) / (len(candidates) * self.work.fidelity.seeds)
+            self.result.measurements += measurements(candidates, outcomes, cohort, self.work, seconds)
         if self.work.until < self.work.fidelity.steps:
             stands = zip(candidates, cohort.states(), strict=True)
             self.result.states |= {candidate.loss_id: state for candidate, state in stands if state is not None}
@@ -209,7 +121,8 @@ class _Trainer:
         if obstacle is not None:
             kind = OneByOne
             self._note(f"{obstacle}: candidates are trained one at a time")
-        return kind(formulas, candidates[0].class_weights, task, work.fidelity, seeds, self.device, states)
+        rates = [fidelity_of(candidate, work).learning_rate for candidate in candidates]
+        return kind(formulas, candidates[0].class_weights, task, work.fidelity, seeds, self.device, states, rates)
 
     def _note(self, note: str) -> None:
         if note not in self.result.notes:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from evaluators.device import chosen_device
-from evaluators.evaluation import Result, Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.state import State
-from results.records import Evaluation
+from evaluators.work import Result, Work
+from results.records import Evaluation, Measurement
 
 #: Candidates in a cohort at most, where the size is found automatically: on a core nothing is gained beyond the first,
 #: on a GPU the memory decides.
@@ -26,6 +27,9 @@ class Pending(Protocol):
 
     def notes(self) -> list[str]:
         """What the log should tell of finished work."""
+
+    def measurements(self) -> list[Measurement]:
+        """What was measured, of finished work that asks for it."""
 
     def states(self) -> list[Any]:
         """Where the candidates of finished work stand: handles for ``submit`` alone, to go on from there.
@@ -67,6 +71,9 @@ class FinishedWork:
 
     def notes(self) -> list[str]:
         return self._result.notes
+
+    def measurements(self) -> list[Measurement]:
+        return self._result.measurements
 
     def states(self) -> list[Mapping[str, State]]:
         return [self._result.states]

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from evaluators.fidelity import Fidelity
+from evaluators.measures import Outputs
 from evaluators.outcome import Outcome, outcome
+from evaluators.splits import Split
 from evaluators.state import State, as_tensors, stacked
 from evaluators.tasks.task import Task
 from evaluators.training import Training, TrainingFailed, calibration_factor, loss_for
@@ -28,11 +30,14 @@ class OneByOne:
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),
+        learning_rates: Sequence[float] = (),
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
         self._seeds, self._device = list(seeds), torch.device(device)
         self._before: list[State | None] = list(states) or [None] * len(formulas)
         self._after: list[State | None] = [None] * len(formulas)
+        self._rates = list(learning_rates) or [fidelity.learning_rate] * len(formulas)
+        self._trainings: dict[tuple[int, int], Training] = {}  # by candidate and place of the seed
 
     def bytes_needed(self) -> int:
         """Nothing that grows with the number of candidates."""
@@ -47,17 +52,24 @@ class OneByOne:
         """Where each candidate's training stands; None for one that has failed."""
         return self._after
 
+    def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
+        """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
+        training = self._trainings[candidate, seed]
+        inputs = split.inputs.to(self._device)
+        return Outputs(*(training.seen(inputs, what).T.cpu() for what in ("logits", "embeddings")))
+
     def _trained(self, candidate: int, stage: int) -> Outcome:
         before = self._before[candidate]
         fitness: list[float | None] = [None] * len(self._seeds)
         reasons: list[str | None] = [None] * len(self._seeds)
         factor = None if before is None else before.calibration
+        fidelity = self.fidelity.model_copy(update={"learning_rate": self._rates[candidate]})
         trainings = []
         for place, seed in enumerate(self._seeds):
             try:
                 if factor is None:  # one factor for all seeds: it is a property of the loss
                     factor = calibration_factor(self._loss(candidate), self.task, self.fidelity, seed)
-                training = Training(self._loss(candidate), self.task, self.fidelity, seed, factor, self._device)
+                training = Training(self._loss(candidate), self.task, fidelity, seed, factor, self._device)
                 if before is not None:
                     weights, velocities = (
                         [each[place] for each in as_tensors(arrays)] for arrays in (before.weights, before.velocities)
@@ -66,6 +78,7 @@ class OneByOne:
                 training.run(stage)
                 fitness[place] = training.score()
                 trainings.append(training)
+                self._trainings[candidate, place] = training
             except TrainingFailed as failure:
                 reasons[place] = str(failure)
                 break

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.device import chosen_device
-from evaluators.evaluation import Result, Work, evaluate, failures
+from evaluators.evaluation import evaluate
 from evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, Pending, merged
 from evaluators.state import State
+from evaluators.work import Result, Work, failures
 from primitives.errors import UserError
-from results.records import Evaluation
+from results.records import Evaluation, Measurement
 
 # Nothing leaves the machine, and Ray's own lines do not break the progress bar.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -63,6 +64,7 @@ class RayWork:
         self.before = list(before)  #: references to states that it goes on from
         self.after: list[Any] = []  #: references to the states that it left
         self.said: list[str] = []
+        self.measured: list[Measurement] = []
         self.attempts = 0
         self.evaluations: list[Evaluation] | None = None
         self.halves: tuple[RayWork, RayWork] | None = None
@@ -80,6 +82,9 @@ class RayWork:
     def notes(self) -> list[str]:
         of_halves = [note for half in self.halves or () for note in half.notes()]
         return [*self.said, *of_halves]
+
+    def measurements(self) -> list[Measurement]:
+        return [*self.measured, *(each for half in self.halves or () for each in half.measurements())]
 
     def states(self) -> list[Any]:
         return [*self.after, *(reference for half in self.halves or () for reference in half.states())]
@@ -219,7 +224,7 @@ class RayExecutor:
         pending, actor = assignment.pending, assignment.actor
         try:
             result: Result = ray.get(reference)
-            pending.evaluations, pending.said = result.evaluations, result.notes
+            pending.evaluations, pending.said, pending.measured = result.evaluations, result.notes, result.measurements
             pending.after = [assignment.states]
             self._idle.append(actor)
         except RayTaskError as error:  # raised on a healthy actor: by the work, or because its states are lost

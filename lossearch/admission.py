@@ -5,8 +5,8 @@ In order: whether one that trains alike was seen before, screening, its canonica
 
 from dataclasses import dataclass, field, replace
 
-from evaluators.evaluation import Candidate, Work, record
 from evaluators.screening import rejection
+from evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
 from primitives.algebra import canonical
 from primitives.fingerprint import FingerprintArchive, fingerprint

@@ -108,10 +108,19 @@ class ExecutorSettings(_Section):
     )
 
 
-class Experiment(_Section):
-    """One search: what is looked for, on what task, with how much work."""
+class Declaration(_Section):
+    """What a run does, under a name."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="letters, digits, - and _")
+
+    def result_defining(self) -> dict[str, Any]:
+        """What decides the results: everything but where candidates are trained."""
+        return self.model_dump(mode="json", exclude={"executor"})
+
+
+class Experiment(Declaration):
+    """One search: what is looked for, on what task, with how much work."""
+
     task: str = Field(description="name of a task; see 'lossearch tasks'")
     seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
     fidelity: Fidelity = Field(default_factory=Fidelity)
@@ -142,10 +151,6 @@ class Experiment(_Section):
         ):
             task.require_given(formula)
         return self
-
-    def result_defining(self) -> dict[str, Any]:
-        """What decides the results: everything but where candidates are trained."""
-        return self.model_dump(mode="json", exclude={"executor"})
 
 
 def load_experiment(name_or_path: str, **overrides: Any) -> Experiment:

@@ -8,7 +8,7 @@ from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.interruption import watched_for_interruption
 from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
-from lossearch.run_directory import RunDirectory, require_free
+from lossearch.run_directory import RunDirectory
 from lossearch.trial import try_export
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
@@ -61,7 +61,7 @@ def search(
         raise UserError("Expected run_dir, the directory of the run to resume, got none.")
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
-        require_free(path, declared)
+        RunDirectory.require_free(path, declared)
     workers = _executor(declared, executor, ray_address)  # before a directory is made for nothing
     try:
         run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)

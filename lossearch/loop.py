@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluators.evaluation import Candidate, Result, Work, evaluation_id
 from evaluators.executors import Executor, FinishedWork, Pending
+from evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth, Evolution, Member
 from lossearch.experiment import Experiment

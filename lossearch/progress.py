@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from results.leaderboard import BASELINE
 
 if TYPE_CHECKING:
-    from evaluators.evaluation import Candidate
+    from evaluators.work import Candidate
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A run's directory: the experiment as resolved, the evaluations, the checkpoint, the log.
+"""A run's directory: what was declared, as resolved, the records, the checkpoint, the log.
 
 Invariant: whatever happens, what was recorded stays; JSON and TOML files are replaced whole or not at all, and
 nothing in the directory is ever executed or unpickled.
@@ -13,14 +13,15 @@ import tomllib
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
-from lossearch.experiment import Experiment, ExperimentError, validated
+from lossearch.experiment import Declaration, Experiment, validated
 from primitives.errors import UserError
 from results.atomic import remove, write_whole_text
-from results.store import EvaluationStore
+from results.records import Evaluation, Measurement
+from results.store import RecordStore
 
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 
@@ -33,30 +34,44 @@ class RunDirectoryError(UserError):
     """A directory that cannot hold this run; the message names it and says what to do."""
 
 
-class RunDirectory:
-    """The directory of one run. Make it with :meth:`create` or :meth:`open`."""
+Kind = TypeVar("Kind", bound=Declaration)
+Record = TypeVar("Record", Evaluation, Measurement)
+
+
+class Directory(Generic[Kind, Record]):
+    """The directory of one run: its declaration, its records and its log. Make it with ``create`` or ``open``."""
+
+    FILE: ClassVar[str]  #: the declaration as resolved
+    PARTS: ClassVar[str]  #: folder of the records
+    FOLDERS: ClassVar[tuple[str, ...]]
+    RECORD: type[Record]
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = EvaluationStore(path / "evaluations")
+        self.store: RecordStore[Record] = RecordStore(path / self.PARTS, self.RECORD)
         self._lock = _locked(path)
 
     @classmethod
-    def create(cls, experiment: Experiment, path: Path | None) -> "RunDirectory":
-        """A new directory for the experiment, ``runs/<name>-<time>`` unless a path is given.
+    def validated(cls, declared: dict[str, Any], source: str) -> Kind:
+        """The declaration of a dictionary."""
+        raise NotImplementedError
+
+    @classmethod
+    def create(cls, declared: Kind, path: Path | None) -> Self:
+        """A new directory, ``runs/<name>-<time>`` unless a path is given.
 
         Raises RunDirectoryError where the path is taken or cannot be written.
         """
         started = datetime.now(UTC)
-        path = path or _unused(Path("runs") / f"{experiment.name}-{started:%Y%m%d-%H%M%S}")
-        require_free(path, experiment)
+        path = path or _unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
+        cls.require_free(path, declared)
         try:
-            (path / "evaluations").mkdir(parents=True, exist_ok=True)
-            (path / "checkpoint").mkdir(exist_ok=True)
+            for name in cls.FOLDERS:
+                (path / name).mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            declared = _without_none(experiment.model_dump(mode="json"))
-            text = tomli_w.dumps({**declared, "provenance": _provenance(started)})
-            write_whole_text(path / "experiment.toml", text)
+            plain = _without_none(declared.model_dump(mode="json"))
+            text = tomli_w.dumps({**plain, "provenance": _provenance(started)})
+            write_whole_text(path / cls.FILE, text)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
@@ -64,23 +79,22 @@ class RunDirectory:
         return run
 
     @classmethod
-    def open(cls, path: Path, experiment: Experiment) -> "RunDirectory":
-        """The directory of an earlier run of the same experiment. Raises RunDirectoryError."""
-        earlier = recorded_experiment(path)
-        changes = _changes(earlier.result_defining(), experiment.result_defining())
+    def open(cls, path: Path, declared: Kind) -> Self:
+        """The directory of an earlier run of the same declaration. Raises RunDirectoryError."""
+        changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
         if changes:
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(changes)}. "
                 "Resume with the experiment that made it, or give another --run-dir."
             )
         try:
-            for name in ("evaluations", "checkpoint"):
+            for name in cls.FOLDERS:
                 (path / name).mkdir(exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path}: expected a directory that can be written, got: {error.strerror}."
             ) from None
-        if not os.access(path / "evaluations", os.W_OK):
+        if not os.access(path / cls.PARTS, os.W_OK):
             raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
         return cls(path)
 
@@ -89,6 +103,60 @@ class RunDirectory:
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
         with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Let another search have the directory."""
+        os.close(self._lock)
+
+    @classmethod
+    def recorded(cls, path: Path) -> Kind:
+        """The declaration that made a run's directory. Raises RunDirectoryError."""
+        file = path / cls.FILE
+        try:
+            declared = tomllib.loads(file.read_text(encoding="utf-8"))
+            declared.pop("provenance", None)
+            return cls.validated(declared, str(file))
+        except FileNotFoundError:
+            raise RunDirectoryError(
+                f"{path}: expected the directory of a run, with {cls.FILE} in it. Restore that file, or start a run "
+                "without --resume in another --run-dir."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"{file}: expected what made the run, got: {error}") from None
+
+    @classmethod
+    def require_free(cls, path: Path, declared: Kind) -> None:
+        """Raise RunDirectoryError unless such a run may be started in the directory."""
+        try:
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:
+            raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
+        if taken:
+            raise RunDirectoryError(cls._taken(path, declared))
+
+    @classmethod
+    def _taken(cls, path: Path, declared: Kind) -> str:
+        """Why a directory that exists cannot become this run's."""
+        if not path.is_dir():
+            return f"{path}: expected a directory, got a file. Give another --run-dir."
+        try:
+            changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
+        except RunDirectoryError:
+            return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
+        if changes:
+            return f"{path}: made by another experiment: {'; '.join(changes)}. Give another --run-dir."
+        return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
+
+
+class RunDirectory(Directory[Experiment, Evaluation]):
+    """The directory of a search, with a checkpoint."""
+
+    FILE, PARTS, FOLDERS, RECORD = "experiment.toml", "evaluations", ("evaluations", "checkpoint"), Evaluation
+
+    @classmethod
+    def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
+        """The experiment of a dictionary. Raises ExperimentError."""
+        return validated(declared, source)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint by this state, plain JSON data with the key ``version``."""
@@ -117,10 +185,6 @@ class RunDirectory:
         """Remove the checkpoint: the run then goes through its generations again, from its evaluations."""
         remove(self.path / "checkpoint" / "state.json")
 
-    def close(self) -> None:
-        """Let another search have the directory."""
-        os.close(self._lock)
-
 
 def _locked(path: Path) -> int:
     """A descriptor that holds the directory's lock until it is closed. Raises RunDirectoryError."""
@@ -133,45 +197,6 @@ def _locked(path: Path) -> int:
             f"{path}: another search is writing to this run. Wait for it, or give another --run-dir."
         ) from None
     return descriptor
-
-
-def recorded_experiment(path: Path) -> Experiment:
-    """The experiment that made a run's directory. Raises RunDirectoryError."""
-    file = path / "experiment.toml"
-    try:
-        declared = tomllib.loads(file.read_text(encoding="utf-8"))
-        declared.pop("provenance", None)
-        return validated(declared, str(file))
-    except FileNotFoundError:
-        raise RunDirectoryError(
-            f"{path}: expected the directory of a run, with experiment.toml in it. Restore that file, or start a run "
-            "without --resume in another --run-dir."
-        ) from None
-    except (OSError, ValueError, ExperimentError) as error:
-        raise RunDirectoryError(f"{file}: expected the experiment of a run, got: {error}") from None
-
-
-def require_free(path: Path, experiment: Experiment) -> None:
-    """Raise RunDirectoryError unless a run of the experiment may be started in the directory."""
-    try:
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
-    if taken:
-        raise RunDirectoryError(_taken(path, experiment))
-
-
-def _taken(path: Path, experiment: Experiment) -> str:
-    """Why a directory that exists cannot become this run's."""
-    if not path.is_dir():
-        return f"{path}: expected a directory, got a file. Give another --run-dir."
-    try:
-        changes = _changes(recorded_experiment(path).result_defining(), experiment.result_defining())
-    except RunDirectoryError:
-        return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
-    if changes:
-        return f"{path}: made by another experiment: {'; '.join(changes)}. Give another --run-dir."
-    return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
 
 
 def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from evaluators.device import chosen_device
-from evaluators.evaluation import Work, one_thread, training_seed
+from evaluators.evaluation import one_thread
 from evaluators.start import class_frequencies
 from evaluators.tasks import known_task
 from evaluators.training import TrainingFailed, train_and_score
+from evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from primitives.formula import Formula
 from primitives.parser import parse

@@ -78,6 +78,38 @@ class Evaluation:
 _REQUIRED = frozenset(each.name for each in fields(Evaluation) if each.default is MISSING)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """One measure of one loss after a full training on a task under one seed, on a split that it was not trained on.
+
+    Where the training failed, there is one record with the reason and no value.
+    """
+
+    measurement_id: str  #: identifies the training and the measure
+    task: str
+    loss: str  #: its name, or its formula where it has none
+    formula: str  #: hyper-parameters as numbers
+    class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits
+    fidelity: str  #: the training: network, steps, batch size, learning rate
+    seed: int  #: index of the seed, 0, 1, ...
+    split: str  #: validation or test
+    measure: str  #: accuracy, macro F1, ...
+    value: float | None  #: in the unit of the measure
+    reason: str | None = None  #: why there is no value
+    calibration: float | None = None  #: factor by which the loss was multiplied in training
+    learning_rate: float | None = None  #: at the first step
+    seconds: float | None = None  #: wall time of the training
+    finished_at: str | None = None  #: UTC, ISO 8601
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"Expected a finite value, got {self.value}: record a failure and its reason.")
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"Expected a value or a reason why there is none, got {self}.")
+        if self.split not in ("validation", "test"):
+            raise ValueError(f"Expected a split of validation or test, got {self.split!r}.")
+
+
 def digest(*parts: Any) -> str:
     """Sixteen hexadecimal digits that identify the parts."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]

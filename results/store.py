@@ -10,14 +10,14 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from primitives.nearest import shown
 from results.atomic import write_whole
-from results.records import SCHEMA_VERSION, Evaluation
+from results.records import SCHEMA_VERSION, Evaluation, Measurement
 
 _VERSION_KEY = b"lossearch.schema_version"
 
@@ -105,38 +105,52 @@ def to_pandas(record_type: type, records: Sequence[Any]) -> Any:
     return pa.Table.from_pydict(columns, schema=schema).to_pandas()
 
 
-class EvaluationStore:
-    """The evaluations of a run: a directory of parts, ``000001.parquet`` and so on."""
+Record = TypeVar("Record", bound=Evaluation | Measurement)
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
 
-    def append(self, evaluations: Sequence[Evaluation]) -> None:
+class RecordStore(Generic[Record]):
+    """The records of a run: a directory of parts, ``000001.parquet`` and so on.
+
+    The first field of a record is its identity.
+    """
+
+    def __init__(self, directory: Path, record_type: type[Record]) -> None:
+        self._directory, self._type = directory, record_type
+        self._identity = fields(record_type)[0].name
+
+    def append(self, records: Sequence[Record]) -> None:
         """Write one more part. Only the run's driver does."""
-        if evaluations:
+        if records:
             self._directory.mkdir(parents=True, exist_ok=True)
             numbers = [int(path.name.split(".")[0]) for path in self._directory.glob("[0-9]*.parquet*")]
-            write_records(self._directory / f"{max(numbers, default=0) + 1:06d}.parquet", Evaluation, evaluations)
+            write_records(self._directory / f"{max(numbers, default=0) + 1:06d}.parquet", self._type, records)
 
-    def read(self) -> tuple[list[Evaluation], list[Damage]]:
-        """Every evaluation once, in the order written, and the parts that cannot be read."""
-        evaluations: dict[str, Evaluation] = {}
+    def read(self) -> tuple[list[Record], list[Damage]]:
+        """Every record once, in the order written, and the parts that cannot be read."""
+        found: dict[str, Record] = {}
         damages = []
         for path in sorted(self._directory.glob("[0-9]*.parquet")):
             try:
-                records = read_records(path, Evaluation)
+                records = read_records(path, self._type)
             except DamagedFile as error:
                 damages.append(Damage(path, str(error)))
                 continue
             for record in records:
-                evaluations.setdefault(record.evaluation_id, record)
-        return list(evaluations.values()), damages
+                found.setdefault(getattr(record, self._identity), record)
+        return list(found.values()), damages
 
     def set_aside(self, damage: Damage) -> Path:
         """Rename a damaged part so that readers skip it; it is kept."""
         kept = damage.path.with_name(damage.path.name + ".damaged")
         os.replace(damage.path, kept)
         return kept
+
+
+class EvaluationStore(RecordStore[Evaluation]):
+    """The evaluations of a search."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, Evaluation)
 
 
 def _schema(record_type: type) -> pa.Schema:

@@ -11,12 +11,13 @@ from torch.utils._pytree import tree_leaves
 from evaluators import cohort as cohort_module
 from evaluators.cohort import Cohort, unbatched
 from evaluators.cohort_heads import ClassWeightHeads
-from evaluators.evaluation import Candidate, Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.networks import DENSE, PROXIES
 from evaluators.one_by_one import OneByOne
 from evaluators.tasks import known_task
 from evaluators.training import Training, calibration_factor, loss_for
+from evaluators.work import Candidate, Work
 from primitives.catalog import CATALOG
 from primitives.joint_gradient import JointGradient
 from primitives.joint_program import FEATURES

@@ -10,11 +10,12 @@ from evaluators import cohort as cohort_module
 from evaluators import evaluation as evaluation_module
 from evaluators import memory
 from evaluators.cohort import Cohort
-from evaluators.evaluation import Candidate, Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.memory import free_bytes, free_in_the_control_group
 from evaluators.networks import DENSE, PROXIES
 from evaluators.tasks import TASKS, known_task
+from evaluators.work import Candidate, Work
 from primitives.parser import parse
 
 FIDELITY = Fidelity(steps=10, seeds=2)

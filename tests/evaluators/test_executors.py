@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from evaluators import ray_executor
-from evaluators.evaluation import Candidate, Result, Work, evaluate
+from evaluators.evaluation import evaluate
 from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import ClusterUnreachable, RayExecutor, require_answer
+from evaluators.work import Candidate, Result, Work
 from primitives.errors import UserError
 
 FIDELITY = Fidelity(steps=15, seeds=2)
@@ -66,6 +67,9 @@ class ShuffledWork:
 
     def notes(self):
         return self._result.notes
+
+    def measurements(self):
+        return self._result.measurements
 
     def states(self):
         return [self._result.states]
@@ -254,7 +258,7 @@ def test_a_gpu_that_this_machine_has_not_is_refused(monkeypatch):
 
 GPU_CLUSTER = """
 import ray
-from evaluators.evaluation import Candidate, Work
+from evaluators.work import Candidate, Work
 from evaluators.executors import LARGEST_ON_A_GPU
 from evaluators.fidelity import Fidelity
 from evaluators import ray_executor

@@ -3,11 +3,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from evaluators.evaluation import Candidate, Work, evaluate, training_seed
+from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.start import batches, initial_model, one_hot
 from evaluators.tasks import TASKS
 from evaluators.training import TrainingFailed, calibration_factor, loss_for, train_and_score
+from evaluators.work import Candidate, Work, training_seed
 from primitives.parser import parse
 
 TASK, SHORT = TASKS["digits"], Fidelity(steps=40, seeds=2)

@@ -1,6 +1,6 @@
 from hypothesis import HealthCheck, given, settings
 
-from evaluators.evaluation import Candidate
+from evaluators.work import Candidate
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth
 from primitives.parser import parse

@@ -8,8 +8,8 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from evaluators.evaluation import Result, failures
 from evaluators.executors import FinishedWork, InlineExecutor
+from evaluators.work import Result, failures
 from lossearch import launch
 from lossearch.cli import app
 from results.leaderboard import Leaderboard

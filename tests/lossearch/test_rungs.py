@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from evaluators.evaluation import Candidate
 from evaluators.executors import InlineExecutor
 from evaluators.fidelity import Fidelity
+from evaluators.work import Candidate
 from lossearch import launch
 from lossearch.experiment import EvolutionSettings, ExecutorSettings
 from lossearch.launch import SearchInterrupted, search

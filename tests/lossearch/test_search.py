@@ -8,7 +8,7 @@ from evaluators.fidelity import Fidelity
 from lossearch import launch
 from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
-from lossearch.run_directory import RunDirectory, RunDirectoryError, recorded_experiment
+from lossearch.run_directory import RunDirectory, RunDirectoryError
 from primitives.catalog import CATALOG
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
@@ -189,7 +189,7 @@ def test_the_arguments_of_search_are_checked(tmp_path):
 def test_a_seed_replaces_an_experiments_own(tmp_path):
     settings = SMALL.evolution.model_copy(update={"generations": 1})
     launch.search(SMALL.model_copy(update={"evolution": settings}), run_dir=tmp_path / "run", seed=11)
-    assert recorded_experiment(tmp_path / "run").seed == 11
+    assert RunDirectory.recorded(tmp_path / "run").seed == 11
 
 
 def test_cross_entropy_is_measured_even_where_it_is_no_seed(tmp_path):

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from evaluators.evaluation import Candidate
+from evaluators.work import Candidate
 from lossearch.progress import Progress
 from lossearch.terminal import LiveView, leaderboard_table
 from results.leaderboard import leaderboard_rows

@@ -1,0 +1,115 @@
+"""Work: what an executor is given, candidates on a task at a fidelity, and the records that come of it.
+
+Invariant: the identity of an evaluation depends on the candidate, the task, the fidelity and the seed alone.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from evaluators.fidelity import Fidelity
+from evaluators.state import State
+from evaluators.tasks import known_task
+from results.records import Evaluation, Measurement, digest
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A loss under evaluation: its canonical formula as text, and where it came from."""
+
+    loss_id: str
+    formula: str
+    complexity: int
+    generation: int
+    birth: str
+    birth_number: int
+    parents: tuple[str, ...] = ()
+    name: str | None = None
+    class_weights: str | None = None
+    learning_rate: float | None = None  #: in place of the fidelity's
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call of an executor evaluates: candidates on a task at a fidelity, up to one of its stages."""
+
+    candidates: tuple[Candidate, ...]
+    task: str
+    fidelity: Fidelity
+    run_seed: int
+    stage: int | None = None  #: steps to train to; None is to the end
+    device: str = "auto"
+    measured: str | None = None  #: split, validation or test, on which everything is measured after training
+
+    @property
+    def until(self) -> int:
+        """Steps to train to."""
+        return self.fidelity.steps if self.stage is None else self.stage
+
+    def halves(self) -> "tuple[Work, Work]":
+        """The work as two, each with half of the candidates."""
+        half = len(self.candidates) // 2
+        return replace(self, candidates=self.candidates[:half]), replace(self, candidates=self.candidates[half:])
+
+    def seconds_expected(self) -> float:
+        """A generous guess of the time it takes: a tenth of a second, and 5 ms a step, for each training."""
+        return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.until)
+
+
+@dataclass
+class Result:
+    """What came of work: its evaluations, where the trainings that may go on stand, and what the log should tell."""
+
+    evaluations: list[Evaluation]
+    states: dict[str, State] = field(default_factory=dict)  #: by loss id
+    notes: list[str] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
+
+
+def fidelity_of(candidate: Candidate, work: Work) -> Fidelity:
+    """The fidelity that a candidate is trained at."""
+    if candidate.learning_rate is None:
+        return work.fidelity
+    return work.fidelity.model_copy(update={"learning_rate": candidate.learning_rate})
+
+
+def evaluation_id(candidate: Candidate, work: Work, seed: int | None) -> str:
+    """Identifies one training up to the work's stage, or with no seed the candidate as it was born."""
+    born = candidate.birth_number if seed is None else "trained"
+    label = fidelity_of(candidate, work).label(work.stage)
+    return digest(candidate.loss_id, work.task, label, work.run_seed, seed, born)
+
+
+def training_seed(work: Work, seed: int) -> int:
+    """Seed of a training's generator: the same for every candidate, so that they can be compared in pairs."""
+    return int(digest("training", work.run_seed, work.task, seed)[:8], 16)
+
+
+def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: object) -> Evaluation:
+    """The evaluation of a candidate with this outcome: status, and fitness or reason."""
+    return Evaluation(
+        evaluation_id=evaluation_id(candidate, work, seed),
+        loss_id=candidate.loss_id,
+        formula=candidate.formula,
+        complexity=candidate.complexity,
+        task=work.task,
+        fidelity=fidelity_of(candidate, work).label(work.stage),
+        generation=candidate.generation,
+        birth=candidate.birth,
+        birth_number=candidate.birth_number,
+        parents=candidate.parents,
+        name=candidate.name,
+        class_weights=candidate.class_weights,
+        seed=seed,
+        steps=None if seed is None else work.until,
+        full_steps=None if seed is None else work.fidelity.steps,
+        metric=known_task(work.task).metric.name,
+        **outcome,  # type: ignore[arg-type]
+    )
+
+
+def failures(work: Work, reason: str) -> list[Evaluation]:
+    """The record of every training of the work, failed for one reason."""
+    return [
+        record(candidate, work, seed=seed, status="failed", reason=reason)
+        for candidate in work.candidates
+        for seed in range(work.fidelity.seeds)
+    ]

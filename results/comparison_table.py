@@ -1,0 +1,159 @@
+"""Comparison table: one line a loss and task, from measurements: mean, paired difference to a baseline, verdict.
+
+Always rebuildable from the measurements. P-values are corrected by Holm over the losses of a task's table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from results.paired_tests import FEWEST_PAIRS, holm, paired_test, verdict
+from results.records import METRICS, Measurement
+from results.statistics import mean, paired_differences, spread
+
+#: Measures of which less is better; a verdict takes that into account.
+SMALLER_IS_BETTER = frozenset({"calibration error", "equal error rate", "intra-class distance"})
+
+
+@dataclass(frozen=True)
+class Line:
+    """One loss on one task by one measure, beside the baseline under the same seeds."""
+
+    task: str
+    measure: str
+    split: str
+    loss: str
+    formula: str
+    fidelity: str
+    seeds: int  #: trainings that were finished
+    failed: int  #: trainings that were not
+    mean: float | None  #: of the measure over the finished trainings
+    std: float | None  #: standard deviation over them
+    difference: float | None  #: mean of the paired differences to the baseline; null for the baseline itself
+    low: float | None  #: 95 % BCa interval of the difference
+    high: float | None
+    p_wilcoxon: float | None  #: two-sided
+    p_permutation: float | None  #: two-sided
+    p_corrected: float | None  #: the Wilcoxon p by Holm over the losses of the task
+    verdict: str  #: baseline, better, worse, no difference shown, too few seeds, or failed
+    calibration: float | None
+    learning_rate: float | None
+    seconds: float | None  #: of training, over all seeds
+    reason: str | None  #: of the first failure
+
+
+def comparison_lines(measurements: Iterable[Measurement], baseline: str, measure: str | None = None) -> list[Line]:
+    """Lines of every task, best loss first; ``measure`` is the task's own metric where none is named."""
+    by_task: dict[str, list[Measurement]] = {}
+    for each in measurements:
+        by_task.setdefault(each.task, []).append(each)
+    return [line for of_task in by_task.values() for line in _lines_of_task(of_task, baseline, measure)]
+
+
+def _lines_of_task(measurements: Sequence[Measurement], baseline: str, measure: str | None) -> list[Line]:
+    name = measure or next(each.measure for each in measurements if each.measure in METRICS)
+    groups: dict[str, list[Measurement]] = {}
+    for each in measurements:
+        if each.measure == name or each.value is None:
+            groups.setdefault(each.loss, []).append(each)
+    theirs = _by_seed(groups.get(baseline, []))
+    lines = [_line(name, group, loss == baseline, theirs) for loss, group in groups.items()]
+    sign = -1.0 if name in SMALLER_IS_BETTER else 1.0
+    lines = _with_verdicts(lines, {loss: paired_differences(_by_seed(g), theirs) for loss, g in groups.items()}, sign)
+    return sorted(lines, key=lambda line: (line.mean is None, -sign * (line.mean or 0.0), line.loss))
+
+
+def _by_seed(group: Iterable[Measurement]) -> dict[int, float]:
+    return {each.seed: each.value for each in group if each.value is not None}
+
+
+def _line(name: str, group: Sequence[Measurement], is_baseline: bool, theirs: Mapping[int, float]) -> Line:
+    own = _by_seed(group)
+    failures = [each for each in group if each.value is None]
+    first = group[0]
+    differences = [] if is_baseline or failures else paired_differences(own, theirs)
+    test = paired_test(differences) if differences else None
+    return Line(
+        task=first.task,
+        measure=name,
+        split=first.split,
+        loss=first.loss,
+        formula=first.formula,
+        fidelity=first.fidelity,
+        seeds=len(own),
+        failed=len({each.seed for each in failures}),
+        mean=mean(own.values()) if own and not failures else None,
+        std=spread(own.values()) if own and not failures else None,
+        difference=None if test is None else test.difference,
+        low=None if test is None else test.low,
+        high=None if test is None else test.high,
+        p_wilcoxon=None if test is None else test.p_wilcoxon,
+        p_permutation=None if test is None else test.p_permutation,
+        p_corrected=None,
+        verdict="failed" if failures else "baseline" if is_baseline else "too few seeds",
+        calibration=first.calibration,
+        learning_rate=first.learning_rate,
+        seconds=sum({each.seed: each.seconds or 0.0 for each in group}.values()),
+        reason=failures[0].reason if failures else None,
+    )
+
+
+def _with_verdicts(lines: Sequence[Line], differences: Mapping[str, list[float]], sign: float) -> list[Line]:
+    """The lines with p-values corrected over all of them that have one."""
+    tested = [line for line in lines if line.p_wilcoxon is not None]
+    corrected = dict(
+        zip((line.loss for line in tested), holm([line.p_wilcoxon or 0.0 for line in tested]), strict=True)
+    )
+    found = []
+    for line in lines:
+        if line.loss in corrected:
+            test = paired_test([sign * each for each in differences[line.loss]])
+            said = verdict(test, corrected[line.loss])
+            line = replace(line, p_corrected=corrected[line.loss], verdict=said)
+        found.append(line)
+    return found
+
+
+def as_markdown(lines: Sequence[Line]) -> str:
+    """The lines as a table for each task; text of others stands as code."""
+    parts = []
+    for task in dict.fromkeys(line.task for line in lines):
+        own = [line for line in lines if line.task == task]
+        head = own[0]
+        parts += [
+            f"## {_code(task)}: {_code(head.measure)} on the {head.split} split",
+            "",
+            f"Trained as {_code(head.fidelity)}, {max(line.seeds for line in own)} seeds.",
+            "",
+            "| loss | mean ± std | difference to the baseline | 95 % interval | p (Holm) | verdict |",
+            "|---|---|---|---|---|---|",
+            *(_row(line) for line in own),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _row(line: Line) -> str:
+    if line.mean is None:
+        return f"| {_code(line.loss)} | | | | | {line.verdict}: {_code(line.reason or '')} |"
+    value = f"{line.mean:.4f}" + ("" if line.std is None else f" ± {line.std:.4f}")
+    if line.difference is None:
+        return f"| {_code(line.loss)} | {value} | | | | {line.verdict} |"
+    interval = "" if line.low is None or line.high is None else f"{line.low:+.4f} to {line.high:+.4f}"
+    p_value = "" if line.p_corrected is None else f"{line.p_corrected:.3g}"
+    return f"| {_code(line.loss)} | {value} | {line.difference:+.4f} | {interval} | {p_value} | {line.verdict} |"
+
+
+def _code(text: str) -> str:
+    """Text as Markdown code, without what would end it."""
+    plain = "".join(each if each.isprintable() and each not in "`|<>" else "?" for each in text)
+    return f"`{plain}`" if plain.strip() else "(none)"
+
+
+def why_no_winner(lines: Sequence[Line]) -> str | None:
+    """Why no winner is called, where that is for want of seeds."""
+    if not any(line.verdict == "too few seeds" for line in lines):
+        return None
+    return (
+        f"No winner is called with fewer than {FEWEST_PAIRS} seeds: with five the smallest two-sided p-value of "
+        "Wilcoxon's test is 0.0625. Take six or more, ten for a claim."
+    )
