@@ -16,12 +16,14 @@ from evaluators.cohort_heads import Heads, heads_of
 from evaluators.cohort_members import Members
 from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
 from evaluators.cohort_networks import BATCHED
+from evaluators.descent import moments
 from evaluators.fidelity import Fidelity
 from evaluators.measures import Outputs
+from evaluators.networks import NETWORKS
 from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
 from evaluators.replay import Replay
 from evaluators.schedule import Schedule, resident
-from evaluators.splits import Split
+from evaluators.splits import Split, as_numbers
 from evaluators.start import class_frequencies, initial_model
 from evaluators.state import State
 from evaluators.tasks.task import Task
@@ -36,9 +38,15 @@ CHECKS, DROPPED_FROM = 8, 0.125
 
 
 def unbatched(task: Task, fidelity: Fidelity) -> str | None:
-    """Why cohorts cannot be trained on the fidelity's network, or None where it has a batched form."""
-    network = type(initial_model(task, fidelity, 0).backbone)
-    return None if network in BATCHED else f"the network {fidelity.network} ({network.__name__}) has no batched form"
+    """Why candidates cannot be trained as a cohort, or None where network and training have a batched form."""
+    network = NETWORKS[fidelity.network]
+    if network not in BATCHED:
+        return f"the network {fidelity.network} ({network.__name__}) has no batched form"
+    own = ("class_weight_rate", "fine_tune_from", "amp")
+    wanted = [name for name in own if getattr(fidelity, name) is not type(fidelity).model_fields[name].default]
+    wanted += ["schedule = 'plateau'"] if fidelity.schedule == "plateau" else []
+    wanted += ["ignored pixels"] if task.dense and task.ignores_pixels else []
+    return f"{' and '.join(wanted)} {'have' if len(wanted) > 1 else 'has'} no batched form" if wanted else None
 
 
 class Cohort:
@@ -46,7 +54,8 @@ class Cohort:
 
     ``class_weights`` is None for losses over logits. The task's network must have a batched form. With ``states``,
     one for each candidate and all at one step, the training goes on from there. ``learning_rates``, one for each
-    candidate, stand in for the fidelity's.
+    candidate, stand in for the fidelity's. Losses are calibrated on the seed ``calibrated_on``, the first where none is
+    given: the factor is a property of the loss, the same for all seeds.
     """
 
     def __init__(
@@ -59,12 +68,14 @@ class Cohort:
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),
         learning_rates: Sequence[float] = (),
+        calibrated_on: int | None = None,
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
         self._shown: tuple[Split, Tensor, Tensor] | None = None  # the last outputs, of all members
         self.alive = list(range(len(formulas)))  #: the candidates that are trained, in the order of their places
         self.step = states[0].step if states else 0
         self._seeds, self._device, self._states = list(seeds), torch.device(device), list(states)
+        self._calibrated_on = self._seeds[0] if calibrated_on is None else calibrated_on
         self._paces = [rate / fidelity.learning_rate for rate in learning_rates]
         self._models = [initial_model(task, fidelity, seed) for seed in seeds]
         self._gradient = JointGradient(formulas, task.classes, self._device)
@@ -104,9 +115,9 @@ class Cohort:
     def calibrations(self) -> list[float | None]:
         """For each candidate, the factor that makes its first gradient at the embedding as large as cross-entropy's.
 
-        All candidates see the embeddings of the first seed's first batch; None where there is no finite gradient.
+        All candidates see the embeddings of one seed's first batch; None where there is no finite gradient.
         """
-        model, first = self._models[0], self._seeds[:1]
+        model, first = initial_model(self.task, self.fidelity, self._calibrated_on), [self._calibrated_on]
         inputs, targets = (each[0] for each in Schedule(self.task, self.fidelity, first, torch.device("cpu")).batch())
         with torch.no_grad():
             seen = model.backbone(inputs)
@@ -128,8 +139,11 @@ class Cohort:
 
     def _start(self) -> None:
         """Put members, and what every step sees, on the device."""
-        self._factors = self._factors or self.calibrations()
-        self.members = Members(self._models, self.class_weights, self._seeds, len(self.formulas), self._device)
+        self._factors = self._factors or (
+            self.calibrations() if self.fidelity.calibrated else [1.0] * len(self.formulas)
+        )
+        kept = moments(self.fidelity.optimizer)
+        self.members = Members(self._models, self.class_weights, self._seeds, len(self.formulas), self._device, kept)
         self.members.set_paces(self._paces)
         self._schedule = Schedule(self.task, self.fidelity, self._seeds, self._device)
         if self._states:
@@ -170,7 +184,7 @@ class Cohort:
         finite = self._backward(self.members.heads, self.members.network.embed(inputs), targets)
         step = self._schedule.position + 1
         self._failures.copy_(torch.where((self._failures == 0) & ~finite, step, self._failures))
-        self.members.descend(self._schedule.rate, self.fidelity)
+        self.members.descend(self._schedule.rate, self._schedule.position, self.fidelity)
         self._schedule.advance()
 
     def _drop_hopeless(self) -> None:
@@ -219,7 +233,8 @@ class Cohort:
         by_head = what == "logits" and not by_weights
         size = 2 * self.fidelity.batch_size  # activations of so many take no more room than those of a training step
         seen = torch.cat(
-            [self._of_part(inputs, by_head) for inputs in resident(split, self._device).inputs.split(size)], 3
+            [self._of_part(as_numbers(inputs), by_head) for inputs in resident(split, self._device).inputs.split(size)],
+            3,
         )
         return torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1) if by_weights else seen
 

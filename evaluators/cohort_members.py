@@ -1,4 +1,4 @@
-"""Members of a cohort: networks, heads and velocities, one slice [seeds, candidates, ...] for each, and their descent.
+"""Members of a cohort, one slice [seeds, candidates, ...] of each tensor: networks, heads, what the optimiser keeps.
 
 Invariant: nothing mixes slices, and a step changes the tensors in place.
 """
@@ -11,13 +11,17 @@ from torch import Tensor
 
 from evaluators.cohort_heads import Heads, heads_of
 from evaluators.cohort_networks import BATCHED, BatchedNetwork
+from evaluators.descent import descend
 from evaluators.fidelity import Fidelity
 from evaluators.start import Model
 from evaluators.state import State, as_arrays, as_tensors
 
 
 class Members:
-    """As many candidates under each seed's initial model; ``class_weights`` is None for losses over logits."""
+    """As many candidates under each seed's initial model; ``class_weights`` is None for losses over logits.
+
+    ``kept`` is how many tensors the optimiser keeps for each parameter.
+    """
 
     def __init__(
         self,
@@ -26,12 +30,13 @@ class Members:
         seeds: Sequence[int],
         candidates: int,
         device: torch.device,
+        kept: int = 1,
     ) -> None:
         backbones = [model.backbone for model in models]
         self.network: BatchedNetwork = BATCHED[type(backbones[0])](backbones, candidates, device)
         self.heads: Heads = heads_of(models, class_weights, seeds, candidates, device)
         self._parameters = [*self.network.parameters, *self.heads.parameters]
-        self._velocities = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._kept = [[torch.zeros_like(each) for _ in range(kept)] for each in self._parameters]
         self._sums: list[Tensor] = []  # of iterates, where they are averaged
         self._pace: Tensor | None = None  # [1, candidates], what learning rates are multiplied by
         self._device = device
@@ -45,14 +50,16 @@ class Members:
         """Take weights and velocities from states, one for each candidate."""
         weights = zip(*(as_tensors(state.weights, self._device) for state in states), strict=True)
         velocities = zip(*(as_tensors(state.velocities, self._device) for state in states), strict=True)
+        joined = iter([torch.stack(of_candidates, 1) for of_candidates in velocities])
         for parameter, of_candidates in zip(self._parameters, weights, strict=True):
             parameter.data = torch.stack(of_candidates, 1)
-        self._velocities = [torch.stack(of_candidates, 1) for of_candidates in velocities]
+        self._kept = [[next(joined) for _ in own] for own in self._kept]
 
     def state(self, place: int, step: int, calibration: float) -> State:
         """Where the candidate in this place stands."""
         weights, velocities = (
-            as_arrays([each[:, place] for each in tensors]) for tensors in (self._parameters, self._velocities)
+            as_arrays([each[:, place] for each in tensors])
+            for tensors in (self._parameters, [each for own in self._kept for each in own])
         )
         return State(step, calibration, weights, velocities)
 
@@ -61,7 +68,7 @@ class Members:
         index = torch.tensor(places, dtype=torch.int64, device=self._device)
         for tensor in (*self.network.parameters, *self.heads.tensors):
             tensor.data = tensor.data.index_select(1, index)
-        self._velocities = [each.index_select(1, index) for each in self._velocities]
+        self._kept = [[each.index_select(1, index) for each in own] for own in self._kept]
         self._sums = [each.index_select(1, index) for each in self._sums]
         self._pace = None if self._pace is None else self._pace.index_select(1, index)
 
@@ -70,21 +77,11 @@ class Members:
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
 
     @torch.no_grad()
-    def descend(self, rate: Tensor, fidelity: Fidelity) -> None:
-        """One step of gradient descent with momentum, as torch.optim.SGD does it, and no gradients left."""
-        for parameter, velocity in zip(self._parameters, self._velocities, strict=True):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            if fidelity.weight_decay:
-                gradient.add_(parameter, alpha=fidelity.weight_decay)
-            velocity.mul_(fidelity.momentum).add_(gradient)
-            if self._pace is not None:
-                own = rate * self._pace.view(1, -1, *[1] * (parameter.ndim - 2))
-                parameter.addcmul_(velocity, own, value=-1.0)
-            else:
-                parameter.addcmul_(velocity, rate, value=-1.0)
-            parameter.grad = None
+    def descend(self, rate: Tensor, position: Tensor, fidelity: Fidelity) -> None:
+        """One step of the optimiser at a position, and no gradients left."""
+        for parameter, kept in zip(self._parameters, self._kept, strict=True):
+            own = rate if self._pace is None else rate * self._pace.view(1, -1, *[1] * (parameter.ndim - 2))
+            descend(parameter, kept, own, position, fidelity)
         for total, parameter in zip(self._sums, self._parameters, strict=False):  # no sums where none are wanted
             total.add_(parameter)
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from evaluators.cohort_members import Members
+from evaluators.descent import moments
 from evaluators.fidelity import Fidelity
 from evaluators.start import Model
 from evaluators.tasks.task import Task
 
-#: Weights, their gradients, velocities, and sums of iterates.
-COPIES = 4
+#: Weights, their gradients, and sums of iterates, beside what the optimiser keeps.
+COPIES = 3
 
 #: For each activation its gradient, and for each value of the losses' program what a call takes for a while.
 IN_FLIGHT = 2
@@ -41,4 +42,4 @@ def bytes_of_a_candidate(
         kept.pop(tensor.untyped_storage().data_ptr(), None)
     weights = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
     activations = sum(kept.values()) + sum(feature.untyped_storage().nbytes() for feature in features.values())
-    return COPIES * weights + IN_FLIGHT * activations
+    return (COPIES + moments(fidelity.optimizer)) * weights + IN_FLIGHT * activations

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks import ConvNet, DenseNet, Perceptron, ResidualNet
+from evaluators.networks.proxies import ConvNet, DenseNet, Perceptron, ResidualNet
 
 #: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
 LARGEST_BY_MATRIX = 256
@@ -31,7 +31,7 @@ class BatchedNetwork(Protocol):
 
 
 class BatchedPerceptron:
-    """:class:`evaluators.networks.Perceptron` many times over."""
+    """:class:`~evaluators.networks.proxies.Perceptron` many times over."""
 
     def __init__(self, networks: Sequence[Perceptron], candidates: int, device: torch.device) -> None:
         self.hidden = Layer([network.hidden for network in networks], candidates, device)
@@ -45,7 +45,7 @@ class BatchedPerceptron:
 
 
 class BatchedConvNet:
-    """:class:`evaluators.networks.ConvNet` many times over."""
+    """:class:`~evaluators.networks.proxies.ConvNet` many times over."""
 
     def __init__(self, networks: Sequence[ConvNet], candidates: int, device: torch.device) -> None:
         self.first, self.second, self.hidden = (
@@ -61,7 +61,7 @@ class BatchedConvNet:
 
 
 class BatchedResidualNet:
-    """:class:`evaluators.networks.ResidualNet` many times over; a group of normalisation lies within a member."""
+    """:class:`~evaluators.networks.proxies.ResidualNet` many times over; a group is normalised within a member."""
 
     def __init__(self, networks: Sequence[ResidualNet], candidates: int, device: torch.device) -> None:
         self.stem = Layer([network.stem for network in networks], candidates, device)
@@ -78,7 +78,7 @@ class BatchedResidualNet:
 
 
 class BatchedDenseNet:
-    """:class:`evaluators.networks.DenseNet` many times over; the samples of an embedding are pixels."""
+    """:class:`~evaluators.networks.proxies.DenseNet` many times over; the samples of an embedding are pixels."""
 
     def __init__(self, networks: Sequence[DenseNet], candidates: int, device: torch.device) -> None:
         self.stem, self.last = (

@@ -41,7 +41,7 @@ def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int
         if refusal is not None:
             found[id(candidate)] = list(_evaluations(candidate, work, failed(refusal, work.fidelity.seeds), 0.0))
             continue
-        state = known.get(candidate.loss_id)
+        state = known.get(candidate.key)
         groups.setdefault((candidate.class_weights, state.step if state else 0), []).append(candidate)
     with one_thread():
         device = chosen_device(work.device)
@@ -108,21 +108,31 @@ class _Trainer:
             self.result.measurements += measurements(candidates, outcomes, cohort, self.work, seconds)
         if self.work.until < self.work.fidelity.steps:
             stands = zip(candidates, cohort.states(), strict=True)
-            self.result.states |= {candidate.loss_id: state for candidate, state in stands if state is not None}
+            self.result.states |= {candidate.key: state for candidate, state in stands if state is not None}
         return outcomes
 
     def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
         work, task = self.work, known_task(self.work.task)
-        seeds = [training_seed(work, seed) for seed in range(work.fidelity.seeds)]
+        seeds = [training_seed(work, seed) for seed in work.seeds]
         formulas = [parse(candidate.formula) for candidate in candidates]
-        states = [self.states[each.loss_id] for each in candidates if each.loss_id in self.states]
+        states = [self.states[each.key] for each in candidates if each.key in self.states]
         kind: type[Cohort | OneByOne] = Cohort
         obstacle = unbatched(task, work.fidelity)
         if obstacle is not None:
             kind = OneByOne
             self._note(f"{obstacle}: candidates are trained one at a time")
         rates = [fidelity_of(candidate, work).learning_rate for candidate in candidates]
-        return kind(formulas, candidates[0].class_weights, task, work.fidelity, seeds, self.device, states, rates)
+        return kind(
+            formulas,
+            candidates[0].class_weights,
+            task,
+            work.fidelity,
+            seeds,
+            self.device,
+            states,
+            rates,
+            training_seed(work, 0),
+        )
 
     def _note(self, note: str) -> None:
         if note not in self.result.notes:
@@ -134,7 +144,7 @@ def _gib(size: int) -> str:
 
 
 def _evaluations(candidate: Candidate, work: Work, outcome: Outcome, seconds: float) -> Iterator[Evaluation]:
-    for seed, (fitness, reason) in enumerate(zip(outcome.fitness, outcome.reasons, strict=True)):
+    for seed, fitness, reason in zip(work.seeds, outcome.fitness, outcome.reasons, strict=True):
         yield record(
             candidate,
             work,

@@ -37,6 +37,9 @@ class Pending(Protocol):
         What they stand for may be lost, and is then trained again from the start.
         """
 
+    def fetched(self) -> Mapping[str, State]:
+        """The states of finished work themselves, by the key of the candidate; those that are lost are not there."""
+
 
 class Executor(Protocol):
     """Evaluates work somewhere. Results may come in any order; what they say depends on the work alone."""
@@ -78,6 +81,9 @@ class FinishedWork:
     def states(self) -> list[Mapping[str, State]]:
         return [self._result.states]
 
+    def fetched(self) -> Mapping[str, State]:
+        return self._result.states
+
 
 class InlineExecutor:
     """Evaluates in this process, at once. ``device`` is auto, cpu or cuda. Raises UserError for a GPU that is none."""
@@ -99,4 +105,4 @@ class InlineExecutor:
 
 def merged(states: Iterable[Mapping[str, State]]) -> dict[str, State]:
     """States of several pieces of work as one mapping."""
-    return {loss_id: state for each in states for loss_id, state in each.items()}
+    return {key: state for each in states for key, state in each.items()}

@@ -31,6 +31,11 @@ class Outputs:
     logits: Tensor
     embeddings: Tensor
 
+    @property
+    def finite(self) -> bool:
+        """Whether there is neither NaN nor infinity."""
+        return bool(torch.isfinite(self.logits).all() and torch.isfinite(self.embeddings).all())
+
 
 def measures(metric: str, outputs: Outputs, split: Split) -> dict[str, float]:
     """Every measure that suits a task with this metric, by its name."""
@@ -85,7 +90,8 @@ def class_distances(embeddings: Tensor, targets: Tensor) -> tuple[float, float]:
 
 
 def _of_pixels(outputs: Outputs, split: Split) -> dict[str, float]:
-    targets, found = split.targets.flatten().numpy(), outputs.logits.argmax(0).numpy()
+    every = split.targets.flatten()
+    targets, found = (each[every >= 0].numpy() for each in (every, outputs.logits.argmax(0)))
     return {
         "mean IoU": float(mean_iou(outputs.logits, split)),
         "pixel accuracy": metrics.accuracy_score(targets, found),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from evaluators.cohort import Cohort
 from evaluators.measures import measures
 from evaluators.one_by_one import OneByOne
-from evaluators.outcome import Outcome
+from evaluators.outcome import NOT_FINITE, Outcome
 from evaluators.tasks import known_task
 from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
 from results.records import Measurement, digest
@@ -20,29 +20,47 @@ def measurements(
     seconds: float,
 ) -> Iterator[Measurement]:
     """Every measure of every candidate under every seed, on the split that the work names."""
-    assert work.measured is not None
     task = known_task(work.task)
     split = task.load_test() if work.measured == "test" else task.load().validation
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
-        for seed, reason in enumerate(outcome.reasons):
-            found: dict[str, float | None] = {task.metric.name: None}
-            if reason is None:
-                found = dict(measures(task.metric.name, cohort.outputs(place, seed, split), split))
-            for name, value in found.items():
-                yield Measurement(
-                    measurement_id=digest(evaluation_id(candidate, work, seed), work.measured, name),
-                    task=work.task,
-                    loss=candidate.name or candidate.formula,
-                    formula=candidate.formula,
-                    class_weights=candidate.class_weights,
-                    fidelity=fidelity_of(candidate, work).label(),
-                    seed=seed,
-                    split=work.measured,
-                    measure=name,
-                    value=value,
-                    reason=reason,
-                    calibration=outcome.calibration,
-                    learning_rate=fidelity_of(candidate, work).learning_rate,
-                    seconds=seconds,
-                    finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
+            if reason is not None:
+                yield not_measured(candidate, work, seed, reason)
+                continue
+            outputs = cohort.outputs(place, number, split)
+            if not outputs.finite:
+                yield not_measured(candidate, work, seed, NOT_FINITE)
+                continue
+            for name, value in measures(task.metric.name, outputs, split).items():
+                yield _measurement(
+                    candidate, work, seed, name, value=value, calibration=outcome.calibration, seconds=seconds
                 )
+
+
+def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Measurement:
+    """The record of a training that was not finished."""
+    return _measurement(candidate, work, seed, known_task(work.task).metric.name, reason=reason)
+
+
+def measurement_id(candidate: Candidate, work: Work, seed: int, measure: str) -> str:
+    """Identifies a measure of one training: the same in every process and after every restart."""
+    return digest(evaluation_id(candidate, work, seed), work.measured, measure)
+
+
+def _measurement(candidate: Candidate, work: Work, seed: int, measure: str, **outcome: object) -> Measurement:
+    assert work.measured is not None
+    fidelity = fidelity_of(candidate, work)
+    return Measurement(
+        measurement_id=measurement_id(candidate, work, seed, measure),
+        task=work.task,
+        loss=candidate.name or candidate.formula,
+        formula=candidate.formula,
+        class_weights=candidate.class_weights,
+        fidelity=fidelity.label(),
+        seed=seed,
+        split=work.measured,
+        measure=measure,
+        learning_rate=fidelity.learning_rate,
+        finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **{"value": None, **outcome},  # type: ignore[arg-type]
+    )

@@ -33,10 +33,15 @@ def accuracy(logits: Tensor, split: Split) -> Tensor:
 
 
 def mean_iou(logits: Tensor, split: Split) -> Tensor:
-    """Intersection over union of each class over all pixels, averaged over the classes that the split has."""
+    """Intersection over union of each class over all pixels, averaged over the classes that the split has.
+
+    Pixels without a class are left out.
+    """
     classes = logits.shape[-2]
-    targets = F.one_hot(split.targets.flatten(), classes).T.bool()
-    found = logits.argmax(-2).unsqueeze(-2) == torch.arange(classes, device=logits.device).unsqueeze(1)
+    flat = split.targets.flatten()
+    has_class = flat >= 0
+    targets = F.one_hot(flat[has_class], classes).T.bool()
+    found = logits[..., has_class].argmax(-2).unsqueeze(-2) == torch.arange(classes, device=logits.device).unsqueeze(1)
     both, either = (found & targets).sum(-1).double(), (found | targets).sum(-1).double()
     present = targets.any(-1)
     return (both / either.clamp(min=1.0))[..., present].mean(-1)

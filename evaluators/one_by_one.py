@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import torch
 
+from evaluators.attached_loss import loss_for
+from evaluators.calibration import calibration_factor
 from evaluators.fidelity import Fidelity
 from evaluators.measures import Outputs
-from evaluators.outcome import Outcome, outcome
+from evaluators.outcome import Outcome, TrainingFailed, outcome
 from evaluators.splits import Split
 from evaluators.state import State, as_tensors, stacked
 from evaluators.tasks.task import Task
-from evaluators.training import Training, TrainingFailed, calibration_factor, loss_for
+from evaluators.training import Training
 from primitives.formula import Formula
 from primitives.torch_loss import FormulaLoss
 
@@ -31,12 +33,14 @@ class OneByOne:
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),
         learning_rates: Sequence[float] = (),
+        calibrated_on: int | None = None,
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
         self._seeds, self._device = list(seeds), torch.device(device)
         self._before: list[State | None] = list(states) or [None] * len(formulas)
         self._after: list[State | None] = [None] * len(formulas)
         self._rates = list(learning_rates) or [fidelity.learning_rate] * len(formulas)
+        self._calibrated_on = self._seeds[0] if calibrated_on is None else calibrated_on
         self._trainings: dict[tuple[int, int], Training] = {}  # by candidate and place of the seed
 
     def bytes_needed(self) -> int:
@@ -55,8 +59,7 @@ class OneByOne:
     def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
         """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
         training = self._trainings[candidate, seed]
-        inputs = split.inputs.to(self._device)
-        return Outputs(*(training.seen(inputs, what).T.cpu() for what in ("logits", "embeddings")))
+        return Outputs(*(training.seen(split.inputs, what).T.cpu() for what in ("logits", "embeddings")))
 
     def _trained(self, candidate: int, stage: int) -> Outcome:
         before = self._before[candidate]
@@ -68,13 +71,12 @@ class OneByOne:
         for place, seed in enumerate(self._seeds):
             try:
                 if factor is None:  # one factor for all seeds: it is a property of the loss
-                    factor = calibration_factor(self._loss(candidate), self.task, self.fidelity, seed)
+                    loss = self._loss(candidate)
+                    factor = calibration_factor(loss, self.task, self.fidelity, self._calibrated_on)
                 training = Training(self._loss(candidate), self.task, fidelity, seed, factor, self._device)
                 if before is not None:
-                    weights, velocities = (
-                        [each[place] for each in as_tensors(arrays)] for arrays in (before.weights, before.velocities)
-                    )
-                    training.go_on_from(before.step, weights, velocities)
+                    arrays = before.weights, before.velocities, before.buffers
+                    training.go_on_from(before.step, *([each[place] for each in as_tensors(kind)] for kind in arrays))
                 training.run(stage)
                 fitness[place] = training.score()
                 trainings.append(training)
@@ -88,6 +90,7 @@ class OneByOne:
                 factor,
                 stacked([training.parameters for training in trainings]),
                 stacked([training.velocities() for training in trainings]),
+                stacked([training.buffers() for training in trainings]),
             )
         return outcome(factor, fitness, reasons)
 

@@ -7,6 +7,10 @@ NO_GRADIENT = "the first gradient at the embedding is 0 or not finite"
 NOT_FINITE = "diverged: the trained network's outputs are not finite"
 
 
+class TrainingFailed(Exception):
+    """A training could not be finished; the message is the reason that is recorded."""
+
+
 def diverged(step: int, steps: int, what: str) -> str:
     """The reason of a training that stopped being finite at a step."""
     return f"diverged at step {step} of {steps}: the {what} is not finite"

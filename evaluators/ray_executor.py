@@ -7,6 +7,7 @@ lost, it trains from the start.
 """
 
 import logging
+import math
 import os
 import socket
 import time
@@ -88,6 +89,12 @@ class RayWork:
 
     def states(self) -> list[Any]:
         return [*self.after, *(reference for half in self.halves or () for reference in half.states())]
+
+    def fetched(self) -> Mapping[str, State]:
+        try:
+            return merged(ray.get(self.states()))
+        except RayError:
+            return {}
 
     def found(self) -> list[Evaluation] | None:
         """The evaluations, once they are all there."""
@@ -272,6 +279,8 @@ class RayExecutor:
     def _seconds_for(self, work: Work) -> float:
         if self._deadline is not None:
             return self._deadline * len(work.candidates)
+        if work.measured is not None or work.fidelity.epoch is not None:
+            return math.inf  # a full training of a loss that is known, on a network of any size
         return max(60.0, 20.0 * work.seconds_expected())
 
 

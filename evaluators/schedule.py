@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evaluators.augmentation import Augmentation
 from evaluators.fidelity import Fidelity
-from evaluators.splits import Pairs, Split
+from evaluators.splits import Pairs, Split, as_numbers
 from evaluators.start import batches
 from evaluators.tasks.task import Task
 
@@ -46,7 +46,7 @@ class Schedule:
     def batch(self) -> tuple[Tensor, Tensor]:
         """Inputs [seeds, batch, ...] and targets [seeds, batch] of the step, of each pixel in dense tasks."""
         chosen = self._order.index_select(0, self.position)[0]
-        inputs = self._train.inputs[chosen]
+        inputs = as_numbers(self._train.inputs[chosen])
         if self._augmentation is not None:
             inputs = self._augmentation(inputs, self.position)
         return inputs, self._train.targets[chosen].flatten(1)

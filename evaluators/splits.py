@@ -18,10 +18,16 @@ class Pairs:
         return len(self.same)
 
 
+def as_numbers(inputs: Tensor) -> Tensor:
+    """Inputs as networks take them: bytes of images, 0 to 255, as numbers in [-1, 1]; numbers as they are."""
+    return inputs.float() / 127.5 - 1.0 if inputs.dtype == torch.uint8 else inputs
+
+
 @dataclass(frozen=True)
 class Split:
     """Inputs [samples, ...] and class indices [samples], or [samples, height, width] of every pixel.
 
+    Inputs are numbers, or bytes of images. A pixel whose target is negative has no class: it is ignored.
     ``pairs`` are there where samples of classes that were never trained on are to be verified.
     """
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.fidelity import Fidelity
-from evaluators.networks import PROXIES, linear
+from evaluators.networks import NETWORKS
+from evaluators.networks.layers import linear
 from evaluators.tasks.task import Task
 from primitives.class_weights import ClassWeights
 
@@ -30,7 +31,7 @@ class Model:
 def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
     """The seed's initial network, head and centers."""
     generator = torch.Generator().manual_seed(seed)
-    backbone = PROXIES[fidelity.network](task.shape, fidelity.hidden, generator)
+    backbone = NETWORKS[fidelity.network](task.shape, fidelity.hidden, generator)
     head = linear(fidelity.hidden, task.classes, generator)
     return Model(backbone, head, linear(fidelity.hidden, task.classes, generator).weight.detach())
 
@@ -43,7 +44,7 @@ def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
     return ClassWeights(kind, classes, size).initial(torch.Generator().manual_seed(seed + 2))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
     """Indices of each step's batch: the samples in a new random order each epoch."""
     generator = torch.Generator().manual_seed(seed + 1)
@@ -54,7 +55,9 @@ def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
 
 def class_frequencies(task: Task) -> Tensor:
     """Relative class frequencies [classes] in the task's training split."""
-    return one_hot(task.load().train.targets.flatten(), task.classes).mean(0)
+    targets = task.load().train.targets.flatten()
+    counts = torch.bincount(targets[targets >= 0], minlength=task.classes)
+    return counts / counts.sum()
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:

@@ -11,15 +11,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """Weights and velocities of a candidate under every seed after so many steps.
+    """Where a candidate stands under every seed after so many steps.
 
-    ``weights`` and ``velocities`` hold one array [seeds, ...] for each parameter, those of the network first.
+    ``weights`` hold one array [seeds, ...] for each parameter, those of the network first; ``velocities`` one for each
+    tensor that the optimiser keeps of them; ``buffers`` what else goes on, such as running statistics.
     """
 
     step: int
     calibration: float
     weights: tuple[NDArray[np.float32], ...]
     velocities: tuple[NDArray[np.float32], ...]
+    buffers: tuple[NDArray[np.float32], ...] = ()
 
 
 def as_arrays(tensors: Sequence[Tensor]) -> tuple[NDArray[np.float32], ...]:

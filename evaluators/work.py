@@ -26,6 +26,11 @@ class Candidate:
     class_weights: str | None = None
     learning_rate: float | None = None  #: in place of the fidelity's
 
+    @property
+    def key(self) -> str:
+        """Tells candidates of one piece of work apart."""
+        return self.loss_id if self.learning_rate is None else f"{self.loss_id}@{self.learning_rate:g}"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -38,11 +43,17 @@ class Work:
     stage: int | None = None  #: steps to train to; None is to the end
     device: str = "auto"
     measured: str | None = None  #: split, validation or test, on which everything is measured after training
+    first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
 
     @property
     def until(self) -> int:
         """Steps to train to."""
         return self.fidelity.steps if self.stage is None else self.stage
+
+    @property
+    def seeds(self) -> range:
+        """Indices of the seeds."""
+        return range(self.first_seed, self.first_seed + self.fidelity.seeds)
 
     def halves(self) -> "tuple[Work, Work]":
         """The work as two, each with half of the candidates."""
@@ -59,7 +70,7 @@ class Result:
     """What came of work: its evaluations, where the trainings that may go on stand, and what the log should tell."""
 
     evaluations: list[Evaluation]
-    states: dict[str, State] = field(default_factory=dict)  #: by loss id
+    states: dict[str, State] = field(default_factory=dict)  #: by the key of the candidate
     notes: list[str] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
 
@@ -111,5 +122,5 @@ def failures(work: Work, reason: str) -> list[Evaluation]:
     return [
         record(candidate, work, seed=seed, status="failed", reason=reason)
         for candidate in work.candidates
-        for seed in range(work.fidelity.seeds)
+        for seed in work.seeds
     ]

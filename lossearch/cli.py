@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lossearch.cli_compare import compare
 from lossearch.cli_export import board_of, export
 from lossearch.outcome import fail, print_json, reported, say
 
@@ -58,7 +59,8 @@ def search(
 ) -> None:
     """Search for a loss as FILE declares."""
     with reported():
-        from lossearch.experiment import experiment_text, load_experiment
+        from lossearch.declaration import experiment_text
+        from lossearch.experiment import load_experiment
 
         if show:
             print(experiment_text(experiment)[1], end="")
@@ -153,6 +155,7 @@ def tasks(as_json: JsonFlag = False) -> None:
             print(f"{task.name:{width}}  {task.summary}")
 
 
+app.command()(compare)
 app.command()(export)
 
 

@@ -3,26 +3,22 @@
 Every key has a default but ``name`` and ``task``; a key that is not known is refused, with the nearest known one.
 """
 
-import tomllib
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from evaluators.device import DeviceChoice
 from evaluators.fidelity import Fidelity
+from lossearch.declaration import (
+    Declaration,
+    ExecutorSettings,
+    ExperimentError,
+    Section,
+    declared_as,
+    each_once,
+    read_declaration,
+)
 from primitives.errors import UserError
 from primitives.nearest import nearest
-
-
-class ExperimentError(UserError):
-    """A declaration of an experiment that cannot be used; the message names file and key."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
 
 _GROWN_OPERATORS = (
     *("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "square", "abs", "tanh", "sigmoid"),
@@ -34,7 +30,7 @@ _SEEDS = (
 )
 
 
-class EvolutionSettings(_Section):
+class EvolutionSettings(Section):
     """How formulas vary and how many there are."""
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
@@ -69,7 +65,7 @@ class EvolutionSettings(_Section):
                 problems.append(str(error))
         if problems:
             raise ValueError("; ".join(problems))
-        return _each_once("loss", texts)
+        return each_once("loss", texts)
 
     @field_validator("terminals", "operators")
     @classmethod
@@ -78,7 +74,7 @@ class EvolutionSettings(_Section):
         unknown = [f"unknown {kind} {name!r}{nearest(name, known)}" for name in names if name not in known]
         if unknown:
             raise ValueError("; ".join(unknown))
-        return _each_once(kind, names)
+        return each_once(kind, names)
 
     @model_validator(mode="after")
     def _consistent(self) -> "EvolutionSettings":
@@ -94,28 +90,6 @@ class EvolutionSettings(_Section):
         for name in self.seeds:
             _require_within_limits(name, self.max_nodes, self.max_depth)
         return self
-
-
-class ExecutorSettings(_Section):
-    """Where candidates are trained."""
-
-    kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
-    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each GPU or core")
-    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
-    device: DeviceChoice = Field("auto", description="auto: a GPU where there is one; cpu or cuda")
-    cohort_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)] = Field(
-        "auto", description="candidates trained together; auto: a worker's share of a generation, as memory allows"
-    )
-
-
-class Declaration(_Section):
-    """What a run does, under a name."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="letters, digits, - and _")
-
-    def result_defining(self) -> dict[str, Any]:
-        """What decides the results: everything but where candidates are trained."""
-        return self.model_dump(mode="json", exclude={"executor"})
 
 
 class Experiment(Declaration):
@@ -158,44 +132,14 @@ def load_experiment(name_or_path: str, **overrides: Any) -> Experiment:
 
     ``overrides`` replace top-level keys where they are not None. Raises ExperimentError.
     """
-    source, text = experiment_text(name_or_path)
-    try:
-        declared = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ExperimentError(f"{source}: expected TOML, got: {error}") from None
-    declared |= {key: value for key, value in overrides.items() if value is not None}
-    return validated(declared, source)
+    return validated(*read_declaration(name_or_path, **overrides))
 
 
 def validated(declared: dict[str, Any], source: str) -> Experiment:
     """The experiment that a dictionary declares; ExperimentError names the source and each bad key."""
-    try:
-        return Experiment.model_validate(declared)
-    except ValidationError as error:
-        problems = [_problem(each) for each in error.errors()]
-        raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
-
-
-def experiment_text(name_or_path: str) -> tuple[str, str]:
-    """Where an experiment is declared, and its text. Raises ExperimentError."""
-    path = Path(name_or_path)
-    shipped = {entry.name.removesuffix(".toml"): entry for entry in resources.files("experiments").iterdir()}
-    shipped = {name: entry for name, entry in shipped.items() if entry.name.endswith(".toml")}
-    if not path.is_file() and name_or_path in shipped:
-        return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
-    if not path.exists():
-        hint = nearest(path.name.removesuffix(".toml"), shipped)
-        raise ExperimentError(f"{name_or_path}: no such file, and no shipped experiment of that name{hint}")
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
-
-
-def _each_once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise ValueError(f"{kind} named twice in {list(names)}")
-    return names
+    if "losses" in declared:
+        raise ExperimentError(f"{source}: expected a search, got a comparison. Run it with 'lossearch compare'.")
+    return declared_as(Experiment, declared, source)
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
@@ -221,33 +165,3 @@ def _vocabulary(field: str) -> tuple[str, set[str]]:
         "terminals": ("terminal", set(TERMINALS)),
         "operators": ("operator", set(OPERATORS)),
     }[field]
-
-
-def _problem(error: Any) -> str:
-    """One of pydantic's errors as a sentence: key, what was expected, what was got."""
-    key = ".".join(str(part) for part in error["loc"]) or "the experiment"
-    if error["type"] == "extra_forbidden":
-        section = _section(error["loc"][:-1])
-        return f"{key}: unknown key{nearest(str(error['loc'][-1]), section.model_fields)}"
-    if error["type"] == "missing":
-        return f"{key}: expected a value, got none"
-    if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}"
-    expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    found = error["input"] if not isinstance(error["input"], tuple) else list(error["input"])
-    return f"{key}: expected {expected}, got {found!r}"
-
-
-_EXPECTED = {
-    "tuple_type": "an array",
-    "too_short": "at least one item",
-    "model_type": "a table",
-    "string_pattern_mismatch": "letters, digits, - and _, the first a letter or digit, 64 at most",
-}
-
-
-def _section(location: tuple[Any, ...]) -> type[BaseModel]:
-    section: type[BaseModel] = Experiment
-    for part in location:
-        section = section.model_fields[part].annotation  # type: ignore[assignment]
-    return section

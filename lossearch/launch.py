@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.executors import Executor, InlineExecutor
+from evaluators.executors import Executor
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.interruption import watched_for_interruption
 from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory
 from lossearch.trial import try_export
+from lossearch.workers import executor_for
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from results.trial_record import Trial
@@ -62,7 +63,7 @@ def search(
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
         RunDirectory.require_free(path, declared)
-    workers = _executor(declared, executor, ray_address)  # before a directory is made for nothing
+    workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
         run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)
         with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
@@ -104,20 +105,3 @@ def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: 
     run.log("ended", evaluated=running.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
     board[0].export(exported)  # now with the trial in its docstring
     return Run(run.path, board, exported, trial)
-
-
-def _executor(experiment: Experiment, kind: str | None, ray_address: str | None) -> Executor:
-    """The executor asked for: ``kind`` before ``ray_address`` before the experiment's. Raises UserError."""
-    kind = kind or ("ray" if ray_address else experiment.executor.kind)
-    if kind not in ("ray", "inline"):
-        raise UserError(f"Expected executor to be ray or inline, got {kind!r}.")
-    if kind == "inline":
-        if ray_address is not None:
-            raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
-        return InlineExecutor(experiment.executor.device)
-    from evaluators.ray_executor import RayExecutor, require_answer
-
-    if ray_address is not None:
-        require_answer(ray_address)
-    settings = experiment.executor
-    return RayExecutor(ray_address, settings.workers, settings.deadline, settings.device)

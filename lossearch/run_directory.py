@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
-from lossearch.experiment import Declaration, Experiment, validated
+from lossearch.declaration import Declaration
+from lossearch.experiment import Experiment, validated
 from primitives.errors import UserError
 from results.atomic import remove, write_whole_text
 from results.records import Evaluation, Measurement

@@ -1,28 +1,74 @@
-"""Seeds: the losses that a search starts from, each a known loss by its name or a formula as it is written."""
+"""Losses as users name them: a known loss by its name, also with settings, or a formula as it is written."""
 
+import re
 from dataclasses import dataclass
 
 from primitives.catalog import known_loss
+from primitives.errors import UserError
 from primitives.formula import Formula
+from primitives.nearest import shown
 from primitives.parser import parse, valid_name
+
+#: A name with settings in parentheses, ``am_softmax(m=0.3, s=15)``: no formula has an equals sign.
+_WITH_SETTINGS = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*=[^()]*)\)\s*")
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A formula without free names, the known loss that it is, and where its class weights come from.
+    """A formula without free names, what it is called, and where its class weights come from.
 
-    ``name`` is None for a formula of the user's own, ``class_weights`` for a loss over logits.
+    ``name`` is None for a formula of the user's own, ``class_weights`` for a loss over logits. ``known`` is the known
+    loss that it is, and ``settings`` what was given of its hyper-parameters.
     """
 
     formula: Formula
     name: str | None
     class_weights: str | None
+    known: str | None = None
+    settings: tuple[tuple[str, float], ...] = ()
 
 
 def read_seed(text: str) -> Seed:
-    """The seed of a text. Raises UserError for an unknown name or a text that is no formula."""
-    if not valid_name(text):
+    """The seed of a text: ``focal``, ``focal(gamma=1.5)``, or a formula.
+
+    Raises UserError for an unknown name, settings that the loss does not have, or a text that is no formula.
+    """
+    called = _WITH_SETTINGS.fullmatch(text)
+    if called is None and not valid_name(text):
         formula = parse(text)
         return Seed(formula, None, "learned" if formula.looks_at_embeddings else None)
-    known = known_loss(text)
-    return Seed(known.bound(), known.name, known.class_weights if known.formula.looks_at_embeddings else None)
+    known = known_loss(text if called is None else called[1])
+    settings = {} if called is None else _settings(called[2], text)
+    own = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    return Seed(
+        known.bound(**settings),
+        f"{known.name}({own})" if own else known.name,
+        known.class_weights if known.formula.looks_at_embeddings else None,
+        known.name,
+        tuple(settings.items()),
+    )
+
+
+def _settings(text: str, whole: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = (each.strip() for each in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            raise UserError(f"Expected settings like (m=0.3, s=15), got {shown(whole)}.") from None
+        if name in found:
+            raise UserError(f"{name} is set twice in {shown(whole)}.")
+        found[name] = number
+    return found
+
+
+def split_names(text: str) -> list[str]:
+    """Names or formulas that commas separate, but for commas in parentheses."""
+    found, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            found.append(text[start:place])
+            start = place + 1
+    return [each.strip() for each in [*found, text[start:]] if each.strip()]

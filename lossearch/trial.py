@@ -13,9 +13,10 @@ from torch import nn
 
 from evaluators.device import chosen_device
 from evaluators.evaluation import one_thread
+from evaluators.outcome import TrainingFailed
 from evaluators.start import class_frequencies
 from evaluators.tasks import known_task
-from evaluators.training import TrainingFailed, train_and_score
+from evaluators.training import train_and_score
 from evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from primitives.formula import Formula

@@ -4,7 +4,9 @@ Always rebuildable from the measurements. P-values are corrected by Holm over th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from results.paired_tests import FEWEST_PAIRS, holm, paired_test, verdict
 from results.records import METRICS, Measurement
@@ -39,6 +41,46 @@ class Line:
     learning_rate: float | None
     seconds: float | None  #: of training, over all seeds
     reason: str | None  #: of the first failure
+
+
+class ComparisonTable:
+    """The lines of a comparison, and the measurements that they follow from.
+
+    ``measure`` is the task's own metric where none is named.
+    """
+
+    def __init__(self, measurements: Iterable[Measurement], baseline: str, measure: str | None = None) -> None:
+        self.measurements = list(measurements)
+        self.lines = comparison_lines(self.measurements, baseline, measure)
+
+    def of_task(self, task: str) -> list[Line]:
+        """The lines of one task, best loss first."""
+        return [line for line in self.lines if line.task == task]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks, in the order of their measurements."""
+        return list(dict.fromkeys(line.task for line in self.lines))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The lines as plain data."""
+        return [asdict(line) for line in self.lines]
+
+    def to_pandas(self) -> Any:
+        """The lines as a pandas data frame. Raises ImportError where pandas is not installed."""
+        from results.store import to_pandas
+
+        return to_pandas(Line, self.lines)
+
+    def as_markdown(self) -> str:
+        """A Markdown table for each task."""
+        return as_markdown(self.lines)
+
+    def write(self, path: Path) -> None:
+        """Write the lines as a Parquet file."""
+        from results.store import write_records
+
+        write_records(path, Line, self.lines)
 
 
 def comparison_lines(measurements: Iterable[Measurement], baseline: str, measure: str | None = None) -> list[Line]:

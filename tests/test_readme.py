@@ -10,7 +10,8 @@ from typer.main import get_command
 
 from evaluators.fidelity import Fidelity
 from lossearch.cli import app
-from lossearch.experiment import EvolutionSettings, ExecutorSettings, Experiment
+from lossearch.declaration import ExecutorSettings
+from lossearch.experiment import EvolutionSettings, Experiment
 from primitives.catalog import CATALOG
 from primitives.operators import FUNCTIONS
 from primitives.terminals import TERMINALS

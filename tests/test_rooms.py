@@ -17,6 +17,9 @@ ONE_FILE = {
     "ray": "evaluators/ray_executor.py",
     "pyarrow": "results/store.py",
     "sympy": "primitives/algebra.py",
+    "torchvision": "evaluators/data/torchvision_data.py",
+    "PIL": "evaluators/data/images.py",
+    "optuna": "lossearch/tuning.py",
 }
 
 

@@ -1,12 +1,12 @@
 """The tasks by name: each is data, its split, its corruption and a metric."""
 
-from evaluators.tasks import digits, procedural
+from evaluators.tasks import digits, downloaded, procedural
 from evaluators.tasks.task import Task
 from primitives.errors import UserError
 from primitives.nearest import nearest
 
 #: Every task by name.
-TASKS: dict[str, Task] = {task.name: task for task in (*digits.TASKS, *procedural.TASKS)}
+TASKS: dict[str, Task] = {task.name: task for task in (*digits.TASKS, *procedural.TASKS, *downloaded.TASKS)}
 
 
 def known_task(name: str) -> Task:

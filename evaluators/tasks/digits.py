@@ -7,7 +7,7 @@ alone.
 from collections.abc import Callable
 from functools import lru_cache
 
-from evaluators.datasets import handwritten_digits
+from evaluators.data.datasets import handwritten_digits
 from evaluators.splits import (
     Split,
     Splits,

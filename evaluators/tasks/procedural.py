@@ -9,8 +9,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from evaluators.data.procedural import SHAPES, SIZE, glyph_images, glyph_outlines, segmentation_images, shape_images
+from evaluators.fidelity import Fidelity
 from evaluators.metrics import MEAN_IOU, VERIFICATION
-from evaluators.procedural import SHAPES, SIZE, glyph_images, glyph_outlines, segmentation_images, shape_images
 from evaluators.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
 from evaluators.tasks.task import Task
 
@@ -68,6 +69,7 @@ def _classification(name: str, family: str, what: str, load: Callable[[], Splits
         SHAPE,
         load,
         lambda: _shapes(_TEST, 800),
+        fidelity=Fidelity(network="resnet", learning_rate=0.1, steps=400),
     )
 
 
@@ -89,6 +91,7 @@ TASKS = (
         lambda: Splits(_glyphs(_TRAIN, 1_440), _glyphs(_VALIDATION, 480)),
         lambda: _glyphs(_TEST, 480),
         metric=VERIFICATION,
+        fidelity=Fidelity(network="resnet", learning_rate=0.3, steps=400),
     ),
     Task(
         "shapes_segmentation",
@@ -100,5 +103,6 @@ TASKS = (
         lambda: _masks(_TEST, 200),
         metric=MEAN_IOU,
         dense=True,
+        fidelity=Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400),
     ),
 )

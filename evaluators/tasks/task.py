@@ -7,12 +7,15 @@ from typing import Any
 
 from evaluators.fidelity import Fidelity
 from evaluators.metrics import ACCURACY, Metric
-from evaluators.networks import DENSE, PROXIES, SMALLEST_IMAGE
+from evaluators.networks import DENSE, NETWORKS
+from evaluators.networks.layers import SMALLEST_IMAGE
 from evaluators.splits import Split, Splits
 from primitives.errors import UserError
 from primitives.formula import Formula
 from primitives.nearest import shown
 from primitives.terminals import TERMINALS
+
+_USUAL = Fidelity()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Task:
     dense: bool = False  #: whether every pixel has a class
     needs_download: bool = False
     gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
+    fidelity: Fidelity = _USUAL  #: the training where none is declared
+    data_from: str | None = None  #: the page or command that provides the data
+    ignores_pixels: bool = False  #: whether some pixels have no class: their targets are negative
 
     @property
     def features(self) -> int:
@@ -51,7 +57,7 @@ class Task:
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
         if (fidelity.network in DENSE) != self.dense:
-            fitting = [name for name in PROXIES if (name in DENSE) == self.dense]
+            fitting = [name for name in NETWORKS if (name in DENSE) == self.dense]
             return (
                 f"fidelity: network = {fidelity.network!r} gives {'each pixel' if self.dense is False else 'an input'} "
                 f"one embedding, and the task {self.name} wants one for each {'pixel' if self.dense else 'input'}. "
@@ -59,17 +65,24 @@ class Task:
             )
         if self.dense and (fidelity.shift or fidelity.flip):
             return "fidelity: shift and flip move images and not the classes of their pixels. Use noise alone."
-        image = len(self.shape) == 3 and min(self.shape[1:]) >= SMALLEST_IMAGE
-        wanted = [name for name in ("shift", "flip") if getattr(fidelity, name)]
-        wanted += [f"network = {fidelity.network!r}"] if fidelity.network != "mlp" else []
-        if image or not wanted:
+        return self._too_small_for(fidelity)
+
+    def _too_small_for(self, fidelity: Fidelity) -> str | None:
+        """What needs larger images than the task's inputs are, or None where nothing does."""
+        needs = {name: SMALLEST_IMAGE for name in ("shift", "flip") if getattr(fidelity, name)}
+        needs[f"network = {fidelity.network!r}"] = NETWORKS[fidelity.network].SMALLEST
+        side = min(self.shape[1:]) if len(self.shape) == 3 else 0
+        unmet = [name for name, pixels in needs.items() if pixels > side]
+        if not unmet:
             return None
+        fitting = [name for name, each in NETWORKS.items() if (name in DENSE) == self.dense and side >= each.SMALLEST]
         return (
-            f"fidelity: {' and '.join(wanted)} need images of {SMALLEST_IMAGE} pixels at least each way, and the task "
-            f"{self.name} has inputs of shape {list(self.shape)}. Use network = 'mlp' without shift and flip."
+            f"fidelity: {' and '.join(unmet)} need images of {max(needs.values())} pixels at least each way, and the "
+            f"task {self.name} has inputs of shape {list(self.shape)}. Use network = {' or '.join(map(repr, fitting))}"
+            f"{'' if side >= SMALLEST_IMAGE else ' without shift and flip'}."
         )
 
     def describe(self) -> dict[str, Any]:
         """The task as plain data, for JSON."""
-        names = ("name", "family", "summary", "classes", "shape", "features", "dense", "needs_download")
+        names = ("name", "family", "summary", "classes", "shape", "features", "dense", "needs_download", "data_from")
         return {name: getattr(self, name) for name in names} | {"metric": self.metric.name}

@@ -9,14 +9,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from evaluators import cohort as cohort_module
+from evaluators.attached_loss import loss_for
+from evaluators.calibration import calibration_factor
 from evaluators.cohort import Cohort, unbatched
 from evaluators.cohort_heads import ClassWeightHeads
+from evaluators.descent import descend, moments
 from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
-from evaluators.networks import DENSE, PROXIES
+from evaluators.networks import DENSE, NETWORKS
 from evaluators.one_by_one import OneByOne
 from evaluators.tasks import known_task
-from evaluators.training import Training, calibration_factor, loss_for
+from evaluators.training import Training
 from evaluators.work import Candidate, Work
 from primitives.catalog import CATALOG
 from primitives.joint_gradient import JointGradient
@@ -27,7 +30,7 @@ from primitives.torch_loss import loss_module
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = Fidelity(steps=50, seeds=2)
 
-BATCHABLE = [name for name in PROXIES if unbatched(TASK, Fidelity(network=name)) is None]
+BATCHABLE = [name for name in NETWORKS if unbatched(TASK, Fidelity(network=name)) is None]
 
 KINDS = {
     None: [name for name, loss in CATALOG.items() if not loss.formula.looks_at_embeddings],
@@ -97,9 +100,59 @@ def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
 
 
+PROTOCOLS = {
+    "step": Fidelity(steps=50, seeds=2, schedule="step", milestones=(20, 35), decay=0.2, warm_up=5),
+    "constant": Fidelity(steps=50, seeds=2, schedule="constant", calibrated=False, weight_decay=1e-3),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("kind", [None, "learned"])
+def test_a_member_equals_the_candidate_trained_alone_by_every_protocol(protocol, kind):
+    fidelity = PROTOCOLS[protocol]
+    together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
+    rates = [fidelity.learning_rate, 0.5 * fidelity.learning_rate, fidelity.learning_rate][: len(together)]
+    cohort = Cohort(together, kind, TASK, fidelity, SEEDS, learning_rates=rates)
+    for k, outcome in enumerate(cohort.train_and_score()):
+        own = fidelity.model_copy(update={"learning_rate": rates[k]})
+        for s, seed in enumerate(SEEDS):
+            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, own)
+            weight = model.head.weight if kind is None else loss.weight
+            assert relative_difference(cohort.members.heads.weight[s, k], weight) < 1e-4
+            assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
+
+
+def test_adam_of_a_cohort_is_torchs():
+    fidelity = Fidelity(optimizer="adam", learning_rate=0.01, weight_decay=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = torch.ones(3, 4), torch.ones(3, 4, requires_grad=True)
+    optimizer = torch.optim.Adam([theirs], 0.01, weight_decay=1e-2)
+    kept = [torch.zeros(3, 4) for _ in range(moments("adam"))]
+    for step in range(20):
+        gradient = torch.randn(3, 4, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        descend(ours, kept, torch.tensor([0.01]), torch.tensor([step]), fidelity)
+        optimizer.step()
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [None, "learned"])
+def test_a_member_under_adam_fares_as_the_candidate_trained_alone(kind):
+    # Adam moves a weight whose gradient is nearly zero as far as any other, to a side that rounding decides
+    fidelity = Fidelity(steps=50, seeds=2, optimizer="adam", learning_rate=0.01)
+    together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
+    cohort = Cohort(together, kind, TASK, fidelity, SEEDS)
+    for k, outcome in enumerate(cohort.train_and_score()):
+        for s, seed in enumerate(SEEDS):
+            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, fidelity)
+            weight = model.head.weight if kind is None else loss.weight
+            assert relative_difference(cohort.members.heads.weight[s, k], weight) < 2e-2
+            assert outcome.fitness[s] == pytest.approx(fitness, abs=3 / 450 + 1e-9)
+
+
 def test_a_proxy_for_images_refuses_what_is_none():
     with pytest.raises(ValueError, match=r"Expected images of shape .* got \[64\]"):
-        PROXIES["cnn"]((64,), 8, torch.Generator())
+        NETWORKS["cnn"]((64,), 8, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -238,11 +291,13 @@ def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network
             assert relative_difference(plain.members.heads.weight[s, k], weight) > 1e-2
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("trainer", [Cohort, OneByOne])
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc"])
-def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(trainer, kind):
+def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(trainer, kind, optimizer):
     names = ["cross_entropy", "mse", "ngl"] if kind is None else ["am_softmax", "center"]
-    fidelity = Fidelity(steps=30, seeds=2, rungs=(6, 15))
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    fidelity = Fidelity(steps=30, seeds=2, rungs=(6, 15), optimizer=optimizer, learning_rate=rate)
     whole = trainer(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score()
     parts = [trainer(formulas([name]), kind, TASK, fidelity, SEEDS) for name in names]
     for part in parts:

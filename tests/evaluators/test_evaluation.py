@@ -10,10 +10,11 @@ from evaluators import cohort as cohort_module
 from evaluators import evaluation as evaluation_module
 from evaluators import memory
 from evaluators.cohort import Cohort
+from evaluators.cohort_networks import BATCHED
 from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.memory import free_bytes, free_in_the_control_group
-from evaluators.networks import DENSE, PROXIES
+from evaluators.networks import DENSE, NETWORKS
 from evaluators.tasks import TASKS, known_task
 from evaluators.work import Candidate, Work
 from primitives.parser import parse
@@ -48,7 +49,7 @@ def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
     assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
 
 
-@pytest.mark.parametrize("network", PROXIES)
+@pytest.mark.parametrize("network", [name for name, network in NETWORKS.items() if network in BATCHED])
 def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
     def needed(candidates, **settings):
         fidelity = FIDELITY.model_copy(update={"network": network, **settings})
@@ -59,7 +60,7 @@ def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
     assert 7.0 < large.bytes_needed() / small.bytes_needed() < 9.0
     assert wide.bytes_needed() > 1.5 * small.bytes_needed()
     large._start()
-    held = [*large.members._parameters, *large.members._velocities]
+    held = [*large.members._parameters, *(each for kept in large.members._kept for each in kept)]
     assert large.bytes_needed() > 2 * sum(each.untyped_storage().nbytes() for each in held)
 
 

@@ -3,11 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from evaluators.attached_loss import loss_for
+from evaluators.calibration import calibration_factor
 from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
+from evaluators.outcome import TrainingFailed
 from evaluators.start import batches, initial_model, one_hot
 from evaluators.tasks import TASKS
-from evaluators.training import TrainingFailed, calibration_factor, loss_for, train_and_score
+from evaluators.training import train_and_score
 from evaluators.work import Candidate, Work, training_seed
 from primitives.parser import parse
 
@@ -70,7 +73,7 @@ def test_a_calibrated_loss_has_cross_entropys_gradient_size_at_the_embedding():
 
 
 def test_a_flat_loss_cannot_be_calibrated():
-    with pytest.raises(TrainingFailed, match="the first gradient at the embedding has size"):
+    with pytest.raises(TrainingFailed, match="the first gradient at the embedding is 0 or not finite"):
         calibration_factor(loss_for(parse("sum_c(y)"), TASK, SHORT), TASK, SHORT, 0)
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from evaluators.executors import InlineExecutor
 from evaluators.fidelity import Fidelity
-from lossearch.experiment import EvolutionSettings, ExecutorSettings, Experiment
+from lossearch.declaration import ExecutorSettings
+from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.launch import search
 from results.leaderboard import Leaderboard
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from evaluators.executors import FinishedWork, InlineExecutor
 from evaluators.work import Result, failures
-from lossearch import launch
+from lossearch import workers
 from lossearch.cli import app
 from results.leaderboard import Leaderboard
 from tests.lossearch.small import TOML, records
@@ -263,7 +263,7 @@ class Hopeless(InlineExecutor):
 
 
 def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch):
-    monkeypatch.setattr(launch, "InlineExecutor", Hopeless)
+    monkeypatch.setattr(workers, "InlineExecutor", Hopeless)
     monkeypatch.chdir(folder)
     result = CliRunner().invoke(app, ["search", "small.toml", "--run-dir", "hopeless"])
     assert result.exit_code == 3, result.output

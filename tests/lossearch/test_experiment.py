@@ -4,7 +4,8 @@ from importlib import resources
 import pytest
 
 from evaluators.tasks import TASKS
-from lossearch.experiment import ExperimentError, load_experiment, validated
+from lossearch.declaration import ExperimentError
+from lossearch.experiment import load_experiment, validated
 from lossearch.seeds import read_seed
 
 MINIMAL = 'name = "x"\ntask = "digits"\n'

@@ -7,8 +7,9 @@ import pytest
 from evaluators.executors import InlineExecutor
 from evaluators.fidelity import Fidelity
 from evaluators.work import Candidate
-from lossearch import launch
-from lossearch.experiment import EvolutionSettings, ExecutorSettings
+from lossearch import workers
+from lossearch.declaration import ExecutorSettings
+from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
 from lossearch.loop import Standing, promoted
 from results.leaderboard import Leaderboard
@@ -67,7 +68,7 @@ def test_the_log_counts_who_stopped(run):
 @pytest.mark.parametrize("submissions", [0, 2, 3, 4, 7, 9])
 def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monkeypatch, run, submissions):
     with monkeypatch.context() as patched:
-        patched.setattr(launch, "InlineExecutor", lambda device: Interrupting(submissions))
+        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
         with pytest.raises(SearchInterrupted):
             search(RUNGS, run_dir=tmp_path / "run")
     search(RUNGS, run_dir=tmp_path / "run", resume=True)
@@ -77,7 +78,7 @@ def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monk
 def test_ray_and_any_order_give_the_same_records(tmp_path, monkeypatch, run):
     search(RUNGS, run_dir=tmp_path / "ray", executor="ray")
     assert records(tmp_path / "ray") == records(run.path)
-    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Shuffled())
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
     search(RUNGS, run_dir=tmp_path / "shuffled")
     assert records(tmp_path / "shuffled") == records(run.path)
 
@@ -105,7 +106,7 @@ def test_rungs_that_do_not_rise_are_refused(rungs):
 def test_an_interrupted_first_rung_ranks_nothing(tmp_path, monkeypatch):
     settings = EvolutionSettings(population=6, generations=2, seeds=("cross_entropy", "mse"))
     experiment = RUNGS.model_copy(update={"evolution": settings})
-    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Interrupting(2))
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(2))
     with pytest.raises(SearchInterrupted):
         search(experiment, run_dir=tmp_path / "run")
     rows = Leaderboard(tmp_path / "run").rows
@@ -130,7 +131,7 @@ class Slots(InlineExecutor):
 
 def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
     slots = Slots()
-    monkeypatch.setattr(launch, "InlineExecutor", lambda device: slots)
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: slots)
     settings = EvolutionSettings(population=24, generations=1, seeds=("cross_entropy",))
     automatic = ExecutorSettings(kind="inline")
     search(RUNGS.model_copy(update={"evolution": settings, "executor": automatic}), run_dir=tmp_path / "run")

@@ -5,7 +5,7 @@ import polars
 import pytest
 
 from evaluators.fidelity import Fidelity
-from lossearch import launch
+from lossearch import launch, workers
 from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
 from lossearch.run_directory import RunDirectory, RunDirectoryError
@@ -65,7 +65,7 @@ def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
 ):
     path = tmp_path / "stopped"
     with monkeypatch.context() as patched:
-        patched.setattr(launch, "InlineExecutor", lambda device: Interrupting(submissions))
+        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
         with pytest.raises(SearchInterrupted):
             run_search(path)
     kept = records(path)
@@ -78,7 +78,7 @@ def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
 def test_a_search_that_is_interrupted_again_and_again_gets_there(tmp_path, monkeypatch, uninterrupted):
     path = tmp_path / "stopped"
     with monkeypatch.context() as patched:
-        patched.setattr(launch, "InlineExecutor", lambda device: Interrupting(5))
+        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(5))
         for attempt in range(10):
             try:
                 run_search(path, resume=attempt > 0)
@@ -91,7 +91,7 @@ def test_a_search_that_is_interrupted_again_and_again_gets_there(tmp_path, monke
 def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(tmp_path, monkeypatch):
     run_search(tmp_path / "run")
     before = sorted((tmp_path / "run" / "evaluations").iterdir())
-    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Interrupting(0))
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(0))
     run_search(tmp_path / "run", resume=True)
     assert sorted((tmp_path / "run" / "evaluations").iterdir()) == before
 
@@ -130,7 +130,7 @@ def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeyp
     part = min((path / "evaluations").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:100])
     with monkeypatch.context() as patched:
-        patched.setattr(launch, "InlineExecutor", lambda device: Interrupting(0))
+        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(0))
         with pytest.raises(SearchInterrupted):
             run_search(path, resume=True)
     run_search(path, resume=True)
@@ -140,7 +140,7 @@ def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeyp
 def test_results_do_not_depend_on_the_order_in_which_they_arrive(tmp_path, monkeypatch, uninterrupted):
     from tests.evaluators.test_executors import Shuffled
 
-    monkeypatch.setattr(launch, "InlineExecutor", lambda device: Shuffled())
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
     run_search(tmp_path / "shuffled")
     assert records(tmp_path / "shuffled") == records(uninterrupted.path)
 

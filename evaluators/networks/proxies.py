@@ -1,4 +1,4 @@
-"""Small networks for proxy trainings: each maps inputs to embeddings, below a linear head or class weights.
+"""Small networks for proxy trainings.
 
 Those for images have smooth activations (SiLU) and average pooling: where the background of images is constant, a
 rectified unit or a largest value that rounding decides is decided for many pixels at once, and two trainings that
@@ -6,67 +6,37 @@ differ in rounding alone drift apart.
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
-#: Names of the proxies.
-Proxy = Literal["mlp", "cnn", "resnet", "dense"]
-
-#: Pixels that an image has at least each way: two poolings halve it.
-SMALLEST_IMAGE = 4
+from evaluators.networks.layers import SMALLEST_IMAGE, Backbone, convolution, linear
 
 
-def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer whose weights and biases are uniform in +-1/sqrt(inputs), drawn from the generator."""
-    layer = skip_init(nn.Linear, inputs, outputs)  # its own initialisation draws from the global generator
-    _draw(layer, inputs, generator)
-    return layer
-
-
-def convolution(inputs: int, outputs: int, generator: torch.Generator, dilation: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the image's size, with weights that keep the size of what rectifiers leave.
-
-    Weights are uniform in +-sqrt(6/n) for n inputs (He et al., ICCV 2015), biases in +-1/sqrt(n).
-    """
-    layer = skip_init(nn.Conv2d, inputs, outputs, 3, padding=dilation, dilation=dilation)
-    _draw(layer, 9 * inputs, generator)
-    with torch.no_grad():
-        layer.weight.mul_(math.sqrt(6.0))
-    return layer
-
-
-def _draw(layer: nn.Module, inputs: int, generator: torch.Generator) -> None:
-    for parameter in layer.parameters():
-        nn.init.uniform_(parameter, -1.0 / math.sqrt(inputs), 1.0 / math.sqrt(inputs), generator=generator)
-
-
-class Perceptron(nn.Module):
+class Perceptron(Backbone):
     """One hidden layer of rectified units: inputs [batch, ...] -> embeddings [batch, size]."""
 
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(shape, size, generator)
         self.hidden = linear(math.prod(shape), size, generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.relu(self.hidden(inputs.flatten(1)))
 
 
-class ConvNet(nn.Module):
+class ConvNet(Backbone):
     """Two convolutions with pooling, then a hidden layer.
 
     Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
     """
 
+    SMALLEST = SMALLEST_IMAGE
     WIDTH = 8
 
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
-        super().__init__()
-        channels, height, width = image_shape(shape)
+        super().__init__(shape, size, generator)
+        channels, height, width = shape
         self.first = convolution(channels, self.WIDTH, generator)
         self.second = convolution(self.WIDTH, 2 * self.WIDTH, generator)
         self.hidden = linear(2 * self.WIDTH * (height // 4) * (width // 4), size, generator)
@@ -77,17 +47,18 @@ class ConvNet(nn.Module):
         return F.silu(self.hidden(x.flatten(1)))
 
 
-class ResidualNet(nn.Module):
+class ResidualNet(Backbone):
     """A convolution, and two residual blocks with group normalisation (Wu and He, ECCV 2018) and pooling after each.
 
     Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
     """
 
+    SMALLEST = SMALLEST_IMAGE
     WIDTH, GROUPS = 8, 4
 
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
-        super().__init__()
-        channels, height, width = image_shape(shape)
+        super().__init__(shape, size, generator)
+        channels, height, width = shape
         self.stem = convolution(channels, self.WIDTH, generator)
         self.blocks = nn.ModuleList(
             nn.ModuleList([convolution(self.WIDTH, self.WIDTH, generator), nn.GroupNorm(self.GROUPS, self.WIDTH)])
@@ -104,18 +75,19 @@ class ResidualNet(nn.Module):
         return F.silu(self.hidden(x.flatten(1)))
 
 
-class DenseNet(nn.Module):
+class DenseNet(Backbone):
     """A convolution, two residual blocks that look further and further, and one more, all at the image's size.
 
     Images [batch, channels, height, width], each side at least 4, -> an embedding for each pixel,
     [batch*height*width, size]. Convolutions in blocks are dilated (Yu and Koltun, ICLR 2016).
     """
 
+    SMALLEST = SMALLEST_IMAGE
     WIDTH, GROUPS, DILATIONS = 8, 4, (2, 4)
 
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
-        super().__init__()
-        channels, _, _ = image_shape(shape)
+        super().__init__(shape, size, generator)
+        channels, _, _ = shape
         self.stem = convolution(channels, self.WIDTH, generator)
         self.blocks = nn.ModuleList(
             nn.ModuleList(
@@ -132,26 +104,3 @@ class DenseNet(nn.Module):
             conv, norm = block
             x = x + F.silu(norm(conv(x)))
         return F.silu(self.last(x)).permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, height and width. Raises ValueError for inputs that are no images, or too small ones."""
-    if len(shape) != 3 or min(shape[1:]) < SMALLEST_IMAGE:
-        raise ValueError(
-            f"Expected images of shape [channels, height, width], each side at least {SMALLEST_IMAGE}, got "
-            f"{list(shape)}. Use the network mlp."
-        )
-    channels, height, width = shape
-    return channels, height, width
-
-
-#: Each proxy by its name: from the shape of an input, the size of an embedding and a generator.
-PROXIES: dict[Proxy, Callable[[tuple[int, ...], int, torch.Generator], nn.Module]] = {
-    "mlp": Perceptron,
-    "cnn": ConvNet,
-    "resnet": ResidualNet,
-    "dense": DenseNet,
-}
-
-#: Proxies that give every pixel an embedding, for tasks whose pixels have classes.
-DENSE = ("dense",)

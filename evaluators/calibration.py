@@ -1,0 +1,50 @@
+"""Calibration: the factor by which a loss is multiplied in training.
+
+A loss times ten is the same loss at another learning rate: losses are compared with first gradients of one size.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evaluators.attached_loss import adopt_class_weights, owns_class_weights
+from evaluators.fidelity import Fidelity
+from evaluators.outcome import NO_GRADIENT, TrainingFailed
+from evaluators.randomness import randomness_of
+from evaluators.schedule import Schedule
+from evaluators.start import initial_model, one_hot
+from evaluators.tasks.task import Task
+from primitives.torch_loss import FormulaLoss
+
+
+def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:
+    """The factor that makes the loss's first gradient at the embedding as large as cross-entropy's.
+
+    It is 1 where the fidelity wants none. Both are taken on the seed's first batch and initial weights. Raises
+    TrainingFailed where the loss has no finite gradient there.
+    """
+    if not fidelity.calibrated:
+        return 1.0
+    model = initial_model(task, fidelity, seed)
+    if owns_class_weights(loss):
+        adopt_class_weights(loss, model, seed)
+    inputs, indices = (each[0] for each in Schedule(task, fidelity, [seed], torch.device("cpu")).batch())
+    targets = one_hot(indices, task.classes)
+    with randomness_of(model.backbone, seed, 0):
+        embeddings = model.backbone(inputs).detach().requires_grad_()
+    reference = F.cross_entropy(model.head(embeddings), targets)
+    value = loss(embeddings if owns_class_weights(loss) else model.head(embeddings), targets)
+    expected = _norm_of_gradient(reference, embeddings)
+    found = _norm_of_gradient(value, embeddings)
+    if not math.isfinite(found) or found < 1e-12 * expected:
+        raise TrainingFailed(NO_GRADIENT)
+    return float(f"{expected / found:.6g}")
+
+
+def _norm_of_gradient(value: Tensor, at: Tensor) -> float:
+    if not value.requires_grad:
+        return 0.0
+    (gradient,) = torch.autograd.grad(value, at, allow_unused=True, materialize_grads=True)
+    return float(gradient.norm())

@@ -1,0 +1,103 @@
+"""Images: a file as bytes of a square image, by Pillow, whatever the file holds.
+
+Nothing that a file says is executed: only formats that Pillow decodes itself are opened.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+#: Pillow's own decoders; others start programs (EPS) or hold several images.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
+
+#: The class of pixels that masks leave out, and what it is in targets.
+UNLABELLED, IGNORED = 255, -1
+
+#: Left, upper, right and lower edge, in pixels.
+Box = tuple[int, int, int, int]
+
+
+class BrokenImage(Exception):
+    """A file that gives no image; the message is the reason."""
+
+
+def decoded(path: Path, size: int, grey: bool = False, box: Box | None = None) -> NDArray[np.uint8]:
+    """The image of a file as it is meant to be looked at (EXIF), :func:`fitted`. Raises BrokenImage.
+
+    Images of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels are taken for decompression bombs.
+    """
+    with _as_broken(), Image.open(path, formats=FORMATS) as image:
+        if box is None:
+            image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
+        return fitted(ImageOps.exif_transpose(image), size, grey, box)
+
+
+@contextmanager
+def _as_broken() -> Iterator[None]:
+    """Raise as BrokenImage whatever a file leads Pillow's decoders to raise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            yield
+        except BrokenImage:
+            raise
+        except UnidentifiedImageError:
+            raise BrokenImage(f"no image of a known format ({', '.join(FORMATS)})") from None
+        except Exception as error:
+            raise BrokenImage(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+
+
+def fitted(image: Image.Image, size: int, grey: bool = False, box: Box | None = None) -> NDArray[np.uint8]:
+    """The middle square of an image, or of what is in the box, as [1 or 3, size, size].
+
+    This is to scale the shorter side to ``size`` and to crop the center, without the pixels that are cropped.
+    """
+    image = _eight_bits(image).convert("L" if grey else "RGB")
+    image = image if box is None else image.crop(box)
+    pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(pixels.reshape(size, size, -1).transpose(2, 0, 1))
+
+
+def fitted_pair(image: Image.Image, mask: Image.Image, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """An image and its mask, fitted alike. Raises BrokenImage where they are not of one size."""
+    if image.size != mask.size:
+        raise BrokenImage(f"the image has {image.size} pixels, its mask {mask.size}")
+    return fitted(image, size), fitted_mask(mask, size)
+
+
+def decoded_pair(image: Path, mask: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The image and the mask of two files, as their pixels are stored. Raises BrokenImage."""
+    with _as_broken(), Image.open(image, formats=FORMATS) as picture, Image.open(mask, formats=FORMATS) as classes:
+        return fitted_pair(picture, classes, size)
+
+
+def fitted_mask(mask: Image.Image, size: int) -> NDArray[np.int64]:
+    """Class indices [size, size] of a mask of bytes, as :func:`fitted` crops, of the nearest pixels; 255 is ignored.
+
+    Raises BrokenImage where its pixels are not bytes.
+    """
+    if mask.mode not in ("L", "P"):
+        raise BrokenImage(f"a mask of one byte for each pixel was expected, not of mode {mask.mode}")
+    indices = np.asarray(ImageOps.fit(mask, (size, size), Image.Resampling.NEAREST)).astype(np.int64)
+    return np.where(indices == UNLABELLED, IGNORED, indices)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits for each channel: those of 16 bits would be clipped by a conversion."""
+    if image.mode == "F":
+        raise BrokenImage("floating-point pixels have no known range")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    wide: NDArray[Any] = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() >= 2**16:
+        raise BrokenImage("pixels of more than 16 bits have no known range")
+    return Image.fromarray((wide >> 8).astype(np.uint8))

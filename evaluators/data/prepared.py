@@ -1,0 +1,185 @@
+"""Prepared data: a data set decoded once into arrays on disk, which all processes of a machine map and share.
+
+Invariant: a directory of prepared data is there whole or not at all, and its name says what decided its content.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluators.data.data_home import place, prepared_home
+from evaluators.data.growing_array import GrowingArray
+from evaluators.splits import Pairs, Split
+from primitives.errors import UserError
+from primitives.nearest import shown
+from results.records import digest
+
+#: Changes with the way in which data is decoded, so that what an older version prepared is prepared again.
+VERSION = 1
+
+INPUTS, TARGETS, ABOUT = "inputs.npy", "targets.npy", "about.json"
+
+#: An image [channels, height, width] and its class index, or those of its pixels [height, width], -1 where ignored.
+Sample = tuple[NDArray[np.uint8], "int | NDArray[np.int64]"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be prepared: the names of classes, and the samples of every part, drawn one by one.
+
+    ``skipped`` names files that fell out; it may grow while samples are drawn.
+    """
+
+    classes: Sequence[str]
+    parts: Mapping[str, Iterable[Sample]]
+    skipped: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Bytes [samples, channels, height, width], class indices [samples], or [samples, height, width] of every pixel.
+
+    Both are mapped from disk. ``about`` tells the classes, each part's samples and counts of class indices, and what
+    was skipped.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    about: dict[str, Any]
+
+    def split(self, part: str, pairs: Pairs | None = None) -> Split:
+        """A part, without a copy."""
+        start = 0
+        for name, known in self.about["parts"].items():
+            stop = start + known["samples"]
+            if name == part:
+                return Split(self.inputs[start:stop], self.targets[start:stop], pairs)
+            start = stop
+        raise KeyError(part)
+
+    def counts(self, part: str) -> list[int]:
+        """How often each class index is among the targets of a part."""
+        counts: list[int] = self.about["parts"][part]["counts"]
+        return counts
+
+
+def prepared(name: str, decides: Mapping[str, Any], content: Callable[[], Content]) -> Prepared:
+    """The prepared data of a name; ``content`` is asked for only where it is not there yet.
+
+    ``decides`` is everything that decides the content, as plain data. Of processes that prepare the same at once, one
+    does and the others wait. Raises UserError where it cannot be written or read.
+    """
+    key = f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:40]}-{digest(VERSION, json.dumps(decides, sort_keys=True))}"
+    folder = prepared_home() / key
+    if not folder.is_dir():
+        try:
+            prepared_home().mkdir(parents=True, exist_ok=True)
+            with _alone(folder.with_name(f".{key}.lock")):
+                if not folder.is_dir():
+                    _prepare(folder, content())
+        except OSError as error:
+            raise UserError(
+                f"Expected to write prepared data to {place(folder)}, got: {error.strerror or error}. Make room there, "
+                "or set LOSSEARCH_DATA to another directory."
+            ) from None
+    return _opened(folder)
+
+
+def listing(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (ns) of these files, or of all below a folder: what decides their content."""
+    if files is None:
+        files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    stats = ((path, path.stat()) for path in files if path.exists())
+    return sorted((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock; it is free again when its holder ends, however it ends."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare(folder: Path, content: Content) -> None:
+    """Write a directory beside ``folder``, sync it and rename it to ``folder``."""
+    beside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was stopped
+    beside.mkdir()
+    try:
+        _write(beside, content)
+        _sync(beside)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    _sync(folder.parent)
+
+
+def _write(folder: Path, content: Content) -> None:
+    parts: dict[str, dict[str, Any]] = {}
+    with GrowingArray(folder / INPUTS, np.uint8) as inputs, GrowingArray(folder / TARGETS, np.int64) as targets:
+        for part, samples in content.parts.items():
+            start, counts = len(targets), np.zeros(len(content.classes), np.int64)
+            for image, target in samples:
+                inputs.append(image)
+                targets.append(np.asarray(target))
+                counts += _counted(np.asarray(target), len(content.classes))
+            parts[part] = {"samples": len(targets) - start, "counts": counts.tolist()}
+        if len(targets) == 0:
+            first = "".join(f", such as {shown(name, 160)}" for name in content.skipped[:1])
+            raise UserError(
+                f"Expected samples, got none; broken files: {len(content.skipped)}{first}. Mend or replace the files."
+            )
+    about = {"classes": list(content.classes), "parts": parts, "skipped": list(content.skipped)}
+    with (folder / ABOUT).open("w", encoding="utf-8") as file:
+        json.dump(about, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _counted(target: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How often each class index is in a target. Raises UserError for one that is not a class's."""
+    lowest = 0 if target.ndim == 0 else -1  # only pixels are ignored
+    if target.min() < lowest or target.max() >= classes:
+        raise UserError(
+            f"Expected class indices from {lowest} to {classes - 1}, got {target.min()} to {target.max()}. "
+            "Mend the labels of the data set."
+        )
+    flat = target.flatten()
+    return np.bincount(flat[flat >= 0], minlength=classes)
+
+
+def _opened(folder: Path) -> Prepared:
+    try:
+        inputs, targets = (
+            torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in (INPUTS, TARGETS)
+        )
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        samples = sum(part["samples"] for part in about["parts"].values())
+        if not samples == len(inputs) == len(targets):
+            raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets of {samples} samples")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"Expected prepared data in {place(folder)}, got: {error}. Remove that directory; it is made again."
+        ) from None
+    return Prepared(inputs, targets, about)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,29 @@
+"""The networks by their names: small proxies, and those of the papers."""
+
+from typing import Literal
+
+from evaluators.networks.emosynthnet import EmoSynthNet
+from evaluators.networks.layers import Backbone
+from evaluators.networks.proxies import ConvNet, DenseNet, Perceptron, ResidualNet
+from evaluators.networks.resnet import ImprovedResNet18, ResNet18
+from evaluators.networks.unet import UNet
+from evaluators.networks.vgg import VGG
+
+#: Names of the networks.
+Network = Literal["mlp", "cnn", "resnet", "dense", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]
+
+#: Each network by its name: from the shape of an input, the size of an embedding and a generator.
+NETWORKS: dict[Network, type[Backbone]] = {
+    "mlp": Perceptron,
+    "cnn": ConvNet,
+    "resnet": ResidualNet,
+    "dense": DenseNet,
+    "vgg_pedcc": VGG,
+    "resnet18": ResNet18,
+    "resnet18_ir": ImprovedResNet18,
+    "unet": UNet,
+    "emosynthnet": EmoSynthNet,
+}
+
+#: Networks that give every pixel an embedding, for tasks whose pixels have classes.
+DENSE = ("dense", "unet")

@@ -1,0 +1,43 @@
+"""Tasks on a folder of the user's own images: their classes, or the identities of whom they show."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evaluators.data.image_folder import ImageFolder
+from evaluators.fidelity import Fidelity
+from evaluators.metrics import ACCURACY, VERIFICATION
+from evaluators.networks.layers import SMALLEST_IMAGE
+from evaluators.tasks.task import Task
+from primitives.nearest import shown
+
+
+class FolderData(BaseModel):
+    """A folder of images, one subfolder for each class, and how it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    folder: str = Field(min_length=1, description="one subfolder of images for each class, or train, validation, test")
+    size: int = Field(32, ge=SMALLEST_IMAGE, le=1_024, description="pixels each way that images are scaled to")
+    grey: bool = Field(False, description="read images as shades of grey")
+    broken: Literal["skip", "refuse"] = Field("skip", description="files that give no image: skip them, or refuse all")
+    verification: bool = Field(False, description="classes are identities: verify pairs of those never trained on")
+
+
+def folder_task(name: str, data: FolderData) -> Task:
+    """The task on a folder of images. Raises UserError where the folder cannot be divided."""
+    options = ImageFolder(Path(data.folder), data.size, data.grey, data.broken, data.verification)
+    what = "; pairs of identities that were not trained on" if data.verification else ""
+    return Task(
+        name,
+        "own data",
+        f"{data.size}x{data.size} {'grey' if data.grey else 'color'} images in {shown(data.folder)}{what}",
+        options.training_classes(),
+        (1 if data.grey else 3, data.size, data.size),
+        lru_cache(maxsize=1)(options.load),
+        lru_cache(maxsize=1)(options.load_test),
+        metric=VERIFICATION if data.verification else ACCURACY,
+        fidelity=Fidelity(network="resnet", learning_rate=0.1, steps=400),
+    )

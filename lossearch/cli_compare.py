@@ -1,0 +1,121 @@
+"""The ``lossearch compare`` command: parse, call, print."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lossearch.outcome import fail, print_json, reported, say
+
+
+def compare(
+    file: Annotated[
+        str | None, typer.Argument(help="TOML file, or name of a shipped comparison.", metavar="[FILE]")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task; give it several times for several.")] = None,
+    losses: Annotated[
+        str | None, typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Trainings of each loss. [default: 10]")] = None,
+    tune: Annotated[
+        int | None, typer.Option(min=0, help="Settings tried of each loss on the validation split. [default: 0]")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="What others are compared with. [default: cross_entropy]")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Replaces each task's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; replaces each task's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Replaces each task's.")] = None,
+    split: Annotated[Literal["test", "validation"] | None, typer.Option(help="To measure on. [default: test]")] = None,
+    measure: Annotated[str | None, typer.Option(help="What the table is about. [default: the task's metric]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where it is kept. [default: runs/NAME-TIME]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the comparison in --run-dir.")] = False,
+    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train losses fully under the same seeds, and compare them with a baseline on held-out data."""
+    with reported():
+        overrides = {
+            "tasks": task,
+            "losses": losses,
+            "seeds": seeds,
+            "tune": tune,
+            "baseline": baseline,
+            "split": split,
+            "seed": seed,
+            "fidelity": {"network": network, "steps": steps, "learning_rate": learning_rate},
+        }
+        declared = _declared(file, overrides, run_dir if resume else None)
+        if resume and run_dir is None:
+            fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
+        from lossearch.compare import ComparisonInterrupted
+        from lossearch.compare import compare as run_comparison
+        from lossearch.comparison_view import comparison_view
+
+        try:
+            with comparison_view() as view:
+                done = run_comparison(
+                    declared,
+                    run_dir=run_dir,
+                    resume=resume,
+                    executor=executor,
+                    ray_address=ray_address,
+                    measure=measure,
+                    view=view,
+                )
+        except ComparisonInterrupted as stopped:
+            again = shlex.join(["lossearch", "compare", "--run-dir", str(stopped.path), "--resume"])
+            say(f"Interrupted. Everything measured is kept. Continue with:\n  {again}")
+            raise typer.Exit(130) from None
+        _print(done, as_json)
+
+
+def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> Any:
+    """The comparison asked for: of a file, of an earlier run where nothing else is said, or of the options alone."""
+    from lossearch.comparison import load_comparison, validated_comparison
+    from lossearch.comparison_directory import ComparisonDirectory
+    from lossearch.seeds import split_names
+
+    given = {key: value for key, value in overrides.items() if value is not None and key != "fidelity"}
+    fidelity = {key: value for key, value in overrides["fidelity"].items() if value is not None}
+    if isinstance(given.get("losses"), str):
+        given["losses"] = split_names(given["losses"])
+    if fidelity:
+        given["fidelity"] = fidelity
+    if file is not None:
+        return load_comparison(file, **given)
+    if earlier is not None and not given:
+        return ComparisonDirectory.recorded(earlier)
+    missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
+    if missing:
+        fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
+    return validated_comparison({"name": "compare", **given}, "compare")
+
+
+def _print(done: Any, as_json: bool) -> None:
+    from results.comparison_table import why_no_winner
+
+    if as_json:
+        print_json(done.table.to_dicts())
+    else:
+        _print_tables(done.table)
+    reason = why_no_winner(done.table.lines)
+    if reason is not None:
+        say(reason)
+    say(f"Run: {done.path}")
+
+
+def _print_tables(table: Any) -> None:
+    from rich.console import Console
+
+    from lossearch.comparison_view import comparison_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    for task in table.tasks:
+        console.print(comparison_table(table.of_task(task), narrow=console.width < 90))
+        console.print()

@@ -1,0 +1,74 @@
+"""Comparing: the settings of every loss are tuned where that is asked for, then all are trained and measured."""
+
+from dataclasses import dataclass
+
+from evaluators.executors import Executor
+from evaluators.work import Candidate, Work
+from lossearch.checkpoints import Checkpoints
+from lossearch.comparison import Comparison, candidate_of
+from lossearch.comparison_directory import ComparisonDirectory
+from lossearch.comparison_view import ComparisonView
+from lossearch.measured import Measured
+from results.records import Measurement
+
+
+@dataclass
+class Comparing:
+    """One comparison in its directory, on an executor, watched by a view."""
+
+    comparison: Comparison
+    run: ComparisonDirectory
+    executor: Executor
+    view: ComparisonView
+
+    def __post_init__(self) -> None:
+        checkpoints = Checkpoints(self.run.path / "checkpoint")
+        self.trials = Measured(self.run.trials, checkpoints, self.executor, self.view.moved, self._note)
+        self.finals = Measured(self.run.store, checkpoints, self.executor, self.view.moved, self._note)
+
+    def _note(self, task: str, note: str) -> None:
+        self.run.log("cohort", task=task, note=note)
+
+    def restore(self) -> None:
+        """Take in what the directory has; parts that cannot be read are set aside, and their trainings done again."""
+        for measured in (self.trials, self.finals):
+            for kept, reason in measured.restore():
+                self.view.warned(f"{reason}. Set aside as {kept}; its trainings are done again.")
+                self.run.log("damaged part set aside", part=kept)
+
+    def execute(self) -> list[Measurement]:
+        """Tune, train and measure what is not known yet."""
+        comparison = self.comparison
+        losses = len(comparison.tasks) * len(comparison.all_losses())
+        self.view.planned(losses * (comparison.seeds + comparison.tune * comparison.tune_seeds))
+        works = [self._work(task) for task in comparison.tasks]
+        self.finals.complete(works)
+        return sorted(self.finals.known.values(), key=lambda each: comparison.tasks.index(each.task))
+
+    def _work(self, task: str) -> Work:
+        """Every loss on a task, with its settings."""
+        comparison = self.comparison
+        return Work(
+            tuple(self._candidates(task)),
+            task,
+            comparison.fidelity_of[task],
+            comparison.seed,
+            device=comparison.executor.device,
+            measured=comparison.split,
+        )
+
+    def _candidates(self, task: str) -> list[Candidate]:
+        if not self.comparison.tune:
+            return [candidate_of(text) for text in self.comparison.all_losses()]
+        from lossearch.tuning_rounds import tuned_candidates
+
+        found = tuned_candidates(self.comparison, task, self.trials)
+        for each in found:
+            self.run.log(
+                "tuned",
+                task=task,
+                loss=each.name or each.formula,
+                formula=each.formula,
+                learning_rate=each.learning_rate,
+            )
+        return found

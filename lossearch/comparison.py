@@ -1,0 +1,172 @@
+"""Comparison: losses on tasks by one protocol, declared in a TOML file and validated before anything runs.
+
+Every loss is trained fully under the same seeds, with the same batches, and measured on data that it never saw.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from evaluators.fidelity import Fidelity
+from evaluators.tasks import known_task
+from evaluators.work import Candidate
+from lossearch.declaration import (
+    Declaration,
+    ExecutorSettings,
+    ExperimentError,
+    declared_as,
+    each_once,
+    read_declaration,
+)
+from lossearch.seeds import read_seed
+from primitives.errors import UserError
+from results.leaderboard import BASELINE
+from results.records import loss_id
+
+
+class Comparison(Declaration):
+    """Losses that are compared with a baseline on tasks.
+
+    ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
+    ``[fidelity_of.TASK]`` of the file say otherwise.
+    """
+
+    tasks: tuple[str, ...] = Field(min_length=1, description="names of tasks; see 'lossearch tasks'")
+    losses: tuple[str, ...] = Field(
+        min_length=1, description="known losses, also with settings as in am_softmax(m=0.3), or formulas"
+    )
+    baseline: str = Field(BASELINE, description="the loss that the others are compared with")
+    seeds: int = Field(10, ge=1, le=1_000, description="trainings of each loss, with other weights and batches")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
+    tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
+    tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
+    fidelity_of: dict[str, Fidelity] = Field(description="the training on each task")
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolved(cls, declared: Any) -> Any:
+        """Every task's training with all its keys, and the baseline among the losses."""
+        if not isinstance(declared, dict):
+            return declared
+        found = dict(declared)
+        for_all, of_task = found.pop("fidelity", {}), found.get("fidelity_of", {})
+        if not isinstance(for_all, dict) or not isinstance(of_task, dict):
+            raise ValueError("expected tables [fidelity] and [fidelity_of.TASK]")
+        tasks = found.get("tasks", ())
+        if isinstance(tasks, list | tuple) and all(isinstance(each, str) for each in tasks):
+            stray = of_task.keys() - set(tasks)
+            if stray:
+                raise ValueError(f"fidelity_of: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
+            seeds = found.get("seeds", cls.model_fields["seeds"].default)
+            found["fidelity_of"] = {
+                name: _plain(known_task(name).fidelity) | for_all | _plain(of_task.get(name, {})) | {"seeds": seeds}
+                for name in tasks
+            }
+        return found
+
+    @field_validator("tasks", "losses", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_task_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return each_once("task", names)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "Comparison":
+        """Losses are known and each is there once, and they suit the tasks."""
+        seen: dict[str, str] = {}
+        for text in self.all_losses():
+            identity = candidate_of(text).loss_id
+            if identity in seen:
+                raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
+            seen[identity] = text
+        for name in self.tasks:
+            task, fidelity = known_task(name), self.fidelity_of[name]
+            if fidelity.rungs:
+                raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
+            obstacle = task.obstacle(fidelity)
+            if obstacle is not None:
+                raise ValueError(obstacle)
+            for text in self.all_losses():
+                task.require_given(read_seed(text).formula)
+        return self
+
+    def all_losses(self) -> tuple[str, ...]:
+        """The baseline, and the losses that are compared with it."""
+        baseline = candidate_of(self.baseline).loss_id
+        return (self.baseline, *(text for text in self.losses if candidate_of(text).loss_id != baseline))
+
+    @property
+    def baseline_name(self) -> str:
+        """What the baseline is called in the records."""
+        return called(candidate_of(self.baseline))
+
+
+def candidate_of(text: str) -> Candidate:
+    """The candidate of a loss as a user names it. Raises UserError."""
+    seed = read_seed(text)
+    formula = str(seed.formula)
+    return Candidate(
+        loss_id(formula, seed.class_weights),
+        formula,
+        seed.formula.size,
+        0,
+        "known",
+        0,
+        (),
+        seed.name,
+        seed.class_weights,
+    )
+
+
+def called(candidate: Candidate) -> str:
+    """What a candidate is called in the records."""
+    return candidate.name or candidate.formula
+
+
+def _plain(fidelity: Any) -> dict[str, Any]:
+    """A fidelity, or what a file declares of one, as a dictionary."""
+    if isinstance(fidelity, Fidelity):
+        return fidelity.model_dump()
+    if not isinstance(fidelity, dict):
+        raise UserError("Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training.")
+    return fidelity
+
+
+def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
+    """Read a comparison from a TOML file, or a shipped one by its name.
+
+    ``overrides`` replace keys; see :func:`replaced`. Raises ExperimentError.
+    """
+    declared, source = read_declaration(name_or_path)
+    return validated_comparison(replaced(declared, overrides), source)
+
+
+def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What is declared, with other values of top-level keys where they are not None.
+
+    Keys under ``fidelity`` replace those of every task, whatever is declared for one.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    training = given.pop("fidelity", {})
+    found = declared | given
+    of_task = found.get("fidelity_of", {})
+    if isinstance(of_task, dict):
+        kept = found.get("tasks", ()) if "tasks" in given else of_task
+        found["fidelity_of"] = {task: _plain(own) | training for task, own in of_task.items() if task in kept}
+    if training:
+        found["fidelity"] = _plain(found.get("fidelity", {})) | training
+    return found
+
+
+def validated_comparison(declared: dict[str, Any], source: str) -> Comparison:
+    """The comparison that a dictionary declares; ExperimentError names the source and each bad key."""
+    if "evolution" in declared or "task" in declared:
+        raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
+    return declared_as(Comparison, declared, source)

@@ -1,0 +1,126 @@
+"""Measured: what became of work, recalled where it is recorded, else trained now and recorded.
+
+Invariant: what is recorded stays and is not measured again; what a training is worth depends on its loss, task,
+fidelity and seed alone. So what was stopped anywhere goes on as if it had not been.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
+
+from evaluators.cohort import unbatched
+from evaluators.executors import Executor
+from evaluators.measuring import measurement_id
+from evaluators.tasks import known_task
+from evaluators.work import Candidate, Work
+from lossearch.checkpoints import Checkpoints
+from lossearch.courses import Course
+from results.records import Measurement
+from results.store import RecordStore
+
+#: Seconds between parts of measurements, at least.
+PART_INTERVAL = 5.0
+
+
+class Measured:
+    """The measurements of a store, and the executor that makes more of them.
+
+    ``checkpoints`` keep long trainings. ``moved`` is told of trainings done, or shares of them, on a task; ``noted`` of
+    what the log should tell.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore[Measurement],
+        checkpoints: Checkpoints,
+        executor: Executor,
+        moved: Callable[[float, str], None],
+        noted: Callable[[str, str], None],
+    ) -> None:
+        self._store, self._checkpoints, self._executor = store, checkpoints, executor
+        self._moved, self._noted = moved, noted
+        self.known: dict[str, Measurement] = {}
+        self._unsaved: list[Measurement] = []
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> list[tuple[str, str]]:
+        """Take in what the store has; returns the name and the reason of each part that had to be set aside."""
+        found, damages = self._store.read()
+        self.known = {each.measurement_id: each for each in found}
+        return [(self._store.set_aside(damage).name, damage.reason) for damage in damages]
+
+    def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
+        """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""
+        metric = known_task(work.task).metric.name
+        found = [self.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
+        return None if None in found else [each for each in found if each is not None]
+
+    def complete(self, works: Sequence[Work]) -> None:
+        """Train and measure what is missing. Whatever stops it, what was measured is recorded."""
+        parts = iter([part for work in works for part in self._parts(work)])
+        courses: list[Course] = []
+        wide = self._executor.slots + (self._executor.slots > 1)  # what waits is not begun, and needs no checkpoint
+        try:
+            while courses := [*courses, *map(self._begun, islice(parts, wide - len(courses)))]:
+                self._executor.wait([each.pending for each in courses], timeout=1.0)
+                for each in courses:
+                    if each.pending.done():
+                        self._advance(each)
+                courses = [each for each in courses if not each.is_through]
+        finally:
+            self._save()
+
+    def _parts(self, work: Work) -> Iterator[Work]:
+        """What is missing of the work, in cohorts; by single candidates and seeds where there are no cohorts."""
+        if unbatched(known_task(work.task), work.fidelity) is None:
+            parts = list(in_cohorts(self._missing(work), self._executor))
+        else:
+            alone = work.fidelity.model_copy(update={"seeds": 1})
+            by_seed = [self._missing(replace(work, fidelity=alone, first_seed=seed)) for seed in work.seeds]
+            parts = [replace(each, candidates=(one,)) for each in by_seed for one in each.candidates]
+        self._moved(trainings(work) - sum(map(trainings, parts)), work.task)
+        yield from parts
+
+    def _missing(self, work: Work) -> Work:
+        return replace(work, candidates=tuple(each for each in work.candidates if self.of(each, work) is None))
+
+    def _begun(self, part: Work) -> Course:
+        course = Course(part, self._executor, self._checkpoints)
+        self._moved(trainings(part) * course.share, part.task)
+        return course
+
+    def _advance(self, course: Course) -> None:
+        before, pending, count = course.share, course.pending, trainings(course.work)
+        found = course.advance()
+        new = [each for each in found if each.measurement_id not in self.known]
+        self._unsaved += new
+        self.known |= {each.measurement_id: each for each in new}
+        for note in pending.notes():
+            self._noted(course.work.task, note)
+        gone = count - trainings(course.work)  # candidates that failed on the way are done
+        self._moved(trainings(course.work) * (course.share - before) + gone * (1.0 - before), course.work.task)
+        if time.monotonic() - self._saved_at > PART_INTERVAL:
+            self._save()
+
+    def _save(self) -> None:
+        self._store.append(self._unsaved)
+        self._unsaved = []
+        self._saved_at = time.monotonic()
+
+
+def in_cohorts(work: Work, executor: Executor) -> Iterator[Work]:
+    """The work in cohorts of one kind of class weights, so many that every worker has something to do."""
+    by_kind = sorted(work.candidates, key=lambda each: each.class_weights or "")
+    share = math.ceil(len(by_kind) / executor.slots)
+    size = max(1, min(share, executor.largest_cohort // work.fidelity.seeds))
+    for _, group in groupby(by_kind, key=lambda each: each.class_weights):
+        alike = list(group)
+        for start in range(0, len(alike), size):
+            yield replace(work, candidates=tuple(alike[start : start + size]))
+
+
+def trainings(work: Work) -> int:
+    """How many networks the work trains."""
+    return len(work.candidates) * work.fidelity.seeds

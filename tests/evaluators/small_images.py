@@ -1,0 +1,23 @@
+"""Small images in files, for tests."""
+
+import numpy as np
+from PIL import Image
+
+
+def pixels(number, size=8, channels=3):
+    """Bytes [size, size, channels] that tell one number from another."""
+    return np.random.default_rng(number).integers(0, 256, (size, size, channels), np.uint8)
+
+
+def write_image(path, number=0, size=8, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(number, size)).convert(mode).save(path)
+    return path
+
+
+def write_folder(folder, classes=("cats", "dogs"), each=8, size=8):
+    """A folder with one subfolder of images for each class; no two images are alike."""
+    for index, name in enumerate(classes):
+        for number in range(each):
+            write_image(folder / name / f"{number:03d}.png", 1_000 * index + number, size)
+    return folder

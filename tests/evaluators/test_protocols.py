@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from evaluators.attached_loss import loss_for
+from evaluators.cohort import unbatched
+from evaluators.fidelity import Fidelity
+from evaluators.metrics import mean_iou
+from evaluators.one_by_one import OneByOne
+from evaluators.plateau import Plateau
+from evaluators.splits import Split, Splits, as_numbers
+from evaluators.start import class_frequencies
+from evaluators.tasks import known_task
+from evaluators.training import Training
+from primitives.catalog import CATALOG
+from primitives.parser import parse
+
+TASK = known_task("digits")
+
+
+def training(fidelity, text="ce(z)", kind=None, task=TASK):
+    return Training(loss_for(parse(text), task, fidelity, kind), task, fidelity, 3, 1.0)
+
+
+def test_learning_rates_by_hand():
+    step = Fidelity(steps=100, learning_rate=0.4, schedule="step", milestones=(50, 80), decay=0.1, warm_up=3)
+    rates = [step.learning_rate_at(k) for k in (0, 1, 2, 3, 49, 50, 80)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.04, 0.004])
+    assert Fidelity(steps=100, schedule="constant").learning_rate_at(99) == 0.1
+    assert Fidelity(steps=100).learning_rate_at(50) == pytest.approx(0.05)
+
+
+def test_a_plateau_lowers_the_rate_after_more_epochs_than_it_has_patience_for():
+    fidelity = Fidelity(steps=10, schedule="plateau", epoch=2, patience=1, decay=0.5)
+    plateau, scales = Plateau(), []
+    for score in (0.5, 0.4, 0.5, 0.6, 0.6, 0.6):
+        plateau.look(score, fidelity)
+        scales.append(plateau.scale)
+    assert scales == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
+    assert Plateau.of(plateau.as_tensor()) == Plateau(0.25, pytest.approx(0.6), 0)
+
+
+def test_the_label_tells_trainings_apart():
+    variants = [
+        Fidelity(),
+        Fidelity(optimizer="adam"),
+        Fidelity(schedule="constant"),
+        Fidelity(schedule="step", milestones=(9,)),
+        Fidelity(schedule="step", milestones=(9,), decay=0.2),
+        Fidelity(schedule="plateau", epoch=5),
+        Fidelity(schedule="plateau", epoch=6),
+        Fidelity(warm_up=5),
+        Fidelity(class_weight_rate=0.01),
+        Fidelity(fine_tune_from=0.0),
+        Fidelity(calibrated=False),
+        Fidelity(amp=True),
+    ]
+    assert len({each.label() for each in variants}) == len(variants)
+    assert Fidelity(epoch=5).label() == Fidelity().label()  # where it is saved changes nothing
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"schedule": "step"}, "milestones: expected steps that rise"),
+        ({"milestones": (5,)}, "beside 'cosine'"),
+        ({"schedule": "step", "milestones": (9, 5)}, "milestones"),
+        ({"schedule": "step", "milestones": (200,)}, "milestones"),
+        ({"schedule": "plateau"}, "expected epoch"),
+        ({"warm_up": 200}, "warm_up: expected fewer than steps"),
+        ({"optimizer": "lbfgs"}, "optimizer"),
+    ],
+)
+def test_trainings_that_cannot_be_are_refused(keys, message):
+    with pytest.raises(ValueError, match=message):
+        Fidelity(**keys)
+
+
+def test_what_has_no_batched_form_says_so():
+    assert unbatched(TASK, Fidelity()) is None
+    assert "resnet18" in unbatched(TASK, Fidelity(network="resnet18"))
+    assert "schedule = 'plateau' has" in unbatched(TASK, Fidelity(schedule="plateau", epoch=5))
+    assert "class_weight_rate and fine_tune_from have" in unbatched(
+        TASK, Fidelity(class_weight_rate=1.0, fine_tune_from=0.0)
+    )
+
+
+def test_class_weights_have_a_learning_rate_of_their_own():
+    text = str(CATALOG["am_softmax"].bound())
+    slow = training(Fidelity(steps=5, class_weight_rate=1e-9), text, "learned")
+    fast = training(Fidelity(steps=5), text, "learned")
+    start = slow.loss.weight.detach().clone()
+    for each in (slow, fast):
+        each.run(5)
+    assert torch.allclose(slow.loss.weight, start, atol=1e-6)
+    assert not torch.allclose(fast.loss.weight, start, atol=1e-3)
+    assert not torch.equal(slow.model.backbone.hidden.weight, training(Fidelity(steps=5)).model.backbone.hidden.weight)
+
+
+def test_pedcc_weights_are_learned_from_the_given_progress_on_at_their_own_rate():
+    text = str(CATALOG["pedcc"].bound())
+    tuned = training(Fidelity(steps=10, fine_tune_from=0.5, class_weight_rate=1e-3), text, "pedcc")
+    start = tuned.loss.weight.detach().clone()
+    tuned.run(5)
+    assert torch.equal(tuned.loss.weight, start)
+    tuned.run(10)
+    moved = (tuned.loss.weight - start).abs().max()
+    assert 0.0 < moved < 0.05
+    from_the_start = training(Fidelity(steps=10, fine_tune_from=0.0), text, "pedcc")
+    assert torch.equal(from_the_start.loss.weight, start)
+
+
+STOPPED = {
+    "plateau": Fidelity(steps=24, seeds=2, schedule="plateau", epoch=4, patience=0, decay=0.5),
+    "batch normalisation and dropout": Fidelity(
+        steps=6, seeds=2, network="resnet18_ir", batch_size=8, hidden=8, epoch=2
+    ),
+    "adam, fine-tuned": Fidelity(steps=12, seeds=2, optimizer="adam", learning_rate=0.01, fine_tune_from=0.5),
+}
+
+
+@pytest.mark.parametrize("protocol", STOPPED)
+def test_a_training_that_was_stopped_and_goes_on_equals_one_that_was_not(protocol):
+    fidelity = STOPPED[protocol]
+    task = known_task("shapes") if fidelity.network == "resnet18_ir" else TASK
+    formula, stages = CATALOG["pedcc"].bound(), (fidelity.steps // 3, 2 * fidelity.steps // 3, fidelity.steps)
+    whole = OneByOne([formula], "pedcc", task, fidelity, [5, 6])
+    expected = whole.train_and_score()
+    states = ()
+    for stage in stages:
+        part = OneByOne([formula], "pedcc", task, fidelity, [5, 6], states=states)
+        outcomes = part.train_and_score(stage)
+        states = part.states()
+    assert outcomes == expected
+    for ours, theirs in zip(states[0].weights, whole.states()[0].weights, strict=True):
+        assert torch.equal(torch.from_numpy(ours), torch.from_numpy(theirs))
+
+
+def test_dropout_leaves_torchs_generator_as_it_was():
+    before = torch.random.get_rng_state()
+    training(Fidelity(steps=2, network="resnet18_ir", batch_size=4, hidden=8), task=known_task("shapes")).run(2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_bytes_of_images_are_trained_on_as_the_numbers_they_stand_for():
+    original = TASK.load()
+    images = ((original.train.inputs + 1.0) * 127.5).round().to(torch.uint8)
+    as_bytes = replace(TASK, load=lambda: Splits(replace(original.train, inputs=images), original.validation))
+    numbers = replace(original.train, inputs=as_numbers(images))
+    as_floats = replace(TASK, load=lambda: Splits(numbers, original.validation))
+    scores = []
+    for task in (as_bytes, as_floats):
+        one = training(Fidelity(steps=20), task=task)
+        one.run(20)
+        scores.append([each.detach().clone() for each in one.parameters])
+    assert all(torch.equal(one, other) for one, other in zip(*scores, strict=True))
+
+
+def test_pixels_without_a_class_change_nothing():
+    task = known_task("shapes_segmentation")
+    train = task.load().train
+    ignored = train.targets.clone()
+    ignored[:, :4] = -1
+    other = train.inputs.clone()
+    fidelity = Fidelity(steps=6, network="dense", batch_size=8, hidden=8)
+
+    def weights(targets):
+        own = replace(task, load=lambda: Splits(Split(other, targets), task.load().validation), ignores_pixels=True)
+        one = training(fidelity, task=own)
+        one.run(6)
+        return one.model.head.weight.detach()
+
+    assert not torch.equal(weights(ignored), weights(train.targets))
+    assert float(class_frequencies(replace(task, load=lambda: Splits(Split(other, ignored), None))).sum()) == 1.0
+    assert unbatched(replace(task, ignores_pixels=True), fidelity) == "ignored pixels has no batched form"
+
+
+def test_mean_iou_leaves_out_pixels_without_a_class():
+    # classes 0 0 1 1 and one ignored; found 0 1 1 1 and a wrong one that does not count: (1/2 + 2/3)/2
+    logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1, 0]), 2).T.float()
+    split = Split(torch.zeros(1, 1), torch.tensor([[0, 0, 1, 1, -1]]))
+    assert float(mean_iou(logits, split)) == pytest.approx((1 / 2 + 2 / 3) / 2)

@@ -1,0 +1,43 @@
+import pytest
+
+from lossearch.seeds import read_seed, split_names
+from primitives.errors import UserError
+
+
+def test_a_known_loss_with_settings():
+    seed = read_seed("am_softmax( m=0.3, s = 15 )")
+    assert (str(seed.formula), seed.name, seed.known) == (
+        "ce(15*(cosine - 0.3*y))",
+        "am_softmax(m=0.3, s=15)",
+        "am_softmax",
+    )
+    assert seed.class_weights == "learned"
+
+
+def test_a_name_and_a_formula_without_settings():
+    assert (read_seed("ngl").name, read_seed("ngl").settings) == ("ngl", ())
+    assert (read_seed("ce(z) + 0.1*mean_c(p)").name, read_seed("ce(z)").known) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("am_softmax(margin=0.3)", "has no hyper-parameter"),
+        ("am_softmax(m=9)", "m"),
+        ("am_softmax(m=0.1, m=0.2)", "m is set twice"),
+        ("am_softmax(m=__import__)", "Expected settings like"),
+        ("am_softmx(m=0.3)", "am_softmax"),
+        ("am_softmax(m=nan)", "m"),
+    ],
+)
+def test_settings_that_cannot_be(text, message):
+    with pytest.raises(UserError, match=message):
+        read_seed(text)
+
+
+def test_names_are_separated_by_commas_outside_of_parentheses():
+    assert split_names("cross_entropy, am_softmax(m=0.3,s=15),maximum(p, y)") == [
+        "cross_entropy",
+        "am_softmax(m=0.3,s=15)",
+        "maximum(p, y)",
+    ]
