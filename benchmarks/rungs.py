@@ -45,7 +45,7 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
         if each.fitness is not None:
             fitness.setdefault(each.loss_id, []).append(each.fitness)
     stand = {
-        each: Standing(mean(fitness[each.loss_id]), [])
+        each: Standing(mean(fitness[each.loss_id]), {})
         for each in candidates
         if len(fitness.get(each.loss_id, ())) == work.fidelity.seeds
     }

@@ -19,7 +19,6 @@ from evaluators.memory import free_bytes
 from evaluators.one_by_one import OneByOne
 from evaluators.outcome import Outcome, failed
 from evaluators.state import State
-from evaluators.tasks import known_task
 from evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
 from primitives.errors import UserError
 from primitives.parser import parse
@@ -59,7 +58,7 @@ def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int
 def _refusal(candidate: Candidate, work: Work) -> str | None:
     """Why a candidate cannot be trained on the task at all."""
     try:
-        known_task(work.task).require_given(parse(candidate.formula))
+        work.on.require_given(parse(candidate.formula))
     except UserError as error:
         return str(error)
     return None
@@ -112,7 +111,7 @@ class _Trainer:
         return outcomes
 
     def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
-        work, task = self.work, known_task(self.work.task)
+        work, task = self.work, self.work.on
         seeds = [training_seed(work, seed) for seed in work.seeds]
         formulas = [parse(candidate.formula) for candidate in candidates]
         states = [self.states[each.key] for each in candidates if each.key in self.states]

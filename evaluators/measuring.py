@@ -7,7 +7,6 @@ from evaluators.cohort import Cohort
 from evaluators.measures import measures
 from evaluators.one_by_one import OneByOne
 from evaluators.outcome import NOT_FINITE, Outcome
-from evaluators.tasks import known_task
 from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
 from results.records import Measurement, digest
 
@@ -20,7 +19,7 @@ def measurements(
     seconds: float,
 ) -> Iterator[Measurement]:
     """Every measure of every candidate under every seed, on the split that the work names."""
-    task = known_task(work.task)
+    task = work.on
     split = task.load_test() if work.measured == "test" else task.load().validation
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
@@ -39,7 +38,7 @@ def measurements(
 
 def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Measurement:
     """The record of a training that was not finished."""
-    return _measurement(candidate, work, seed, known_task(work.task).metric.name, reason=reason)
+    return _measurement(candidate, work, seed, work.on.metric.name, reason=reason)
 
 
 def measurement_id(candidate: Candidate, work: Work, seed: int, measure: str) -> str:

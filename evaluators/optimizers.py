@@ -15,9 +15,15 @@ KEPT = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
 class Optimizer:
     """Moves parameters of the network, at a rate that changes, and those of the head, at the same or a constant one."""
 
-    def __init__(self, network: Sequence[nn.Parameter], head: Sequence[nn.Parameter], fidelity: Fidelity) -> None:
+    def __init__(
+        self,
+        network: Sequence[nn.Parameter],
+        head: Sequence[nn.Parameter],
+        fidelity: Fidelity,
+        own_rate: float | None = None,
+    ) -> None:
         self.parameters = [*network, *head]
-        self._own_rate, self._names = fidelity.class_weight_rate, KEPT[fidelity.optimizer]
+        self._own_rate, self._names = own_rate, KEPT[fidelity.optimizer]
         groups = [{"params": list(network)}, *([{"params": list(head)}] if head else [])]
         if fidelity.optimizer == "adam":
             self._optimizer: torch.optim.Optimizer = torch.optim.Adam(

@@ -60,7 +60,8 @@ class Training:
         for module in (loss, self.model.backbone, self.model.head):
             module.to(self._device)
         head = [*loss.parameters(), *(() if owns_class_weights(loss) else self.model.head.parameters())]
-        self._optimizer = Optimizer(list(self.model.backbone.parameters()), head, fidelity)
+        own_rate = fidelity.class_weight_rate if owns_class_weights(loss) else None
+        self._optimizer = Optimizer(list(self.model.backbone.parameters()), head, fidelity, own_rate)
         self.parameters = self._optimizer.parameters
         self._schedule = Schedule(task, fidelity, [seed], self._device)
         self._plateau = Plateau()

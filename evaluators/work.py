@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
-from evaluators.tasks import known_task
+from evaluators.tasks import task_on
+from evaluators.tasks.folder import FolderData
+from evaluators.tasks.task import Task
 from results.records import Evaluation, Measurement, digest
 
 
@@ -44,6 +46,12 @@ class Work:
     device: str = "auto"
     measured: str | None = None  #: split, validation or test, on which everything is measured after training
     first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
+    data: FolderData | None = None  #: of a task on the user's own images
+
+    @property
+    def on(self) -> Task:
+        """The task itself."""
+        return task_on(self.task, self.data)
 
     @property
     def until(self) -> int:
@@ -112,7 +120,7 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         seed=seed,
         steps=None if seed is None else work.until,
         full_steps=None if seed is None else work.fidelity.steps,
-        metric=known_task(work.task).metric.name,
+        metric=work.on.metric.name,
         **outcome,  # type: ignore[arg-type]
     )
 

@@ -80,7 +80,7 @@ def search(
         from lossearch.terminal import search_view
 
         try:
-            with search_view(planned_trainings(declared) // declared.fidelity.seeds) as view:
+            with search_view(planned_trainings(declared) // declared.fidelity.seeds // len(declared.tasks)) as view:
                 run = search(
                     declared,
                     run_dir=run_dir,
@@ -151,8 +151,20 @@ def tasks(as_json: JsonFlag = False) -> None:
             print_json([task.describe() for task in TASKS.values()])
             return
         width = max(map(len, TASKS))
-        for task in TASKS.values():
-            print(f"{task.name:{width}}  {task.summary}")
+        for needs_download in (False, True):
+            for task in TASKS.values():
+                if task.needs_download == needs_download:
+                    source = f"; data: {task.data_from}" if needs_download else ""
+                    print(f"{task.name:{width}}  {task.summary}{source}")
+
+
+@app.command()
+def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
+    """Fetch the data of a task, where its publisher lets a program do that."""
+    with reported():
+        from evaluators.tasks.downloaded import download_task
+
+        print(download_task(task))
 
 
 app.command()(compare)

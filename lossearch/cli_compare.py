@@ -13,7 +13,9 @@ def compare(
     file: Annotated[
         str | None, typer.Argument(help="TOML file, or name of a shipped comparison.", metavar="[FILE]")
     ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task; give it several times for several.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task, or a folder of images; give it several times for several.")
+    ] = None,
     losses: Annotated[
         str | None, typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.")
     ] = None,
@@ -80,6 +82,12 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     from lossearch.seeds import split_names
 
     given = {key: value for key, value in overrides.items() if value is not None and key != "fidelity"}
+    folders = {
+        Path(each).resolve().name: each for each in given.get("tasks", ()) if Path(each).is_dir() and "/" in each
+    }
+    if folders:
+        given["tasks"] = [Path(each).resolve().name if each in folders.values() else each for each in given["tasks"]]
+        given["data"] = {name: {"folder": folder} for name, folder in folders.items()}
     fidelity = {key: value for key, value in overrides["fidelity"].items() if value is not None}
     if isinstance(given.get("losses"), str):
         given["losses"] = split_names(given["losses"])

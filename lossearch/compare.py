@@ -60,6 +60,11 @@ def compare(
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
         ComparisonDirectory.require_free(path, declared)
+    for name in declared.tasks:  # data that is not there is told of before anything is made
+        task = declared.task_named(name)
+        task.load()
+        if declared.split == "test":
+            task.load_test()
     workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
         run = (

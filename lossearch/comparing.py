@@ -54,6 +54,7 @@ class Comparing:
             comparison.fidelity_of[task],
             comparison.seed,
             device=comparison.executor.device,
+            data=comparison.data.get(task),
             measured=comparison.split,
         )
 

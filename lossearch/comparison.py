@@ -8,29 +8,24 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import known_task
 from evaluators.work import Candidate
 from lossearch.declaration import (
     Declaration,
     ExecutorSettings,
     ExperimentError,
+    as_keys,
     declared_as,
     each_once,
     read_declaration,
+    resolved_trainings,
 )
 from lossearch.seeds import read_seed
-from primitives.errors import UserError
 from results.leaderboard import BASELINE
 from results.records import loss_id
 
 
 class Comparison(Declaration):
-    """Losses that are compared with a baseline on tasks.
-
-    ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
-    ``[fidelity_of.TASK]`` of the file say otherwise.
-    """
+    """Losses that are compared with a baseline on tasks."""
 
     tasks: tuple[str, ...] = Field(min_length=1, description="names of tasks; see 'lossearch tasks'")
     losses: tuple[str, ...] = Field(
@@ -42,30 +37,20 @@ class Comparison(Declaration):
     split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
     tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
     tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
-    fidelity_of: dict[str, Fidelity] = Field(description="the training on each task")
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @model_validator(mode="before")
     @classmethod
     def _resolved(cls, declared: Any) -> Any:
-        """Every task's training with all its keys, and the baseline among the losses."""
+        """Every task's training with all its keys."""
         if not isinstance(declared, dict):
             return declared
-        found = dict(declared)
-        for_all, of_task = found.pop("fidelity", {}), found.get("fidelity_of", {})
-        if not isinstance(for_all, dict) or not isinstance(of_task, dict):
-            raise ValueError("expected tables [fidelity] and [fidelity_of.TASK]")
-        tasks = found.get("tasks", ())
-        if isinstance(tasks, list | tuple) and all(isinstance(each, str) for each in tasks):
-            stray = of_task.keys() - set(tasks)
-            if stray:
-                raise ValueError(f"fidelity_of: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
-            seeds = found.get("seeds", cls.model_fields["seeds"].default)
-            found["fidelity_of"] = {
-                name: _plain(known_task(name).fidelity) | for_all | _plain(of_task.get(name, {})) | {"seeds": seeds}
-                for name in tasks
-            }
-        return found
+        tasks = declared.get("tasks", ())
+        if not isinstance(tasks, list | tuple) or not all(isinstance(each, str) for each in tasks):
+            return declared
+        seeds = declared.get("seeds", cls.model_fields["seeds"].default)
+        trainings = resolved_trainings(declared, tasks, seeds=seeds)
+        return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
 
     @field_validator("tasks", "losses", mode="before")
     @classmethod
@@ -87,7 +72,7 @@ class Comparison(Declaration):
                 raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
             seen[identity] = text
         for name in self.tasks:
-            task, fidelity = known_task(name), self.fidelity_of[name]
+            task, fidelity = self.task_named(name), self.fidelity_of[name]
             if fidelity.rungs:
                 raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
             obstacle = task.obstacle(fidelity)
@@ -130,15 +115,6 @@ def called(candidate: Candidate) -> str:
     return candidate.name or candidate.formula
 
 
-def _plain(fidelity: Any) -> dict[str, Any]:
-    """A fidelity, or what a file declares of one, as a dictionary."""
-    if isinstance(fidelity, Fidelity):
-        return fidelity.model_dump()
-    if not isinstance(fidelity, dict):
-        raise UserError("Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training.")
-    return fidelity
-
-
 def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
     """Read a comparison from a TOML file, or a shipped one by its name.
 
@@ -156,12 +132,14 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
     given = {key: value for key, value in overrides.items() if value is not None}
     training = given.pop("fidelity", {})
     found = declared | given
+    if "tasks" in given and isinstance(found.get("data"), dict):
+        found["data"] = {task: own for task, own in found["data"].items() if task in found["tasks"]}
     of_task = found.get("fidelity_of", {})
     if isinstance(of_task, dict):
         kept = found.get("tasks", ()) if "tasks" in given else of_task
-        found["fidelity_of"] = {task: _plain(own) | training for task, own in of_task.items() if task in kept}
+        found["fidelity_of"] = {task: as_keys(own) | training for task, own in of_task.items() if task in kept}
     if training:
-        found["fidelity"] = _plain(found.get("fidelity", {})) | training
+        found["fidelity"] = as_keys(found.get("fidelity", {})) | training
     return found
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from evaluators.executors import Executor
 from evaluators.measuring import measurement_id, not_measured
-from evaluators.tasks import known_task
 from evaluators.work import Candidate, Work, evaluation_id
 from lossearch.checkpoints import Checkpoints
 from results.records import Evaluation, Measurement, digest
@@ -81,7 +80,7 @@ def _unmeasured(
     whole = whole or work
     reasons = {each.evaluation_id: each.reason for each in evaluations if each.reason}
     measured = {each.measurement_id for each in found}
-    metric = known_task(whole.task).metric.name
+    metric = whole.on.metric.name
     for candidate in candidates:
         own = (reasons.get(evaluation_id(candidate, work, seed)) for seed in work.seeds)
         reason = next((each for each in own if each), "no result came back")

@@ -4,13 +4,18 @@ A key that is not known is refused, with the nearest known one.
 """
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evaluators.device import DeviceChoice
+from evaluators.fidelity import Fidelity
+from evaluators.tasks import TASKS, task_on
+from evaluators.tasks.folder import FolderData
+from evaluators.tasks.task import Task
 from primitives.errors import UserError
 from primitives.nearest import nearest
 
@@ -23,6 +28,10 @@ class Section(BaseModel):
     """A table of a declaration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+#: Names of runs and of the user's own tasks.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
 class ExecutorSettings(Section):
@@ -38,9 +47,31 @@ class ExecutorSettings(Section):
 
 
 class Declaration(Section):
-    """What a run does, under a name."""
+    """What a run does, under a name, on tasks: known ones, and folders of the user's own images.
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="letters, digits, - and _")
+    ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
+    ``[fidelity_of.TASK]`` of a file say otherwise.
+    """
+
+    name: str = Field(pattern=NAME, description="letters, digits, - and _")
+    data: dict[Annotated[str, Field(pattern=NAME)], FolderData] = Field(
+        default_factory=dict, description="tasks on folders of your own images, by their names"
+    )
+    fidelity_of: dict[str, Fidelity] = Field(default_factory=dict, description="the training on each task")
+
+    @field_validator("data")
+    @classmethod
+    def _new_names(cls, data: dict[str, FolderData]) -> dict[str, FolderData]:
+        taken = data.keys() & TASKS.keys()
+        if taken:
+            raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give yours another")
+        return {
+            name: each.model_copy(update={"folder": str(Path(each.folder).resolve())}) for name, each in data.items()
+        }
+
+    def task_named(self, name: str) -> Task:
+        """The task of a name. Raises UserError."""
+        return task_on(name, self.data.get(name))
 
     def result_defining(self) -> dict[str, Any]:
         """What decides the results: everything but where candidates are trained."""
@@ -86,6 +117,41 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
         return str(path), path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
+
+
+def resolved_trainings(declared: dict[str, Any], tasks: Sequence[str], **fixed: Any) -> dict[str, Any]:
+    """Each task's training with all its keys, from what a file declares; ``fixed`` are keys that stand elsewhere.
+
+    Raises ValueError for tables of tasks that are not there.
+    """
+    for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
+    if not isinstance(of_task, dict) or not isinstance(data, dict):
+        raise ValueError("expected tables [fidelity], [fidelity_of.TASK] and [data.TASK]")
+    for key, named in (("fidelity_of", of_task), ("data", data)):
+        stray = named.keys() - set(tasks)
+        if stray:
+            raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
+    return {
+        name: as_keys(_own_training(name, data.get(name))) | as_keys(for_all) | as_keys(of_task.get(name, {})) | fixed
+        for name in tasks
+    }
+
+
+def _own_training(name: str, data: Any) -> Fidelity:
+    """The training of a task where none is declared; a plain one where its data cannot be understood."""
+    try:
+        return task_on(name, None if data is None else FolderData.model_validate(data)).fidelity
+    except ValidationError:  # said of the key itself
+        return Fidelity()
+
+
+def as_keys(training: Any) -> dict[str, Any]:
+    """A training, or what a file declares of one, by its keys."""
+    if isinstance(training, Fidelity):
+        return training.model_dump()
+    if not isinstance(training, dict):
+        raise UserError("Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training.")
+    return training
 
 
 def each_once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from lossearch.declaration import (
     declared_as,
     each_once,
     read_declaration,
+    resolved_trainings,
 )
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -93,37 +94,64 @@ class EvolutionSettings(Section):
 
 
 class Experiment(Declaration):
-    """One search: what is looked for, on what task, with how much work."""
+    """One search: what is looked for, on what task or tasks, with how much work.
 
-    task: str = Field(description="name of a task; see 'lossearch tasks'")
+    ``fidelity`` is the training on the task; where there are several tasks, ``fidelity_of`` holds that on each.
+    """
+
+    task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of several")
     seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
     fidelity: Fidelity = Field(default_factory=Fidelity)
     evolution: EvolutionSettings = Field(default_factory=EvolutionSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, name: str) -> str:
-        from evaluators.tasks import known_task
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks."""
+        return (self.task,) if isinstance(self.task, str) else self.task
 
-        return known_task(name).name
+    def training_on(self, task: str) -> Fidelity:
+        """The training on a task."""
+        return self.fidelity_of.get(task, self.fidelity)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolved(cls, declared: Any) -> Any:
+        """Every task's training with all its keys, and an array of tasks as a tuple."""
+        if not isinstance(declared, dict):
+            return declared
+        task = declared.get("task")
+        tasks = [task] if isinstance(task, str) else task
+        if not isinstance(tasks, list | tuple) or not tasks or not all(isinstance(each, str) for each in tasks):
+            return declared
+        trainings = resolved_trainings(declared, tasks)
+        found = declared | {"fidelity": trainings[tasks[0]]}
+        if isinstance(task, str):
+            return {key: value for key, value in found.items() if key != "fidelity_of"}
+        return found | {"task": each_once("task", tuple(tasks)), "fidelity_of": trainings}
 
     @model_validator(mode="after")
-    def _suits_the_task(self) -> "Experiment":
-        """Network, augmentation and formulas look at what the task gives."""
-        from evaluators.tasks import known_task
+    def _suits_the_tasks(self) -> "Experiment":
+        """Network, augmentation and formulas look at what the tasks give; trainings have as many seeds and rungs."""
         from lossearch.seeds import read_seed
         from primitives.formula import Name
 
-        task = known_task(self.task)
-        obstacle = task.obstacle(self.fidelity)
-        if obstacle is not None:
-            raise ValueError(obstacle)
-        for formula in (
-            *(read_seed(text).formula for text in self.evolution.seeds),
-            *map(Name, self.evolution.terminals),
+        for name in self.tasks:
+            task = self.task_named(name)
+            obstacle = task.obstacle(self.training_on(name))
+            if obstacle is not None:
+                raise ValueError(obstacle)
+            for formula in (
+                *(read_seed(text).formula for text in self.evolution.seeds),
+                *map(Name, self.evolution.terminals),
+            ):
+                task.require_given(formula)
+        for key, counts in (
+            ("seeds", {self.training_on(name).seeds for name in self.tasks}),
+            ("rungs", {len(self.training_on(name).rungs) for name in self.tasks}),
         ):
-            task.require_given(formula)
+            if len(counts) > 1:
+                raise ValueError(f"fidelity_of: expected as many {key} on every task, got {sorted(counts)}")
         return self
 
 

@@ -63,6 +63,8 @@ def search(
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
         RunDirectory.require_free(path, declared)
+    for task in declared.tasks:
+        declared.task_named(task).load()  # data that is not there is told of before anything is made
     workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
         run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)

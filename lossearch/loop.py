@@ -35,10 +35,10 @@ PART_INTERVAL = 5.0
 
 @dataclass(frozen=True)
 class Standing:
-    """How a candidate stands at a stage: its mean fitness, and handles of the states that hold it."""
+    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each."""
 
     fitness: float
-    states: list[Any]
+    states: Mapping[str, list[Any]]
 
 
 @dataclass
@@ -79,9 +79,9 @@ class Search:
 
         They come in the order of their birth. At a rung the best go on from where they stand; the others stop.
         """
-        fidelity = self.experiment.fidelity
-        stand = self._trained(self._admitted(number), fidelity.stages[0], {})
-        for stage in fidelity.stages[1:]:
+        fidelity = self.experiment.training_on(self.experiment.tasks[0])
+        stand = self._trained(self._admitted(number), 0, {})
+        for stage in range(1, len(fidelity.stages)):
             going_on = promoted(stand, fidelity.reduction_factor)
             self.progress.stopped += len(stand) - len(going_on)
             self.view.moved(self.progress)
@@ -93,19 +93,25 @@ class Search:
         ]
 
     def _trained(
-        self, entering: Iterable[Candidate], stage: int, states: Mapping[str, list[Any]]
+        self, entering: Iterable[Candidate], stage: int, states: Mapping[str, Mapping[str, list[Any]]]
     ) -> dict[Candidate, Standing]:
-        """Train candidates up to a stage, from their states on, and return how those that did not fail stand."""
-        stand: dict[Candidate, Standing] = {}
+        """Train candidates up to a stage on every task, from their states on, and return how those that did stand.
+
+        A candidate that failed on one task has failed.
+        """
+        found: dict[Candidate, dict[str, Standing | None]] = {}
         pending: list[Pending] = []
         for cohort in self._cohorts(entering, self._cohort_size(entering)):
-            pending.append(self._submit(cohort, stage, states))
-            pending = self._take_in(pending, stand)
+            for task in self.experiment.tasks:
+                before = {each.loss_id: states[each.loss_id][task] for each in cohort if each.loss_id in states}
+                pending.append(self._submit(self._work(cohort, task, stage), before))
+            pending = self._take_in(pending, found)
         while pending:
             self.executor.wait(pending, timeout=1.0)
-            pending = self._take_in(pending, stand)
+            pending = self._take_in(pending, found)
         self._save_evaluations()
-        return stand
+        together = ((candidate, standing_on_all(on_each)) for candidate, on_each in found.items())
+        return {candidate: standing for candidate, standing in together if standing is not None}
 
     def _admitted(self, generation: int) -> Iterator[Candidate]:
         """Births that are worth training: the first generation's seeds first, then as many as are wanted."""
@@ -142,24 +148,30 @@ class Search:
         decision = self.admission.decide(birth, generation)
         if isinstance(decision, Refusal):
             self.progress.refused(decision.status)
-            self._record([decision.evaluation(self._work([decision.candidate]))])
+            self._record([decision.evaluation(self._work([decision.candidate], self.experiment.tasks[0]))])
         else:
             yield decision
         self.view.moved(self.progress)
 
-    def _work(self, candidates: Sequence[Candidate], stage: int | None = None) -> Work:
-        experiment = self.experiment
+    def _work(self, candidates: Sequence[Candidate], task: str, stage: int | None = None) -> Work:
+        """Candidates on a task, up to one of its stages by its number."""
+        experiment, fidelity = self.experiment, self.experiment.training_on(task)
         return Work(
-            tuple(candidates), experiment.task, experiment.fidelity, experiment.seed, stage, experiment.executor.device
+            tuple(candidates),
+            task,
+            fidelity,
+            experiment.seed,
+            None if stage is None else fidelity.stages[stage],
+            experiment.executor.device,
+            data=experiment.data.get(task),
         )
 
-    def _submit(self, candidates: Sequence[Candidate], stage: int, states: Mapping[str, list[Any]]) -> Pending:
+    def _submit(self, work: Work, states: Mapping[str, list[Any]]) -> Pending:
         """Hand out a cohort, unless all of it is known from before a restart."""
-        work = self._work(candidates, stage)
-        recalled = [self._recalled(candidate, work) for candidate in candidates]
+        recalled = [self._recalled(candidate, work) for candidate in work.candidates]
         if all(recalled):
             return FinishedWork(work, Result([evaluation for found in recalled for evaluation in found or []]))
-        before = {id(handle): handle for each in candidates for handle in states.get(each.loss_id, ())}
+        before = {id(handle): handle for of_candidate in states.values() for handle in of_candidate}
         return self.executor.submit(work, before.values())
 
     def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
@@ -169,7 +181,7 @@ class Search:
         complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
         return found if complete else None
 
-    def _take_in(self, pending: list[Pending], stand: dict[Candidate, Standing]) -> list[Pending]:
+    def _take_in(self, pending: list[Pending], stand: dict[Candidate, dict[str, Standing | None]]) -> list[Pending]:
         """Record the work that is done, and return the work that is not."""
         waiting = []
         for each in pending:
@@ -182,14 +194,20 @@ class Search:
                 self.run.log("cohort", note=note)
             for candidate in each.work.candidates:
                 fitness = _fitness(candidate, evaluations)
-                if len(fitness) == each.work.fidelity.seeds:
-                    stand[candidate] = Standing(mean(fitness), each.states())
-                    if each.work.until == each.work.fidelity.steps:
-                        self.progress.trained(candidate, mean(fitness))
-                else:
-                    self.progress.trained(candidate, None)
+                finished = len(fitness) == each.work.fidelity.seeds
+                on_each = stand.setdefault(candidate, {})
+                on_each[each.work.task] = Standing(mean(fitness), {each.work.task: each.states()}) if finished else None
+                if len(on_each) == len(self.experiment.tasks):
+                    self._count(candidate, standing_on_all(on_each), each.work)
             self.view.moved(self.progress)
         return waiting
+
+    def _count(self, candidate: Candidate, standing: Standing | None, work: Work) -> None:
+        """Count a candidate that failed, or was trained to the end."""
+        if standing is None:
+            self.progress.trained(candidate, None)
+        elif work.until == work.fidelity.steps:
+            self.progress.trained(candidate, standing.fitness)
 
     def _record(self, evaluations: list[Evaluation]) -> None:
         self._unsaved += [each for each in evaluations if each.evaluation_id not in self.known]
@@ -255,6 +273,15 @@ def _fitness(candidate: Candidate, evaluations: Sequence[Evaluation]) -> list[fl
     return [each.fitness for each in own if each.fitness is not None]
 
 
+def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
+    """How a candidate stands on all tasks: by the mean of its fitness; None where it failed on one."""
+    finished = {task: standing for task, standing in on_each.items() if standing is not None}
+    if len(finished) < len(on_each):
+        return None
+    states = {task: standing.states[task] for task, standing in finished.items()}
+    return Standing(mean(standing.fitness for standing in finished.values()), states)
+
+
 def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:
     """Candidates by their fitness, the simpler of equals first."""
     return sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
@@ -281,4 +308,5 @@ def planned_trainings(experiment: Experiment) -> int:
     """Trainings of a search, if every generation finds as many candidates as it wants."""
     settings = experiment.evolution
     first = max(settings.population, len(settings.seeds)) + (BASELINE not in settings.seeds)
-    return (first + settings.population * (settings.generations - 1)) * experiment.fidelity.seeds
+    candidates = first + settings.population * (settings.generations - 1)
+    return candidates * experiment.fidelity.seeds * len(experiment.tasks)

@@ -13,7 +13,6 @@ from itertools import groupby, islice
 from evaluators.cohort import unbatched
 from evaluators.executors import Executor
 from evaluators.measuring import measurement_id
-from evaluators.tasks import known_task
 from evaluators.work import Candidate, Work
 from lossearch.checkpoints import Checkpoints
 from lossearch.courses import Course
@@ -53,7 +52,7 @@ class Measured:
 
     def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
         """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""
-        metric = known_task(work.task).metric.name
+        metric = work.on.metric.name
         found = [self.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
         return None if None in found else [each for each in found if each is not None]
 
@@ -74,7 +73,7 @@ class Measured:
 
     def _parts(self, work: Work) -> Iterator[Work]:
         """What is missing of the work, in cohorts; by single candidates and seeds where there are no cohorts."""
-        if unbatched(known_task(work.task), work.fidelity) is None:
+        if unbatched(work.on, work.fidelity) is None:
             parts = list(in_cohorts(self._missing(work), self._executor))
         else:
             alone = work.fidelity.model_copy(update={"seeds": 1})

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -28,7 +29,8 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn what can go wrong into one message and an exit code."""
+    """Turn what can go wrong into one message and an exit code, and warnings into messages."""
+    warnings.showwarning = _say_warning
     try:
         yield
         sys.stdout.flush()
@@ -42,6 +44,17 @@ def reported() -> Iterator[None]:
         if code is None:
             raise
         fail(str(error), code)
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Show a warning of ours as a message, and others as Python does."""
+    if issubclass(category, UserWarning):
+        say(f"warning: {message}")
+    else:
+        _SHOW_WARNING(message, category, *place, **more)
+
+
+_SHOW_WARNING = warnings.showwarning
 
 
 def _exit_code(error: Exception) -> int | None:

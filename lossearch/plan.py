@@ -11,13 +11,15 @@ from lossearch.loop import birth_of_seed, planned_trainings
 def plan(experiment: Experiment) -> str:
     """The plan of an experiment, in a few lines; nothing is trained or written."""
     trainings = planned_trainings(experiment)
-    settings, fidelity = experiment.evolution, experiment.fidelity
+    settings, fidelity = experiment.evolution, experiment.training_on(experiment.tasks[0])
+    steps = " or ".join(map(str, dict.fromkeys(experiment.training_on(task).steps for task in experiment.tasks)))
     Evolution(settings, [], random.Random(experiment.seed)).ask()  # raises where no random tree keeps the limits
     admission = Admission()
     lines = [
-        f"{experiment.name}: task {experiment.task}, seed {experiment.seed}, {experiment.executor.kind} executor",
+        f"{experiment.name}: {'tasks' if len(experiment.tasks) > 1 else 'task'} {', '.join(experiment.tasks)}, "
+        f"seed {experiment.seed}, {experiment.executor.kind} executor",
         f"{settings.generations} generations of {settings.population} candidates, {fidelity.seeds} seeds each: "
-        f"up to {trainings} trainings of {fidelity.steps} steps",
+        f"up to {trainings} trainings of {steps} steps",
     ]
     if fidelity.rungs:
         after = ", ".join(map(str, fidelity.rungs))

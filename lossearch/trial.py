@@ -15,7 +15,6 @@ from evaluators.device import chosen_device
 from evaluators.evaluation import one_thread
 from evaluators.outcome import TrainingFailed
 from evaluators.start import class_frequencies
-from evaluators.tasks import known_task
 from evaluators.training import train_and_score
 from evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
@@ -37,7 +36,8 @@ class ExportMismatch(Exception):
 def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
     """Load an exported file that this process wrote, check it and train with it under fresh seeds.
 
-    Raises ExportMismatch where value or gradient differ from the formula's.
+    On several tasks the fitness is the mean over them. Raises ExportMismatch where value or gradient differ from the
+    formula's.
     """
     module = load_exported(path)
     require_equal(module, parse(row.formula), row.class_weights)
@@ -45,8 +45,9 @@ def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
     try:
         with one_thread():
             for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
-                ours.append(_fitness(_exported_loss(module, row, experiment), experiment, seed))
-                theirs.append(_fitness(nn.CrossEntropyLoss(), experiment, seed))
+                works = [_work(task, experiment) for task in experiment.tasks]
+                ours.append(mean(_fitness(_exported_loss(module, row, work), work, seed) for work in works))
+                theirs.append(mean(_fitness(nn.CrossEntropyLoss(), work, seed) for work in works))
     except TrainingFailed:
         return Trial(None, None, None, None, len(theirs))
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
@@ -116,17 +117,19 @@ def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str
     return response
 
 
-def _exported_loss(module: Any, row: Row, experiment: Experiment) -> nn.Module:
+def _work(task: str, experiment: Experiment) -> Work:
+    device = "cpu" if experiment.executor.device == "cpu" else "auto"  # the driver may have no GPU
+    training = experiment.training_on(task)
+    return Work((), task, training, experiment.seed, device=device, data=experiment.data.get(task))
+
+
+def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
     formula = parse(row.formula)
-    task = known_task(experiment.task)
-    sizes = (task.classes, experiment.fidelity.hidden) if formula.looks_at_embeddings else ()
-    loss: nn.Module = module.Loss(*sizes, **_prior(formula, class_frequencies(task)))
+    sizes = (work.on.classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
+    loss: nn.Module = module.Loss(*sizes, **_prior(formula, class_frequencies(work.on)))
     return loss
 
 
-def _fitness(loss: nn.Module, experiment: Experiment, seed: int) -> float:
-    work = Work((), experiment.task, experiment.fidelity, experiment.seed)
-    device = chosen_device("cpu" if experiment.executor.device == "cpu" else "auto")  # the driver may have no GPU
-    return train_and_score(
-        loss, known_task(experiment.task), experiment.fidelity, training_seed(work, seed), 1.0, device
-    )
+def _fitness(loss: nn.Module, work: Work, seed: int) -> float:
+    device = chosen_device(work.device)
+    return train_and_score(loss, work.on, work.fidelity, training_seed(work, seed), 1.0, device)

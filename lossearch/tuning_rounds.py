@@ -39,6 +39,7 @@ def tuned_candidates(comparison: Comparison, task: str, trials: Measured) -> lis
         fidelity,
         comparison.seed,
         device=comparison.executor.device,
+        data=comparison.data.get(task),
         measured="validation",
         first_seed=SEEDS_FROM,
     )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from results.paired_tests import FEWEST_PAIRS, holm, paired_test, verdict
+from results.paired_tests import fewest_pairs, holm, paired_test, verdict
 from results.records import METRICS, Measurement
 from results.statistics import mean, paired_differences, spread
 
@@ -149,7 +149,7 @@ def _with_verdicts(lines: Sequence[Line], differences: Mapping[str, list[float]]
     for line in lines:
         if line.loss in corrected:
             test = paired_test([sign * each for each in differences[line.loss]])
-            said = verdict(test, corrected[line.loss])
+            said = verdict(test, corrected[line.loss], len(tested))
             line = replace(line, p_corrected=corrected[line.loss], verdict=said)
         found.append(line)
     return found
@@ -193,9 +193,13 @@ def _code(text: str) -> str:
 
 def why_no_winner(lines: Sequence[Line]) -> str | None:
     """Why no winner is called, where that is for want of seeds."""
-    if not any(line.verdict == "too few seeds" for line in lines):
+    short = [line.task for line in lines if line.verdict == "too few seeds"]
+    if not short:
         return None
+    losses = max(sum(line.task == task and line.difference is not None for line in lines) for task in set(short))
+    least = fewest_pairs(losses)
     return (
-        f"No winner is called with fewer than {FEWEST_PAIRS} seeds: with five the smallest two-sided p-value of "
-        "Wilcoxon's test is 0.0625. Take six or more, ten for a claim."
+        f"No winner is called with fewer than {least} seeds among {losses} losses beside the baseline: even for a loss "
+        "that wins under every seed, Wilcoxon's two-sided p, corrected for so many by Holm, would not fall below "
+        f"0.05. Take {least} or more."
     )

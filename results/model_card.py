@@ -12,7 +12,7 @@ from primitives.latex import latex
 from results.checks import checks, conditions
 from results.export import written_by
 from results.exportable import Exportable
-from results.leaderboard import BASELINE, Row, fitness_by_seed
+from results.leaderboard import BASELINE, Row, fitness_by_seed, tasks_of
 from results.plain_text import plain
 from results.records import Evaluation
 from results.statistics import interval, mean, paired_differences, spread
@@ -171,7 +171,8 @@ def _provenance(loss: Exportable) -> str:
 
 
 def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
-    return fitness_by_seed(each for each in evidence.evaluations if each.loss_id == loss_id)
+    own = (each for each in evidence.evaluations if each.loss_id == loss_id)
+    return fitness_by_seed(own, tasks_of(evidence.evaluations))
 
 
 def _baseline_id(evidence: Evidence) -> str | None:

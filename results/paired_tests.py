@@ -104,9 +104,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def verdict(test: PairedTest, corrected_p: float | None, level: float = 0.05) -> Verdict:
-    """What may be said of a loss beside its baseline: a winner is called by both the interval and the corrected p."""
-    if test.pairs < FEWEST_PAIRS or corrected_p is None or test.low is None or test.high is None:
+def fewest_pairs(losses: int, level: float = 0.05) -> int:
+    """Pairs from which one of so many losses can be called a winner at all, by Wilcoxon's test with Holm's correction.
+
+    All differences of n pairs with one sign have the smallest two-sided p there is, 2/2**n. Never fewer than six.
+    """
+    return max(FEWEST_PAIRS, math.floor(math.log2(2.0 * max(1, losses) / level)) + 1)
+
+
+def verdict(test: PairedTest, corrected_p: float | None, losses: int = 1, level: float = 0.05) -> Verdict:
+    """What may be said of one of so many losses: a winner is called by both the interval and the corrected p."""
+    if test.pairs < fewest_pairs(losses, level) or corrected_p is None or test.low is None or test.high is None:
         return "too few seeds"
     if corrected_p < level and test.low > 0.0:
         return "better"

@@ -1,6 +1,9 @@
 """The tasks by name: each is data, its split, its corruption and a metric."""
 
+from functools import lru_cache
+
 from evaluators.tasks import digits, downloaded, procedural
+from evaluators.tasks.folder import FolderData, folder_task
 from evaluators.tasks.task import Task
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -14,3 +17,9 @@ def known_task(name: str) -> Task:
     if name not in TASKS:
         raise UserError(f"Unknown task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]
+
+
+@lru_cache(maxsize=32)  # one task, so that its data is loaded once
+def task_on(name: str, data: FolderData | None = None) -> Task:
+    """The task of this name: on a folder of the user's where data is given, else the known one. Raises UserError."""
+    return known_task(name) if data is None else folder_task(name, data)

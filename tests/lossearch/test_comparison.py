@@ -59,7 +59,7 @@ def test_the_baseline_is_compared_with_whether_it_is_listed_or_not():
         ({"losses": ["focal", "focal(gamma=2)"]}, "are the same loss"),
         ({"losses": 3}, "losses: expected an array"),
         ({"fidelity": {"stepz": 3}}, "fidelity_of.digits.stepz: unknown key.*steps"),
-        ({"fidelity": 3}, "expected tables"),
+        ({"fidelity": 3}, "Expected tables"),
         ({"fidelity": {"network": "lenet"}}, "fidelity_of.digits.network"),
         ({"fidelity": {"network": "dense"}}, "wants one for each input"),
         ({"fidelity": {"rungs": [10]}}, "no rungs"),

@@ -64,8 +64,20 @@ def test_p_values_are_corrected_over_the_losses_of_a_task():
 def test_five_seeds_call_no_winner_and_say_why():
     table = ComparisonTable([*measured("base", BASE[:5]), *measured("ours", [0.99] * 5)], "base")
     assert {line.verdict for line in table.lines} == {"baseline", "too few seeds"}
-    assert "fewer than 6 seeds" in why_no_winner(table.lines)
+    assert "fewer than 6 seeds among 1 losses" in why_no_winner(table.lines)
     assert why_no_winner(lines(measured("base", BASE), measured("ours", BASE)).values()) is None
+
+
+def test_among_many_losses_more_seeds_are_needed():
+    # 2/2**7 * 4 = 0.0625; 2/2**8 * 4 = 0.03125
+    for seeds, verdicts in ((7, {"too few seeds"}), (8, {"better"})):
+        groups = [measured(f"loss{k}", [each + 0.1 + 0.001 * k for each in BASE[:seeds]]) for k in range(4)]
+        found = lines(measured("base", BASE[:seeds]), *groups)
+        assert {line.verdict for line in found.values()} == verdicts | {"baseline"}
+    table = ComparisonTable(
+        [each for group in groups for each in group if each.seed < 7] + measured("base", BASE[:7]), "base"
+    )
+    assert "fewer than 8 seeds among 4 losses" in why_no_winner(table.lines)
 
 
 def test_where_less_is_better_a_smaller_error_is_better_and_stands_first():

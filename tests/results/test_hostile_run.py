@@ -144,10 +144,12 @@ def test_the_strings_of_a_row_are_read_shown_and_exported_as_text(string, tmp_pa
     texts = dict.fromkeys(TEXT_FIELDS, string)
     named, unnamed = (
         evaluation("ce(z) + p", **texts),
-        evaluation("ce(z) + y", **texts | {"name": None, "task": "other"}),
+        evaluation("ce(z) + y", **texts | {"name": None, "loss_id": f"{string}2"}),
     )
     board = board_of(tmp_path, replace(named, evaluation_id="1"), unnamed)
-    assert all(getattr(board.evaluations[1], field) == string for field in TEXT_FIELDS if field not in ("name", "task"))
+    assert all(
+        getattr(board.evaluations[1], field) == string for field in TEXT_FIELDS if field not in ("name", "loss_id")
+    )
     assert {row.name for row in board.rows} == {string, None}
     for narrow in (False, True):
         table = shown(board.rows, narrow)

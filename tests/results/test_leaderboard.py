@@ -57,11 +57,12 @@ def test_duplicates_are_counted_at_the_loss_that_they_equal():
     assert by_formula()[GOOD].duplicates == 1
 
 
-def test_tasks_are_kept_apart():
-    other = [evaluation("ce(z)", 0, 0.1, task="other"), evaluation(GOOD, 0, 0.3, task="other", complexity=7)]
-    rows = [row for row in leaderboard_rows([*EVALUATIONS, *other]) if row.task == "other"]
-    assert rows[0].difference_to_cross_entropy == pytest.approx(0.2)
-    assert all(row.pareto for row in rows)
+def test_on_several_tasks_the_means_over_them_are_compared():
+    values = {("ce(z)", "a"): 0.8, ("ce(z)", "b"): 0.1, (GOOD, "a"): 0.7, (GOOD, "b"): 0.4}
+    rows = leaderboard_rows(evaluation(text, 0, value, task=task) for (text, task), value in values.items())
+    assert [(row.formula, row.fitness_mean) for row in rows] == [(GOOD, pytest.approx(0.55)), ("ce(z)", 0.45)]
+    assert rows[0].difference_to_cross_entropy == pytest.approx(0.1)
+    assert rows[0].fitness_by_task == ("a 0.7000", "b 0.4000")
 
 
 def test_the_spread_of_one_value_is_unknown():
