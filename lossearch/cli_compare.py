@@ -53,9 +53,9 @@ def compare(
         declared = _declared(file, overrides, run_dir if resume else None)
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
-        from lossearch.compare import ComparisonInterrupted
-        from lossearch.compare import compare as run_comparison
         from lossearch.comparison_view import comparison_view
+        from lossearch.launch_comparison import ComparisonInterrupted
+        from lossearch.launch_comparison import compare as run_comparison
 
         try:
             with comparison_view() as view:

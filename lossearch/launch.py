@@ -5,13 +5,12 @@ from pathlib import Path
 
 from evaluators.executors import Executor
 from lossearch.experiment import Experiment, load_experiment, validated
-from lossearch.interruption import watched_for_interruption
 from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory
+from lossearch.running import require_data, required_path, running
 from lossearch.trial import try_export
 from lossearch.workers import executor_for
-from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from results.trial_record import Trial
 
@@ -58,27 +57,16 @@ def search(
     """
     view = view or SilentView()
     declared = _declared(experiment, seed)
-    if resume and run_dir is None:
-        raise UserError("Expected run_dir, the directory of the run to resume, got none.")
-    path = None if run_dir is None else Path(run_dir)
-    if path is not None and not resume:
-        RunDirectory.require_free(path, declared)
-    for task in declared.tasks:
-        declared.task_named(task).load()  # data that is not there is told of before anything is made
+    path = required_path(RunDirectory, declared, run_dir, resume)
+    require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
-        run = RunDirectory.open(path, declared) if resume and path else RunDirectory.create(declared, path)
-        with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
+        with running(RunDirectory, declared, path, resume, SearchInterrupted) as run:
             try:
                 return _execute(declared, run, resume, workers, view)
-            except BaseException as error:
-                if not interruption.explains(error):
-                    raise
+            except KeyboardInterrupt:
                 Leaderboard(run.path).write()
-                run.log("interrupted")
-                raise SearchInterrupted(run.path) from None
-            finally:
-                run.close()
+                raise
     finally:
         workers.close()
 

@@ -9,7 +9,9 @@ import pytest
 from typer.main import get_command
 
 from evaluators.fidelity import Fidelity
+from evaluators.tasks.folder import FolderData
 from lossearch.cli import app
+from lossearch.comparison import Comparison
 from lossearch.declaration import ExecutorSettings
 from lossearch.experiment import EvolutionSettings, Experiment
 from primitives.catalog import CATALOG
@@ -18,19 +20,28 @@ from primitives.terminals import TERMINALS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SECTIONS = {"": Experiment, "fidelity.": Fidelity, "evolution.": EvolutionSettings, "executor.": ExecutorSettings}
-KEYS = {
-    f"{section}{name}": field
-    for section, model in SECTIONS.items()
-    for name, field in model.model_fields.items()
-    if name not in ("fidelity", "evolution", "executor")
+EXPERIMENT = {
+    "": Experiment,
+    "fidelity.": Fidelity,
+    "evolution.": EvolutionSettings,
+    "executor.": ExecutorSettings,
+    "data.TASK.": FolderData,
 }
+FILES = {"experiment": EXPERIMENT, "comparison": {"": Comparison}}
+KEYS = [
+    (file, f"{section}{name}", field.description)
+    for file, sections in FILES.items()
+    for section, model in sections.items()
+    for name, field in model.model_fields.items()
+    if name not in ("fidelity", "evolution", "executor", "data")
+]
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_key_of_an_experiment_stands_there_with_its_meaning(key):
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{key}` |")]
-    assert line.endswith(f"| {KEYS[key].description} |")
+@pytest.mark.parametrize(("file", "key", "meaning"), KEYS)
+def test_every_key_of_a_file_stands_there_with_its_meaning(file, key, meaning):
+    section = README.partition(f"### The {file} file\n")[2].partition("\n#")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| `{key}` |")]
+    assert line.endswith(f"| {meaning} |")
 
 
 def test_every_word_of_the_language_stands_there():
@@ -48,7 +59,7 @@ def test_every_command_that_stands_there_exists():
 
 
 def test_the_python_that_stands_under_losses_and_exports_runs(tmp_path):
-    sections = README.partition("## Use a loss")[2].partition("## Search")[0]
+    sections = README.partition("## Use a loss")[2].partition("## Compare losses")[0]
     blocks = re.findall(r"```python\n(.*?)```", sections, re.DOTALL)
     assert len(blocks) == 3
     subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(blocks)], cwd=tmp_path, check=True)

@@ -12,8 +12,8 @@ from evaluators.tasks import known_task
 from evaluators.training import Training
 from evaluators.work import Result, Work, failures, training_seed
 from lossearch import workers
-from lossearch.compare import ComparisonInterrupted, compare
 from lossearch.comparison import replaced, validated_comparison
+from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.run_directory import RunDirectoryError
 from primitives.errors import UserError
 from primitives.parser import parse

@@ -4,12 +4,12 @@ import pytest
 from typer.testing import CliRunner
 
 from lossearch.cli import app
-from lossearch.compare import compare
 from lossearch.comparison import load_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.declaration import ExperimentError
 from lossearch.experiment import load_experiment, validated
 from lossearch.launch import search
+from lossearch.launch_comparison import compare
 from primitives.errors import UserError
 from tests.evaluators.small_images import write_folder
 

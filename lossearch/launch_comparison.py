@@ -8,9 +8,8 @@ from lossearch.comparing import Comparing
 from lossearch.comparison import Comparison, load_comparison, replaced, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
-from lossearch.interruption import watched_for_interruption
+from lossearch.running import require_data, required_path, running
 from lossearch.workers import executor_for
-from primitives.errors import UserError
 from results.comparison_table import ComparisonTable
 
 
@@ -31,7 +30,7 @@ class Compared:
 
 
 def compare(
-    comparison: str | Path | Comparison,
+    comparison: str | Path | Comparison | None = None,
     *,
     run_dir: str | Path | None = None,
     resume: bool = False,
@@ -43,45 +42,31 @@ def compare(
 ) -> Compared:
     """Train every loss of a comparison on every task under the same seeds, and compare them with its baseline.
 
-    ``comparison`` is a TOML file or the name of a shipped one; ``overrides`` replace its top-level keys, such as
-    ``seeds``. ``run_dir`` is where measurements are kept (default: ``runs/<name>-<time>``) and with ``resume`` the
-    directory to go on in. ``executor`` is ``ray`` or ``inline``; ``ray_address`` is ``auto`` or ``host:port``.
-    ``measure`` is what the table is about (default: each task's metric).
+    ``comparison`` is a TOML file or the name of a shipped one; ``overrides`` are keys of a comparison, such as
+    ``tasks`` and ``losses``, and replace those of the file; ``fidelity`` among them is for every task. ``run_dir`` is
+    where measurements are kept (default: ``runs/<name>-<time>``) and with ``resume`` the directory to go on in.
+    ``executor`` is ``ray`` or ``inline``; ``ray_address`` is ``auto`` or ``host:port``. ``measure`` is what the table
+    is about (default: each task's metric).
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and ComparisonInterrupted on Ctrl-C.
     """
-    view = view or SilentComparison()
-    if isinstance(comparison, Comparison):
-        declared = validated_comparison(replaced(comparison.model_dump(), overrides), comparison.name)
-    else:
-        declared = load_comparison(str(comparison), **overrides)
-    if resume and run_dir is None:
-        raise UserError("Expected run_dir, the directory of the comparison to resume, got none.")
-    path = None if run_dir is None else Path(run_dir)
-    if path is not None and not resume:
-        ComparisonDirectory.require_free(path, declared)
-    for name in declared.tasks:  # data that is not there is told of before anything is made
-        task = declared.task_named(name)
-        task.load()
-        if declared.split == "test":
-            task.load_test()
+    declared = _declared(comparison, overrides)
+    path = required_path(ComparisonDirectory, declared, run_dir, resume)
+    require_data(declared, declared.tasks, test=declared.split == "test")
     workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
-        run = (
-            ComparisonDirectory.open(path, declared) if resume and path else ComparisonDirectory.create(declared, path)
-        )
-        with watched_for_interruption() as interruption:
-            try:
-                return _execute(Comparing(declared, run, workers, view), resume, measure)
-            except BaseException as error:
-                if not interruption.explains(error):
-                    raise
-                run.log("interrupted")
-                raise ComparisonInterrupted(run.path) from None
-            finally:
-                run.close()
+        with running(ComparisonDirectory, declared, path, resume, ComparisonInterrupted) as run:
+            return _execute(Comparing(declared, run, workers, view or SilentComparison()), resume, measure)
     finally:
         workers.close()
+
+
+def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:
+    if comparison is None:
+        return validated_comparison({"name": "compare", **overrides}, "compare")
+    if isinstance(comparison, Comparison):
+        return validated_comparison(replaced(comparison.model_dump(), overrides), comparison.name)
+    return load_comparison(str(comparison), **overrides)
 
 
 def _execute(comparing: Comparing, resume: bool, measure: str | None) -> Compared:

@@ -1,0 +1,50 @@
+"""Running: the directory of a run is opened, held while it runs, told of an interruption, and let go."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lossearch.declaration import Declaration
+from lossearch.interruption import watched_for_interruption
+from lossearch.run_directory import Directory
+from primitives.errors import UserError
+
+Kind = TypeVar("Kind", bound=Directory[Any, Any])
+
+
+def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
+    """The directory that was asked for, which is free unless a run in it is resumed. Raises UserError."""
+    if resume and run_dir is None:
+        raise UserError("Expected run_dir, the directory of the run to resume, got none.")
+    path = None if run_dir is None else Path(run_dir)
+    if path is not None and not resume:
+        kind.require_free(path, declared)
+    return path
+
+
+def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = False) -> None:
+    """Load the data of every task, so that what is missing is told of before anything is made. Raises UserError."""
+    for name in tasks:
+        task = declared.task_named(name)
+        task.load()
+        if test:
+            task.load_test()
+
+
+@contextmanager
+def running(
+    kind: type[Kind], declared: Declaration, path: Path | None, resume: bool, interrupted: Callable[[Path], Exception]
+) -> Iterator[Kind]:
+    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted`` says."""
+    run = kind.open(path, declared) if resume and path else kind.create(declared, path)
+    with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
+        try:
+            yield run
+        except BaseException as error:
+            if not interruption.explains(error):
+                raise
+            run.log("interrupted")
+            raise interrupted(run.path) from None
+        finally:
+            run.close()
