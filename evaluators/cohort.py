@@ -7,17 +7,21 @@ not finite stays where it is. A candidate without hope is recorded and dropped, 
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
+from evaluators.attached_loss import loss_for
 from evaluators.cohort_heads import Heads, heads_of
 from evaluators.cohort_members import Members
 from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
 from evaluators.cohort_networks import BATCHED
 from evaluators.descent import moments
 from evaluators.fidelity import Fidelity
+from evaluators.gradient_size import Attached
 from evaluators.measures import Outputs
 from evaluators.networks import NETWORKS
 from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
@@ -244,6 +248,20 @@ class Cohort:
             self._shown = split, self.seen(split, "logits").cpu(), self.seen(split, "embeddings").cpu()
         place = self.alive.index(candidate)
         return Outputs(*(each[seed, place] for each in self._shown[1:]))
+
+    def attached(self, candidate: int, seed: int) -> Attached:
+        """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""
+        place, heads = self.alive.index(candidate), self.members.heads
+        loss = loss_for(self.formulas[candidate], self.task, self.fidelity, self.class_weights)
+        loss.set_progress(1.0)
+        head = skip_init(nn.Linear, self.fidelity.hidden, self.task.classes)
+        over_logits = self.class_weights is None
+        mine: list[Any] = [head.weight, head.bias] if over_logits else [loss.weight, getattr(loss, "centers", None)]
+        with torch.no_grad():
+            for tensor, trained in zip(mine, heads.tensors, strict=True):
+                if tensor is not None:
+                    tensor.copy_(trained[seed, place])
+        return Attached(loss, head, self._factors[candidate] or 0.0)
 
     def _of_part(self, inputs: Tensor, by_head: bool) -> Tensor:
         embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))

@@ -6,7 +6,6 @@ name; which there are depends on the task's metric.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,10 +41,13 @@ def measures(metric: str, outputs: Outputs, split: Split) -> dict[str, float]:
     return {name: float(value) for name, value in _MEASURES[metric](outputs, split).items()}
 
 
-def confusion_matrix(outputs: Outputs, split: Split) -> Any:
-    """Counts [classes, classes]: rows are true classes, columns found ones."""
-    classes = range(outputs.logits.shape[0])
-    return metrics.confusion_matrix(split.targets.flatten(), outputs.logits.argmax(0), labels=list(classes))
+def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
+    """Counts [classes, classes], row after row: rows are true classes, columns found ones."""
+    targets, classes = split.targets.flatten(), range(outputs.logits.shape[0])
+    has_class = targets >= 0
+    found = outputs.logits.argmax(0)[has_class]
+    counts = metrics.confusion_matrix(targets[has_class], found, labels=list(classes))
+    return tuple(counts.flatten().tolist())
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor) -> float:

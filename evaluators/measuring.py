@@ -1,10 +1,14 @@
 """Measures everything of a trained cohort on a split, as records."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+import torch
+
 from evaluators.cohort import Cohort
-from evaluators.measures import measures
+from evaluators.gradient_size import SAMPLES, gradient_size
+from evaluators.measures import confusion_matrix, measures
 from evaluators.one_by_one import OneByOne
 from evaluators.outcome import NOT_FINITE, Outcome
 from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
@@ -21,6 +25,8 @@ def measurements(
     """Every measure of every candidate under every seed, on the split that the work names."""
     task = work.on
     split = task.load_test() if work.measured == "test" else task.load().validation
+    train = task.load().train
+    trained_on = train.part(torch.arange(min(len(train), max(1, SAMPLES // train.targets_of_an_input))))
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
             if reason is not None:
@@ -30,9 +36,24 @@ def measurements(
             if not outputs.finite:
                 yield not_measured(candidate, work, seed, NOT_FINITE)
                 continue
-            for name, value in measures(task.metric.name, outputs, split).items():
+            found = measures(task.metric.name, outputs, split)
+            pull = gradient_size(
+                cohort.attached(place, number),
+                cohort.outputs(place, number, trained_on).embeddings,
+                trained_on.targets.flatten(),
+            )
+            found |= {"gradient at the embedding": pull} if math.isfinite(pull) else {}
+            for name, value in found.items():
+                of_metric = name == task.metric.name and split.pairs is None
                 yield _measurement(
-                    candidate, work, seed, name, value=value, calibration=outcome.calibration, seconds=seconds
+                    candidate,
+                    work,
+                    seed,
+                    name,
+                    value=value,
+                    calibration=outcome.calibration,
+                    seconds=seconds,
+                    confusion=confusion_matrix(outputs, split) if of_metric else (),
                 )
 
 

@@ -4,12 +4,14 @@ For networks that have no batched form; the outcomes are those of a cohort.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 
 from evaluators.attached_loss import loss_for
 from evaluators.calibration import calibration_factor
 from evaluators.fidelity import Fidelity
+from evaluators.gradient_size import Attached
 from evaluators.measures import Outputs
 from evaluators.outcome import Outcome, TrainingFailed, outcome
 from evaluators.splits import Split
@@ -41,6 +43,7 @@ class OneByOne:
         self._after: list[State | None] = [None] * len(formulas)
         self._rates = list(learning_rates) or [fidelity.learning_rate] * len(formulas)
         self._calibrated_on = self._seeds[0] if calibrated_on is None else calibrated_on
+        self._factors: dict[int, float] = {}
         self._trainings: dict[tuple[int, int], Training] = {}  # by candidate and place of the seed
 
     def bytes_needed(self) -> int:
@@ -61,6 +64,11 @@ class OneByOne:
         training = self._trainings[candidate, seed]
         return Outputs(*(training.seen(split.inputs, what).T.cpu() for what in ("logits", "embeddings")))
 
+    def attached(self, candidate: int, seed: int) -> Attached:
+        """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""
+        training, factor = self._trainings[candidate, seed], self._factors[candidate]
+        return Attached(deepcopy(training.loss).cpu(), deepcopy(training.model.head).cpu(), factor)
+
     def _trained(self, candidate: int, stage: int) -> Outcome:
         before = self._before[candidate]
         fitness: list[float | None] = [None] * len(self._seeds)
@@ -73,6 +81,7 @@ class OneByOne:
                 if factor is None:  # one factor for all seeds: it is a property of the loss
                     loss = self._loss(candidate)
                     factor = calibration_factor(loss, self.task, self.fidelity, self._calibrated_on)
+                self._factors[candidate] = factor
                 training = Training(self._loss(candidate), self.task, fidelity, seed, factor, self._device)
                 if before is not None:
                     arrays = before.weights, before.velocities, before.buffers

@@ -3,10 +3,14 @@
 Always rebuildable from the measurements. P-values are corrected by Holm over the losses of a task's table.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from results.paired_tests import fewest_pairs, holm, paired_test, verdict
 from results.records import METRICS, Measurement
@@ -61,6 +65,19 @@ class ComparisonTable:
     def tasks(self) -> list[str]:
         """The tasks, in the order of their measurements."""
         return list(dict.fromkeys(line.task for line in self.lines))
+
+    def confusion_matrix(self, task: str, loss: str) -> NDArray[np.int64]:
+        """Counts [classes, classes] over all seeds: rows are true classes, columns found ones.
+
+        Raises KeyError where there is none, as for pairs that are verified.
+        """
+        own = [
+            each.confusion for each in self.measurements if (each.task, each.loss) == (task, loss) and each.confusion
+        ]
+        if not own:
+            raise KeyError(f"no confusion matrix of {loss} on {task}")
+        counts = np.sum(np.asarray(own, np.int64), 0)
+        return counts.reshape(math.isqrt(len(counts)), -1)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The lines as plain data."""

@@ -100,6 +100,7 @@ class Measurement:
     learning_rate: float | None = None  #: at the first step
     seconds: float | None = None  #: wall time of the training
     finished_at: str | None = None  #: UTC, ISO 8601
+    confusion: tuple[int, ...] = ()  #: beside a metric: counts, found classes in columns, row after row of true ones
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):

@@ -76,7 +76,7 @@ def read_records(path: Path, record_type: type) -> list[Any]:
         columns = {
             field.name: table[field.name].cast(field.type).to_pylist()
             if field.name in table.column_names
-            else [None] * len(table)
+            else [[] if pa.types.is_list(field.type) else None] * len(table)
             for field in schema
         }
         names = list(columns)
@@ -167,7 +167,7 @@ def _column(annotation: Any) -> tuple[pa.DataType, bool]:
         (inner,) = [option for option in options if option is not type(None)]
         return _column(inner)[0], True
     if typing.get_origin(annotation) is tuple:
-        return pa.list_(pa.string()), False
+        return pa.list_(_column(options[0])[0]), False
     if typing.get_origin(annotation) is typing.Literal:
         return pa.string(), False
     return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation], False

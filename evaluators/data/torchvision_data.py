@@ -111,7 +111,7 @@ def _datasets() -> Any:
     except RuntimeError as error:  # as where one of the two is built for CPUs and the other for GPUs
         raise UserError(
             f"Expected a torchvision that suits torch {torch.__version__}, got: {_first_line(error)}. Install both "
-            "from one index, as in: pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+            "from one index, as pytorch.org says for your machine."
         ) from None
     return datasets
 

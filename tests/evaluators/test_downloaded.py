@@ -362,9 +362,7 @@ def test_a_torchvision_that_does_not_suit_torch_is_told_how_to_be_installed(monk
         return imported(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", broken)
-    with pytest.raises(
-        UserError, match=r"nms does not exist. Install both from one index, as in: pip install torch torchv"
-    ):
+    with pytest.raises(UserError, match=r"nms does not exist. Install both from one index, as pytorch.org says"):
         TASKS["mnist"].load()
 
 

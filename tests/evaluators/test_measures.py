@@ -1,10 +1,15 @@
 import pytest
 import torch
 
+from evaluators.cohort import Cohort
+from evaluators.fidelity import Fidelity
+from evaluators.gradient_size import gradient_size
 from evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
 from evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
+from evaluators.one_by_one import OneByOne
 from evaluators.splits import Pairs, Split
 from evaluators.tasks import TASKS
+from primitives.parser import parse
 
 # found: 0 0 1 1 2 0, true: 0 0 1 2 2 2
 LOGITS = 5.0 * torch.eye(3)[torch.tensor([0, 0, 1, 1, 2, 0])].T
@@ -28,7 +33,7 @@ def test_measures_of_classes_by_hand():
 
 
 def test_the_confusion_matrix_has_true_classes_in_rows():
-    assert confusion_matrix(Outputs(LOGITS, EMBEDDINGS), SPLIT).tolist() == [[2, 0, 0], [0, 1, 0], [1, 1, 1]]
+    assert confusion_matrix(Outputs(LOGITS, EMBEDDINGS), SPLIT) == (2, 0, 0, 0, 1, 0, 1, 1, 1)
 
 
 def test_calibration_error_is_zero_where_confidence_is_accuracy():
@@ -76,3 +81,23 @@ def test_the_metric_is_among_the_measures_and_equal(metric):
     )
     looked_at = outputs.logits if metric.looks_at == "logits" else outputs.embeddings
     assert measures(metric.name, outputs, split)[metric.name] == pytest.approx(float(metric.score(looked_at, split)))
+
+
+@pytest.mark.parametrize("trainer", [Cohort, OneByOne])
+@pytest.mark.parametrize(("text", "kind"), [("ce(z)", None), ("ce(8*cosine)", "learned")])
+def test_the_gradient_at_the_embedding_is_that_of_each_sample(trainer, text, kind):
+    task, fidelity = TASKS["digits"], Fidelity(steps=5, seeds=2)
+    trained = trainer([parse(text)], kind, task, fidelity, [1, 2])
+    (outcome,) = trained.train_and_score()
+    sample = task.load().train.part(torch.arange(6))
+    embeddings = trained.outputs(0, 1, sample).embeddings
+    attached = trained.attached(0, 1)
+    sizes = []
+    for place in range(6):
+        at = embeddings.T[place : place + 1].clone().requires_grad_()
+        weight = attached.loss.weight if kind else attached.head.weight
+        logits = 8.0 * torch.nn.functional.linear(*(torch.nn.functional.normalize(each) for each in (at, weight)))
+        logits = logits if kind else torch.nn.functional.linear(at, weight, attached.head.bias)
+        value = outcome.calibration * torch.nn.functional.cross_entropy(logits, sample.targets[place : place + 1])
+        sizes.append(float(torch.autograd.grad(value, at)[0].norm()))
+    assert gradient_size(attached, embeddings, sample.targets) == pytest.approx(sum(sizes) / 6, rel=1e-4)

@@ -63,9 +63,20 @@ def test_every_loss_is_measured_on_every_task_under_every_seed(whole):
 
 
 def test_measures_beyond_the_metric_are_kept(whole):
-    assert {"accuracy", "balanced accuracy", "macro F1", "calibration error", "distance ratio"} <= {
-        each.measure for each in measurements(whole.path)
-    }
+    assert {
+        *("accuracy", "balanced accuracy", "macro F1", "calibration error", "distance ratio"),
+        "gradient at the embedding",
+    } <= {each.measure for each in measurements(whole.path)}
+
+
+def test_the_confusion_matrix_counts_every_test_sample_under_every_seed(whole):
+    counts = whole.table.confusion_matrix("digits", "mse")
+    assert counts.shape == (10, 10)
+    assert counts.sum(1).tolist() == (3 * known_task("digits").load_test().targets.bincount()).tolist()
+    line = next(line for line in whole.table.of_task("digits") if line.loss == "mse")
+    assert counts.trace() / counts.sum() == pytest.approx(line.mean)
+    with pytest.raises(KeyError, match="no confusion matrix of nobody on digits"):
+        whole.table.confusion_matrix("digits", "nobody")
 
 
 def test_what_is_measured_is_the_trained_network_on_the_test_split(whole):
