@@ -91,6 +91,8 @@ class ComparisonTable:
 
     def as_markdown(self) -> str:
         """A Markdown table for each task."""
+        from results.comparison_markdown import as_markdown
+
         return as_markdown(self.lines)
 
     def write(self, path: Path) -> None:
@@ -170,42 +172,6 @@ def _with_verdicts(lines: Sequence[Line], differences: Mapping[str, list[float]]
             line = replace(line, p_corrected=corrected[line.loss], verdict=said)
         found.append(line)
     return found
-
-
-def as_markdown(lines: Sequence[Line]) -> str:
-    """The lines as a table for each task; text of others stands as code."""
-    parts = []
-    for task in dict.fromkeys(line.task for line in lines):
-        own = [line for line in lines if line.task == task]
-        head = own[0]
-        parts += [
-            f"## {_code(task)}: {_code(head.measure)} on the {head.split} split",
-            "",
-            f"Trained as {_code(head.fidelity)}, {max(line.seeds for line in own)} seeds.",
-            "",
-            "| loss | mean ± std | difference to the baseline | 95 % interval | p (Holm) | verdict |",
-            "|---|---|---|---|---|---|",
-            *(_row(line) for line in own),
-            "",
-        ]
-    return "\n".join(parts)
-
-
-def _row(line: Line) -> str:
-    if line.mean is None:
-        return f"| {_code(line.loss)} | | | | | {line.verdict}: {_code(line.reason or '')} |"
-    value = f"{line.mean:.4f}" + ("" if line.std is None else f" ± {line.std:.4f}")
-    if line.difference is None:
-        return f"| {_code(line.loss)} | {value} | | | | {line.verdict} |"
-    interval = "" if line.low is None or line.high is None else f"{line.low:+.4f} to {line.high:+.4f}"
-    p_value = "" if line.p_corrected is None else f"{line.p_corrected:.3g}"
-    return f"| {_code(line.loss)} | {value} | {line.difference:+.4f} | {interval} | {p_value} | {line.verdict} |"
-
-
-def _code(text: str) -> str:
-    """Text as Markdown code, without what would end it."""
-    plain = "".join(each if each.isprintable() and each not in "`|<>" else "?" for each in text)
-    return f"`{plain}`" if plain.strip() else "(none)"
 
 
 def why_no_winner(lines: Sequence[Line]) -> str | None:

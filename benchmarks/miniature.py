@@ -1,0 +1,131 @@
+"""The papers' tables in miniature: takes in a run of ``lossearch compare miniature``, and writes experiments/README.md.
+
+With a run's directory its measurements are kept in experiments/miniature as Parquet; the page is made of these alone.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.comparison_markdown import as_markdown, code
+from results.comparison_table import ComparisonTable, Line
+from results.records import Measurement
+from results.store import RecordStore, read_records, write_records
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+KEPT, PAGE, BASELINE = EXPERIMENTS / "miniature", EXPERIMENTS / "README.md", "cross_entropy"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A paper's tables, and what stands for them: losses on tasks, beside cross-entropy."""
+
+    title: str
+    of: str
+    losses: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+TWINS = (
+    Twin(
+        "PEDCC-Loss",
+        "Tables 1 to 3 of Zhu et al. 2019: margin losses and losses with centers on characters, objects and faces "
+        "(pedcc_table_1, pedcc_table_2, pedcc_table_3). Here shapes stand for objects, and glyphs of identities that "
+        "were never trained on for faces.",
+        ("hinge", "l_softmax", "a_softmax", "center", "am_softmax", "arcface_monotone", "pedcc"),
+        ("shapes", "glyphs"),
+    ),
+    Twin(
+        "Next Generation Loss",
+        "Its seven data sets and its segmentation (ngl_classification, ngl_segmentation): against symmetric "
+        "cross-entropy and focal loss.",
+        ("symmetric_cross_entropy", "focal", "ngl"),
+        ("digits", "digits_noisy", "digits_long_tail", "digits_few_labels", "shapes", "shapes_segmentation"),
+    ),
+    Twin(
+        "EmoSynthNet's losses",
+        "Table 4.1 of Nabaei 2024, and its tables on faces (emosynthnet_table_4_1, emosynthnet_fer).",
+        ("focal", "nabaei_sce", "mam_softmax", "am_softmax", "arcface_monotone"),
+        ("digits", "shapes"),
+    ),
+)
+
+HEAD = """# The papers' tables, and what stands for them here
+
+One TOML file for each table of the source documents, with its protocol, its data, the figures that the paper reports
+and every deviation: `lossearch compare pedcc_table_1`, and so on. Those want downloaded data and a GPU; none has been
+run yet, so no figures of ours stand beside the papers'.
+
+What has been run is `lossearch compare miniature`: {losses} losses on {tasks} tasks that need no download, {seeds}
+seeds each, on the test split, which nothing else looked at. The settings of every loss, cross-entropy's too, were sought
+with one budget: {tune} of them, the learning rate and the loss's own margins, scales and constants, judged on the
+validation split under two other seeds. The networks are small and the trainings short, so that this says how losses
+compare *here*, and nothing about the papers' networks and data.
+
+Differences are paired by seed; intervals are 95 % BCa bootstrap intervals of their mean; p-values are Wilcoxon's,
+two-sided, corrected by Holm over the losses of a table, so that a loss may be called better in a small table and not in
+a large one. Measurements and tuning are in [miniature/](miniature) as Parquet; this page is made of them by
+`python -m benchmarks.miniature`.
+"""
+
+
+def keep(run: Path) -> None:
+    """Take in a run: its measurements, its tuning and what was declared."""
+    KEPT.mkdir(exist_ok=True)
+    for folder in ("measurements", "tuning"):
+        found, damages = RecordStore(run / folder, Measurement).read()
+        assert not damages, damages
+        order = sorted(found, key=lambda each: (each.task, each.loss, each.formula, each.seed, each.measure))
+        write_records(KEPT / f"{folder}.parquet", Measurement, order)
+    shutil.copy(run / "comparison.toml", KEPT / "comparison.toml")
+
+
+def page() -> str:
+    """The page, from what is kept."""
+    found = read_records(KEPT / "measurements.parquet", Measurement)
+    tuning = read_records(KEPT / "tuning.parquet", Measurement)
+    settings = {(each.task, each.loss, each.formula, each.learning_rate) for each in tuning}
+    pairs = {(each.task, each.loss) for each in tuning}
+    head = HEAD.format(
+        losses=len({each.loss for each in found}),
+        tasks=len({each.task for each in found}),
+        seeds=len({each.seed for each in found}),
+        tune=max(sum(each[:2] == pair for each in settings) for pair in pairs),
+    )
+    parts = [head, *(part for twin in TWINS for part in _of_twin(twin, found)), "## All losses together", ""]
+    every = ComparisonTable(found, BASELINE)
+    parts.append(as_markdown(every.lines, 3))
+    parts += ["## The settings that were found best", "", *_settings(every.lines), ""]
+    return "\n".join(parts)
+
+
+def _of_twin(twin: Twin, found: Sequence[Measurement]) -> Iterator[str]:
+    own = [each for each in found if each.task in twin.tasks and each.loss in (BASELINE, *twin.losses)]
+    own.sort(key=lambda each: twin.tasks.index(each.task))
+    yield from (f"## {twin.title}", "", twin.of, "")
+    yield as_markdown(ComparisonTable(own, BASELINE).lines, 3)
+
+
+def _settings(lines: Sequence[Line]) -> Iterator[str]:
+    yield "| task | loss | learning rate | formula |"
+    yield "|---|---|---|---|"
+    for line in lines:
+        yield f"| {code(line.task)} | {code(line.loss)} | {line.learning_rate:.3g} | {code(line.formula)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", type=Path, help="directory of a run to take in")
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
+    run = parser.parse_args().run
+    if run is not None:
+        keep(run)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(json.dumps({"miniature": {"page": PAGE.name, "characters": PAGE.stat().st_size}}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A comparison as Markdown: a table for each task. Text of others stands as code."""
+
+from collections.abc import Sequence
+
+from results.comparison_table import Line
+
+
+def as_markdown(lines: Sequence[Line], level: int = 2) -> str:
+    """A heading of this level and a table for each task; what was tuned has a column."""
+    parts = []
+    for task in dict.fromkeys(line.task for line in lines):
+        own = [line for line in lines if line.task == task]
+        head = own[0]
+        parts += [
+            f"{'#' * level} {code(task)}: {code(head.measure)} on the {head.split} split",
+            "",
+            f"{_trained(own)}, {max(line.seeds for line in own)} seeds.",
+            "",
+            "| loss | mean ± std | difference to the baseline | 95 % interval | p (Holm) | verdict | learning rate |",
+            "|---|---|---|---|---|---|---|",
+            *(_row(line) for line in own),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _trained(lines: Sequence[Line]) -> str:
+    """By which training, where it was one for all."""
+    labels = {line.fidelity for line in lines}
+    return f"Trained as {code(labels.pop())}" if len(labels) == 1 else "Each trained at the learning rate that suits it"
+
+
+def _row(line: Line) -> str:
+    rate = "" if line.learning_rate is None else f"{line.learning_rate:.3g}"
+    if line.mean is None:
+        return f"| {code(line.loss)} | | | | | {line.verdict}: {code(line.reason or '')} | {rate} |"
+    value = f"{line.mean:.4f}" + ("" if line.std is None else f" ± {line.std:.4f}")
+    difference = "" if line.difference is None else f"{line.difference:+.4f}"
+    interval = "" if line.low is None or line.high is None else f"{line.low:+.4f} to {line.high:+.4f}"
+    p_value = "" if line.p_corrected is None else f"{line.p_corrected:.3g}"
+    return f"| {code(line.loss)} | {value} | {difference} | {interval} | {p_value} | {line.verdict} | {rate} |"
+
+
+def code(text: str) -> str:
+    """Text as Markdown code, without what would end it."""
+    plain = "".join(each if each.isprintable() and each not in "`|<>" else "?" for each in text)
+    return f"`{plain}`" if plain.strip() else "(none)"
