@@ -30,6 +30,7 @@ bench: $(INSTALLED)   ## the measured figures, as JSON
 	$(BIN)/python benchmarks/rungs.py --steps 200 --json
 	$(BIN)/python benchmarks/start_up.py --json
 	$(BIN)/python benchmarks/demo.py --json
+	$(BIN)/python benchmarks/comparison.py --json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -60,9 +60,9 @@ and every deviation: `lossearch compare pedcc_table_1`, and so on. Those want do
 run yet, so no figures of ours stand beside the papers'.
 
 What has been run is `lossearch compare miniature`: {losses} losses on {tasks} tasks that need no download, {seeds}
-seeds each, on the test split, which nothing else looked at. The settings of every loss, cross-entropy's too, were sought
-with one budget: {tune} of them, the learning rate and the loss's own margins, scales and constants, judged on the
-validation split under two other seeds. The networks are small and the trainings short, so that this says how losses
+seeds each, on the test split, by which nothing was chosen. The settings of every loss, cross-entropy's too, were
+sought with one budget: {tune} of them, the learning rate and the loss's own margins, scales and constants, judged on
+the validation split under two other seeds. The networks are small and the trainings short, so that this says how losses
 compare *here*, and nothing about the papers' networks and data.
 
 Differences are paired by seed; intervals are 95 % BCa bootstrap intervals of their mean; p-values are Wilcoxon's,
