@@ -7,22 +7,17 @@ not finite stays where it is. A candidate without hope is recorded and dropped, 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils import skip_init
+from torch import Tensor
 
-from evaluators.attached_loss import loss_for
 from evaluators.cohort_heads import Heads, heads_of
 from evaluators.cohort_members import Members
 from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
 from evaluators.cohort_networks import BATCHED
 from evaluators.descent import moments
 from evaluators.fidelity import Fidelity
-from evaluators.gradient_size import Attached
-from evaluators.measures import Outputs
 from evaluators.networks import NETWORKS
 from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
 from evaluators.replay import Replay
@@ -75,7 +70,6 @@ class Cohort:
         calibrated_on: int | None = None,
     ) -> None:
         self.formulas, self.class_weights, self.task, self.fidelity = list(formulas), class_weights, task, fidelity
-        self._shown: tuple[Split, Tensor, Tensor] | None = None  # the last outputs, of all members
         self.alive = list(range(len(formulas)))  #: the candidates that are trained, in the order of their places
         self.step = states[0].step if states else 0
         self._seeds, self._device, self._states = list(seeds), torch.device(device), list(states)
@@ -83,7 +77,7 @@ class Cohort:
         self._paces = [rate / fidelity.learning_rate for rate in learning_rates]
         self._models = [initial_model(task, fidelity, seed) for seed in seeds]
         self._gradient = JointGradient(formulas, task.classes, self._device)
-        self._factors: list[float | None] = [state.calibration for state in states]
+        self.factors: list[float | None] = [state.calibration for state in states]  #: of the calibration
         self._failed_at = [[0] * len(formulas) for _ in seeds]  # step, or 0
         self._targets_of_a_batch = fidelity.batch_size * task.load().train.targets_of_an_input
         self._shared = {
@@ -111,7 +105,7 @@ class Cohort:
         """Where each candidate's training stands; None for one that has failed."""
         found: list[State | None] = [None] * len(self.formulas)
         for place, candidate in enumerate(self.alive):
-            factor = self._factors[candidate]
+            factor = self.factors[candidate]
             if factor is not None and not any(of_seed[candidate] for of_seed in self._failed_at):
                 found[candidate] = self.members.state(place, self.step, factor)
         return found
@@ -143,9 +137,7 @@ class Cohort:
 
     def _start(self) -> None:
         """Put members, and what every step sees, on the device."""
-        self._factors = self._factors or (
-            self.calibrations() if self.fidelity.calibrated else [1.0] * len(self.formulas)
-        )
+        self.factors = self.factors or (self.calibrations() if self.fidelity.calibrated else [1.0] * len(self.formulas))
         kept = moments(self.fidelity.optimizer)
         self.members = Members(self._models, self.class_weights, self._seeds, len(self.formulas), self._device, kept)
         self.members.set_paces(self._paces)
@@ -153,7 +145,7 @@ class Cohort:
         if self._states:
             self.members.continue_from(self._states)
             self._schedule.position.fill_(self.step)
-        self._go_on_with([place for place, factor in enumerate(self._factors) if factor is not None])
+        self._go_on_with([place for place, factor in enumerate(self.factors) if factor is not None])
 
     def _go_on_with(self, places: Sequence[int]) -> None:
         """Train the members in these places alone."""
@@ -162,7 +154,7 @@ class Cohort:
             self.alive = [self.alive[place] for place in places]
             formulas = [self.formulas[candidate] for candidate in self.alive]
             self._gradient = JointGradient(formulas, self.task.classes, self._device)
-        factors = [self._factors[candidate] or 0.0 for candidate in self.alive]
+        factors = [self.factors[candidate] or 0.0 for candidate in self.alive]
         self._gradient.prepare(self._targets_of_a_batch, len(self._seeds), factors)
         self._failures = torch.zeros(len(self._seeds), len(places), dtype=torch.int64, device=self._device)
         self._replay = Replay(self._device)
@@ -242,27 +234,6 @@ class Cohort:
         )
         return torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1) if by_weights else seen
 
-    def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
-        """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
-        if self._shown is None or self._shown[0] is not split:
-            self._shown = split, self.seen(split, "logits").cpu(), self.seen(split, "embeddings").cpu()
-        place = self.alive.index(candidate)
-        return Outputs(*(each[seed, place] for each in self._shown[1:]))
-
-    def attached(self, candidate: int, seed: int) -> Attached:
-        """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""
-        place, heads = self.alive.index(candidate), self.members.heads
-        loss = loss_for(self.formulas[candidate], self.task, self.fidelity, self.class_weights)
-        loss.set_progress(1.0)
-        head = skip_init(nn.Linear, self.fidelity.hidden, self.task.classes)
-        over_logits = self.class_weights is None
-        mine: list[Any] = [head.weight, head.bias] if over_logits else [loss.weight, getattr(loss, "centers", None)]
-        with torch.no_grad():
-            for tensor, trained in zip(mine, heads.tensors, strict=True):
-                if tensor is not None:
-                    tensor.copy_(trained[seed, place])
-        return Attached(loss, head, self._factors[candidate] or 0.0)
-
     def _of_part(self, inputs: Tensor, by_head: bool) -> Tensor:
         embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))
         return self.members.heads.features(embeddings, ("z",))["z"] if by_head else embeddings
@@ -283,7 +254,7 @@ class Cohort:
 
     def _outcomes(self, fitness: Tensor) -> Iterator[Outcome]:
         found = dict(zip(self.alive, fitness.T.tolist(), strict=True))
-        for candidate, factor in enumerate(self._factors):
+        for candidate, factor in enumerate(self.factors):
             own = found.get(candidate, [-1.0] * len(self._seeds))
             reasons = [
                 self._reason(factor, of_seed[candidate], each)

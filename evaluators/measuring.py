@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import torch
 
 from evaluators.cohort import Cohort
+from evaluators.cohort_outputs import CohortOutputs
 from evaluators.gradient_size import SAMPLES, gradient_size
 from evaluators.measures import confusion_matrix, measures
 from evaluators.one_by_one import OneByOne
@@ -23,28 +24,15 @@ def measurements(
     seconds: float,
 ) -> Iterator[Measurement]:
     """Every measure of every candidate under every seed, on the split that the work names."""
-    task = work.on
-    split = task.load_test() if work.measured == "test" else task.load().validation
-    train = task.load().train
-    trained_on = train.part(torch.arange(min(len(train), max(1, SAMPLES // train.targets_of_an_input))))
+    measuring = _Measuring(work, CohortOutputs(cohort) if isinstance(cohort, Cohort) else cohort)
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
-            if reason is not None:
-                yield not_measured(candidate, work, seed, reason)
+            found = None if reason is not None else measuring.of(place, number)
+            if found is None:
+                yield not_measured(candidate, work, seed, reason or NOT_FINITE)
                 continue
-            outputs = cohort.outputs(place, number, split)
-            if not outputs.finite:
-                yield not_measured(candidate, work, seed, NOT_FINITE)
-                continue
-            found = measures(task.metric.name, outputs, split)
-            pull = gradient_size(
-                cohort.attached(place, number),
-                cohort.outputs(place, number, trained_on).embeddings,
-                trained_on.targets.flatten(),
-            )
-            found |= {"gradient at the embedding": pull} if math.isfinite(pull) else {}
-            for name, value in found.items():
-                of_metric = name == task.metric.name and split.pairs is None
+            values, confusion = found
+            for name, value in values.items():
                 yield _measurement(
                     candidate,
                     work,
@@ -53,8 +41,30 @@ def measurements(
                     value=value,
                     calibration=outcome.calibration,
                     seconds=seconds,
-                    confusion=confusion_matrix(outputs, split) if of_metric else (),
+                    confusion=confusion if name == work.on.metric.name else (),
                 )
+
+
+class _Measuring:
+    """Measures trained networks on a split, and the gradient at the embedding on some samples of training."""
+
+    def __init__(self, work: Work, trained: CohortOutputs | OneByOne) -> None:
+        self._task, self._trained = work.on, trained
+        train = self._task.load().train
+        rows = torch.arange(min(len(train), max(1, SAMPLES // train.targets_of_an_input)))
+        self._split = self._task.load_test() if work.measured == "test" else self._task.load().validation
+        self._trained_on = train.part(rows)
+
+    def of(self, candidate: int, seed: int) -> tuple[dict[str, float], tuple[int, ...]] | None:
+        """The measures and the confusion matrix of a candidate under a seed; None where outputs are not finite."""
+        outputs, on = self._trained.outputs(candidate, seed, self._split), self._trained_on
+        if not outputs.finite:
+            return None
+        values = measures(self._task.metric.name, outputs, self._split)
+        embeddings = self._trained.outputs(candidate, seed, on).embeddings
+        size = gradient_size(self._trained.attached(candidate, seed), embeddings, on.targets.flatten())
+        values |= {"gradient at the embedding": size} if math.isfinite(size) else {}
+        return values, confusion_matrix(outputs, self._split) if self._split.pairs is None else ()
 
 
 def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Measurement:

@@ -70,29 +70,20 @@ class OneByOne:
         return Attached(deepcopy(training.loss).cpu(), deepcopy(training.model.head).cpu(), factor)
 
     def _trained(self, candidate: int, stage: int) -> Outcome:
-        before = self._before[candidate]
         fitness: list[float | None] = [None] * len(self._seeds)
         reasons: list[str | None] = [None] * len(self._seeds)
-        factor = None if before is None else before.calibration
-        fidelity = self.fidelity.model_copy(update={"learning_rate": self._rates[candidate]})
-        trainings = []
-        for place, seed in enumerate(self._seeds):
-            try:
-                if factor is None:  # one factor for all seeds: it is a property of the loss
-                    loss = self._loss(candidate)
-                    factor = calibration_factor(loss, self.task, self.fidelity, self._calibrated_on)
-                self._factors[candidate] = factor
-                training = Training(self._loss(candidate), self.task, fidelity, seed, factor, self._device)
-                if before is not None:
-                    arrays = before.weights, before.velocities, before.buffers
-                    training.go_on_from(before.step, *([each[place] for each in as_tensors(kind)] for kind in arrays))
+        before, trainings = self._before[candidate], []
+        try:
+            self._factors[candidate] = self._factor(candidate)
+            for place, seed in enumerate(self._seeds):
+                training = self._training(candidate, place, seed)
                 training.run(stage)
                 fitness[place] = training.score()
                 trainings.append(training)
                 self._trainings[candidate, place] = training
-            except TrainingFailed as failure:
-                reasons[place] = str(failure)
-                break
+        except TrainingFailed as failure:
+            reasons[len(trainings)] = str(failure)
+        factor = self._factors.get(candidate) if before is None else before.calibration
         if factor is not None and len(trainings) == len(self._seeds):
             self._after[candidate] = State(
                 stage,
@@ -102,6 +93,23 @@ class OneByOne:
                 stacked([training.buffers() for training in trainings]),
             )
         return outcome(factor, fitness, reasons)
+
+    def _factor(self, candidate: int) -> float:
+        """One factor for all seeds: it is a property of the loss. Raises TrainingFailed."""
+        before = self._before[candidate]
+        if before is not None:
+            return before.calibration
+        return calibration_factor(self._loss(candidate), self.task, self.fidelity, self._calibrated_on)
+
+    def _training(self, candidate: int, place: int, seed: int) -> Training:
+        """A candidate's training under a seed, from where it stands on."""
+        fidelity = self.fidelity.model_copy(update={"learning_rate": self._rates[candidate]})
+        factor, before = self._factors[candidate], self._before[candidate]
+        training = Training(self._loss(candidate), self.task, fidelity, seed, factor, self._device)
+        if before is not None:
+            arrays = before.weights, before.velocities, before.buffers
+            training.go_on_from(before.step, *([each[place] for each in as_tensors(kind)] for kind in arrays))
+        return training
 
     def _loss(self, candidate: int) -> FormulaLoss:
         return loss_for(self.formulas[candidate], self.task, self.fidelity, self.class_weights)

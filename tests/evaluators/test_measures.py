@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from evaluators.cohort import Cohort
+from evaluators.cohort_outputs import CohortOutputs
 from evaluators.fidelity import Fidelity
 from evaluators.gradient_size import gradient_size
 from evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
@@ -90,8 +91,9 @@ def test_the_gradient_at_the_embedding_is_that_of_each_sample(trainer, text, kin
     trained = trainer([parse(text)], kind, task, fidelity, [1, 2])
     (outcome,) = trained.train_and_score()
     sample = task.load().train.part(torch.arange(6))
-    embeddings = trained.outputs(0, 1, sample).embeddings
-    attached = trained.attached(0, 1)
+    shown = CohortOutputs(trained) if trainer is Cohort else trained
+    embeddings = shown.outputs(0, 1, sample).embeddings
+    attached = shown.attached(0, 1)
     sizes = []
     for place in range(6):
         at = embeddings.T[place : place + 1].clone().requires_grad_()
