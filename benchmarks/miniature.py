@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from results.comparison_lines import Line
 from results.comparison_markdown import as_markdown, code
-from results.comparison_table import ComparisonTable, Line
+from results.comparison_table import ComparisonTable
 from results.records import Measurement
 from results.store import RecordStore, read_records, write_records
 

@@ -14,6 +14,7 @@ from evaluators.fidelity import Fidelity
 from evaluators.outcome import NO_GRADIENT, TrainingFailed
 from evaluators.randomness import randomness_of
 from evaluators.schedule import Schedule
+from evaluators.splits import with_classes
 from evaluators.start import initial_model, one_hot
 from evaluators.tasks.task import Task
 from primitives.torch_loss import FormulaLoss
@@ -31,9 +32,11 @@ def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: 
     if owns_class_weights(loss):
         adopt_class_weights(loss, model, seed)
     inputs, indices = (each[0] for each in Schedule(task, fidelity, [seed], torch.device("cpu")).batch())
-    targets = one_hot(indices, task.classes)
     with randomness_of(model.backbone, seed, 0):
-        embeddings = model.backbone(inputs).detach().requires_grad_()
+        embeddings = model.backbone(inputs).detach()
+    embeddings, indices = with_classes(embeddings, indices)
+    embeddings.requires_grad_()
+    targets = one_hot(indices, task.classes)
     reference = F.cross_entropy(model.head(embeddings), targets)
     value = loss(embeddings if owns_class_weights(loss) else model.head(embeddings), targets)
     expected = _norm_of_gradient(reference, embeddings)

@@ -7,7 +7,7 @@ an executor had to stop it. Whatever a candidate does, it ends as a record with 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import torch
@@ -16,7 +16,7 @@ from evaluators.cohort import Cohort, unbatched
 from evaluators.device import chosen_device
 from evaluators.measuring import measurements
 from evaluators.memory import free_bytes
-from evaluators.one_by_one import OneByOne
+from evaluators.one_by_one import Measurable, OneByOne
 from evaluators.outcome import Outcome, failed
 from evaluators.state import State
 from evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
@@ -102,12 +102,16 @@ class _Trainer:
             return None
         started = time.perf_counter()
         outcomes = cohort.train_and_score(self.work.until)
-        if self.work.measured is not None:
-            seconds = (time.perf_counter() - started) / (len(candidates) * self.work.fidelity.seeds)
-            self.result.measurements += measurements(candidates, outcomes, cohort, self.work, seconds)
+        seconds = (time.perf_counter() - started) / (len(candidates) * self.work.fidelity.seeds)
+        spent = [seconds + (self.states[each.key].seconds if each.key in self.states else 0.0) for each in candidates]
         if self.work.until < self.work.fidelity.steps:
-            stands = zip(candidates, cohort.states(), strict=True)
-            self.result.states |= {candidate.key: state for candidate, state in stands if state is not None}
+            stands = zip(candidates, cohort.states(), spent, strict=True)
+            self.result.states |= {
+                each.key: replace(state, seconds=so_far) for each, state, so_far in stands if state is not None
+            }
+        elif isinstance(cohort, Measurable | Cohort) and self.work.measured is not None:
+            # all of it or, where something raises, nothing
+            self.result.measurements += list(measurements(candidates, outcomes, cohort, self.work, spent))
         return outcomes
 
     def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
@@ -118,7 +122,7 @@ class _Trainer:
         kind: type[Cohort | OneByOne] = Cohort
         obstacle = unbatched(task, work.fidelity)
         if obstacle is not None:
-            kind = OneByOne
+            kind = Measurable if work.measured is not None else OneByOne
             self._note(f"{obstacle}: candidates are trained one at a time")
         rates = [fidelity_of(candidate, work).learning_rate for candidate in candidates]
         return kind(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.attached_loss import owns_class_weights
+from evaluators.splits import with_classes
 from evaluators.start import one_hot
 
 #: Training samples that it is measured on; in dense tasks images of so many pixels.
@@ -26,10 +27,10 @@ def gradient_size(attached: Attached, embeddings: Tensor, targets: Tensor) -> fl
 
     ``embeddings`` [size, samples] and class indices [samples], on the CPU; samples with a negative one are left out.
     """
-    has_class = targets >= 0
-    at = embeddings.T[has_class].clone().requires_grad_()
+    at, targets = with_classes(embeddings.T, targets)
+    at = at.clone().requires_grad_()
     seen = at if owns_class_weights(attached.loss) else attached.head(at)
-    target = one_hot(targets[has_class], attached.head.out_features)
+    target = one_hot(targets, attached.head.out_features)
     value = attached.calibration * attached.loss(seen, target)
     (gradient,) = torch.autograd.grad(value, at)
     return float(torch.linalg.vector_norm(gradient * len(at), dim=1).mean())

@@ -10,7 +10,7 @@ from evaluators.cohort import Cohort
 from evaluators.cohort_outputs import CohortOutputs
 from evaluators.gradient_size import SAMPLES, gradient_size
 from evaluators.measures import confusion_matrix, measures
-from evaluators.one_by_one import OneByOne
+from evaluators.one_by_one import Measurable
 from evaluators.outcome import NOT_FINITE, Outcome
 from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
 from results.records import Measurement, digest
@@ -19,11 +19,14 @@ from results.records import Measurement, digest
 def measurements(
     candidates: Sequence[Candidate],
     outcomes: Sequence[Outcome],
-    cohort: Cohort | OneByOne,
+    cohort: Cohort | Measurable,
     work: Work,
-    seconds: float,
+    seconds: Sequence[float],
 ) -> Iterator[Measurement]:
-    """Every measure of every candidate under every seed, on the split that the work names."""
+    """Every measure of every candidate under every seed, on the split that the work names.
+
+    ``seconds`` are those of a training of each candidate.
+    """
     measuring = _Measuring(work, CohortOutputs(cohort) if isinstance(cohort, Cohort) else cohort)
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
@@ -40,7 +43,7 @@ def measurements(
                     name,
                     value=value,
                     calibration=outcome.calibration,
-                    seconds=seconds,
+                    seconds=seconds[place],
                     confusion=confusion if name == work.on.metric.name else (),
                 )
 
@@ -48,10 +51,11 @@ def measurements(
 class _Measuring:
     """Measures trained networks on a split, and the gradient at the embedding on some samples of training."""
 
-    def __init__(self, work: Work, trained: CohortOutputs | OneByOne) -> None:
+    def __init__(self, work: Work, trained: CohortOutputs | Measurable) -> None:
         self._task, self._trained = work.on, trained
         train = self._task.load().train
-        rows = torch.arange(min(len(train), max(1, SAMPLES // train.targets_of_an_input)))
+        count = max(1, SAMPLES // train.targets_of_an_input)
+        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]  # not of one class
         self._split = self._task.load_test() if work.measured == "test" else self._task.load().validation
         self._trained_on = train.part(rows)
 
@@ -74,7 +78,7 @@ def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Me
 
 def measurement_id(candidate: Candidate, work: Work, seed: int, measure: str) -> str:
     """Identifies a measure of one training: the same in every process and after every restart."""
-    return digest(evaluation_id(candidate, work, seed), work.measured, measure)
+    return digest(candidate.name, evaluation_id(candidate, work, seed), work.measured, measure)
 
 
 def _measurement(candidate: Candidate, work: Work, seed: int, measure: str, **outcome: object) -> Measurement:

@@ -5,6 +5,7 @@ For networks that have no batched form; the outcomes are those of a cohort.
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 
@@ -44,7 +45,6 @@ class OneByOne:
         self._rates = list(learning_rates) or [fidelity.learning_rate] * len(formulas)
         self._calibrated_on = self._seeds[0] if calibrated_on is None else calibrated_on
         self._factors: dict[int, float] = {}
-        self._trainings: dict[tuple[int, int], Training] = {}  # by candidate and place of the seed
 
     def bytes_needed(self) -> int:
         """Nothing that grows with the number of candidates."""
@@ -59,16 +59,6 @@ class OneByOne:
         """Where each candidate's training stands; None for one that has failed."""
         return self._after
 
-    def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
-        """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
-        training = self._trainings[candidate, seed]
-        return Outputs(*(training.seen(split.inputs, what).T.cpu() for what in ("logits", "embeddings")))
-
-    def attached(self, candidate: int, seed: int) -> Attached:
-        """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""
-        training, factor = self._trainings[candidate, seed], self._factors[candidate]
-        return Attached(deepcopy(training.loss).cpu(), deepcopy(training.model.head).cpu(), factor)
-
     def _trained(self, candidate: int, stage: int) -> Outcome:
         fitness: list[float | None] = [None] * len(self._seeds)
         reasons: list[str | None] = [None] * len(self._seeds)
@@ -80,7 +70,7 @@ class OneByOne:
                 training.run(stage)
                 fitness[place] = training.score()
                 trainings.append(training)
-                self._trainings[candidate, place] = training
+                self._keep(candidate, place, training)
         except TrainingFailed as failure:
             reasons[len(trainings)] = str(failure)
         factor = self._factors.get(candidate) if before is None else before.calibration
@@ -111,5 +101,33 @@ class OneByOne:
             training.go_on_from(before.step, *([each[place] for each in as_tensors(kind)] for kind in arrays))
         return training
 
+    def _keep(self, candidate: int, place: int, training: Training) -> None:
+        """Trained networks are not kept."""
+
     def _loss(self, candidate: int) -> FormulaLoss:
         return loss_for(self.formulas[candidate], self.task, self.fidelity, self.class_weights)
+
+
+class Measurable(OneByOne):
+    """Candidates whose trained networks are kept, to be measured."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._trainings: dict[tuple[int, int], Training] = {}  # by candidate and place of the seed
+
+    def _keep(self, candidate: int, place: int, training: Training) -> None:
+        self._trainings[candidate, place] = training
+
+    def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
+        """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
+        training = self._trainings[candidate, seed]
+        return Outputs(*(training.seen(split.inputs, what).T.cpu() for what in ("logits", "embeddings")))
+
+    def attached(self, candidate: int, seed: int) -> Attached:
+        """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""
+        training, factor = self._trainings[candidate, seed], self._factors[candidate]
+        loss: Any = deepcopy(training.loss).cpu()
+        head = deepcopy(training.model.head).cpu()
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(1.0)
+        return Attached(loss, head, factor)

@@ -26,8 +26,8 @@ class Plateau:
             self.scale, self.waited = self.scale * fidelity.decay, 0
 
     def as_tensor(self) -> Tensor:
-        """The state, [3]."""
-        return torch.tensor([self.scale, self.best, float(self.waited)])
+        """The state, [3], as exact as it is."""
+        return torch.tensor([self.scale, self.best, float(self.waited)], dtype=torch.float64)
 
     @staticmethod
     def of(tensor: Tensor) -> "Plateau":

@@ -264,7 +264,7 @@ class RayExecutor:
 
         A candidate that kills a second actor alone has failed. It starts anew: the states may be what was lost.
         """
-        pending.before = []
+        pending.before = [each for each in pending.before if isinstance(each, dict)]  # of a file, and not lost
         if len(pending.work.candidates) > 1:
             self._queue.extendleft(reversed(pending.split(f"killed its worker, {reason}")))
         elif pending.attempts < 2:
@@ -279,8 +279,8 @@ class RayExecutor:
     def _seconds_for(self, work: Work) -> float:
         if self._deadline is not None:
             return self._deadline * len(work.candidates)
-        if work.measured is not None or work.fidelity.epoch is not None:
-            return math.inf  # a full training of a loss that is known, on a network of any size
+        if work.unhurried:
+            return math.inf
         return max(60.0, 20.0 * work.seconds_expected())
 
 

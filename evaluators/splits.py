@@ -23,6 +23,12 @@ def as_numbers(inputs: Tensor) -> Tensor:
     return inputs.float() / 127.5 - 1.0 if inputs.dtype == torch.uint8 else inputs
 
 
+def with_classes(seen: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network gives [samples, size], and class indices [samples], without samples that have no class."""
+    has_class = targets >= 0
+    return (seen, targets) if bool(has_class.all()) else (seen[has_class], targets[has_class])
+
+
 @dataclass(frozen=True)
 class Split:
     """Inputs [samples, ...] and class indices [samples], or [samples, height, width] of every pixel.

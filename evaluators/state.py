@@ -22,6 +22,7 @@ class State:
     weights: tuple[NDArray[np.float32], ...]
     velocities: tuple[NDArray[np.float32], ...]
     buffers: tuple[NDArray[np.float32], ...] = ()
+    seconds: float = 0.0  #: that the training has taken, for each seed
 
 
 def as_arrays(tensors: Sequence[Tensor]) -> tuple[NDArray[np.float32], ...]:

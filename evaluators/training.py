@@ -17,7 +17,7 @@ from evaluators.outcome import NOT_FINITE, TrainingFailed, diverged
 from evaluators.plateau import Plateau
 from evaluators.randomness import randomness_of
 from evaluators.schedule import Schedule, resident
-from evaluators.splits import Split, as_numbers
+from evaluators.splits import Split, as_numbers, with_classes
 from evaluators.start import initial_model, one_hot
 from evaluators.tasks.task import Task
 
@@ -95,8 +95,7 @@ class Training:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             seen = representation(self.loss, self.model, inputs)
         if self._task.ignores_pixels:
-            has_class = targets >= 0
-            seen, targets = seen[has_class], targets[has_class]
+            seen, targets = with_classes(seen, targets)
         return self.loss(seen.float(), one_hot(targets, self._task.classes))
 
     def _add_up(self) -> None:

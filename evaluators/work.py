@@ -44,9 +44,10 @@ class Work:
     run_seed: int
     stage: int | None = None  #: steps to train to; None is to the end
     device: str = "auto"
-    measured: str | None = None  #: split, validation or test, on which everything is measured after training
+    measured: str | None = None  #: of a comparison: the split, validation or test, that is measured on at the end
     first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
     data: FolderData | None = None  #: of a task on the user's own images
+    unhurried: bool = False  #: whether it may take as long as it takes, where no deadline is declared
 
     @property
     def on(self) -> Task:
@@ -98,8 +99,12 @@ def evaluation_id(candidate: Candidate, work: Work, seed: int | None) -> str:
 
 
 def training_seed(work: Work, seed: int) -> int:
-    """Seed of a training's generator: the same for every candidate, so that they can be compared in pairs."""
-    return int(digest("training", work.run_seed, work.task, seed)[:8], 16)
+    """Seed of a training's generator: the same for every candidate, so that they can be compared in pairs.
+
+    A comparison has other seeds than a search, so that a loss is not tested again under those that it was chosen by.
+    """
+    kind = "search" if work.measured is None else "training"
+    return int(digest(kind, work.run_seed, work.task, seed)[:8], 16)
 
 
 def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: object) -> Evaluation:

@@ -1,8 +1,8 @@
-"""Checkpoints of trainings: where candidates stand, as arrays in files that hold no pickle."""
+"""Checkpoints of trainings: where a candidate stands, as arrays in a file that holds no pickle."""
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,37 @@ from results.atomic import remove, write_whole
 
 _KINDS = ("weights", "velocities", "buffers")
 
+#: What numpy and the archive below it raise for a file that is none of ours.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+
 
 class Checkpoints:
-    """A folder with a file for each piece of work that was begun."""
+    """A folder with a file for each training that was begun."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def save(self, name: str, states: Mapping[str, State]) -> None:
-        """Replace what is kept under a name by these states, each under the key of its candidate."""
-        about = {key: [each.step, each.calibration, *_counts(each)] for key, each in states.items()}
+    def save(self, name: str, state: State) -> None:
+        """Replace what is kept under a name."""
+        counts = {kind: len(getattr(state, kind)) for kind in _KINDS}
+        about = {"step": state.step, "calibration": state.calibration, "seconds": state.seconds, "counts": counts}
         arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
-        for number, state in enumerate(states.values()):
-            for kind in _KINDS:
-                arrays |= {f"{number}-{kind}-{place}": each for place, each in enumerate(getattr(state, kind))}
+        for kind in _KINDS:
+            arrays |= {f"{kind}-{place}": each for place, each in enumerate(getattr(state, kind))}
         self._path.mkdir(parents=True, exist_ok=True)
         write_whole(self._file(name), lambda temporary: _write(temporary, arrays))
 
-    def load(self, name: str) -> dict[str, State]:
-        """The states under a name; none where there are none, or where the file cannot be read."""
+    def load(self, name: str) -> State | None:
+        """The state under a name; None where there is none, or where the file cannot be read."""
         try:
             with open(self._file(name), "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
-                return {
-                    key: State(step, factor, *_arrays(arrays, number, counts))
-                    for number, (key, (step, factor, *counts)) in enumerate(about.items())
-                }
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return {}
+                weights, velocities, buffers = (
+                    tuple(arrays[f"{kind}-{place}"] for place in range(about["counts"][kind])) for kind in _KINDS
+                )
+                return State(about["step"], about["calibration"], weights, velocities, buffers, about["seconds"])
+        except _DAMAGED:
+            return None
 
     def forget(self, name: str) -> None:
         """Remove what is kept under a name."""
@@ -49,17 +52,6 @@ class Checkpoints:
 
     def _file(self, name: str) -> Path:
         return self._path / f"{name}.npz"
-
-
-def _counts(state: State) -> list[int]:
-    return [len(getattr(state, kind)) for kind in _KINDS]
-
-
-def _arrays(arrays: Any, number: int, counts: Sequence[int]) -> list[tuple[Any, ...]]:
-    return [
-        tuple(arrays[f"{number}-{kind}-{place}"] for place in range(count))
-        for kind, count in zip(_KINDS, counts, strict=True)
-    ]
 
 
 def _write(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """The ``lossearch compare`` command: parse, call, print."""
 
+import re
 import shlex
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,9 +52,9 @@ def compare(
             "seed": seed,
             "fidelity": {"network": network, "steps": steps, "learning_rate": learning_rate},
         }
-        declared = _declared(file, overrides, run_dir if resume else None)
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
+        declared = _declared(file, overrides, run_dir if resume else None)
         from lossearch.comparison_view import comparison_view
         from lossearch.launch_comparison import ComparisonInterrupted
         from lossearch.launch_comparison import compare as run_comparison
@@ -76,31 +78,43 @@ def compare(
 
 
 def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> Any:
-    """The comparison asked for: of a file, of an earlier run where nothing else is said, or of the options alone."""
-    from lossearch.comparison import load_comparison, validated_comparison
+    """The comparison asked for: of a file, of an earlier run, or of the options alone."""
+    from lossearch.comparison import load_comparison, replaced, validated_comparison
     from lossearch.comparison_directory import ComparisonDirectory
     from lossearch.seeds import split_names
 
-    given = {key: value for key, value in overrides.items() if value is not None and key != "fidelity"}
-    folders = {
-        Path(each).resolve().name: each for each in given.get("tasks", ()) if Path(each).is_dir() and "/" in each
-    }
-    if folders:
-        given["tasks"] = [Path(each).resolve().name if each in folders.values() else each for each in given["tasks"]]
-        given["data"] = {name: {"folder": folder} for name, folder in folders.items()}
-    fidelity = {key: value for key, value in overrides["fidelity"].items() if value is not None}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
     if isinstance(given.get("losses"), str):
         given["losses"] = split_names(given["losses"])
-    if fidelity:
-        given["fidelity"] = fidelity
+    if "tasks" in given:
+        given["tasks"], data = _folders(given["tasks"])
+        given |= {"data": data} if data else {}
     if file is not None:
         return load_comparison(file, **given)
-    if earlier is not None and not given:
-        return ComparisonDirectory.recorded(earlier)
+    if earlier is not None:
+        recorded = ComparisonDirectory.recorded(earlier)
+        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
     missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
     return validated_comparison({"name": "compare", **given}, "compare")
+
+
+def _folders(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of tasks, folders of images under names made of theirs, and these folders."""
+    from evaluators.tasks import TASKS
+
+    names, data = [], {}
+    for task in tasks:
+        name = task
+        if task not in TASKS and Path(task).is_dir():
+            plain = re.sub(r"[^A-Za-z0-9_-]", "_", Path(task).resolve().name).lstrip("_-")[:48] or "folder"
+            tried = chain([plain], (f"{plain}_{number}" for number in count(2)))
+            name = next(each for each in tried if each not in TASKS and each not in data)
+            data[name] = {"folder": task}
+        names.append(name)
+    return names, data
 
 
 def _print(done: Any, as_json: bool) -> None:
@@ -110,6 +124,8 @@ def _print(done: Any, as_json: bool) -> None:
         print_json(done.table.to_dicts())
     else:
         _print_tables(done.table)
+    for task in sorted({each.task for each in done.table.measurements} - set(done.table.tasks)):
+        say(f"{task} has no such measure.")
     reason = why_no_winner(done.table.lines)
     if reason is not None:
         say(reason)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from evaluators.executors import Executor
-from evaluators.work import Candidate, Work
+from evaluators.work import Candidate, Work, fidelity_of
 from lossearch.checkpoints import Checkpoints
-from lossearch.comparison import Comparison, candidate_of
+from lossearch.comparison import Comparison, called, candidate_of
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
 from lossearch.measured import Measured
@@ -23,11 +23,17 @@ class Comparing:
 
     def __post_init__(self) -> None:
         checkpoints = Checkpoints(self.run.path / "checkpoint")
-        self.trials = Measured(self.run.trials, checkpoints, self.executor, self.view.moved, self._note)
-        self.finals = Measured(self.run.store, checkpoints, self.executor, self.view.moved, self._note)
+        size = self.comparison.executor.cohort_size
+        more = self.executor, self.view.moved, self._note, None if size == "auto" else size
+        self.trials = Measured(self.run.trials, checkpoints, *more)
+        self.finals = Measured(self.run.store, checkpoints, *more)
+        self._noted: set[tuple[str, str]] = set()
 
     def _note(self, task: str, note: str) -> None:
-        self.run.log("cohort", task=task, note=note)
+        """Log a note, once for each task."""
+        if (task, note) not in self._noted:
+            self._noted.add((task, note))
+            self.run.log("cohort", task=task, note=note)
 
     def restore(self) -> None:
         """Take in what the directory has; parts that cannot be read are set aside, and their trainings done again."""
@@ -43,7 +49,9 @@ class Comparing:
         self.view.planned(losses * (comparison.seeds + comparison.tune * comparison.tune_seeds))
         works = [self._work(task) for task in comparison.tasks]
         self.finals.complete(works)
-        return sorted(self.finals.known.values(), key=lambda each: comparison.tasks.index(each.task))
+        wanted = {_training(each, work) for work in works for each in work.candidates}
+        found = (each for each in self.finals.known.values() if _of(each) in wanted)
+        return sorted(found, key=lambda each: comparison.tasks.index(each.task))
 
     def _work(self, task: str) -> Work:
         """Every loss on a task, with its settings."""
@@ -56,6 +64,7 @@ class Comparing:
             device=comparison.executor.device,
             data=comparison.data.get(task),
             measured=comparison.split,
+            unhurried=True,
         )
 
     def _candidates(self, task: str) -> list[Candidate]:
@@ -73,3 +82,12 @@ class Comparing:
                 learning_rate=each.learning_rate,
             )
         return found
+
+
+def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float]:
+    """What tells one loss with its settings on a task from others."""
+    return work.task, called(candidate), candidate.formula, fidelity_of(candidate, work).learning_rate
+
+
+def _of(measurement: Measurement) -> tuple[str, str, str, float | None]:
+    return measurement.task, measurement.loss, measurement.formula, measurement.learning_rate

@@ -49,6 +49,9 @@ class Comparison(Declaration):
         if not isinstance(tasks, list | tuple) or not all(isinstance(each, str) for each in tasks):
             return declared
         seeds = declared.get("seeds", cls.model_fields["seeds"].default)
+        for training in (declared.get("fidelity"), *_tables(declared.get("fidelity_of"))):
+            if isinstance(training, dict) and training.get("seeds", seeds) != seeds:
+                raise ValueError("fidelity.seeds: stands as seeds at the top of a comparison, for all tasks")
         trainings = resolved_trainings(declared, tasks, seeds=seeds)
         return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
 
@@ -67,14 +70,18 @@ class Comparison(Declaration):
         """Losses are known and each is there once, and they suit the tasks."""
         seen: dict[str, str] = {}
         for text in self.all_losses():
-            identity = candidate_of(text).loss_id
-            if identity in seen:
-                raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
-            seen[identity] = text
+            candidate = candidate_of(text)
+            for identity in (candidate.loss_id, called(candidate)):
+                if seen.setdefault(identity, text) != text:
+                    raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
+        if self.split == "validation" and self.tune:
+            raise ValueError("split: expected 'test' beside tune, since settings are chosen on the validation split")
         for name in self.tasks:
             task, fidelity = self.task_named(name), self.fidelity_of[name]
             if fidelity.rungs:
                 raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
+            if self.split == "validation" and fidelity.schedule == "plateau":
+                raise ValueError("split: expected 'test' beside 'plateau', which looks at the validation split")
             obstacle = task.obstacle(fidelity)
             if obstacle is not None:
                 raise ValueError(obstacle)
@@ -91,6 +98,10 @@ class Comparison(Declaration):
     def baseline_name(self) -> str:
         """What the baseline is called in the records."""
         return called(candidate_of(self.baseline))
+
+
+def _tables(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else []
 
 
 def candidate_of(text: str) -> Candidate:
@@ -130,14 +141,19 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
     Keys under ``fidelity`` replace those of every task, whatever is declared for one.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    training = given.pop("fidelity", {})
+    training = as_keys(given.pop("fidelity", {}))
     found = declared | given
-    if "tasks" in given and isinstance(found.get("data"), dict):
-        found["data"] = {task: own for task, own in found["data"].items() if task in found["tasks"]}
+    data = declared.get("data", {})
+    if isinstance(data, dict):
+        every = {**data, **given.get("data", {})}
+        found["data"] = {task: own for task, own in every.items() if "tasks" not in given or task in found["tasks"]}
     of_task = found.get("fidelity_of", {})
     if isinstance(of_task, dict):
         kept = found.get("tasks", ()) if "tasks" in given else of_task
         found["fidelity_of"] = {task: as_keys(own) | training for task, own in of_task.items() if task in kept}
+        if "seeds" in given:  # which a resolved training has as well
+            for own in found["fidelity_of"].values():
+                own.pop("seeds", None)
     if training:
         found["fidelity"] = as_keys(found.get("fidelity", {})) | training
     return found

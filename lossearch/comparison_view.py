@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossearch.terminal import messages, printable
-from results.comparison_table import Line
+from results.comparison_lines import Line
 
 
 class ComparisonView(Protocol):
@@ -83,7 +83,7 @@ class ComparisonLines:
     _QUIET = 10.0
 
     def __init__(self) -> None:
-        self._done, self._planned = 0.0, 0
+        self._done, self._recalled, self._planned = 0.0, 0.0, 0
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> "ComparisonLines":
@@ -95,15 +95,17 @@ class ComparisonLines:
         self._say(f"Run: {run}")
 
     def planned(self, trainings: int) -> None:
-        self._planned += trainings
+        self._planned = trainings
 
     def moved(self, trainings: float, what: str) -> None:
         self._done += trainings
         now = time.monotonic()
+        if now - self._started < 1.0:
+            self._recalled = self._done  # from before a restart
         if not trainings or (now - self._last < self._QUIET and self._done < self._planned - 1e-6):
             return
         self._last = now
-        left = (now - self._started) / self._done * (self._planned - self._done)
+        left = (now - self._started) / max(self._done - self._recalled, 1e-6) * (self._planned - self._done)
         self._say(f"{self._done:.0f} of {self._planned} trainings, {printable(what)}; {left:.0f} s left")
 
     def warned(self, message: str) -> None:

@@ -1,6 +1,7 @@
 """Courses: work that an executor does in stages, an epoch each, saved after each where its training is long.
 
-Invariant: a training that goes on from where it was saved equals one that was never stopped.
+Invariant: a training that goes on from where it was saved equals one that was never stopped. Each candidate is saved by
+itself, so that it goes on whatever else is trained beside it then.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +19,11 @@ class Course:
     """One piece of work on its way to the end; a candidate that fails at a stage leaves it."""
 
     def __init__(self, work: Work, executor: Executor, checkpoints: Checkpoints) -> None:
-        self.work, self._executor, self._checkpoints = work, executor, checkpoints
-        self.name = digest(*(evaluation_id(each, work, seed) for each in work.candidates for seed in work.seeds))
-        states = checkpoints.load(self.name) if work.fidelity.epoch else {}
-        states = states if states.keys() == {each.key for each in work.candidates} else {}
-        self.step = next(iter(states.values())).step if states else 0
+        self.whole = self.work = work
+        self._executor, self._checkpoints = executor, checkpoints
+        found = [checkpoints.load(self._name(each)) for each in work.candidates] if work.fidelity.epoch else []
+        states = {each.key: state for each, state in zip(work.candidates, found, strict=False) if state is not None}
+        self.step = max((state.step for state in states.values()), default=0)  # those behind catch up
         self.is_through = False
         self._hand_out([states] if states else [])
 
@@ -34,50 +35,58 @@ class Course:
     def advance(self) -> list[Measurement]:
         """Take in a stage that is done, and hand out the next one; returns what was measured or failed in it."""
         finished, self.step = self.pending, self.pending.work.until
-        self.is_through = self.step == self.work.fidelity.steps
-        if self.is_through:
-            found = list(finished.measurements())
-            found += _unmeasured(self.work, self.work.candidates, finished.result(), found)
-        else:
-            failed = _failed(finished.work, finished.result())
-            found = list(_unmeasured(finished.work, failed, finished.result(), (), self.work))
-            self.work = replace(
-                self.work, candidates=tuple(each for each in self.work.candidates if each not in failed)
-            )
-            self.is_through = not self.work.candidates
-        if self.is_through:
-            if self.work.fidelity.epoch:
-                self._checkpoints.forget(self.name)
-        else:
-            self._checkpoints.save(self.name, finished.fetched())
+        if self.step == self.work.fidelity.steps:
+            self.is_through = True
+            measured = list(finished.measurements())
+            return [*measured, *_unmeasured(self.work, self.work.candidates, finished.result(), measured)]
+        failed = _failed(finished.work, finished.result())
+        found = list(_unmeasured(self.work, failed, finished.result(), (), finished.work))
+        self.work = replace(self.work, candidates=tuple(each for each in self.work.candidates if each not in failed))
+        self.is_through = not self.work.candidates
+        if not self.is_through:
+            states = finished.fetched()
+            for each in self.work.candidates:
+                if each.key in states:
+                    self._checkpoints.save(self._name(each), states[each.key])
             self._hand_out(finished.states())
         return found
+
+    def forget(self) -> None:
+        """Remove what was saved of a course that is through and recorded."""
+        if self.whole.fidelity.epoch:
+            for each in self.whole.candidates:
+                self._checkpoints.forget(self._name(each))
+
+    def _name(self, candidate: Candidate) -> str:
+        """Of a candidate's training under the seeds."""
+        ids = (evaluation_id(candidate, self.whole, seed) for seed in self.whole.seeds)
+        return digest(candidate.name, *ids)
 
     def _hand_out(self, states: Iterable[Any]) -> None:
         fidelity = self.work.fidelity
         stage = min(self.step + (fidelity.epoch or fidelity.steps), fidelity.steps)
-        part = self.work if stage == fidelity.steps else replace(self.work, stage=stage, measured=None)
+        part = self.work if stage == fidelity.steps else replace(self.work, stage=stage)
         self.pending = self._executor.submit(part, states)
 
 
 def _failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:
     """Candidates of which a training failed."""
-    reasons = {each.evaluation_id for each in evaluations if each.reason}
-    return [each for each in work.candidates if any(evaluation_id(each, work, seed) in reasons for seed in work.seeds)]
+    failed = {each.evaluation_id for each in evaluations if each.reason}
+    return [each for each in work.candidates if any(evaluation_id(each, work, seed) in failed for seed in work.seeds)]
 
 
 def _unmeasured(
-    work: Work,
+    whole: Work,
     candidates: Iterable[Candidate],
     evaluations: Iterable[Evaluation],
     found: Sequence[Measurement],
-    whole: Work | None = None,
+    stage: Work | None = None,
 ) -> Iterator[Measurement]:
     """Records of trainings that left no measurement: they failed, their worker was stopped, or they never began.
 
-    ``evaluations`` are of the work, a stage of the ``whole``.
+    ``evaluations`` are of a stage of the whole work, or of all of it where none is given.
     """
-    whole = whole or work
+    work = stage or whole
     reasons = {each.evaluation_id: each.reason for each in evaluations if each.reason}
     measured = {each.measurement_id for each in found}
     metric = whole.on.metric.name

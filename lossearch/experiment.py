@@ -149,6 +149,7 @@ class Experiment(Declaration):
         for key, counts in (
             ("seeds", {self.training_on(name).seeds for name in self.tasks}),
             ("rungs", {len(self.training_on(name).rungs) for name in self.tasks}),
+            ("of reduction_factor", {self.training_on(name).reduction_factor for name in self.tasks}),
         ):
             if len(counts) > 1:
                 raise ValueError(f"fidelity_of: expected as many {key} on every task, got {sorted(counts)}")

@@ -91,7 +91,7 @@ def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: 
         run.log("ended", evaluated=0)
         return Run(run.path, board, None, None)
     exported = board[0].export(run.path / "best_loss.py")
-    trial = try_export(exported, board.rows[0], experiment)
+    trial = try_export(exported, board.rows[0], experiment, board.calibrations(board.rows[0].loss_id))
     run.log("ended", evaluated=running.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
     board[0].export(exported)  # now with the trial in its docstring
     return Run(run.path, board, exported, trial)

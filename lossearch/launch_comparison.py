@@ -10,7 +10,10 @@ from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
 from lossearch.running import require_data, required_path, running
 from lossearch.workers import executor_for
+from primitives.errors import UserError
+from primitives.nearest import nearest, shown
 from results.comparison_table import ComparisonTable
+from results.records import DIRECTIONS
 
 
 class ComparisonInterrupted(Exception):
@@ -50,6 +53,8 @@ def compare(
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and ComparisonInterrupted on Ctrl-C.
     """
+    if measure is not None and measure not in DIRECTIONS:
+        raise UserError(f"Unknown measure {shown(measure)!r}{nearest(measure, DIRECTIONS)}")
     declared = _declared(comparison, overrides)
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks, test=declared.split == "test")

@@ -26,7 +26,8 @@ PART_INTERVAL = 5.0
 class Measured:
     """The measurements of a store, and the executor that makes more of them.
 
-    ``checkpoints`` keep long trainings. ``moved`` is told of trainings done, or shares of them, on a task; ``noted`` of
+    ``checkpoints`` keep long trainings. ``cohort_size`` is how many candidates are trained together, or as many as suit
+    the workers. ``moved`` is told of trainings done, or shares of them, on a task; ``noted`` of
     what the log should tell.
     """
 
@@ -37,8 +38,9 @@ class Measured:
         executor: Executor,
         moved: Callable[[float, str], None],
         noted: Callable[[str, str], None],
+        cohort_size: int | None = None,
     ) -> None:
-        self._store, self._checkpoints, self._executor = store, checkpoints, executor
+        self._store, self._checkpoints, self._executor, self._cohort_size = store, checkpoints, executor, cohort_size
         self._moved, self._noted = moved, noted
         self.known: dict[str, Measurement] = {}
         self._unsaved: list[Measurement] = []
@@ -74,7 +76,7 @@ class Measured:
     def _parts(self, work: Work) -> Iterator[Work]:
         """What is missing of the work, in cohorts; by single candidates and seeds where there are no cohorts."""
         if unbatched(work.on, work.fidelity) is None:
-            parts = list(in_cohorts(self._missing(work), self._executor))
+            parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
         else:
             alone = work.fidelity.model_copy(update={"seeds": 1})
             by_seed = [self._missing(replace(work, fidelity=alone, first_seed=seed)) for seed in work.seeds]
@@ -93,9 +95,12 @@ class Measured:
     def _advance(self, course: Course) -> None:
         before, pending, count = course.share, course.pending, trainings(course.work)
         found = course.advance()
-        new = [each for each in found if each.measurement_id not in self.known]
-        self._unsaved += new
-        self.known |= {each.measurement_id: each for each in new}
+        new = {each.measurement_id: each for each in found if each.measurement_id not in self.known}
+        self._unsaved += new.values()
+        self.known |= new
+        if course.is_through and course.work.fidelity.epoch:
+            self._save()  # before what it came of is forgotten
+            course.forget()
         for note in pending.notes():
             self._noted(course.work.task, note)
         gone = count - trainings(course.work)  # candidates that failed on the way are done
@@ -109,11 +114,11 @@ class Measured:
         self._saved_at = time.monotonic()
 
 
-def in_cohorts(work: Work, executor: Executor) -> Iterator[Work]:
-    """The work in cohorts of one kind of class weights, so many that every worker has something to do."""
+def in_cohorts(work: Work, executor: Executor, declared: int | None = None) -> Iterator[Work]:
+    """The work in cohorts of one kind of class weights: of the declared size, or so that no worker is idle."""
     by_kind = sorted(work.candidates, key=lambda each: each.class_weights or "")
     share = math.ceil(len(by_kind) / executor.slots)
-    size = max(1, min(share, executor.largest_cohort // work.fidelity.seeds))
+    size = declared or max(1, min(share, executor.largest_cohort // work.fidelity.seeds))
     for _, group in groupby(by_kind, key=lambda each: each.class_weights):
         alike = list(group)
         for start in range(0, len(alike), size):

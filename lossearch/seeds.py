@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from primitives.catalog import known_loss
 from primitives.errors import UserError
-from primitives.formula import Formula
+from primitives.formula import Formula, number_text
 from primitives.nearest import shown
 from primitives.parser import parse, valid_name
 
@@ -39,7 +39,7 @@ def read_seed(text: str) -> Seed:
         return Seed(formula, None, "learned" if formula.looks_at_embeddings else None)
     known = known_loss(text if called is None else called[1])
     settings = {} if called is None else _settings(called[2], text)
-    own = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    own = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
     return Seed(
         known.bound(**settings),
         f"{known.name}({own})" if own else known.name,

@@ -5,6 +5,7 @@ the one that it was chosen on, so that its fitness is still flattered. The test 
 """
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ class ExportMismatch(Exception):
     """An exported file that does not compute what its formula says."""
 
 
-def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
+def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> Trial:
     """Load an exported file that this process wrote, check it and train with it under fresh seeds.
 
-    On several tasks the fitness is the mean over them. Raises ExportMismatch where value or gradient differ from the
-    formula's.
+    On several tasks the fitness is the mean over them, and the loss is multiplied by its factor on each, one of the
+    calibration ``factors``; on one task the file holds the factor. Raises ExportMismatch where value or gradient differ
+    from the formula's.
     """
     module = load_exported(path)
     require_equal(module, parse(row.formula), row.class_weights)
@@ -46,7 +48,13 @@ def try_export(path: Path, row: Row, experiment: Experiment) -> Trial:
         with one_thread():
             for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
                 works = [_work(task, experiment) for task in experiment.tasks]
-                ours.append(mean(_fitness(_exported_loss(module, row, work), work, seed) for work in works))
+                scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
+                ours.append(
+                    mean(
+                        _fitness(_exported_loss(module, row, work), work, seed, scale)
+                        for work, scale in zip(works, scales, strict=True)
+                    )
+                )
                 theirs.append(mean(_fitness(nn.CrossEntropyLoss(), work, seed) for work in works))
     except TrainingFailed:
         return Trial(None, None, None, None, len(theirs))
@@ -126,10 +134,13 @@ def _work(task: str, experiment: Experiment) -> Work:
 def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
     formula = parse(row.formula)
     sizes = (work.on.classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
-    loss: nn.Module = module.Loss(*sizes, **_prior(formula, class_frequencies(work.on)))
+    options = _prior(formula, class_frequencies(work.on))
+    if row.class_weights == "pedcc":
+        options["fine_tune_from"] = work.fidelity.fine_tune_from
+    loss: nn.Module = module.Loss(*sizes, **options)
     return loss
 
 
-def _fitness(loss: nn.Module, work: Work, seed: int) -> float:
+def _fitness(loss: nn.Module, work: Work, seed: int, scale: float = 1.0) -> float:
     device = chosen_device(work.device)
-    return train_and_score(loss, work.on, work.fidelity, training_seed(work, seed), 1.0, device)
+    return train_and_score(loss, work.on, work.fidelity, training_seed(work, seed), scale, device)

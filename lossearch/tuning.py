@@ -37,14 +37,16 @@ class Tuner:
             seed=seed, n_startup_trials=math.ceil(SPREAD * trials), deterministic_objective=False
         )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._study.enqueue_trial({each.name: each.default for each in hyperparameters})
+        self._defaults = {each.name: each.default for each in hyperparameters}
+        self._study.enqueue_trial(self._defaults)
         self._open: list[tuple[optuna.Trial, dict[str, float]]] = []
 
     def ask(self, count: int) -> list[dict[str, float]]:
         """So many settings more, or as many as are left."""
         for _ in range(min(count, self._left)):
             trial = self._study.ask(self._space)
-            self._open.append((trial, {name: float(f"{value:.{DIGITS}g}") for name, value in trial.params.items()}))
+            rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in trial.params.items()}
+            self._open.append((trial, self._defaults if trial.number == 0 else rounded))
         self._left -= min(count, self._left)
         return [settings for _, settings in self._open]
 

@@ -41,6 +41,7 @@ def tuned_candidates(comparison: Comparison, task: str, trials: Measured) -> lis
         device=comparison.executor.device,
         data=comparison.data.get(task),
         measured="validation",
+        unhurried=True,
         first_seed=SEEDS_FROM,
     )
     tuners = {

@@ -48,7 +48,7 @@ class Row:
     fitness_std: float | None  #: standard deviation over the seeds
     difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
     pareto: bool  #: no other loss is both at least as good and at most as complex
-    calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size
+    calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size, on one task
     generation: int
     birth: str
     parents: tuple[str, ...]  #: loss ids
@@ -129,7 +129,7 @@ def _row(group: list[Evaluation], baseline: dict[int, float], tasks: Sequence[st
         fitness_std=spread(fitness.values()) if complete else None,
         difference_to_cross_entropy=mean(differences) if differences else None,
         pareto=False,
-        calibration=first.calibration,
+        calibration=first.calibration if len(tasks) == 1 else None,
         generation=first.generation,
         birth=first.birth,
         parents=first.parents,
@@ -302,6 +302,11 @@ class Leaderboard:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self[:])
+
+    def calibrations(self, loss_id: str) -> dict[str, float]:
+        """The factor that gives a loss cross-entropy's first gradient size on each task."""
+        own = (each for each in self.evaluations if each.loss_id == loss_id)
+        return {each.task: each.calibration for each in own if each.calibration is not None}
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries."""

@@ -7,7 +7,7 @@ Statistics 1979.
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,12 @@ def paired_test(differences: Sequence[float]) -> PairedTest:
         return PairedTest(len(differences), center, None, None, None, None)
     low, high = _interval(differences)
     return PairedTest(len(differences), center, low, high, _wilcoxon(differences), _permutation(differences))
+
+
+def negated(test: PairedTest) -> PairedTest:
+    """The test of the differences with the other sign."""
+    low, high = (None if each is None else -each for each in (test.high, test.low))
+    return replace(test, difference=-test.difference, low=low, high=high)
 
 
 def _interval(differences: Sequence[float]) -> tuple[float, float]:

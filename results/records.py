@@ -1,10 +1,11 @@
-"""Evaluation: the one immutable record of what a candidate was worth, or of why it was not trained.
+"""Immutable records: of what a candidate was worth or why it was not trained, and of what was measured of a loss.
 
 Invariant: a record never carries NaN or infinity; a failure is a status and a reason.
 """
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,24 @@ Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
 
 METRICS = ("accuracy", "verification accuracy", "mean IoU")
+
+#: Every measure by its name, and whether more of it is better, less, or neither.
+DIRECTIONS = {
+    **dict.fromkeys(METRICS, 1),
+    "balanced accuracy": 1,
+    "macro precision": 1,
+    "macro recall": 1,
+    "macro F1": 1,
+    "pixel accuracy": 1,
+    "area under ROC": 1,
+    "true acceptance at false acceptance 0.001": 1,
+    "distance ratio": 1,
+    "inter-class distance": 1,
+    "calibration error": -1,
+    "equal error rate": -1,
+    "intra-class distance": -1,
+    "gradient at the embedding": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -59,12 +78,7 @@ class Evaluation:
             raise ValueError(f"Expected class_weights of {', '.join(CLASS_WEIGHTS)}, or none.")
         if self.metric not in (None, *METRICS):
             raise ValueError(f"Expected metric of {', '.join(METRICS)}, or none.")
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is None and each.name in _REQUIRED:
-                raise ValueError(f"Expected a value for {each.name}, got none.")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"Expected a finite {each.name}, got {value}: record a failure and its reason.")
+        _require_values(self, _REQUIRED)
         for name, low, high in (("fitness", 0.0, 1.0), ("calibration", 0.0, math.inf), ("seed", 0, math.inf)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -103,12 +117,24 @@ class Measurement:
     confusion: tuple[int, ...] = ()  #: beside a metric: counts, found classes in columns, row after row of true ones
 
     def __post_init__(self) -> None:
-        if self.value is not None and not math.isfinite(self.value):
-            raise ValueError(f"Expected a finite value, got {self.value}: record a failure and its reason.")
+        _require_values(self, _NAMED)
         if (self.value is None) == (self.reason is None):
             raise ValueError(f"Expected a value or a reason why there is none, got {self}.")
         if self.split not in ("validation", "test"):
             raise ValueError(f"Expected a split of validation or test, got {self.split!r}.")
+
+
+_NAMED = frozenset({"measurement_id", "task", "loss", "formula", "fidelity", "seed", "split", "measure"})
+
+
+def _require_values(record: Any, required: Collection[str]) -> None:
+    """Raise ValueError where a field that must be there is not, or a number is not finite."""
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if value is None and each.name in required:
+            raise ValueError(f"Expected a value for {each.name}, got none.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"Expected a finite {each.name}, got {value}: record a failure and its reason.")
 
 
 def digest(*parts: Any) -> str:

@@ -1,15 +1,16 @@
 """What images a folder holds: of which classes, and of which parts where it is split already.
 
 A folder has one subfolder for each class, or ``train``, ``validation`` (or ``val``) and ``test``, each with such
-subfolders. Hidden files, files that are no images by their suffix and links that leave the folder are left out.
+subfolders. Each image is taken once, whatever links lead to it, and what is left out is counted.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluators.data.data_home import place
+from evaluators.data.folder_walk import Walk
+from evaluators.data.identities import same_name
 from evaluators.data.images import SUFFIXES
 from primitives.errors import UserError
 from primitives.nearest import nearest, shown
@@ -20,6 +21,9 @@ _PARTS = {"train": "train", "validation": "validation", "val": "validation", "te
 #: A file and its class index.
 Labelled = tuple[Path, int]
 
+#: Files by the names of their classes.
+_Named = dict[str, list[Path]]
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -28,12 +32,16 @@ class Listing:
     folder: Path
     classes: tuple[str, ...]
     parts: dict[str, list[Labelled]]
-    outside: int = 0  #: links that leave the folder
+    left_out: dict[str, int] = field(default_factory=dict)  #: how many of what is in the folder and not in a part
 
     @property
     def is_split(self) -> bool:
         """Whether the folder says which images are for training."""
         return "all" not in self.parts
+
+    def name_of(self, file: Path) -> str:
+        """A file's path below the folder."""
+        return file.relative_to(self.folder).as_posix()
 
     def sizes(self, part: str) -> list[int]:
         """Images of each class in a part."""
@@ -46,22 +54,25 @@ class Listing:
 def listed(folder: Path, *, identities: bool = False) -> Listing:
     """The images of a folder; with ``identities`` each part of a split folder has classes of its own.
 
-    Raises UserError where there is no folder, no image, only one class, or a part has a class that training has not.
+    Raises UserError where there is no folder, no image, only one class, a part has a class that training has not, an
+    image is in two parts, or an identity is there under two names.
     """
     folder = _existing(folder)
-    walk = _Walk(folder)
+    walk = Walk(folder)
     named = {part: walk.images_by_class(where) for part, where in _parts(walk).items()}
     if not any(files for each in named.values() for files in each.values()):
         raise UserError(
             f"Expected images ({', '.join(sorted(SUFFIXES))}) in {place(folder)}, in one subfolder for each class, "
             f"got none{walk.lost()}. Put the images of each class into a subfolder of its name."
         )
+    if walk.linked:
+        _take_once(walk, named)
     classes = _classes(folder, named, identities)
     index = {name: number for number, name in enumerate(classes)}
     images = {
         part: [(file, index[name]) for name, files in each.items() for file in files] for part, each in named.items()
     }
-    return Listing(folder, classes, images, len(walk.outside))
+    return Listing(folder, classes, images, walk.left_out())
 
 
 def _existing(folder: Path) -> Path:
@@ -75,45 +86,7 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-@dataclass
-class _Walk:
-    """Looks into a folder, and remembers links that leave it."""
-
-    folder: Path
-    outside: set[Path] = field(default_factory=set)
-
-    def subfolders(self, folder: Path) -> list[Path]:
-        return [path for path in self._entries(folder) if path.is_dir()]
-
-    def images_by_class(self, folder: Path) -> dict[str, list[Path]]:
-        return {each.name: [*self._images(each)] for each in self.subfolders(folder)}
-
-    def lost(self) -> str:
-        """Clause that says what lies where no class would have it."""
-        loose = sum(1 for _ in self._images(self.folder))
-        return f" but {loose} outside of subfolders" if loose else ""
-
-    def _images(self, folder: Path) -> Iterator[Path]:
-        return (path for path in self._entries(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
-
-    def _entries(self, folder: Path) -> Iterator[Path]:
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted((entry.name, entry.is_symlink()) for entry in entries)
-        except OSError as error:
-            raise UserError(f"Expected to read {place(folder)}, got: {error.strerror}. Mend its permissions.") from None
-        root = os.path.realpath(self.folder)
-        for name, is_link in names:
-            path = folder / name
-            if name.startswith("."):
-                continue
-            if is_link and not Path(os.path.realpath(path)).is_relative_to(root):
-                self.outside.add(path)
-                continue
-            yield path
-
-
-def _parts(walk: _Walk) -> dict[str, Path]:
+def _parts(walk: Walk) -> dict[str, Path]:
     """The folder of every part. Raises UserError where the folder is split in half only."""
     found = {path.name: path for path in walk.subfolders(walk.folder)}
     parts = [name for name in _PARTS if name in found]
@@ -128,7 +101,26 @@ def _parts(walk: _Walk) -> dict[str, Path]:
     return {_PARTS[name]: found[name] for name in parts}
 
 
-def _classes(folder: Path, named: dict[str, dict[str, list[Path]]], identities: bool) -> tuple[str, ...]:
+def _take_once(walk: Walk, named: dict[str, _Named]) -> None:
+    """Leave out links to images that are there already. Raises UserError where an image is in two parts."""
+    files = [(part, file, os.path.realpath(file)) for part, each in named.items() for all in each.values() for file in all]
+    root = Path(os.path.realpath(walk.folder))
+    taken: dict[str, tuple[str, Path]] = {}
+    for part, file, real in sorted(files, key=lambda each: str(root / each[1].relative_to(walk.folder)) != each[2]):
+        first, kept = taken.setdefault(real, (part, file))
+        if first != part:
+            raise UserError(
+                f"Expected every image of {place(walk.folder)} in one part, got one in {first} and {part}: "
+                f"{place(file)} leads to {place(Path(real))}. Remove the link."
+            )
+        if kept != file:
+            walk.repeated.add(file)
+    for each in named.values():
+        for name, all in each.items():
+            each[name] = [file for file in all if file not in walk.repeated]
+
+
+def _classes(folder: Path, named: dict[str, _Named], identities: bool) -> tuple[str, ...]:
     """The names of classes, in order: of training, and of the other parts where they have their own."""
     first, *others = named
     classes = sorted(named[first])
@@ -137,21 +129,29 @@ def _classes(folder: Path, named: dict[str, dict[str, list[Path]]], identities: 
             f"Expected two classes at least in {place(folder)}, got one, {shown(classes[0] if classes else 'none')}. "
             "Add a subfolder of images for each other class."
         )
+    if identities:
+        return _identities(named)
     for part in others:
-        if identities:
-            classes += _unseen(part, sorted(named[part]), classes)
         for name in named[part]:
             if name not in classes:
                 raise UserError(f"Unknown class {shown(name)!r} in {part}, which train has not{nearest(name, classes)}")
     return tuple(classes)
 
 
-def _unseen(part: str, names: list[str], seen: list[str]) -> list[str]:
-    """The identities of a part. Raises UserError where one is in another part too."""
-    both = [name for name in names if name in seen]
-    if both:
-        raise UserError(
-            f"Expected identities in {part} that no other part has, got {len(both)} that one has, such as "
-            f"{shown(both[0])!r}. Move all images of an identity to one part."
-        )
-    return names
+def _identities(named: dict[str, _Named]) -> tuple[str, ...]:
+    """The identities of all parts. Raises UserError where one is in two parts, or under two names in one."""
+    seen: dict[str, tuple[str, str]] = {}
+    for part, each in named.items():
+        for name in sorted(each):
+            other_part, other = seen.setdefault(same_name(name) or name, (part, name))
+            if other_part != part:
+                raise UserError(
+                    f"Expected identities in {part} that no other part has, got {shown(name)!r}, which {other_part} "
+                    f"has as {shown(other)!r}. Move all images of an identity to one part."
+                )
+            if other != name:
+                raise UserError(
+                    f"Expected every identity under one name, got {shown(other)!r} and {shown(name)!r}. Move all "
+                    "images of an identity to one subfolder, or give two identities names that differ in letters."
+                )
+    return tuple(name for _, name in seen.values())

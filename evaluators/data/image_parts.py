@@ -1,45 +1,41 @@
-"""Which images of a folder train, validate and test: divided by class, or by identity.
+"""Which images of a folder train, validate and test: divided by class, by the people on them, or by identity.
 
-Parts are fixed by a seed: half of each class trains, a quarter validates, a quarter tests, unless the folder is split.
+Half of each class trains, a quarter validates, a quarter tests, unless the folder is split.
 """
 
+import re
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from evaluators.data.data_home import place
-from evaluators.data.identities import divided
 from evaluators.data.image_listing import Labelled, Listing
-from evaluators.splits import stratified
+from evaluators.data.parts import HELD_OUT, PARTS, SHARES, cut, in_drawn_order
 from primitives.errors import UserError
 from primitives.nearest import shown
-
-SHARES, SPLIT_SEED, FEWEST = (0.5, 0.25, 0.25), 20_240_412, 4
-
-#: Shares of a training part that trains and that validates, where a data set has no validation part of its own.
-HELD_OUT = (0.9, 0.1)
-
-PARTS = ("train", "validation", "test")
 
 #: Images of each part.
 Parts = dict[str, list[Labelled]]
 
+#: Images in parts of these names and shares.
+Divide = Callable[[list[Labelled], tuple[str, ...], tuple[float, ...]], Parts]
 
-def classes_apart(found: Listing) -> Parts:
-    """The parts, with images of every class in each. Raises UserError where a class has too few images."""
+
+def classes_apart(found: Listing, people: str | None = None) -> Parts:
+    """The parts, with images of every class in each.
+
+    ``people`` is a pattern that starts the names of files and tells whom they show: nobody is then in two of the parts
+    that are drawn. Warns of files without it. Raises UserError where a class has too few images.
+    """
     _require_enough(found)
+    divide = _by_class(found) if people is None else _by_person(found, people)
     if not found.is_split:
-        return _divided(found.parts["all"], PARTS, SHARES)
+        return divide(found.parts["all"], PARTS, SHARES)
     parts = dict(found.parts)
     if "validation" not in parts:
-        parts |= held_out(parts["train"])
+        parts |= divide(parts["train"], PARTS[:2], HELD_OUT)
     return {part: parts[part] for part in PARTS}
-
-
-def held_out(training: list[Labelled]) -> Parts:
-    """Training and validation, a tenth of each class."""
-    return _divided(training, PARTS[:2], HELD_OUT)
 
 
 def identities_apart(found: Listing) -> tuple[Listing, Parts]:
@@ -73,17 +69,22 @@ def _identities_as_split(found: Listing) -> dict[str, set[int]]:
 
 
 def _identities_drawn(found: Listing) -> dict[str, set[int]]:
-    sizes = found.sizes("all")
-    drawn = divided([index for index, size in enumerate(sizes) if size >= 2], SHARES, SPLIT_SEED)
-    wanted = {part: set(each) for part, each in zip(PARTS, drawn, strict=True)}
-    wanted["train"] |= {index for index, size in enumerate(sizes) if size == 1}
+    sizes = dict(zip(found.classes, found.sizes("all"), strict=True))
+    index = {name: number for number, name in enumerate(found.classes)}
+    drawn = cut((name for name, size in sizes.items() if size >= 2), SHARES)
+    wanted = {part: {index[name] for name in each} for part, each in zip(PARTS, drawn, strict=True)}
+    wanted["train"] |= {index[name] for name, size in sizes.items() if size == 1}
     return wanted
 
 
 def _require_enough(found: Listing) -> None:
     """Raise UserError where a class would be missing from a part."""
     for part in found.parts:
-        fewest, where = (FEWEST, "") if part == "all" else (1, f" in {part}")
+        fewest, where = 1, f" in {part}"
+        if part == "all":
+            fewest, where = len(PARTS) + 1, ""
+        elif part == "train" and "validation" not in found.parts:
+            fewest, where = 2, f" in {part}, of which a tenth validates"
         for name, size in zip(found.classes, found.sizes(part), strict=True):
             if size < fewest:
                 raise UserError(
@@ -92,6 +93,59 @@ def _require_enough(found: Listing) -> None:
                 )
 
 
-def _divided(files: list[Labelled], names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
-    rows = stratified(torch.tensor([index for _, index in files]), shares, SPLIT_SEED)
-    return {name: [files[row] for row in each.tolist()] for name, each in zip(names, rows, strict=True)}
+def _by_class(found: Listing) -> Divide:
+    """Files of each class, by their paths below the folder."""
+
+    def divide(files: list[Labelled], names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
+        members: dict[int, list[str]] = {}
+        for file, index in files:
+            members.setdefault(index, []).append(found.name_of(file))
+        drawn = [cut(each, shares) for each in members.values()]
+        part = {name: names[number] for each in drawn for number, group in enumerate(each) for name in group}
+        return {name: [each for each in files if part[found.name_of(each[0])] == name] for name in names}
+
+    return divide
+
+
+def _by_person(found: Listing, people: str) -> Divide:
+    """Files of each person of all classes. Raises UserError where a part lacks a class then."""
+
+    def divide(files: list[Labelled], names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
+        who = {file: re.match(people, file.name) for file, _ in files}
+        person = {file: match[0] if match else found.name_of(file) for file, match in who.items()}
+        unknown = [file for file, match in who.items() if match is None]
+        if unknown:
+            warnings.warn(
+                f"Names of files in {place(found.folder)} do not tell whom they show: {len(unknown)}, such as "
+                f"{shown(found.name_of(unknown[0]), 160)}. One person may be in several parts.",
+                UserWarning,
+                stacklevel=4,
+            )
+        part = _filled(Counter(person.values()), names, shares)
+        parts = {name: [each for each in files if part[person[each[0]]] == name] for name in names}
+        _require_every_class(found, parts)
+        return parts
+
+    return divide
+
+
+def _filled(images: Counter[str], names: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:
+    """The part of each person: people in the drawn order, part after part until its share of images is reached."""
+    part, seen, total = {}, 0, images.total()
+    borders = [sum(shares[: place + 1]) * total for place in range(len(shares) - 1)]
+    for person in in_drawn_order(images):
+        middle = seen + images[person] / 2
+        part[person] = names[sum(middle > border for border in borders)]
+        seen += images[person]
+    return part
+
+
+def _require_every_class(found: Listing, parts: Parts) -> None:
+    for part, files in parts.items():
+        missing = set(range(len(found.classes))) - {index for _, index in files}
+        if missing:
+            raise UserError(
+                f"Expected images of every class in every part of {place(found.folder)}, got none of class "
+                f"{shown(found.classes[min(missing)])!r} in {part}, where each person is in one part. Add images of "
+                "more people, or divide the folder into train, validation and test."
+            )

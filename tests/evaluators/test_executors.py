@@ -74,6 +74,9 @@ class ShuffledWork:
     def states(self):
         return [self._result.states]
 
+    def fetched(self):
+        return self._result.states
+
 
 @pytest.fixture(scope="module")
 def ray_pool():
@@ -131,6 +134,22 @@ def test_work_goes_on_from_the_states_of_earlier_work(executor):
     went_on = executor.submit(whole, states).result()
     assert without_times(went_on) == without_times(evaluate(whole).evaluations)
     assert {each.steps for each in went_on} == {15}
+
+
+def test_states_can_be_fetched_and_what_is_measured_comes_with_the_work(executor):
+    done = executor.submit(to_a_rung(["ce(z)", "abs(p - y)"], 6))
+    done.result()
+    fetched, expected = done.fetched(), evaluate(to_a_rung(["ce(z)", "abs(p - y)"], 6)).states
+    assert fetched.keys() == expected.keys()
+    assert all((fetched[key].weights[0] == expected[key].weights[0]).all() for key in expected)
+    measured = executor.submit(replace(work(), measured="test"))
+    measured.result()
+    ours, theirs = (
+        sorted((each.measurement_id, each.value) for each in found)
+        for found in (measured.measurements(), evaluate(replace(work(), measured="test")).measurements)
+    )
+    assert ours == theirs
+    assert ours
 
 
 def test_waiting_for_nothing_returns(executor):

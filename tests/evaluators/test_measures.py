@@ -7,7 +7,7 @@ from evaluators.fidelity import Fidelity
 from evaluators.gradient_size import gradient_size
 from evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
 from evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from evaluators.one_by_one import OneByOne
+from evaluators.one_by_one import Measurable
 from evaluators.splits import Pairs, Split
 from evaluators.tasks import TASKS
 from primitives.parser import parse
@@ -84,7 +84,7 @@ def test_the_metric_is_among_the_measures_and_equal(metric):
     assert measures(metric.name, outputs, split)[metric.name] == pytest.approx(float(metric.score(looked_at, split)))
 
 
-@pytest.mark.parametrize("trainer", [Cohort, OneByOne])
+@pytest.mark.parametrize("trainer", [Cohort, Measurable])
 @pytest.mark.parametrize(("text", "kind"), [("ce(z)", None), ("ce(8*cosine)", "learned")])
 def test_the_gradient_at_the_embedding_is_that_of_each_sample(trainer, text, kind):
     task, fidelity = TASKS["digits"], Fidelity(steps=5, seeds=2)

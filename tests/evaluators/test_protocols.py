@@ -38,7 +38,15 @@ def test_a_plateau_lowers_the_rate_after_more_epochs_than_it_has_patience_for():
         plateau.look(score, fidelity)
         scales.append(plateau.scale)
     assert scales == [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
-    assert Plateau.of(plateau.as_tensor()) == Plateau(0.25, pytest.approx(0.6), 0)
+    assert Plateau.of(plateau.as_tensor()) == plateau
+
+
+@pytest.mark.parametrize("correct", range(1, 450, 7))
+def test_a_plateau_that_was_saved_takes_the_same_score_for_no_better_one(correct):
+    plateau = Plateau(scale=0.1, best=correct / 450)
+    saved = Plateau.of(plateau.as_tensor())
+    saved.look(correct / 450, Fidelity(steps=10, schedule="plateau", epoch=2))
+    assert (saved.scale, saved.waited) == (0.1, 1)
 
 
 def test_the_label_tells_trainings_apart():
@@ -157,23 +165,38 @@ def test_bytes_of_images_are_trained_on_as_the_numbers_they_stand_for():
     assert all(torch.equal(one, other) for one, other in zip(*scores, strict=True))
 
 
-def test_pixels_without_a_class_change_nothing():
+def half_labelled(targets_of_the_rest):
+    """A segmentation task whose upper halves have no class, by what stands there instead."""
     task = known_task("shapes_segmentation")
-    train = task.load().train
-    ignored = train.targets.clone()
-    ignored[:, :4] = -1
-    other = train.inputs.clone()
-    fidelity = Fidelity(steps=6, network="dense", batch_size=8, hidden=8)
+    splits = task.load()
+    targets = splits.train.targets.clone()
+    targets[:, :8] = targets_of_the_rest
+    train = Split(splits.train.inputs, targets)
+    return replace(task, load=lambda: Splits(train, splits.validation), ignores_pixels=True)
 
-    def weights(targets):
-        own = replace(task, load=lambda: Splits(Split(other, targets), task.load().validation), ignores_pixels=True)
-        one = training(fidelity, task=own)
-        one.run(6)
-        return one.model.head.weight.detach()
 
-    assert not torch.equal(weights(ignored), weights(train.targets))
-    assert float(class_frequencies(replace(task, load=lambda: Splits(Split(other, ignored), None))).sum()) == 1.0
-    assert unbatched(replace(task, ignores_pixels=True), fidelity) == "ignored pixels has no batched form"
+def test_a_step_sees_the_pixels_that_have_a_class_alone():
+    fidelity = Fidelity(steps=1, network="dense", batch_size=8, hidden=8)
+    one = training(fidelity, task=half_labelled(-1))
+    (inputs,), (targets,) = one._schedule.batch()
+    logits = one.model.head(one.model.backbone(inputs))
+    kept = targets >= 0
+    by_hand = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
+    assert kept.sum() == kept.numel() // 2
+    assert one._loss_of_batch().item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("text", ["ce(z)", "square(p - y)", "ce(8*cosine)"])
+def test_a_task_with_ignored_pixels_is_calibrated_and_trained(text):
+    task, fidelity = half_labelled(-1), Fidelity(steps=4, seeds=1, network="dense", batch_size=8, hidden=8)
+    formula = parse(text)
+    kind = "learned" if formula.looks_at_embeddings else None
+    (outcome,) = OneByOne([formula], kind, task, fidelity, [3]).train_and_score()
+    assert outcome.reasons == [None]
+    frequencies = class_frequencies(task)
+    assert float(frequencies.sum()) == pytest.approx(1.0)
+    assert not torch.equal(frequencies, class_frequencies(half_labelled(0)))
+    assert unbatched(task, fidelity) == "ignored pixels has no batched form"
 
 
 def test_mean_iou_leaves_out_pixels_without_a_class():

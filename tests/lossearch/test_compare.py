@@ -2,16 +2,19 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import polars
 import pytest
 
 from evaluators.attached_loss import loss_for
 from evaluators.calibration import calibration_factor
 from evaluators.executors import FinishedWork, InlineExecutor
+from evaluators.state import State
 from evaluators.tasks import known_task
 from evaluators.training import Training
 from evaluators.work import Result, Work, failures, training_seed
 from lossearch import workers
+from lossearch.checkpoints import Checkpoints
 from lossearch.comparison import replaced, validated_comparison
 from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.run_directory import RunDirectoryError
@@ -19,6 +22,7 @@ from primitives.errors import UserError
 from primitives.parser import parse
 from results.records import Measurement
 from results.store import RecordStore
+from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import Interrupting
 
 SMALL = validated_comparison(
@@ -81,8 +85,7 @@ def test_the_confusion_matrix_counts_every_test_sample_under_every_seed(whole):
 
 def test_what_is_measured_is_the_trained_network_on_the_test_split(whole):
     task, fidelity = known_task("digits"), SMALL.fidelity_of["digits"]
-    seed = training_seed(Work((), "digits", fidelity, 0), 2)
-    first = training_seed(Work((), "digits", fidelity, 0), 0)
+    seed, first = (training_seed(Work((), "digits", fidelity, 0, measured="test"), number) for number in (2, 0))
     formula = parse("square(p - y)")
     loss = loss_for(formula, task, fidelity, None)
     training = Training(loss, task, fidelity, seed, calibration_factor(loss, task, fidelity, first))
@@ -250,7 +253,60 @@ def test_a_checkpoint_that_is_damaged_costs_only_its_epochs(tmp_path, monkeypatc
         patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(2))
         with pytest.raises(ComparisonInterrupted):
             compare(SMALL, run_dir=tmp_path / "damaged", **keys)
-    (saved,) = (tmp_path / "damaged" / "checkpoint").glob("*.npz")
-    saved.write_bytes(saved.read_bytes()[:200])
-    again = compare(SMALL, run_dir=tmp_path / "damaged", resume=True, **keys)
-    assert {line.seeds for line in again.table.lines} == {2}
+    for saved in (tmp_path / "damaged" / "checkpoint").glob("*.npz"):
+        saved.write_bytes(saved.read_bytes()[:200])
+    compare(SMALL, run_dir=tmp_path / "damaged", resume=True, **keys)
+    compare(SMALL, run_dir=tmp_path / "whole", **keys)
+    assert measurements(tmp_path / "damaged") == measurements(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b'{"about": []}', "other", "list"])
+def test_files_that_are_no_checkpoint_of_ours_are_none(tmp_path, damage):
+    kept = Checkpoints(tmp_path)
+    kept.save("a", State(3, 0.5, (np.ones(2, np.float32),), (np.zeros(2, np.float32),), (), 1.5))
+    assert kept.load("a").seconds == 1.5
+    file = tmp_path / "a.npz"
+    if isinstance(damage, bytes):
+        file.write_bytes(damage)
+    else:
+        about = np.array(json.dumps([1])) if damage == "list" else np.ones(3)
+        with open(file, "wb") as opened:
+            np.savez(opened, about=about)
+    assert kept.load("a") is None
+    assert kept.load("nobody") is None
+
+
+def test_a_candidate_goes_on_whatever_else_is_trained_beside_it(tmp_path, monkeypatch):
+    keys = {"tasks": ["digits"], "losses": ["mse", "focal", "0*mean_c(p)"], "seeds": 2, "fidelity": {"epoch": 5}}
+    trained = []
+
+    class Counting(Interrupting):
+        def __init__(self, at, slots):
+            super().__init__(at)
+            self.slots = slots
+
+        def submit(self, work, states=()):
+            done = super().submit(work, states)
+            begun = {key: state.step for each in states for key, state in each.items()}
+            trained.extend((each.formula, work.until - begun.get(each.key, 0)) for each in work.candidates)
+            return done
+
+    executors = iter([Counting(2, 1), Counting(1_000, 3)])  # other cohorts the second time
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: next(executors))
+    with pytest.raises(ComparisonInterrupted):
+        compare(SMALL, run_dir=tmp_path / "stopped", **keys)
+    compare(SMALL, run_dir=tmp_path / "stopped", resume=True, **keys)
+    for formula in ("square(p - y)", "ce(z)"):
+        assert sum(steps for each, steps in trained if each == formula) == 12
+    assert not list((tmp_path / "stopped" / "checkpoint").iterdir())
+
+
+def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
+    done = compare(SMALL, run_dir=tmp_path / "shuffled", fidelity={"epoch": 5})
+    assert measurements(done.path) == measurements(whole.path)
+
+
+def test_a_comparison_on_ray_is_that_in_this_process(tmp_path, whole):
+    done = compare(SMALL, run_dir=tmp_path / "ray", executor="ray", tasks=["digits"], fidelity={"epoch": 6})
+    assert measurements(done.path) == [each for each in measurements(whole.path) if each.task == "digits"]

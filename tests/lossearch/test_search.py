@@ -217,7 +217,7 @@ class TestRunDirectories:
     def test_a_second_search_in_one_directory_is_refused(self, tmp_path):
         run = RunDirectory.create(SMALL, tmp_path / "run")
         try:
-            with pytest.raises(RunDirectoryError, match="another search is writing to this run"):
+            with pytest.raises(RunDirectoryError, match="another process is writing to this run"):
                 run_search(tmp_path / "run", resume=True)
         finally:
             run.close()
@@ -236,7 +236,7 @@ class TestRunDirectories:
     @pytest.mark.parametrize("resume", [False, True])
     def test_a_run_of_another_experiment_is_refused_with_the_difference(self, uninterrupted, resume):
         other = SMALL.model_copy(update={"seed": 9})
-        with pytest.raises(RunDirectoryError, match="made by another experiment: seed was 3, is 9"):
+        with pytest.raises(RunDirectoryError, match="made by another declaration: seed was 3, is 9"):
             launch.search(other, run_dir=uninterrupted.path, resume=resume)
 
     def test_a_directory_with_other_files_is_refused(self, tmp_path):

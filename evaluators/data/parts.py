@@ -1,0 +1,49 @@
+"""The parts of a data set that does not say its own: their names and their shares, drawn by one seed.
+
+Names are drawn by hashes and rows by a permutation. A hash stays where others come: one name more moves at most one
+other over each border. Rows suit data sets that were published and do not grow.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+
+from evaluators.splits import stratified
+
+PARTS = ("train", "validation", "test")
+
+SHARES, SPLIT_SEED = (0.5, 0.25, 0.25), 20_240_412
+
+#: Shares of a training part that trains and that validates, where a data set has no validation part of its own.
+HELD_OUT = (0.9, 0.1)
+
+
+def in_drawn_order(names: Iterable[str]) -> list[str]:
+    """The names in the order of their hashes, which is each name's own."""
+    return sorted(names, key=lambda name: sha256(f"{SPLIT_SEED} {name}".encode("utf-8", "surrogateescape")).digest())
+
+
+def cut(names: Iterable[str], shares: tuple[float, ...]) -> list[list[str]]:
+    """The names in disjoint parts of these shares, in the drawn order; the last takes what is left.
+
+    Each part but the first has one at least, as long as there are enough.
+    """
+    left, parts = in_drawn_order(names), []
+    total = len(left)
+    for place, share in enumerate(shares[:-1]):
+        after = len(shares) - 1 - place  # parts that still need one each
+        count = max(0, min(round(share * total), len(left) - after))
+        count = max(count, min(place, 1, len(left)))
+        parts.append(left[:count])
+        left = left[count:]
+    return [*parts, left]
+
+
+def rows_of_parts(
+    targets: Tensor | Sequence[int], parts: Sequence[str], shares: tuple[float, ...]
+) -> dict[str, list[int]]:
+    """The rows of class indices [samples] that go to each of these parts: these shares of every class, by the seed."""
+    rows = stratified(torch.as_tensor(targets), shares, SPLIT_SEED)
+    return {part: each.tolist() for part, each in zip(parts, rows, strict=True)}

@@ -1,0 +1,131 @@
+"""Comparison lines: one a loss and task, from measurements: mean, paired difference to a baseline, verdict.
+
+P-values are corrected by Holm over the losses of a task. Nothing is said of a loss, nor beside a baseline, that failed
+under some seed: the seeds that are left would be chosen by the failure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from results.paired_tests import PairedTest, holm, negated, paired_test, verdict
+from results.records import DIRECTIONS, METRICS, Measurement
+from results.statistics import mean, paired_differences, spread
+
+
+@dataclass(frozen=True)
+class Line:
+    """One loss on one task by one measure, beside the baseline under the same seeds."""
+
+    task: str
+    measure: str
+    split: str
+    loss: str
+    formula: str
+    fidelity: str
+    seeds: int  #: trainings that were finished
+    failed: int  #: trainings that failed, or were given up after one that did
+    mean: float | None  #: of the measure over the finished trainings
+    std: float | None  #: standard deviation over them
+    difference: float | None  #: mean of the paired differences to the baseline; null for the baseline itself
+    low: float | None  #: 95 % BCa interval of the difference
+    high: float | None
+    p_wilcoxon: float | None  #: two-sided
+    p_permutation: float | None  #: two-sided
+    p_corrected: float | None  #: the Wilcoxon p by Holm over the losses of the task
+    verdict: str  #: baseline, better, worse, no difference shown, too few seeds, not judged, failed, baseline failed
+    calibration: float | None
+    learning_rate: float | None
+    seconds: float | None  #: of training, over all seeds
+    reason: str | None  #: of the first failure
+
+
+def comparison_lines(measurements: Iterable[Measurement], baseline: str, measure: str | None = None) -> list[Line]:
+    """Lines of every task, best loss first; ``measure`` is the task's own metric where none is named."""
+    by_task: dict[str, list[Measurement]] = {}
+    for each in measurements:
+        by_task.setdefault(each.task, []).append(each)
+    return [line for of_task in by_task.values() for line in _lines_of_task(of_task, baseline, measure)]
+
+
+def _lines_of_task(measurements: Sequence[Measurement], baseline: str, measure: str | None) -> list[Line]:
+    name = measure or next(each.measure for each in measurements if each.measure in METRICS)
+    groups: dict[str, list[Measurement]] = {}
+    for each in measurements:
+        if each.measure == name or each.value is None:
+            groups.setdefault(each.loss, []).append(each)
+    if not any(each.measure == name for each in measurements):
+        return []
+    theirs = groups.get(baseline, [])
+    sound = bool(theirs) and all(each.value is not None for each in theirs)
+    tests = {loss: _tested(group, theirs) for loss, group in groups.items() if loss != baseline and sound}
+    lines = [_line(name, group, tests.get(loss)) for loss, group in groups.items()]
+    sign = DIRECTIONS.get(name, 0)
+    lines = [_unjudged(line, baseline, sound) for line in _with_verdicts(lines, tests, sign)]
+    return sorted(lines, key=lambda line: (line.mean is None, -(sign or 1) * (line.mean or 0.0), line.loss))
+
+
+def _by_seed(group: Iterable[Measurement]) -> dict[int, float]:
+    return {each.seed: each.value for each in group if each.value is not None}
+
+
+def _tested(group: Sequence[Measurement], theirs: Sequence[Measurement]) -> PairedTest | None:
+    """The test of a loss that did not fail against the baseline."""
+    if any(each.value is None for each in group):
+        return None
+    differences = paired_differences(_by_seed(group), _by_seed(theirs))
+    return paired_test(differences) if differences else None
+
+
+def _line(name: str, group: Sequence[Measurement], test: PairedTest | None) -> Line:
+    own, first = _by_seed(group), group[0]
+    failures = [each for each in group if each.value is None]
+    finished = list(own.values()) if own and not failures else []
+    return Line(
+        task=first.task,
+        measure=name,
+        split=first.split,
+        loss=first.loss,
+        formula=first.formula,
+        fidelity=first.fidelity,
+        seeds=len(own),
+        failed=len({each.seed for each in failures}),
+        mean=mean(finished) if finished else None,
+        std=spread(finished),
+        difference=None if test is None else test.difference,
+        low=None if test is None else test.low,
+        high=None if test is None else test.high,
+        p_wilcoxon=None if test is None else test.p_wilcoxon,
+        p_permutation=None if test is None else test.p_permutation,
+        p_corrected=None,
+        verdict="too few seeds",
+        calibration=first.calibration,
+        learning_rate=first.learning_rate,
+        seconds=sum({each.seed: each.seconds or 0.0 for each in group}.values()),
+        reason=failures[0].reason if failures else None,
+    )
+
+
+def _with_verdicts(lines: Sequence[Line], tests: Mapping[str, PairedTest | None], sign: int) -> list[Line]:
+    """The lines with p-values corrected over all of them that have one, and what may be said of them."""
+    tested = [line for line in lines if line.p_wilcoxon is not None]
+    corrected = dict(
+        zip((line.loss for line in tested), holm([line.p_wilcoxon or 0.0 for line in tested]), strict=True)
+    )
+    found = []
+    for line in lines:
+        test = tests.get(line.loss)
+        if test is not None and line.loss in corrected:
+            toward = negated(test) if sign < 0 else test
+            said = verdict(toward, corrected[line.loss], len(tested)) if sign else "not judged"
+            line = replace(line, p_corrected=corrected[line.loss], verdict=said)
+        found.append(line)
+    return found
+
+
+def _unjudged(line: Line, baseline: str, sound: bool) -> Line:
+    """The line with the verdict of those that are compared with nothing."""
+    if line.failed:
+        return replace(line, verdict="failed")
+    if line.loss == baseline:
+        return replace(line, verdict="baseline")
+    return line if sound else replace(line, verdict="baseline failed")
