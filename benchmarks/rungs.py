@@ -19,7 +19,7 @@ from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
 from evaluators.work import Candidate, Result, Work
-from lossearch.loop import Standing, best_first, promoted
+from lossearch.standing import Standing, best_first, promoted
 from primitives.parser import parse
 from results.statistics import mean
 

@@ -185,7 +185,7 @@ def _command() -> str:
 
 
 def _print_run(run: Any) -> None:
-    from results.leaderboard import difference_noise
+    from results.leaderboard_rows import difference_noise
 
     _print_board(run.leaderboard, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)

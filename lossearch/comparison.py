@@ -20,7 +20,7 @@ from lossearch.declaration import (
     resolved_trainings,
 )
 from lossearch.seeds import read_seed
-from results.leaderboard import BASELINE
+from results.leaderboard_rows import BASELINE
 from results.records import loss_id
 
 

@@ -20,9 +20,10 @@ from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.seeds import read_seed
+from lossearch.standing import Standing, promoted, standing_on_all
 from primitives.fingerprint import FingerprintArchive
 from primitives.parser import parse
-from results.leaderboard import BASELINE
+from results.leaderboard_rows import BASELINE
 from results.records import Evaluation
 from results.statistics import mean
 
@@ -31,14 +32,6 @@ BIRTHS_PER_CANDIDATE = 60
 
 #: Seconds between parts of evaluations, at least, within a generation.
 PART_INTERVAL = 5.0
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each."""
-
-    fitness: float
-    states: Mapping[str, list[Any]]
 
 
 @dataclass
@@ -271,31 +264,6 @@ class Search:
 def _fitness(candidate: Candidate, evaluations: Sequence[Evaluation]) -> list[float]:
     own = (each for each in evaluations if each.loss_id == candidate.loss_id)
     return [each.fitness for each in own if each.fitness is not None]
-
-
-def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
-    """How a candidate stands on all tasks: by the mean of its fitness; None where it failed on one."""
-    finished = {task: standing for task, standing in on_each.items() if standing is not None}
-    if len(finished) < len(on_each):
-        return None
-    states = {task: standing.states[task] for task, standing in finished.items()}
-    return Standing(mean(standing.fitness for standing in finished.values()), states)
-
-
-def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:
-    """Candidates by their fitness, the simpler of equals first."""
-    return sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
-
-
-def promoted(stand: Mapping[Candidate, Standing], reduction_factor: int) -> list[Candidate]:
-    """Who goes on at a rung: the best one in so many, the simpler of equals, and every known loss.
-
-    Everything is compared with the known losses, so that they are always trained to the end.
-    """
-    best = best_first(stand)
-    count = math.ceil(len(best) / reduction_factor)
-    going_on = {*best[:count], *(each for each in best if each.name is not None)}
-    return sorted(going_on, key=lambda each: each.birth_number)
 
 
 def birth_of_seed(text: str, how: str = "known") -> Birth:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from results.leaderboard import BASELINE
+from results.leaderboard_rows import BASELINE
 
 if TYPE_CHECKING:
     from evaluators.work import Candidate

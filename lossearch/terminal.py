@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossearch.progress import Progress
-from results.leaderboard import BASELINE, Row
+from results.leaderboard_rows import BASELINE, Row
 
 
 def messages() -> Console:

@@ -22,7 +22,7 @@ from lossearch.experiment import Experiment
 from primitives.formula import Formula
 from primitives.parser import parse
 from primitives.torch_loss import EmbeddingLoss, loss_module
-from results.leaderboard import Row
+from results.leaderboard_rows import Row
 from results.statistics import mean, spread
 from results.trial_record import Trial
 

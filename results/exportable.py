@@ -20,7 +20,7 @@ from primitives.parser import parse, valid_name
 from primitives.probe import same_on_probe
 from primitives.target_linear import linear_in_target
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss
-from results.leaderboard import Row
+from results.leaderboard_rows import Row
 from results.trial_record import Trial
 
 #: Facts of a row that are another loss's where something was changed.

@@ -1,14 +1,13 @@
-"""The leaderboard: one row a loss, derived from the evaluations and always rebuildable from them."""
+"""The leaderboard of a run: its rows, and what becomes of one, a module or an export."""
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from primitives.errors import UserError
-from results.records import Evaluation
-from results.statistics import mean, noise_of_a_difference, paired_differences, spread
+from results.leaderboard_rows import Row, leaderboard_rows
 
 if TYPE_CHECKING:
     from primitives.formula import Formula
@@ -16,179 +15,6 @@ if TYPE_CHECKING:
     from results.exportable import Exportable
     from results.store import Damage
     from results.trial_record import Trial
-
-BASELINE = "cross_entropy"
-
-#: Stopped is a candidate that was trained to a rung, and so far no longer.
-RowStatus = Literal["evaluated", "stopped", "failed", "rejected", "duplicate"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One loss. Losses that were not evaluated to the end on every task have no rank and no fitness.
-
-    The fitness is that of full trainings alone, so that all of the column can be compared. Where the run has several
-    tasks, it is the mean over them.
-    """
-
-    rank: int | None  #: 1 is best: by mean fitness, then by complexity
-    loss_id: str
-    name: str | None  #: of a known loss
-    class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits
-    formula: str
-    complexity: int  #: nodes of the formula
-    task: str  #: its name, or those of several
-    fitness_by_task: tuple[str, ...]  #: where there are several: the name of each and the mean fitness there
-    fidelity: str
-    steps: int | None  #: optimiser steps of the longest training; null where none was, and in old files
-    status: RowStatus
-    seeds: int  #: finished trainings
-    metric: str  #: what fitness is: accuracy, verification accuracy or mean IoU
-    fitness_mean: float | None  #: of the metric on the validation split, in [0, 1]
-    fitness_std: float | None  #: standard deviation over the seeds
-    difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
-    pareto: bool  #: no other loss is both at least as good and at most as complex
-    calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size, on one task
-    generation: int
-    birth: str
-    parents: tuple[str, ...]  #: loss ids
-    duplicates: int  #: how often a candidate that trains alike was born again
-    reason: str | None
-    seconds: float | None  #: of training, over all seeds
-    finished_at: str | None  #: of the last training, UTC
-
-
-def leaderboard_rows(evaluations: Iterable[Evaluation]) -> list[Row]:
-    """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
-    by_loss = _by_loss(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
-    baseline = fitness_by_seed(_baseline(by_loss), tasks)
-    rows = [_row(group, baseline, tasks) for group in by_loss.values()]
-    ranked = sorted((row for row in rows if row.fitness_mean is not None), key=_best_first)
-    numbered = [replace(row, rank=rank) for rank, row in enumerate(_with_pareto(ranked), 1)]
-    return numbered + [row for row in rows if row.fitness_mean is None]
-
-
-def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
-    """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses.
-
-    The worse half is left out: what scarcely trains varies more than what a reader would choose.
-    """
-    by_loss = _by_loss(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
-    baseline = _baseline(by_loss)
-    theirs = fitness_by_seed(baseline, tasks)
-    others = [fitness_by_seed(group, tasks) for group in by_loss.values() if group is not baseline]
-    others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
-    better = others[: (len(others) + 1) // 2]
-    return noise_of_a_difference(paired_differences(fitness, theirs) for fitness in better)
-
-
-def tasks_of(evaluations: Iterable[Evaluation]) -> list[str]:
-    """The tasks that losses were trained on."""
-    return list(dict.fromkeys(each.task for each in evaluations if each.seed is not None))
-
-
-def _by_loss(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
-    found: dict[str, list[Evaluation]] = {}
-    for evaluation in evaluations:
-        found.setdefault(evaluation.loss_id, []).append(evaluation)
-    return found
-
-
-def _baseline(by_loss: Mapping[str, list[Evaluation]]) -> list[Evaluation]:
-    """The evaluations of cross-entropy."""
-    return next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
-
-
-def _row(group: list[Evaluation], baseline: dict[int, float], tasks: Sequence[str]) -> Row:
-    first = next((each for each in group if each.status != "duplicate"), group[0])
-    failed = next((each for each in group if each.status in ("failed", "rejected")), None)
-    longest = max(group, key=lambda each: each.steps or 0)
-    fitness = fitness_by_seed(group, tasks)
-    complete = bool(fitness) and failed is None
-    stopped = not fitness and failed is None and longest.at_a_rung
-    differences = paired_differences(fitness, baseline) if complete else []
-    seconds = [each.seconds for each in group if each.seconds is not None]
-    return Row(
-        rank=None,
-        loss_id=first.loss_id,
-        name=first.name,
-        class_weights=first.class_weights,
-        formula=first.formula,
-        complexity=first.complexity,
-        task=" + ".join(tasks) or first.task,
-        fitness_by_task=tuple(_on_each(group, tasks)) if complete and len(tasks) > 1 else (),
-        fidelity=" + ".join(dict.fromkeys(_longest(group, task).fidelity for task in _trained_on(group, tasks)))
-        or longest.fidelity,
-        steps=longest.steps,
-        status="evaluated" if complete else "stopped" if stopped else (failed or first).status,
-        seeds=len(fitness),
-        metric=_metric(group),
-        fitness_mean=mean(fitness.values()) if complete else None,
-        fitness_std=spread(fitness.values()) if complete else None,
-        difference_to_cross_entropy=mean(differences) if differences else None,
-        pareto=False,
-        calibration=first.calibration if len(tasks) == 1 else None,
-        generation=first.generation,
-        birth=first.birth,
-        parents=first.parents,
-        duplicates=sum(each.status == "duplicate" for each in group),
-        reason=None if complete else _stopped(group, longest) if stopped else (failed or first).reason,
-        seconds=sum(seconds) if seconds else None,
-        finished_at=max((each.finished_at for each in group if each.finished_at), default=None),
-    )
-
-
-def fitness_by_seed(group: Iterable[Evaluation], tasks: Collection[str]) -> dict[int, float]:
-    """Fitness of the full trainings under each seed, the mean over the tasks; none where one of them is missing."""
-    found: dict[int, dict[str, float]] = {}
-    for each in group:
-        if not each.at_a_rung and each.seed is not None and each.fitness is not None:
-            found.setdefault(each.seed, {})[each.task] = each.fitness
-    return {seed: mean(on_each.values()) for seed, on_each in found.items() if len(on_each) == len(tasks)}
-
-
-def _on_each(group: Sequence[Evaluation], tasks: Sequence[str]) -> Iterator[str]:
-    for task in tasks:
-        own = fitness_by_seed([each for each in group if each.task == task], [task])
-        yield f"{task} {mean(own.values()):.4f}"
-
-
-def _trained_on(group: Sequence[Evaluation], tasks: Sequence[str]) -> list[str]:
-    """The tasks that a loss has evaluations on."""
-    return [task for task in tasks if any(each.task == task for each in group)]
-
-
-def _longest(group: Sequence[Evaluation], task: str) -> Evaluation:
-    return max((each for each in group if each.task == task), key=lambda each: each.steps or 0)
-
-
-def _metric(group: Sequence[Evaluation]) -> str:
-    """The metric of the fitness, or that it is a mean of several."""
-    metrics = {each.metric or "accuracy" for each in group}
-    return metrics.pop() if len(metrics) == 1 else "mean of metrics"
-
-
-def _stopped(group: Sequence[Evaluation], longest: Evaluation) -> str:
-    """How far a candidate was trained, and how it stood there."""
-    there = [each.fitness for each in group if each.steps == longest.steps and each.fitness is not None]
-    return (
-        f"trained to a rung: {longest.steps} of {longest.full_steps} steps, with a fitness of {mean(there):.4f} there"
-    )
-
-
-def _best_first(row: Row) -> tuple[Any, ...]:
-    assert row.fitness_mean is not None
-    return -row.fitness_mean, row.complexity, row.loss_id
-
-
-def _with_pareto(ranked: list[Row]) -> Iterator[Row]:
-    """The rows, best first, with a mark on each that is simpler than all before it."""
-    simplest = None
-    for row in ranked:
-        yield replace(row, pareto=simplest is None or row.complexity < simplest)
-        simplest = row.complexity if simplest is None else min(row.complexity, simplest)
 
 
 class Entry:

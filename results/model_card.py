@@ -12,7 +12,7 @@ from primitives.latex import latex
 from results.checks import checks, conditions
 from results.export import written_by
 from results.exportable import Exportable
-from results.leaderboard import BASELINE, Row, fitness_by_seed, tasks_of
+from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
 from results.plain_text import plain
 from results.records import Evaluation
 from results.statistics import interval, mean, paired_differences, spread

@@ -6,7 +6,7 @@ from lossearch.evolution import Birth
 from primitives.parser import parse
 from results.export import export_source
 from results.exportable import of_row
-from results.leaderboard import leaderboard_rows
+from results.leaderboard_rows import leaderboard_rows
 from tests.primitives.strategies import losses
 from tests.results.helpers import evaluation
 

@@ -11,7 +11,7 @@ from lossearch import workers
 from lossearch.declaration import ExecutorSettings
 from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
-from lossearch.loop import Standing, promoted
+from lossearch.standing import Standing, promoted
 from results.leaderboard import Leaderboard
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, records

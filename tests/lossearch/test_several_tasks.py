@@ -5,7 +5,7 @@ from lossearch.declaration import ExperimentError
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search
 from lossearch.plan import plan
-from results.leaderboard import leaderboard_rows
+from results.leaderboard_rows import leaderboard_rows
 from tests.lossearch.small import Interrupting, records
 from tests.results.helpers import evaluation
 

@@ -5,7 +5,7 @@ from rich.console import Console
 from evaluators.work import Candidate
 from lossearch.progress import Progress
 from lossearch.terminal import LiveView, leaderboard_table
-from results.leaderboard import leaderboard_rows
+from results.leaderboard_rows import leaderboard_rows
 from tests.results.helpers import evaluation
 
 

@@ -16,7 +16,7 @@ from primitives.parser import parse
 from primitives.torch_loss import loss_module
 from results.export import export_source
 from results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
-from results.leaderboard import leaderboard_rows
+from results.leaderboard_rows import leaderboard_rows
 from tests.results.helpers import evaluation
 
 FORMULAS = {

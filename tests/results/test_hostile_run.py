@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from lossearch.cli import app
 from lossearch.terminal import leaderboard_table
-from results.leaderboard import Leaderboard, Row
+from results.leaderboard import Leaderboard
+from results.leaderboard_rows import Row
 from results.records import Evaluation
 from results.store import EvaluationStore, read_records
 from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG

@@ -3,7 +3,8 @@ import copy
 import pandas
 import pytest
 
-from results.leaderboard import Leaderboard, difference_noise, leaderboard_rows
+from results.leaderboard import Leaderboard
+from results.leaderboard_rows import difference_noise, leaderboard_rows
 from results.statistics import noise_of_a_difference, paired_differences, spread
 from results.store import EvaluationStore
 from tests.results.helpers import evaluation, refused

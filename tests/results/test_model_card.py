@@ -19,7 +19,7 @@ from results.behaviour import (
     way_to_class,
 )
 from results.exportable import of_formula, of_known, of_module, of_row
-from results.leaderboard import leaderboard_rows
+from results.leaderboard_rows import leaderboard_rows
 from results.model_card import Evidence, model_card
 from results.statistics import interval
 from results.trial_record import Trial

@@ -9,7 +9,7 @@ import polars
 import pytest
 
 from results import store
-from results.leaderboard import Row
+from results.leaderboard_rows import Row
 from results.records import Evaluation
 from results.store import EvaluationStore, NewerFile, read_records, write_records
 from tests.results.helpers import evaluation, refused
