@@ -9,17 +9,18 @@ lost, it trains from the start.
 import logging
 import math
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evaluators.cluster_address import ClusterUnreachable
 from evaluators.device import chosen_device
 from evaluators.evaluation import evaluate
 from evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, Pending, merged
 from evaluators.state import State
+from evaluators.versions import versions
 from evaluators.work import Result, Work, failures
 from primitives.errors import UserError
 from results.records import Evaluation, Measurement
@@ -29,16 +30,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-
-#: Seconds a cluster has to answer.
-CONNECT_TIMEOUT = 10.0
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 #: Seconds in which an actor must start where there is none.
 START_TIMEOUT = 120.0
-
-
-class ClusterUnreachable(Exception):
-    """No Ray cluster answered; the message says where it was looked for and what to do."""
 
 
 class _Worker:
@@ -304,20 +299,32 @@ def _connect(address: str | None) -> None:
         ) from None
 
 
-def require_answer(address: str) -> None:
-    """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes.
+#: Seconds in which a node must tell about itself.
+NODE_TIMEOUT = 30.0
 
-    Raises UserError where the address is no address.
+
+def about_nodes(address: str | None) -> list[dict[str, str]]:
+    """What each node of a cluster has: name, cores, GPU, versions; or an ``error`` that says why it cannot be asked.
+
+    With no address a cluster is started on this machine, and stopped. Raises ClusterUnreachable.
     """
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect(address)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
-    except OSError as error:
-        raise ClusterUnreachable(
-            f"No Ray cluster answered at {address!r}: {error}. "
-            "Check the address with 'ray status', or leave out --ray-address to use this machine."
-        ) from None
+        return [_about(node) for node in ray.nodes() if node["Alive"]]
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _about(node: Mapping[str, Any]) -> dict[str, str]:
+    resources = node["Resources"]
+    found = {"name": node["NodeManagerHostname"], "cores": f"{resources.get('CPU', 0):g}"}
+    found |= {"gpu": f"{resources['GPU']:g} GPU"} if resources.get("GPU") else {}
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    try:
+        asked = ray.remote(num_cpus=0)(versions).options(scheduling_strategy=there).remote()
+        return found | ray.get(asked, timeout=NODE_TIMEOUT)
+    except (RayError, TimeoutError) as error:
+        return found | {"error": _last_line(error)}

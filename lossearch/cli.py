@@ -15,6 +15,7 @@ import typer
 
 from lossearch.cli_compare import compare
 from lossearch.cli_export import board_of, export
+from lossearch.cli_health import doctor, status
 from lossearch.outcome import fail, print_json, reported, say
 
 app = typer.Typer(
@@ -169,6 +170,8 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
 
 app.command()(compare)
 app.command()(export)
+app.command()(status)
+app.command()(doctor)
 
 
 def main() -> None:

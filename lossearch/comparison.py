@@ -17,6 +17,7 @@ from lossearch.declaration import (
     declared_as,
     each_once,
     read_declaration,
+    require_tasks,
     resolved_trainings,
 )
 from lossearch.seeds import read_seed
@@ -62,7 +63,8 @@ class Comparison(Declaration):
 
     @field_validator("tasks")
     @classmethod
-    def _each_task_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_tasks(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        require_tasks(names, info.data.get("data", {}))
         return each_once("task", names)
 
     @model_validator(mode="after")

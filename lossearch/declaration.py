@@ -4,7 +4,7 @@ A key that is not known is refused, with the nearest known one.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -106,8 +106,8 @@ def declared_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind
 def experiment_text(name_or_path: str) -> tuple[str, str]:
     """Where an experiment is declared, and its text. Raises ExperimentError."""
     path = Path(name_or_path)
-    shipped = {entry.name.removesuffix(".toml"): entry for entry in resources.files("experiments").iterdir()}
-    shipped = {name: entry for name, entry in shipped.items() if entry.name.endswith(".toml")}
+    files = [entry for entry in resources.files("experiments").iterdir() if entry.name.endswith(".toml")]
+    shipped = {entry.name.removesuffix(".toml"): entry for entry in files}
     if not path.is_file() and name_or_path in shipped:
         return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
     if not path.exists():
@@ -138,11 +138,17 @@ def resolved_trainings(declared: dict[str, Any], tasks: Sequence[str], **fixed: 
 
 
 def _own_training(name: str, data: Any) -> Fidelity:
-    """The training of a task where none is declared; a plain one where its data cannot be understood."""
+    """The training of a task where none is declared; a plain one where there is no such task or data."""
     try:
         return task_on(name, None if data is None else FolderData.model_validate(data)).fidelity
-    except ValidationError:  # said of the key itself
+    except (ValidationError, UserError):  # said of the key itself
         return Fidelity()
+
+
+def require_tasks(names: Sequence[str], data: Mapping[str, FolderData]) -> None:
+    """Raise UserError unless there is a task of each name, with data that can be read."""
+    for name in names:
+        task_on(name, data.get(name))
 
 
 def as_keys(training: Any) -> dict[str, Any]:

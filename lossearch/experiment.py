@@ -16,6 +16,7 @@ from lossearch.declaration import (
     declared_as,
     each_once,
     read_declaration,
+    require_tasks,
     resolved_trainings,
 )
 from primitives.errors import UserError
@@ -129,6 +130,12 @@ class Experiment(Declaration):
         if isinstance(task, str):
             return {key: value for key, value in found.items() if key != "fidelity_of"}
         return found | {"task": each_once("task", tuple(tasks)), "fidelity_of": trainings}
+
+    @field_validator("task")
+    @classmethod
+    def _known_tasks(cls, task: str | tuple[str, ...], info: Any) -> str | tuple[str, ...]:
+        require_tasks([task] if isinstance(task, str) else task, info.data.get("data", {}))
+        return task
 
     @model_validator(mode="after")
     def _suits_the_tasks(self) -> "Experiment":

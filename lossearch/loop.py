@@ -21,6 +21,7 @@ from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.seeds import read_seed
 from lossearch.standing import Standing, promoted, standing_on_all
+from lossearch.stopwatch import Stopwatch
 from primitives.fingerprint import FingerprintArchive
 from primitives.parser import parse
 from results.leaderboard_rows import BASELINE
@@ -50,6 +51,7 @@ class Search:
         self.evolution = Evolution(settings, births, random.Random(self.experiment.seed))
         self.admission = Admission()
         self.progress = Progress(settings.generations)
+        self.watch = Stopwatch()
         self._unsaved: list[Evaluation] = []
         self._saved_at = time.monotonic()
 
@@ -60,9 +62,12 @@ class Search:
             for generation in range(start, generations):
                 self._save_checkpoint(generation)
                 self.progress.generation = generation + 1
-                self.evolution.tell(self._generation(generation))
+                members = self._generation(generation)
+                with self.watch.doing("selecting"):
+                    self.evolution.tell(members)
                 self.view.generation_ended(self.progress)
-                self.run.log("generation", number=generation + 1, **self.progress.counts())
+                counts = self.progress.counts()
+                self.run.log("generation", number=generation + 1, **counts, seconds=self.watch.rounded())
             self._save_checkpoint(generations)
         finally:
             self._save_evaluations()
@@ -100,7 +105,8 @@ class Search:
                 pending.append(self._submit(self._work(cohort, task, stage), before))
             pending = self._take_in(pending, found)
         while pending:
-            self.executor.wait(pending, timeout=1.0)
+            with self.watch.doing("waiting for trainings"):
+                self.executor.wait(pending, timeout=1.0)
             pending = self._take_in(pending, found)
         self._save_evaluations()
         together = ((candidate, standing_on_all(on_each)) for candidate, on_each in found.items())
@@ -115,7 +121,9 @@ class Search:
         for _ in range(wanted * BIRTHS_PER_CANDIDATE):
             if wanted <= 0 and not self.evolution.has_seeds_left:
                 return
-            for candidate in self._decided(self.evolution.ask(), generation):
+            with self.watch.doing("breeding"):
+                birth = self.evolution.ask()
+            for candidate in self._decided(birth, generation):
                 wanted -= 1
                 yield candidate
 
@@ -138,7 +146,8 @@ class Search:
         yield from open_cohorts.values()
 
     def _decided(self, birth: Birth, generation: int) -> Iterator[Candidate]:
-        decision = self.admission.decide(birth, generation)
+        with self.watch.doing("breeding"):
+            decision = self.admission.decide(birth, generation)
         if isinstance(decision, Refusal):
             self.progress.refused(decision.status)
             self._record([decision.evaluation(self._work([decision.candidate], self.experiment.tasks[0]))])
@@ -165,7 +174,8 @@ class Search:
         if all(recalled):
             return FinishedWork(work, Result([evaluation for found in recalled for evaluation in found or []]))
         before = {id(handle): handle for of_candidate in states.values() for handle in of_candidate}
-        return self.executor.submit(work, before.values())
+        with self.watch.doing("waiting for trainings"):  # which the inline executor does here
+            return self.executor.submit(work, before.values())
 
     def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
         """The candidate's evaluations from before a restart, where they are complete."""
@@ -209,7 +219,8 @@ class Search:
             self._save_evaluations()
 
     def _save_evaluations(self) -> None:
-        self.run.store.append(self._unsaved)
+        with self.watch.doing("recording"):
+            self.run.store.append(self._unsaved)
         self._unsaved = []
         self._saved_at = time.monotonic()
 

@@ -14,7 +14,8 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
-    from evaluators.ray_executor import RayExecutor, require_answer
+    from evaluators.cluster_address import require_answer
+    from evaluators.ray_executor import RayExecutor
 
     if ray_address is not None:
         require_answer(ray_address)

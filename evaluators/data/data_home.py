@@ -26,6 +26,11 @@ def prepared_home() -> Path:
     return data_home() / "prepared"
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a folder is there with anything in it that is not hidden."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
 def place(path: Path) -> str:
     """A path in a form that a message can hold."""
     return shown(str(path), 300)

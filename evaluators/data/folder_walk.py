@@ -24,6 +24,7 @@ class Walk:
     folder: Path
     outside: set[Path] = field(default_factory=set)  #: links that leave the folder
     repeated: set[Path] = field(default_factory=set)  #: links to images that are there already
+    loose: set[Path] = field(default_factory=set)  #: images beside the subfolders of classes
     nested: set[Path] = field(default_factory=set)  #: images in subfolders of classes
     odd: set[Path] = field(default_factory=set)  #: files of classes whose suffixes are not those of images
     linked: bool = False  #: whether a link was followed
@@ -34,35 +35,32 @@ class Walk:
 
     def images_by_class(self, folder: Path) -> dict[str, list[Path]]:
         """The images of each subfolder by its name."""
+        for each in (self.folder, folder):
+            self.loose.update(path for path in self._entries(each) if _is_image(path))
         return {each.name: [*self._images_of_class(each)] for each in self.subfolders(folder)}
 
     def lost(self) -> str:
         """Clause that says what lies where no class would have it."""
-        loose = len(self._loose())
-        return f" but {loose} outside of subfolders" if loose else ""
+        return f" but {len(self.loose)} outside of subfolders" if self.loose else ""
 
     def left_out(self) -> dict[str, int]:
         """How many of each kind were passed by."""
         counts = {
             "links that leave it": len(self.outside),
             "links to images that are there already": len(self.repeated),
-            "images outside of subfolders": len(self._loose()),
+            "images outside of subfolders": len(self.loose),
             "images in subfolders of classes": len(self.nested),
             "files that are no images by their suffix": len(self.odd),
         }
         return {what: count for what, count in counts.items() if count}
 
-    def _loose(self) -> list[Path]:
-        above = [self.folder, *(path for path in self.subfolders(self.folder) if path.name in ("train", "val", "test"))]
-        return [path for each in above for path in self._entries(each) if _is_image(path)]
-
     def _images_of_class(self, folder: Path) -> Iterator[Path]:
         for path in self._entries(folder):
-            if path.is_dir():
-                self.nested.update(_images_below(path))
-            elif _is_image(path):
+            if _is_image(path):
                 yield path
-            elif path.is_file() and path.suffix.lower() not in SUFFIXES and path.name.lower() not in _OF_DESKTOPS:
+            elif path.is_dir():
+                self.nested.update(_images_below(path))
+            elif path.suffix.lower() not in SUFFIXES and path.name.lower() not in _OF_DESKTOPS and path.is_file():
                 self.odd.add(path)
 
     def _entries(self, folder: Path) -> Iterator[Path]:

@@ -1,34 +1,25 @@
-"""Identities: who is trained on, who is verified, and pairs of those who are."""
+"""Identities: whether two names are one's, and pairs of those who are verified."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+import warnings
 
 import torch
 from torch import Tensor
 
-from evaluators.splits import Pairs, balanced_pairs
+from evaluators.data.distinct_pairs import distinct_pairs
+from evaluators.splits import Pairs
 from primitives.errors import UserError
 
-#: Pairs of one identity, and as many of two, that a part is verified by.
+#: Pairs of one identity, and as many of two, that a part is verified by, where there are so many.
 PAIRS = 500
 
 
-def divided(identities: Sequence[int], shares: tuple[float, ...], seed: int) -> list[list[int]]:
-    """The identities in disjoint parts of these shares, in an order drawn by the seed; the last takes what is left."""
-    order = torch.randperm(len(identities), generator=torch.Generator().manual_seed(seed)).tolist()
-    drawn, parts = [identities[place] for place in order], []
-    for share in shares[:-1]:
-        count = round(share * len(identities))
-        parts.append(sorted(drawn[:count]))
-        drawn = drawn[count:]
-    return [*parts, sorted(drawn)]
-
-
 def verification_pairs(targets: Tensor, seed: int, part: str) -> Pairs:
-    """Balanced pairs of samples of identities [samples] that have two at least.
+    """Balanced pairs of samples of identities [samples] that have two at least, none of them twice.
 
-    Raises UserError where fewer than two identities have.
+    Warns where there are fewer than ``PAIRS`` of a kind: so many as there are are taken. Raises UserError where fewer
+    than two identities have two samples.
     """
     known, counts = targets.unique(return_counts=True)
     rows = torch.nonzero(torch.isin(targets, known[counts >= 2])).flatten()
@@ -38,7 +29,14 @@ def verification_pairs(targets: Tensor, seed: int, part: str) -> Pairs:
             f"Expected two identities at least with two images each in {part}, got {able}. Add images of more "
             "identities."
         )
-    pairs = balanced_pairs(targets[rows], PAIRS, seed)
+    pairs = distinct_pairs(targets[rows], PAIRS, seed)
+    if len(pairs) < 2 * PAIRS:
+        warnings.warn(
+            f"The {part} part has few images: {len(pairs) // 2} pairs of one identity and as many of two verify, not "
+            f"{PAIRS} of each.",
+            UserWarning,
+            stacklevel=3,
+        )
     return Pairs(rows[pairs.first], rows[pairs.second], pairs.same)
 
 

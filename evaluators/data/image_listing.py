@@ -103,7 +103,9 @@ def _parts(walk: Walk) -> dict[str, Path]:
 
 def _take_once(walk: Walk, named: dict[str, _Named]) -> None:
     """Leave out links to images that are there already. Raises UserError where an image is in two parts."""
-    files = [(part, file, os.path.realpath(file)) for part, each in named.items() for all in each.values() for file in all]
+    files = [
+        (part, file, os.path.realpath(file)) for part, each in named.items() for all in each.values() for file in all
+    ]
     root = Path(os.path.realpath(walk.folder))
     taken: dict[str, tuple[str, Path]] = {}
     for part, file, real in sorted(files, key=lambda each: str(root / each[1].relative_to(walk.folder)) != each[2]):

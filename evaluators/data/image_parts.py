@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from evaluators.data.data_home import place
 from evaluators.data.image_listing import Labelled, Listing
@@ -25,14 +26,16 @@ Divide = Callable[[list[Labelled], tuple[str, ...], tuple[float, ...]], Parts]
 def classes_apart(found: Listing, people: str | None = None) -> Parts:
     """The parts, with images of every class in each.
 
-    ``people`` is a pattern that starts the names of files and tells whom they show: nobody is then in two of the parts
-    that are drawn. Warns of files without it. Raises UserError where a class has too few images.
+    ``people`` is a pattern that starts the names of files and tells whom they show: nobody is then in two parts. Warns
+    of files without it. Raises UserError where a class has too few images, or a split folder has somebody in two parts.
     """
     _require_enough(found)
     divide = _by_class(found) if people is None else _by_person(found, people)
     if not found.is_split:
         return divide(found.parts["all"], PARTS, SHARES)
     parts = dict(found.parts)
+    if people is not None:
+        _require_people_apart(found, people)
     if "validation" not in parts:
         parts |= divide(parts["train"], PARTS[:2], HELD_OUT)
     return {part: parts[part] for part in PARTS}
@@ -108,25 +111,43 @@ def _by_class(found: Listing) -> Divide:
 
 
 def _by_person(found: Listing, people: str) -> Divide:
-    """Files of each person of all classes. Raises UserError where a part lacks a class then."""
+    """Files of each person of all classes, and by class those that do not tell whom they show."""
 
     def divide(files: list[Labelled], names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
-        who = {file: re.match(people, file.name) for file, _ in files}
-        person = {file: match[0] if match else found.name_of(file) for file, match in who.items()}
-        unknown = [file for file, match in who.items() if match is None]
-        if unknown:
-            warnings.warn(
-                f"Names of files in {place(found.folder)} do not tell whom they show: {len(unknown)}, such as "
-                f"{shown(found.name_of(unknown[0]), 160)}. One person may be in several parts.",
-                UserWarning,
-                stacklevel=4,
-            )
-        part = _filled(Counter(person.values()), names, shares)
-        parts = {name: [each for each in files if part[person[each[0]]] == name] for name in names}
+        who = {file: match[0] for file, _ in files if (match := re.match(people, file.name))}
+        untold = [each for each in files if each[0] not in who]
+        if untold:
+            _warn_of_untold(found, [file for file, _ in untold])
+        parts = _by_class(found)(untold, names, shares)
+        part = _filled(Counter(who.values()), names, shares)
+        for each in files:
+            if each[0] in who:
+                parts[part[who[each[0]]]].append(each)
         _require_every_class(found, parts)
         return parts
 
     return divide
+
+
+def _require_people_apart(found: Listing, people: str) -> None:
+    seen: dict[str, str] = {}
+    for part, files in found.parts.items():
+        for file, _ in files:
+            match = re.match(people, file.name)
+            if match and seen.setdefault(match[0], part) != part:
+                raise UserError(
+                    f"Expected every person of {place(found.folder)} in one part, got {shown(match[0])!r} in "
+                    f"{seen[match[0]]} and {part}. Move all images of a person to one part."
+                )
+
+
+def _warn_of_untold(found: Listing, files: list[Path]) -> None:
+    warnings.warn(
+        f"Names of files in {place(found.folder)} do not tell whom they show: {len(files)}, such as "
+        f"{shown(found.name_of(files[0]), 160)}. One person may be in several parts.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _filled(images: Counter[str], names: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:

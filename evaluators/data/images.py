@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from evaluators.data.data_home import place
+from primitives.errors import UserError
+
 #: Pillow's own decoders; others start programs (EPS) or hold several images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
@@ -30,29 +33,42 @@ class BrokenImage(Exception):
 
 
 def decoded(path: Path, size: int, grey: bool = False, box: Box | None = None) -> NDArray[np.uint8]:
-    """The image of a file as it is meant to be looked at (EXIF), :func:`fitted`. Raises BrokenImage.
+    """The image of a file as it is meant to be looked at (EXIF), :func:`fitted`.
 
-    Images of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels are taken for decompression bombs.
+    Raises BrokenImage where the file gives none, and UserError where it cannot be read. Images of more than
+    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels are taken for decompression bombs.
     """
-    with _as_broken(), Image.open(path, formats=FORMATS) as image:
+    with _as_broken(path), Image.open(path, formats=FORMATS) as image:
         if box is None:
             image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
         return fitted(ImageOps.exif_transpose(image), size, grey, box)
 
 
 @contextmanager
-def _as_broken() -> Iterator[None]:
-    """Raise as BrokenImage whatever a file leads Pillow's decoders to raise."""
+def _as_broken(path: Path) -> Iterator[None]:
+    """Raise as BrokenImage whatever a file's content leads decoders to raise.
+
+    What the system says, that a file cannot be opened or memory is short, says nothing of the image: a UserError.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             yield
-        except BrokenImage:
+        except (BrokenImage, UserError):
             raise
         except UnidentifiedImageError:
             raise BrokenImage(f"no image of a known format ({', '.join(FORMATS)})") from None
+        except MemoryError:
+            raise UserError(
+                f"Expected to read {place(path)}, got: out of memory. Free some, and start again."
+            ) from None
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                where = place(Path(error.filename or path))
+                raise UserError(
+                    f"Expected to read {where}, got: {error.strerror}. Mend that, and start again."
+                ) from None
             raise BrokenImage(f"{type(error).__name__}: {error}".splitlines()[0]) from None
 
 
@@ -76,7 +92,7 @@ def fitted_pair(image: Image.Image, mask: Image.Image, size: int) -> tuple[NDArr
 
 def decoded_pair(image: Path, mask: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The image and the mask of two files, as their pixels are stored. Raises BrokenImage."""
-    with _as_broken(), Image.open(image, formats=FORMATS) as picture, Image.open(mask, formats=FORMATS) as classes:
+    with _as_broken(image), Image.open(image, formats=FORMATS) as picture, Image.open(mask, formats=FORMATS) as classes:
         return fitted_pair(picture, classes, size)
 
 

@@ -26,19 +26,17 @@ def in_drawn_order(names: Iterable[str]) -> list[str]:
 
 
 def cut(names: Iterable[str], shares: tuple[float, ...]) -> list[list[str]]:
-    """The names in disjoint parts of these shares, in the drawn order; the last takes what is left.
+    """The names in disjoint parts of these shares, in the drawn order.
 
-    Each part but the first has one at least, as long as there are enough.
+    Each part has one at least, as long as there are enough.
     """
-    left, parts = in_drawn_order(names), []
-    total = len(left)
-    for place, share in enumerate(shares[:-1]):
-        after = len(shares) - 1 - place  # parts that still need one each
-        count = max(0, min(round(share * total), len(left) - after))
-        count = max(count, min(place, 1, len(left)))
-        parts.append(left[:count])
-        left = left[count:]
-    return [*parts, left]
+    drawn, parts, start = in_drawn_order(names), [], 0
+    for place in range(1, len(shares)):
+        border = round(sum(shares[:place]) * len(drawn))  # of one name more, the same or the next
+        stop = max(start, min(max(border, start + 1), len(drawn) - len(shares) + place))
+        parts.append(drawn[start:stop])
+        start = stop
+    return [*parts, drawn[start:]]
 
 
 def rows_of_parts(

@@ -1,6 +1,8 @@
 """Prepared data: a data set decoded once into arrays on disk, which all processes of a machine map and share.
 
-Invariant: a directory of prepared data is there whole or not at all, and its name says what decided its content.
+Invariant: a directory of prepared data is there whole or not at all, and its name says what decided its content: a
+digest of its source and of how it is read, and one of all. Of one source only what was prepared last is kept; a process
+that has mapped what is removed goes on reading it. A lock for each source stays.
 """
 
 import fcntl
@@ -28,6 +30,9 @@ from results.records import digest
 
 #: Changes with the way in which data is decoded, so that what an older version prepared is prepared again.
 VERSION = 1
+
+#: What changes of a source with its files; all else that decides the content says which source it is, and how read.
+CHANGING = ("files", "parts")
 
 INPUTS, TARGETS, ABOUT = "inputs.npy", "targets.npy", "about.json"
 
@@ -74,35 +79,48 @@ class Prepared:
         counts: list[int] = self.about["parts"][part]["counts"]
         return counts
 
+    def absent(self, part: str) -> list[str]:
+        """The classes that are not among the targets of a part."""
+        return [name for name, count in zip(self.about["classes"], self.counts(part), strict=True) if count == 0]
+
 
 def prepared(name: str, decides: Mapping[str, Any], content: Callable[[], Content]) -> Prepared:
     """The prepared data of a name; ``content`` is asked for only where it is not there yet.
 
-    ``decides`` is everything that decides the content, as plain data. Of processes that prepare the same at once, one
-    does and the others wait. Raises UserError where it cannot be written or read.
+    ``decides`` is everything that decides the content, as plain data; what was prepared before of another state of its
+    ``CHANGING`` is removed. Of processes that prepare one source at once, one does and the others wait. Raises
+    UserError where it cannot be written or read.
     """
-    key = f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:40]}-{digest(VERSION, json.dumps(decides, sort_keys=True))}"
-    folder = prepared_home() / key
-    if not folder.is_dir():
+    source = f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:40]}-{_digest(decides, CHANGING)}"
+    folder = prepared_home() / f"{source}-{_digest(decides)}"
+    while True:
+        if not folder.is_dir():
+            _make(folder, source, content)
         try:
-            prepared_home().mkdir(parents=True, exist_ok=True)
-            with _alone(folder.with_name(f".{key}.lock")):
-                if not folder.is_dir():
-                    _prepare(folder, content())
-        except OSError as error:
-            raise UserError(
-                f"Expected to write prepared data to {place(folder)}, got: {error.strerror or error}. Make room there, "
-                "or set LOSSEARCH_DATA to another directory."
-            ) from None
-    return _opened(folder)
+            return _opened(folder)
+        except UserError:
+            if folder.is_dir():
+                raise  # else it was superseded meanwhile
 
 
-def listing(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
-    """Name, bytes and time of change (ns) of these files, or of all below a folder: what decides their content."""
-    if files is None:
-        files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    stats = ((path, path.stat()) for path in files if path.exists())
-    return sorted((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+def _make(folder: Path, source: str, content: Callable[[], Content]) -> None:
+    """Prepare a directory, unless another process has. Raises UserError where it cannot be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.with_name(f".{source}.lock")):
+            if not folder.is_dir():
+                _prepare(folder, _asked(content))
+                _remove_others(folder, source)
+    except OSError as error:
+        raise UserError(
+            f"Expected to write prepared data to {place(folder)}, got: {error.strerror or error}. Make room there, or "
+            "set LOSSEARCH_DATA to another directory."
+        ) from None
+
+
+def _digest(decides: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    kept = {key: value for key, value in decides.items() if key not in without}
+    return digest(VERSION, json.dumps(kept, sort_keys=True))
 
 
 @contextmanager
@@ -111,6 +129,37 @@ def _alone(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    """Tell what goes wrong with reading from what goes wrong with writing: raise it as a UserError."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error or "out of memory"
+        raise UserError(
+            f"Expected to read the data that is to be prepared, got: {reason}. Mend that, and start again."
+        ) from None
+
+
+def _asked(content: Callable[[], Content]) -> Content:
+    with _read():
+        return content()
+
+
+def _drawn(samples: Iterable[Sample]) -> Iterator[Sample]:
+    with _read():
+        yield from samples
+
+
+def _remove_others(folder: Path, source: str) -> None:
+    """Remove what was prepared of another state of the source, and what stopped processes left of it."""
+    for other in folder.parent.glob(f"{source}-*"):
+        if other != folder:
+            other.rename(other.with_name(f".{other.name}.removed"))  # there whole, or not at all
+    for left in (*folder.parent.glob(f".{source}-*.writing"), *folder.parent.glob(f".{source}-*.removed")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _prepare(folder: Path, content: Content) -> None:
@@ -132,7 +181,7 @@ def _write(folder: Path, content: Content) -> None:
     with GrowingArray(folder / INPUTS, np.uint8) as inputs, GrowingArray(folder / TARGETS, np.int64) as targets:
         for part, samples in content.parts.items():
             start, counts = len(targets), np.zeros(len(content.classes), np.int64)
-            for image, target in samples:
+            for image, target in _drawn(samples):
                 inputs.append(image)
                 targets.append(np.asarray(target))
                 counts += _counted(np.asarray(target), len(content.classes))

@@ -5,19 +5,24 @@ one. What an old version of it left of MNIST and its like, in a folder ``process
 folder is refused. All else is read as arrays, tables and images.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from evaluators.data.broken_images import mostly_sound, warn_of_skipped
 from evaluators.data.data_home import DataMissing, place, raw_folder
-from evaluators.data.image_parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED
-from evaluators.data.images import fitted, fitted_pair
-from evaluators.data.prepared import Content, Prepared, Sample, listing, prepared
-from evaluators.splits import stratified
+from evaluators.data.file_listing import listing
+from evaluators.data.images import BrokenImage, fitted, fitted_pair
+from evaluators.data.parts import HELD_OUT, PARTS, SHARES, rows_of_parts
+from evaluators.data.prepared import Content, Prepared, Sample, prepared
 from primitives.errors import UserError
 from primitives.nearest import shown
 
@@ -30,6 +35,8 @@ class Published:
     parts: Mapping[str, Mapping[str, Any]]  #: what tells its class the official parts; ``all`` where there are none
     size: int  #: pixels each way that its images are scaled to
     labels: str = "targets"  #: attribute with the class index of each sample
+    names: str | None = "classes"  #: attribute with the names of classes, where it has one
+    archives: bool = False  #: whether each official part is in files of its own
     masks: bool = False  #: whether every pixel has a class
     grey: bool = False
     transposed: bool = False  #: whether rows of its images are columns
@@ -49,27 +56,36 @@ PUBLISHED = {
     "emnist_balanced": Published("EMNIST", _BALANCED, 28, grey=True, transposed=True),
     "cifar10": Published("CIFAR10", _TRAIN, 32),
     "cifar100": Published("CIFAR100", _TRAIN, 32),
-    "svhn": Published("SVHN", _SPLIT, 32, "labels"),
-    "pcam": Published("PCAM", {**_SPLIT, "validation": {"split": "val"}}, 48),
-    "caltech101": Published("Caltech101", {"all": {}}, 64, "y"),
+    "svhn": Published("SVHN", _SPLIT, 32, "labels", None, archives=True),
+    "pcam": Published("PCAM", {**_SPLIT, "validation": {"split": "val"}}, 48, names=None, archives=True),
+    "caltech101": Published("Caltech101", {"all": {}}, 64, "y", "categories"),
     "food101": Published("Food101", _SPLIT, 64, "_labels"),
     "fer2013": Published(
         "FER2013",
         _SPLIT,
         48,
         "_samples",
+        None,
         grey=True,
         page="https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
         layout="fer2013/icml_face_data.csv",
     ),
-    "voc2012": Published("VOCSegmentation", _VOC, 64, masks=True),
+    "voc2012": Published("VOCSegmentation", _VOC, 64, names=None, masks=True),
 }
+
+
+#: What downloads and archives that break raise.
+_FAILED = (
+    *(OSError, RuntimeError, ImportError, ValueError, EOFError),
+    *(HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def torchvision_data(name: str, classes: int) -> Prepared:
     """The parts of a data set: the official ones, validation drawn from training where none is official.
 
-    Raises DataMissing where its files are not there or not whole, and UserError where torchvision is not.
+    Warns of a few broken images. Raises DataMissing where its files are not there or not whole, and UserError where
+    torchvision is not.
     """
     published, folder = PUBLISHED[name], raw_folder(name)
     found = listing(folder)
@@ -80,6 +96,7 @@ def torchvision_data(name: str, classes: int) -> Prepared:
     data = prepared(name, decides, lambda: _content(name, classes))
     if not published.masks:
         _require_every_class(name, data)
+    warn_of_skipped(data, folder)
     return data
 
 
@@ -88,12 +105,13 @@ def download(name: str) -> Path:
     published, folder = PUBLISHED[name], raw_folder(name)
     kind = getattr(_datasets(), published.kind)
     folder.mkdir(parents=True, exist_ok=True)
-    for which in published.parts.values():
+    parts = list(published.parts.values())
+    for which in parts if published.archives else parts[:1]:
         try:
             kind(str(folder), download=True, **which)
-        except (OSError, RuntimeError, ImportError, ValueError) as error:
+        except _FAILED as error:
             raise UserError(
-                f"Expected to download {name} into {place(folder)}, got: {_first_line(error)}. Try again, or put its "
+                f"Expected to download {name} into {place(folder)}, got: {_one_line(error)}. Try again, or put its "
                 "files there as torchvision would."
             ) from None
     return folder
@@ -105,54 +123,68 @@ def _datasets() -> Any:
         from torchvision import datasets
     except ImportError as error:
         raise UserError(
-            f"Expected torchvision, which reads this data, got: {_first_line(error)}. Run: "
+            f"Expected torchvision, which reads this data, got: {_one_line(error)}. Run: "
             "pip install 'lossearch[vision]'"
         ) from None
     except RuntimeError as error:  # as where one of the two is built for CPUs and the other for GPUs
         raise UserError(
-            f"Expected a torchvision that suits torch {torch.__version__}, got: {_first_line(error)}. Install both "
+            f"Expected a torchvision that suits torch {torch.__version__}, got: {_one_line(error)}. Install both "
             "from one index, as pytorch.org says for your machine."
         ) from None
     return datasets
 
 
 def _content(name: str, classes: int) -> Content:
-    """All parts; those of a part of torchvision's are drawn from one object of it."""
+    """All parts, drawn from one object of torchvision's for each official part."""
     published = PUBLISHED[name]
-    rows = {}
-    parts: dict[str, Iterable[Sample]] = {part: _samples(name, part, None) for part in published.parts}
-    if "all" in published.parts:
-        rows = _drawn(name, "all", PARTS, SHARES)
-    elif "validation" not in published.parts:
-        rows = _drawn(name, "train", PARTS[:2], HELD_OUT)
-    parts |= {part: _samples(name, source, chosen) for part, (source, chosen) in rows.items()}
-    return Content([str(index) for index in range(classes)], {part: parts[part] for part in PARTS})
+    opened = {part: _opened(name, part) for part in published.parts}
+    rows: dict[str, tuple[str, Sequence[int]]] = {
+        part: (part, range(_samples_of(name, dataset))) for part, dataset in opened.items()
+    }
+    source, parts, shares = ("all", PARTS, SHARES) if "all" in opened else ("train", PARTS[:2], HELD_OUT)
+    if "validation" not in opened:
+        drawn = rows_of_parts(_labels(published, opened[source]), parts, shares)
+        rows |= {part: (source, chosen) for part, chosen in drawn.items()}
+    skipped: list[str] = []
+    samples = {part: _samples(name, *rows[part], opened[rows[part][0]], skipped) for part in PARTS}
+    return Content(_names(published, opened["test" if source == "train" else source], classes), samples, skipped)
 
 
-def _drawn(name: str, source: str, parts: Sequence[str], shares: tuple[float, ...]) -> dict[str, tuple[str, list[int]]]:
-    """The rows of an official part that go to each of these parts, by the seed."""
-    labels = _labels(name, _opened(name, source))
-    rows = stratified(torch.as_tensor(labels), shares, SPLIT_SEED)
-    return {part: (source, chosen.tolist()) for part, chosen in zip(parts, rows, strict=True)}
+def _samples_of(name: str, dataset: Any) -> int:
+    """How many samples torchvision's object has, which it may read from a file. Raises DataMissing."""
+    try:
+        return len(dataset)
+    except Exception as error:
+        raise _not_whole(name, error) from None
 
 
-def _labels(name: str, dataset: Any) -> Any:
+def _labels(published: Published, dataset: Any) -> Any:
     """The class index of every sample, or 0 where it is a mask."""
-    published = PUBLISHED[name]
     if published.masks:
         return [0] * len(dataset)
     labels = getattr(dataset, published.labels)
     return [label for _, label in labels] if published.labels == "_samples" else labels
 
 
-def _samples(name: str, source: str, rows: Iterable[int] | None) -> Iterator[Sample]:
-    dataset = _opened(name, source)
-    for row in range(len(dataset)) if rows is None else rows:
+def _names(published: Published, dataset: Any, classes: int) -> list[str]:
+    """The names of classes, numbers where torchvision has none."""
+    names = list(getattr(dataset, published.names)) if published.names else []
+    return [str(name) for name in names] if len(names) == classes else [str(index) for index in range(classes)]
+
+
+def _samples(name: str, source: str, rows: Sequence[int], dataset: Any, skipped: list[str]) -> Iterator[Sample]:
+    def sample(row: int) -> Sample:
         try:
-            sample = _sample(PUBLISHED[name], *dataset[row])
+            return _sample(PUBLISHED[name], *dataset[row])
         except Exception as error:
-            raise _not_whole(name, error) from None
-        yield sample
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+                raise  # says nothing of the image
+            raise BrokenImage(_one_line(error)) from None
+
+    try:
+        yield from mostly_sound(rows, sample, lambda row: f"sample {row} of {source}", skipped)
+    except (BrokenImage, FileNotFoundError) as error:
+        raise _not_whole(name, error) from None
 
 
 def _sample(published: Published, image: Any, target: Any) -> Sample:
@@ -179,7 +211,7 @@ def _opened(name: str, part: str) -> Any:
 
 def _not_whole(name: str, error: Exception) -> DataMissing:
     return DataMissing(
-        f"Expected the data of {name} in {place(raw_folder(name))}, got: {_first_line(error)}. Remove what is there. "
+        f"Expected the data of {name} in {place(raw_folder(name))}, got: {_one_line(error)}. Remove what is there. "
         f"{_again(name)}"
     )
 
@@ -193,13 +225,13 @@ def _again(name: str) -> str:
 
 def _require_every_class(name: str, data: Prepared) -> None:
     for part in PARTS:
-        found = sum(count > 0 for count in data.counts(part))
-        if found < len(data.counts(part)):
+        classes, absent = len(data.about["classes"]), len(data.absent(part))
+        if absent:
             raise DataMissing(
-                f"Expected {len(data.counts(part))} classes in the {part} part of {name}, got {found}: the files in "
+                f"Expected {classes} classes in the {part} part of {name}, got {classes - absent}: the files in "
                 f"{place(raw_folder(name))} are not the whole data set. Remove them. {_again(name)}"
             )
 
 
-def _first_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return shown(" ".join(f"{error or type(error).__name__}".split()), 300).rstrip(".")

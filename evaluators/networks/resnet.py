@@ -41,6 +41,7 @@ class ImprovedResNet18(Backbone):
 
     The stem is a 3x3 convolution that keeps the image's size, and each of the four stages halves it. The output is
     normalised, thinned out by dropout of 0.4, mapped by a fully connected layer of all pixels, and normalised again.
+    The scale of this last normalisation is learned here; ArcFace's authors fix it to 1 in their code (insightface).
     Images [batch, channels, height, width], each side at least 16, -> embeddings [batch, size]. It has 24,025,600
     parameters at [3, 112, 112] and 512.
     """

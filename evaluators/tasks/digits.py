@@ -8,25 +8,19 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from evaluators.data.datasets import handwritten_digits
-from evaluators.splits import (
-    Split,
-    Splits,
-    few_labels,
-    long_tailed,
-    stratified,
-    with_asymmetric_noise,
-    with_symmetric_noise,
-)
+from evaluators.data.parts import PARTS, SHARES, rows_of_parts
+from evaluators.splits import Split, Splits, few_labels, long_tailed, with_asymmetric_noise, with_symmetric_noise
 from evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
-_SHARES, _SPLIT_SEED, _NOISE_SEED = (0.5, 0.25, 0.25), 20_240_412, 7
+_NOISE_SEED = 7
 
 
 @lru_cache(maxsize=1)
 def _parts() -> tuple[Split, Split, Split]:
     inputs, targets = handwritten_digits()
-    train, validation, test = (Split(inputs[part], targets[part]) for part in stratified(targets, _SHARES, _SPLIT_SEED))
+    drawn = rows_of_parts(targets, PARTS, SHARES).values()
+    train, validation, test = (Split(inputs[rows], targets[rows]) for rows in drawn)
     return train, validation, test
 
 

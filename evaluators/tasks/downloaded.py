@@ -1,7 +1,8 @@
 """Tasks on data that is downloaded: nothing of it is read, nor what reads it imported, before a task is loaded.
 
 Test parts are the official ones, where there are any; validation is a tenth of the official training part, drawn by a
-seed, where none is official. Without an official part half of each class trains, a quarter validates, a quarter tests.
+seed, where none is official. Without an official part half of each class trains, a quarter validates, a quarter tests;
+where names of files tell whom they show, half of the images trains, and nobody is in two parts.
 """
 
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from evaluators.data import coco_stuff, facescrub, lfw, torchvision_data
-from evaluators.data.data_home import DataMissing, data_home, place, raw_folder
+from evaluators.data import coco_stuff, facescrub, lfw, lfw_pairs, torchvision_data
+from evaluators.data.data_home import DataMissing, data_home, is_there, place, raw_folder
 from evaluators.data.image_folder import ImageFolder
-from evaluators.data.image_parts import PARTS
+from evaluators.data.parts import PARTS
 from evaluators.data.prepared import Prepared
 from evaluators.fidelity import Fidelity
 from evaluators.metrics import MEAN_IOU, VERIFICATION
@@ -58,20 +59,25 @@ def _segmentation(task: Task) -> Task:
     return replace(task, family="segmentation", metric=MEAN_IOU, dense=True, ignores_pixels=True, fidelity=_PIXELS)
 
 
-def _on_page(name: str, what: str, classes: int, size: int, page: str, layout: str, *, channels: int = 3) -> Task:
-    """A task on images that are found on a page and put into a folder, one subfolder for each class."""
+def _on_page(
+    name: str, what: str, classes: int, size: int, page: str, layout: str, channels: int = 3, people: str | None = None
+) -> Task:
+    """A task on images that are found on a page and put into a folder, one subfolder for each class.
+
+    Where ``people`` is how names of files start that tell whom they show, nobody is in two of the parts that are drawn.
+    """
 
     def data() -> Prepared:
-        options = ImageFolder(raw_folder(name), size, grey=channels == 1)
-        if not options.folder.is_dir():
+        options = ImageFolder(raw_folder(name), size, grey=channels == 1, people=people)
+        if not is_there(options.folder):
             raise DataMissing(
                 f"The data of the task {name} is not in {place(options.folder)}. Get it from {page} and put "
                 f"{layout} there."
             )
-        found = options.training_classes()
+        found = options.training_classes
         if found != classes:
             raise UserError(f"Expected {classes} classes in {place(options.folder)}, got {found}. Put {layout} there.")
-        return options.prepared()
+        return options.data
 
     return replace(_task(name, what, classes, (channels, size, size), data), data_from=page)
 
@@ -87,11 +93,15 @@ def _lfw_pairs(home: Path) -> Split:
 
 
 def _facescrub_lfw(identities: int) -> Task:
-    """Trained on nine tenths of 530 identities, those left out who are in pairs."""
+    """Trained on nine tenths of 530 identities at most, those left out who are in pairs.
+
+    The head has a class for each of the 477, also where fewer are left to train: those never occur.
+    """
     return Task(
         facescrub.NAME,
         "open-set verification",
-        f"{_FACES}x{_FACES} faces: FaceScrub to train on, the 6,000 pairs of Labeled Faces in the Wild to verify",
+        f"{_FACES}x{_FACES} faces: FaceScrub to train on, the 6,000 pairs of Labeled Faces in the Wild to verify; "
+        f"{identities} classes, of which those never occur whose people are verified",
         identities,
         (3, _FACES, _FACES),
         lambda: _facescrub(data_home(), identities),
@@ -99,7 +109,7 @@ def _facescrub_lfw(identities: int) -> Task:
         metric=VERIFICATION,
         needs_download=True,
         fidelity=_IMAGES,
-        data_from=f"{facescrub.PAGE}, and lossearch download {lfw.NAME}",
+        data_from=f"{facescrub.PAGE}, and lossearch download {lfw_pairs.NAME}",
     )
 
 
@@ -122,6 +132,7 @@ TASKS = (
         64,
         "https://lhncbc.nlm.nih.gov/LHC-research/LHC-projects/image-processing/malaria-datasheet.html",
         "the folders Parasitized and Uninfected",
+        people=r"C\d+(P\d+)?",  # C33P1thinF_IMG_...
     ),
     _on_page(
         "raf_db",
@@ -137,8 +148,9 @@ TASKS = (
         7,
         48,
         "https://www.jeffcohn.net/Resources/",
-        "a subfolder of faces for each of the seven expressions, or train, validation and test of other people each,",
+        "a subfolder of faces for each of the seven expressions, under their published names (S010_004_00000017.png),",
         channels=1,
+        people=r"S\d+",  # S010_004_00000017
     ),
     _on_page(
         "colorectal_histology",
@@ -149,7 +161,7 @@ TASKS = (
         "the eight folders of Kather_texture_2016_image_tiles_5000",
     ),
     _task(
-        lfw.NAME,
+        lfw_pairs.NAME,
         f"color images of people of whom there are {lfw.FEWEST} or more (Labeled Faces in the Wild)",
         62,
         (3, _FACES, _FACES),
@@ -186,6 +198,6 @@ def download_task(name: str) -> str:
             f"The data of the task {name} cannot be fetched by a command. Get it from {source} and put it into "
             f"{place(raw_folder(name))}."
         )
-    if name == lfw.NAME:
+    if name == lfw_pairs.NAME:
         return f"{name} is in {place(lfw.download())}"
     return f"{name} is in {place(torchvision_data.download(name))}"

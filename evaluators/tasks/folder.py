@@ -28,13 +28,15 @@ class FolderData(BaseModel):
 
 def folder_task(name: str, data: FolderData) -> Task:
     """The task on a folder of images. Raises UserError where the folder cannot be divided."""
-    options = ImageFolder(Path(data.folder), data.size, data.grey, data.broken, data.verification)
+    options = ImageFolder(  # listed once: all parts, and the number of classes, are of one state of the folder
+        Path(data.folder), data.size, data.grey, data.broken, data.verification
+    )
     what = "; pairs of identities that were not trained on" if data.verification else ""
     return Task(
         name,
         "own data",
         f"{data.size}x{data.size} {'grey' if data.grey else 'color'} images in {shown(data.folder)}{what}",
-        options.training_classes(),
+        options.training_classes,
         (1 if data.grey else 3, data.size, data.size),
         lru_cache(maxsize=1)(options.load),
         lru_cache(maxsize=1)(options.load_test),

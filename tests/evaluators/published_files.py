@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from tests.evaluators.small_images import pixels, write_image
+from tests.evaluators.small_images import pixels, write_image, write_shade
 
 
 def checksum(path):
@@ -85,9 +85,10 @@ def write_pcam(raw):
 
 def write_caltech(raw, categories=101):
     folder = raw / "caltech101" / "101_ObjectCategories"
-    for name in ("BACKGROUND_Google", *(f"category_{k:03d}" for k in range(categories))):
-        for number in range(1, 5):
-            write_image(folder / name / f"image_{number:04d}.jpg", number, mode="L" if number == 1 else "RGB")
+    for number in range(1, 5):
+        write_image(folder / "BACKGROUND_Google" / f"image_{number:04d}.jpg", number)
+        for k in range(categories):
+            write_shade(folder / f"category_{k:03d}" / f"image_{number:04d}.jpg", k, mode="L" if number == 1 else "RGB")
 
 
 def write_food(raw, categories=101):
@@ -99,23 +100,35 @@ def write_food(raw, categories=101):
         (folder / "meta" / f"{part}.json").write_text(json.dumps(files))
         (folder / "meta" / f"{part}.txt").write_text("\n".join(file for each in files.values() for file in each))
         for file in (file for each in files.values() for file in each):
-            write_image(folder / "images" / f"{file}.jpg")
+            write_shade(folder / "images" / f"{file}.jpg", names.index(file.split("/")[0]))
     (folder / "meta" / "classes.txt").write_text("\n".join(names))
 
 
+def fer_pixels(part, number):
+    """Bytes [48, 48] whose first pixel is the number."""
+    found = pixels(10_000 * part + number, 48, 1)[..., 0]
+    found[0, 0] = number
+    return found
+
+
 def write_fer(raw, monkeypatch, kind, name="fer2013.csv"):
-    """``fer2013.csv``, or ``test.csv`` and ``train.csv``, which have no classes of test samples."""
+    """``fer2013.csv``, ``icml_face_data.csv``, or ``test.csv`` and ``train.csv`` without classes of test samples."""
     folder = raw / "fer2013"
     folder.mkdir(parents=True)
     rows = [
-        (k % 7, " ".join(map(str, pixels(10_000 * (usage != "Training") + k, 48, 1).flatten())), usage)
-        for usage, count in (("Training", 70), ("PublicTest", 7), ("PrivateTest", 7))
+        (k % 7, " ".join(map(str, fer_pixels(start, k).flatten())), usage)
+        for start, (usage, count) in enumerate((("Training", 70), ("PublicTest", 7), ("PrivateTest", 7)))
         for k in range(count)
     ]
     table = dict(kind._RESOURCES)
     if name == "fer2013.csv":
         _write_csv(folder / name, ("emotion", "pixels", "Usage"), rows)
         table["fer"] = (name, checksum(folder / name))
+    elif name == "icml_face_data.csv":  # other columns, with spaces
+        _write_csv(
+            folder / name, ("emotion", " Usage", " pixels"), [(label, usage, text) for label, text, usage in rows]
+        )
+        table["icml"] = (name, checksum(folder / name))
     else:
         _write_csv(folder / "train.csv", ("emotion", "pixels"), [row[:2] for row in rows if row[2] == "Training"])
         _write_csv(folder / "test.csv", ("pixels",), [row[1:2] for row in rows if row[2] != "Training"])
@@ -134,6 +147,12 @@ def mask(number, size, highest):
     return Image.fromarray(found)
 
 
+def mask_of(image, highest):
+    """The mask of an image that :func:`write_shade` wrote, as targets [64, 64]."""
+    found = np.asarray(mask(round(float(image.float().mean()) / 2), 64, highest)).astype(np.int64)
+    return np.where(found == 255, -1, found)
+
+
 def write_voc(raw):
     folder = raw / "VOCdevkit" / "VOC2012"
     for number, (part, count) in enumerate({"train": 10, "val": 3}.items()):
@@ -141,30 +160,30 @@ def write_voc(raw):
         (folder / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
         (folder / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(names) + "\n")
         for k, name in enumerate(names):
-            write_image(folder / "JPEGImages" / f"{name}.jpg", k, 64)
+            write_shade(folder / "JPEGImages" / f"{name}.jpg", 20 * number + k, 64)
             (folder / "SegmentationClass").mkdir(exist_ok=True)
-            classes = mask(k, 64, 20)
+            classes = mask(20 * number + k, 64, 20)
             classes.putpalette([value for index in range(256) for value in (index, 0, 0)])
             classes.save(folder / "SegmentationClass" / f"{name}.png")
 
 
-def write_coco_stuff(raw):
+def write_coco_stuff(raw, year=""):
     for number, (part, count) in enumerate({"train": 10, "val": 3}.items()):
         for k in range(count):
-            write_image(raw / "images" / part / f"{100 * number + k:012d}.jpg", k, 64)
-            path = raw / "annotations" / part / f"{100 * number + k:012d}.png"
+            write_shade(raw / "images" / f"{part}{year}" / f"{100 * number + k:012d}.jpg", 20 * number + k, 64)
+            path = raw / "annotations" / f"{part}{year}" / f"{100 * number + k:012d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            mask(k, 64, 181).save(path)
+            mask(20 * number + k, 64, 181).save(path)
 
 
 def write_lfw(raw, people):
-    """Images of people, so many of each name, and pairs of the first two images and of neighbours."""
+    """Images of people, so many of each name, and as many folds, each a pair of one and a pair of neighbours."""
     home = raw / "lfw_home"
     for place, (name, count) in enumerate(people.items()):
         for number in range(1, count + 1):
             write_image(home / "lfw_funneled" / name / f"{name}_{number:04d}.jpg", 100 * place + number, 250)
     names = list(people)
-    lines = ["10\t1"]
+    lines = [f"{len(names)}\t1"]
     for name, other in zip(names, [*names[1:], names[0]], strict=True):
         lines += [f"{name}\t1\t2", f"{name}\t1\t{other}\t2"]
     for file in ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt"):

@@ -15,6 +15,13 @@ def write_image(path, number=0, size=8, mode="RGB"):
     return path
 
 
+def write_shade(path, number, size=8, mode="RGB"):
+    """An image of one shade of grey, which tells its number, up to 127, also as a JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((size, size, 3), 2 * number, np.uint8)).convert(mode).save(path)
+    return path
+
+
 def write_folder(folder, classes=("cats", "dogs"), each=8, size=8):
     """A folder with one subfolder of images for each class; no two images are alike."""
     for index, name in enumerate(classes):

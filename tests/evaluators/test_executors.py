@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from evaluators import ray_executor
+from evaluators.cluster_address import ClusterUnreachable, require_answer
 from evaluators.evaluation import evaluate
 from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
-from evaluators.ray_executor import ClusterUnreachable, RayExecutor, require_answer
+from evaluators.ray_executor import RayExecutor
 from evaluators.work import Candidate, Result, Work
 from primitives.errors import UserError
 

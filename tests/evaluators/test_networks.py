@@ -13,6 +13,7 @@ from evaluators.networks import DENSE, NETWORKS
 from evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled
 from evaluators.networks.layers import linear
 from evaluators.tasks import known_task
+from tests.evaluators.random_inputs import images, made, shapes
 
 NEEDS_IMAGES = [name for name, network in NETWORKS.items() if network.SMALLEST]
 
@@ -50,21 +51,6 @@ PARAMETERS = {
     + (256 * 400 * 128 + 128)
     + (128 * 64 + 64),
 }
-
-
-def made(name, shape, size=12, seed=0):
-    return NETWORKS[name](shape, size, torch.Generator().manual_seed(seed))
-
-
-def images(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def shapes(name):
-    """Inputs of several sizes that a network takes: the smallest, an oblong one with odd sides, those of papers."""
-    side = max(NETWORKS[name].SMALLEST, 4)
-    papers = {"resnet18": [(3, 66, 70)], "emosynthnet": [(1, 28, 28), (3, 32, 32), (3, 48, 48)], "mlp": [(7,)]}
-    return [(1, side, side), (3, side + 3, side + 9), *papers.get(name, [])]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from evaluators.data.file_listing import listing
 from evaluators.data.growing_array import GrowingArray
-from evaluators.data.prepared import Content, listing, prepared
+from evaluators.data.prepared import Content, prepared
 from primitives.errors import UserError
 
 
@@ -188,3 +189,45 @@ def test_about_is_plain_json(home):
     prepared("toy", {}, content)
     (about,) = (home / "prepared").glob("toy-*/about.json")
     assert json.loads(about.read_text())["parts"]["test"] == {"samples": 3, "counts": [2, 1]}
+
+
+def folders(home):
+    return sorted(path.name for path in (home / "prepared").iterdir() if path.is_dir())
+
+
+def test_what_was_prepared_of_an_older_state_of_a_source_is_removed_and_stays_readable(home):
+    old = prepared("toy", {"folder": "a", "files": [1]}, content)
+    other = prepared("toy", {"folder": "b", "files": [1]}, content)
+    (left,) = (name for name in folders(home) if name != folders(home)[0])
+    stopped = home / "prepared" / f".{left.rpartition('-')[0]}-0123.writing"
+    before = old.inputs.clone()
+    stopped.mkdir()
+    for folder in ("a", "b"):
+        prepared("toy", {"folder": folder, "files": [2]}, lambda: content(train=2))
+    assert len(folders(home)) == 2
+    assert not stopped.exists()
+    assert len(prepared("toy", {"folder": "a", "files": [2]}, content).inputs) == 5
+    assert torch.equal(old.inputs, before)
+    assert len(other.inputs) == 9
+    assert len(prepared("toy", {"folder": "a", "files": [1]}, content).inputs) == 9
+
+
+def test_an_error_of_reading_is_none_of_writing(home):
+    def unread():
+        yield sample(0)
+        raise PermissionError(13, "Permission denied")
+
+    for made in (lambda: Content(("even", "odd"), {"train": unread()}), lambda: next(map(open, ["/nowhere"]))):
+        with pytest.raises(UserError, match=r"Expected to read the data .* got: (Permission denied|No such file)"):
+            prepared("toy", {}, made)
+
+
+def test_a_listing_looks_into_linked_folders_once(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.png").write_bytes(b"12")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "MNIST").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(raw)
+    assert [name for name, *_ in listing(raw)] == ["MNIST/a.png"]

@@ -1,0 +1,147 @@
+"""Doctor: what is wrong with a machine or a cluster, and what to do about it."""
+
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from primitives.nearest import shown
+
+State = Literal["ok", "warning", "problem"]
+
+#: Bytes that a run, and Ray's object store in memory, should find free.
+FREE_DISK, FREE_SHARED_MEMORY = 2 * 2**30, 2**29
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``advice`` says what to do where it is not well."""
+
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
+    """Look at everything that a search needs, one after the other; nothing raises."""
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("python", _python),
+        ("packages", _packages),
+        ("torch", _torch),
+        ("run directory", lambda: _writable("run directory", runs)),
+        ("data", _data),
+        ("shared memory", _shared_memory),
+        ("ray", lambda: _ray(ray_address)),
+    )
+    for what, check in checks:
+        try:
+            yield from check()
+        except Exception as error:  # a doctor that faints helps nobody
+            yield Finding(what, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
+
+
+def _python() -> Iterator[Finding]:
+    found = platform.python_version()
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("python", "ok" if fits else "warning", found, "" if fits else "Use Python 3.11 to 3.13.")
+
+
+def _packages() -> Iterator[Finding]:
+    missing = []
+    for requirement in requires("lossearch") or ():
+        name = requirement.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip()
+        if "extra ==" not in requirement:
+            try:
+                version(name)
+            except PackageNotFoundError:
+                missing.append(name)
+    if missing:
+        yield Finding("packages", "problem", f"missing: {', '.join(missing)}", "Run: pip install lossearch")
+    else:
+        yield Finding("packages", "ok", f"lossearch {version('lossearch')} with all that it needs")
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ", ".join(torch.cuda.get_device_name(number) for number in range(count)) or "no GPU: trains on the CPU"
+    advice = ""
+    if not count and shutil.which("nvidia-smi"):
+        advice = "This machine seems to have a GPU: install a torch that was built for its driver."
+    yield Finding("torch", "warning" if advice else "ok", f"{torch.__version__}, {names}", advice)
+
+
+def _writable(what: str, path: Path) -> Iterator[Finding]:
+    """Whether files can be written below a directory that may not be there yet, and how much room there is."""
+    nearest = next(each for each in (path.resolve(), *path.resolve().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        yield Finding(what, "problem", f"{nearest}: {error.strerror}", "Give a --run-dir that can be written.")
+        return
+    free = shutil.disk_usage(nearest).free
+    short = free < FREE_DISK
+    advice = f"Make room: a long search wants {FREE_DISK // 2**30} GiB." if short else ""
+    yield Finding(what, "warning" if short else "ok", f"{nearest}: {free / 2**30:.1f} GiB free", advice)
+
+
+def _data() -> Iterator[Finding]:
+    from evaluators.data.data_home import data_home
+
+    yield from _writable("data", data_home())
+
+
+def _shared_memory() -> Iterator[Finding]:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        yield Finding("shared memory", "ok", "none on this system: Ray uses files")
+        return
+    free = shutil.disk_usage(shared).free
+    short = free < FREE_SHARED_MEMORY
+    advice = "Ray will use slower files: in a container, start it with --shm-size=2g." if short else ""
+    yield Finding("shared memory", "warning" if short else "ok", f"{free / 2**30:.1f} GiB free", advice)
+
+
+def _ray(address: str | None) -> Iterator[Finding]:
+    from evaluators.cluster_address import ClusterUnreachable, require_answer
+    from evaluators.ray_executor import about_nodes
+    from primitives.errors import UserError
+
+    where = "on this machine" if address is None else f"at {shown(address)}"
+    try:
+        if address is not None:
+            require_answer(address)
+        nodes = about_nodes(address)
+    except (ClusterUnreachable, UserError) as error:
+        yield Finding("ray", "problem", f"{where}: {error}", "See above.")
+        return
+    yield Finding("ray", "ok", f"{where}: {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
+    for node in nodes:
+        yield _node(node)
+
+
+def _node(node: dict[str, str]) -> Finding:
+    """A node beside this process: they must have the same of everything that decides results."""
+    from evaluators.versions import versions
+
+    name = f"node {shown(node.get('name', '?'), 60)}"
+    if "error" in node:
+        return Finding(name, "problem", shown(node["error"], 300), "Install lossearch on this node, as on the others.")
+    other = [f"{key} {shown(node[key], 20)}, here {mine}" for key, mine in versions().items() if node[key] != mine]
+    if other:
+        return Finding(name, "problem", "; ".join(other), "Install the same versions on every node.")
+    gpu = node.get("gpu", "no GPU")
+    return Finding(name, "ok", f"{shown(node.get('cores', '?'), 10)} cores, {shown(gpu, 60)}")
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """Whether there is no problem."""
+    return all(each.state != "problem" for each in findings)

@@ -1,0 +1,115 @@
+"""Status: how a run stands, read from its directory by another process, whatever state it is in."""
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from lossearch.run_directory import RunDirectory
+from results.leaderboard import Leaderboard
+from results.leaderboard_rows import BASELINE
+
+RunState = Literal["running", "finished", "interrupted", "stopped"]
+
+#: Seconds before the last evaluation over which the speed is taken.
+RECENT = 300.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a search stands."""
+
+    run: str
+    state: RunState  #: stopped is a run that nobody writes to and that did not say why
+    name: str
+    tasks: list[str]
+    generation: int
+    generations: int
+    candidates: dict[str, int]  #: distinct losses by what became of them
+    trainings: int
+    trainings_per_minute: float | None  #: lately
+    best_formula: str | None
+    best_fitness: float | None
+    cross_entropy: float | None
+    last_evaluation: str | None  #: UTC
+    seconds: dict[str, float] = field(default_factory=dict)  #: of the driver, by what it did since it started
+    damages: int = 0  #: parts that cannot be read
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def status(path: Path) -> Status:
+    """The status of a search in a directory. Raises RunDirectoryError or NotARun where there is none."""
+    experiment, board = RunDirectory.recorded(path), Leaderboard(path)
+    events = list(_events(path / "log.jsonl"))
+    generations = [each for each in events if each.get("event") == "generation"]
+    ranked = [row for row in board.rows if row.rank is not None]
+    finished = sorted(each.finished_at for each in board.evaluations if each.finished_at)
+    seconds = generations[-1].get("seconds") if generations else None
+    return Status(
+        run=str(path),
+        state=_state(path, events),
+        name=experiment.name,
+        tasks=list(experiment.tasks),
+        generation=max((_whole(each.get("number")) for each in generations), default=0),
+        generations=experiment.evolution.generations,
+        candidates=dict(Counter(row.status for row in board.rows)),
+        trainings=len(finished),
+        trainings_per_minute=_per_minute(finished),
+        best_formula=ranked[0].formula if ranked else None,
+        best_fitness=ranked[0].fitness_mean if ranked else None,
+        cross_entropy=next((row.fitness_mean for row in ranked if row.name == BASELINE), None),
+        last_evaluation=finished[-1] if finished else None,
+        seconds={str(k): float(v) for k, v in seconds.items()} if isinstance(seconds, dict) else {},
+        damages=len(board.damages),
+    )
+
+
+def _events(log: Path) -> Iterable[dict[str, Any]]:
+    """The events of a log; lines that were cut off, or are a stranger's, are left out."""
+    if not log.exists():
+        return
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
+    """Whether a process holds the directory, else what the log says last of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return "running"
+    finally:
+        os.close(descriptor)
+    last = [each["event"] for each in events if each.get("event") in ("started", "resumed", "ended", "interrupted")]
+    if last and last[-1] == "ended":
+        return "finished"
+    return "interrupted" if last and last[-1] == "interrupted" else "stopped"
+
+
+def _per_minute(finished: list[str]) -> float | None:
+    """Trainings in a minute, over the last minutes in which there were some."""
+    try:
+        times = [datetime.fromisoformat(each).timestamp() for each in finished]
+    except ValueError:
+        return None
+    recent = [each for each in times if each > times[-1] - RECENT] if times else []
+    span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
+    return round(60.0 * (len(recent) - 1) / span, 1) if span > 0.0 else None
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < 10**9 else 0

@@ -1,0 +1,96 @@
+"""Networks give what a reference gives under the same weights: torchvision's, or layers that are written out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from evaluators.networks import NETWORKS
+from tests.evaluators.random_inputs import images, made, shapes
+
+
+def settled(network):
+    """The network with normalisations that change something, as after a training, in the mode for evaluation."""
+    generator = torch.Generator().manual_seed(5)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight, module.bias, module.running_mean):
+                values.data = 0.5 * torch.randn(values.shape, generator=generator) + (values is module.weight)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_resnet18_gives_what_torchvisions_gives_with_the_same_weights(training, operators):
+    from torchvision.models import resnet18
+
+    ours, theirs = settled(made("resnet18", (3, 96, 80), 512)).train(training), resnet18()
+    theirs.fc = torch.nn.Identity()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    inputs = images(3, 3, 96, 80)
+    torch.testing.assert_close(ours(inputs), theirs.train(training)(inputs), atol=1e-4, rtol=1e-4)
+
+
+def convolved(layer, x):
+    """A normalised convolution, written out with unfolded windows of 3x3 pixels."""
+    convolution, norm = layer
+    columns = convolution.weight.flatten(1) @ F.unfold(x, 3, padding=1)
+    maps = columns.unflatten(2, x.shape[2:])
+    mean, var, scale, shift = (
+        each.view(-1, 1, 1) for each in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
+    return (maps - mean) / (var + norm.eps).sqrt() * scale + shift
+
+
+def largest(x):
+    """Largest of each 2x2 pixels, those of edges as they are."""
+    x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), value=-torch.inf)
+    return torch.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]).amax(0)
+
+
+def raised(layer, x):
+    """A transposed convolution of 2x2 pixels with a stride of 2, written out: each pixel becomes four."""
+    four = torch.einsum("nchw,cdij->ndhiwj", x, layer.weight)
+    return four.flatten(4, 5).flatten(2, 3) + layer.bias.view(-1, 1, 1)
+
+
+def test_a_unet_is_what_its_paper_writes():
+    network, x = settled(made("unet", (3, 13, 10))), images(2, 3, 13, 10)
+
+    def two(level, x):
+        for layer in (level[0], level[2]):
+            x = convolved(layer, x).clamp(min=0.0)
+        return x
+
+    seen = [two(network.down[0], x)]
+    for level in network.down[1:]:
+        seen.append(two(level, largest(seen[-1])))
+    below = seen.pop()
+    for layer, level in zip(network.raised, network.up, strict=True):
+        beside = seen.pop()
+        cropped = raised(layer, below)[:, :, : beside.shape[2], : beside.shape[3]]
+        below = two(level, torch.cat([beside, cropped], 1))
+    wanted = below.permute(0, 2, 3, 1).reshape(-1, 12)
+    torch.testing.assert_close(network(x), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_vgg_of_pedcc_is_what_its_paper_writes():
+    network, x = settled(made("vgg_pedcc", (3, 16, 24))), images(2, 3, 16, 24)
+    seen, layers = x, iter(network.features)
+    for maps, depth in ((96, 1 + 4), (192, 4), (384, 4)):
+        for _ in range(depth):
+            seen, slope = convolved(next(layers), seen), next(layers).weight.view(-1, 1, 1)
+            assert seen.shape[1] == maps
+            seen = torch.where(seen > 0, seen, slope * seen)
+        next(layers)
+        seen = largest(seen)
+    torch.testing.assert_close(network(x), network.hidden(seen.flatten(1)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_embedding_depends_on_its_own_sample_alone(name):
+    shape = shapes(name)[1]
+    network, inputs = settled(made(name, shape)), images(3, *shape).requires_grad_()
+    own = network(inputs).unflatten(0, (3, -1))[1]
+    (gradient,) = torch.autograd.grad((own * images(*own.shape, seed=2)).sum(), inputs)
+    assert gradient[1].abs().max() > 0
+    assert not gradient[[0, 2]].any()

@@ -1,0 +1,152 @@
+import json
+import time
+from collections import namedtuple
+
+import pytest
+from typer.testing import CliRunner
+
+from evaluators import ray_executor
+from lossearch import doctor, workers
+from lossearch.cli import app
+from lossearch.launch import SearchInterrupted, search
+from lossearch.run_directory import RunDirectory, RunDirectoryError
+from lossearch.status import status
+from lossearch.stopwatch import Stopwatch
+from tests.lossearch.small import SMALL, Interrupting, run_search
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run_search(tmp_path_factory.mktemp("runs") / "finished")
+
+
+def test_a_finished_run(finished):
+    found = status(finished.path)
+    best = finished.leaderboard.rows[0]
+    assert (found.state, found.generation, found.generations) == ("finished", 4, 4)
+    assert (found.best_formula, found.best_fitness) == (best.formula, best.fitness_mean)
+    assert found.candidates["evaluated"] == sum(row.rank is not None for row in finished.leaderboard.rows)
+    assert found.seconds.keys() == {"breeding", "waiting for trainings", "selecting", "recording"}
+    assert all(spent >= 0.0 for spent in found.seconds.values())
+
+
+def test_an_interrupted_run_and_one_that_was_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(5))
+    with pytest.raises(SearchInterrupted):
+        run_search(tmp_path / "run")
+    assert status(tmp_path / "run").state == "interrupted"
+    log = tmp_path / "run" / "log.jsonl"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[:-1]) + '\n{"event": "gener')  # killed while it wrote
+    assert status(tmp_path / "run").state == "stopped"
+
+
+def test_a_run_that_somebody_writes_to_is_running(finished):
+    run = RunDirectory.open(finished.path, SMALL)
+    try:
+        assert status(finished.path).state == "running"
+    finally:
+        run.close()
+    assert status(finished.path).state == "finished"
+
+
+def test_status_holds_nobody_up(finished):
+    status(finished.path)
+    search(SMALL, run_dir=finished.path, resume=True)
+
+
+def test_the_command_shows_it_and_gives_it_as_json(finished):
+    shown = CliRunner().invoke(app, ["status", str(finished.path)])
+    assert shown.exit_code == 0
+    assert "small: finished, generation 4 of 4" in shown.stdout
+    assert "driver: " in shown.stdout
+    found = json.loads(CliRunner().invoke(app, ["status", str(finished.path), "--json"]).stdout)
+    assert found == status(finished.path).to_dict()
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunDirectoryError, match=r"experiment\.toml"):
+        status(tmp_path)
+    assert CliRunner().invoke(app, ["status", str(tmp_path)]).exit_code == 2
+
+
+def test_a_strangers_log_is_data(finished, tmp_path):
+    import shutil
+
+    path = tmp_path / "run"
+    shutil.copytree(finished.path, path)
+    hostile = {"event": "generation", "number": "9" * 50, "seconds": ["\x1b[2J"]}
+    with open(path / "log.jsonl", "a") as log:
+        log.write(json.dumps(hostile) + "\n[1]\n" + "[" * 100_000 + "\n")
+    assert status(path).generation == 4
+    assert "\x1b" not in CliRunner().invoke(app, ["status", str(path)]).stdout
+
+
+def test_time_within_something_else_counts_there_alone(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 10.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    watch = Stopwatch()
+    with watch.doing("outer"), watch.doing("inner"):
+        pass
+    assert watch.rounded() == {"outer": 8.0, "inner": 2.0}
+
+
+def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
+    node = {"name": "here", "cores": "2", **doctor_versions()}
+    monkeypatch.setattr(ray_executor, "about_nodes", lambda address: [node])
+    found = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
+    assert [each.what for each in found] == [
+        *("python", "packages", "torch", "run directory", "data", "shared memory", "ray", "node here")
+    ]
+    assert "problem" not in {each.state for each in found}
+    assert not (tmp_path / "not").exists()
+
+
+def doctor_versions():
+    from evaluators.versions import versions
+
+    return versions()
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({**doctor_versions(), "ray": "1.0"}, "ray 1.0, here "),
+        ({"error": "No module named 'evaluators'"}, "No module named"),
+        ({**doctor_versions(), "lossearch": "missing"}, "lossearch missing, here "),
+    ],
+)
+def test_a_node_that_differs_is_a_problem_with_advice(tmp_path, monkeypatch, node, message):
+    monkeypatch.setattr(ray_executor, "about_nodes", lambda address: [{"name": "other", "cores": "4", **node}])
+    found = CliRunner().invoke(app, ["doctor", "--run-dir", str(tmp_path)])
+    assert found.exit_code == 1
+    assert message in found.stdout
+    assert "every node" in found.stdout or "this node" in found.stdout
+
+
+def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10, 10, 0))
+    (low,) = doctor._writable("run directory", tmp_path)
+    assert (low.state, low.advice) == ("warning", "Make room: a long search wants 2 GiB.")
+
+    def refuse(**place):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    (refused,) = doctor._writable("run directory", tmp_path)
+    assert (refused.state, "Read-only file system" in refused.found) == ("problem", True)
+
+
+def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
+    started = time.monotonic()
+    found = CliRunner().invoke(app, ["doctor", "--ray-address", "127.0.0.1:1", "--run-dir", str(tmp_path), "--json"])
+    assert found.exit_code == 1
+    assert time.monotonic() - started < 30.0
+    (ray,) = [each for each in json.loads(found.stdout) if each["what"] == "ray"]
+    assert "No Ray cluster answered at '127.0.0.1:1'" in ray["found"]
+
+
+def test_a_cluster_on_this_machine_tells_of_its_node():
+    (node,) = ray_executor.about_nodes(None)
+    assert doctor._node(node).state == "ok"
