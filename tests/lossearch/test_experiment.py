@@ -1,5 +1,4 @@
 from dataclasses import replace
-from importlib import resources
 
 import pytest
 
@@ -98,11 +97,6 @@ def test_a_seed_may_be_long_as_long_as_its_canonical_form_is_not(tmp_path):
 
 def test_a_seed_replaces_the_declared_one():
     assert load_experiment("digits", seed=7).seed == 7
-
-
-@pytest.mark.parametrize("name", [e.name for e in resources.files("experiments").iterdir() if e.name.endswith(".toml")])
-def test_every_shipped_experiment_is_valid_and_named_as_its_file(name):
-    assert load_experiment(name.removesuffix(".toml")).name == name.removesuffix(".toml")
 
 
 def test_a_network_for_images_is_refused_on_inputs_that_are_none(monkeypatch):
