@@ -19,7 +19,11 @@ def known_task(name: str) -> Task:
     return TASKS[name]
 
 
-@lru_cache(maxsize=32)  # one task, so that its data is loaded once
 def task_on(name: str, data: FolderData | None = None) -> Task:
     """The task of this name: on a folder of the user's where data is given, else the known one. Raises UserError."""
-    return known_task(name) if data is None else folder_task(name, data)
+    return known_task(name) if data is None else _own_task(name, data)
+
+
+@lru_cache(maxsize=32)  # one task, so that its data is loaded once
+def _own_task(name: str, data: FolderData) -> Task:
+    return folder_task(name, data)
