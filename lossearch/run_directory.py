@@ -85,7 +85,7 @@ class Directory(Generic[Kind, Record]):
         changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
         if changes:
             raise RunDirectoryError(
-                f"{path}: made by another declaration: {'; '.join(changes)}. "
+                f"{path}: made by another experiment: {'; '.join(changes)}. "
                 "Resume with the experiment that made it, or give another --run-dir."
             )
         try:
@@ -145,8 +145,8 @@ class Directory(Generic[Kind, Record]):
         except RunDirectoryError:
             return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
         if changes:
-            return f"{path}: made by another declaration: {'; '.join(changes)}. Give another --run-dir."
-        return f"{path}: holds a run of this declaration. Continue it with --resume, or give another --run-dir."
+            return f"{path}: made by another experiment: {'; '.join(changes)}. Give another --run-dir."
+        return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
 
 
 class RunDirectory(Directory[Experiment, Evaluation]):

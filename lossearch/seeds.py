@@ -39,9 +39,10 @@ def read_seed(text: str) -> Seed:
         return Seed(formula, None, "learned" if formula.looks_at_embeddings else None)
     known = known_loss(text if called is None else called[1])
     settings = {} if called is None else _settings(called[2], text)
+    formula = known.bound(**settings)  # checks them
     own = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
     return Seed(
-        known.bound(**settings),
+        formula,
         f"{known.name}({own})" if own else known.name,
         known.class_weights if known.formula.looks_at_embeddings else None,
         known.name,

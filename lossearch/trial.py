@@ -22,6 +22,7 @@ from lossearch.experiment import Experiment
 from primitives.formula import Formula
 from primitives.parser import parse
 from primitives.torch_loss import EmbeddingLoss, loss_module
+from results.exportable import of_row
 from results.leaderboard_rows import Row
 from results.statistics import mean, spread
 from results.trial_record import Trial
@@ -42,7 +43,8 @@ def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[st
     from the formula's.
     """
     module = load_exported(path)
-    require_equal(module, parse(row.formula), row.class_weights)
+    named = of_row(row, "")  # a known loss under its own numbers, which a canonical form has rounded to ten digits
+    require_equal(module, named.formula.bind(named.hyperparameters), row.class_weights)
     ours, theirs = [], []
     try:
         with one_thread():

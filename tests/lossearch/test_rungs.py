@@ -136,7 +136,8 @@ def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
     automatic = ExecutorSettings(kind="inline")
     search(RUNGS.model_copy(update={"evolution": settings, "executor": automatic}), run_dir=tmp_path / "run")
     assert slots.given[:2] == [(2, 12), (2, 12)]
-    assert [size for until, size in slots.given if until == 5] == [5, 4]  # the best third, and cross-entropy
+    sizes = [size for until, size in slots.given if until == 5]
+    assert sizes in ([4, 4], [5, 4])  # the best third, and cross-entropy where it is not among them
     assert [until for until, _ in slots.given].count(12) == 2
 
 

@@ -236,7 +236,7 @@ class TestRunDirectories:
     @pytest.mark.parametrize("resume", [False, True])
     def test_a_run_of_another_experiment_is_refused_with_the_difference(self, uninterrupted, resume):
         other = SMALL.model_copy(update={"seed": 9})
-        with pytest.raises(RunDirectoryError, match="made by another declaration: seed was 3, is 9"):
+        with pytest.raises(RunDirectoryError, match="made by another experiment: seed was 3, is 9"):
             launch.search(other, run_dir=uninterrupted.path, resume=resume)
 
     def test_a_directory_with_other_files_is_refused(self, tmp_path):
