@@ -129,11 +129,17 @@ class Directory(Generic[Kind, Record]):
     def require_free(cls, path: Path, declared: Kind) -> None:
         """Raise RunDirectoryError unless such a run may be started in the directory."""
         try:
-            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+            taken = path.exists() and (not path.is_dir() or not all(map(cls._of_a_beginning, path.iterdir())))
         except OSError as error:
             raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
         if taken:
             raise RunDirectoryError(cls._taken(path, declared))
+
+    @classmethod
+    def _of_a_beginning(cls, path: Path) -> bool:
+        """Whether this is what a run leaves that was killed before it had written what it is."""
+        unfinished = path.name == f".{cls.FILE}.writing"
+        return unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
 
     @classmethod
     def _taken(cls, path: Path, declared: Kind) -> str:

@@ -1,0 +1,108 @@
+"""Runs a small search again and again, and dies in each: at a step that makes something last, or at a random moment.
+
+A process of its own: it has imported everything and computed nothing, so that it can be forked.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lossearch.experiment import validated
+from lossearch.launch import search
+
+TINY = validated(
+    {
+        "name": "tiny",
+        "task": "digits",
+        "seed": 5,
+        "fidelity": {"steps": 6, "seeds": 1, "hidden": 8, "rungs": [2]},
+        "evolution": {"population": 3, "generations": 2, "seeds": ["cross_entropy", "am_softmax"]},
+        "executor": {"kind": "inline", "cohort_size": 2},
+    },
+    "tiny",
+)
+
+#: What makes something last: dying is before one of these, which is after the one before it.
+LASTING = ("fsync", "replace", "unlink")
+
+
+def dies_at(step):
+    """Let the process die before the so many-th call that makes something last."""
+    left = [step]
+
+    def dying(function):
+        def call(*arguments, **options):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return call
+
+    for name in LASTING:
+        setattr(os, name, dying(getattr(os, name)))
+
+
+def forked(work):
+    """Do work in a child; returns its process id."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def started(path, dying=None):
+    def work():
+        if dying is not None:
+            dies_at(dying)
+        search(TINY, run_dir=path, resume=(path / "experiment.toml").exists())
+
+    return forked(work)
+
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def at_every_step(root):
+    """Die once at every moment, each time in a new run, until a run gets to its end; then resume each."""
+    step = 0
+    while ended(started(root / f"step{step}", step)) != 0:
+        step += 1
+    return [root / f"step{number}" for number in range(step)]
+
+
+def at_random_moments(root, count, generator):
+    """Kill a run again and again at random moments, so many times in all, in runs that are begun anew when through."""
+    runs, killed = [], 0
+    while killed < count:
+        path = root / f"random{len(runs)}"
+        runs.append(path)
+        for _ in range(6):
+            child = started(path)
+            time.sleep(generator.uniform(0.0, 0.5))
+            os.kill(child, signal.SIGKILL)
+            if ended(child) != -signal.SIGKILL:
+                break
+            killed += 1
+    return runs
+
+
+def main():
+    root, kind = Path(sys.argv[1]), sys.argv[2]
+    runs = at_every_step(root) if kind == "steps" else at_random_moments(root, 50, random.Random(7))
+    unfinished = [path for path in runs if ended(started(path)) != 0]
+    print(len(runs), *(path.name for path in unfinished))
+
+
+if __name__ == "__main__":
+    main()

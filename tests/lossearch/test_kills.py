@@ -1,0 +1,53 @@
+"""The driver is killed, really killed, at every moment at which it makes something last, and at random ones."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lossearch.launch import search
+from results.leaderboard import Leaderboard
+from results.store import EvaluationStore
+from tests.lossearch.dying import TINY
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def timeless(path):
+    """The rows of a leaderboard without times, which depend on how often the run was stopped."""
+    return [replace(row, seconds=None, finished_at=None) for row in Leaderboard(path).rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return search(TINY, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed")
+
+
+@pytest.mark.parametrize(("kind", "least"), [("steps", 40), ("random", 8)])
+def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_leaderboard(
+    tmp_path, undisturbed, kind, least
+):
+    words = [sys.executable, "-m", "tests.lossearch.dying", str(tmp_path), kind]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+    count, *unfinished = done.stdout.split()
+    assert int(count) >= least
+    assert not unfinished
+    expected = {each.evaluation_id for each in undisturbed.leaderboard.evaluations}
+    for number, path in enumerate(sorted(tmp_path.iterdir())):
+        rows = [each.evaluation_id for part in parts(path) for each in part]
+        assert sorted(rows) == sorted(expected), path.name  # none is lost, and none is there twice
+        assert timeless(path) == timeless(undisturbed.path), path.name
+        if number % 10:
+            shutil.rmtree(path)
+
+
+def parts(path):
+    """The evaluations of each part, as they stand in the files."""
+    from results.records import Evaluation
+    from results.store import read_records
+
+    assert not EvaluationStore(path / "evaluations").read()[1]
+    return [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]
