@@ -12,7 +12,7 @@ from torch import Tensor
 from evaluators.attached_loss import adopt_class_weights, owns_class_weights
 from evaluators.fidelity import Fidelity
 from evaluators.outcome import NO_GRADIENT, TrainingFailed
-from evaluators.randomness import randomness_of
+from evaluators.randomness import Randomness
 from evaluators.schedule import Schedule
 from evaluators.splits import with_classes
 from evaluators.start import initial_model, one_hot
@@ -32,7 +32,7 @@ def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: 
     if owns_class_weights(loss):
         adopt_class_weights(loss, model, seed)
     inputs, indices = (each[0] for each in Schedule(task, fidelity, [seed], torch.device("cpu")).batch())
-    with randomness_of(model.backbone, seed, 0):
+    with Randomness(model.backbone, seed).at(0):
         embeddings = model.backbone(inputs).detach()
     embeddings, indices = with_classes(embeddings, indices)
     embeddings.requires_grad_()

@@ -225,18 +225,24 @@ class Cohort:
     @torch.no_grad()
     def seen(self, split: Split, what: str) -> Tensor:
         """Logits or embeddings of a split's samples, [seeds, members, classes or size, samples]."""
-        by_weights = what == "logits" and self.class_weights is not None
-        by_head = what == "logits" and not by_weights
         size = 2 * self.fidelity.batch_size  # activations of so many take no more room than those of a training step
-        seen = torch.cat(
-            [self._of_part(as_numbers(inputs), by_head) for inputs in resident(split, self._device).inputs.split(size)],
-            3,
-        )
-        return torch.stack([self._scores(seen, place) for place in range(len(self.alive))], 1) if by_weights else seen
+        at_once = what == "logits" and self.class_weights is None  # logits of a head take less room than embeddings
+        parts = (self._embeddings(inputs) for inputs in resident(split, self._device).inputs.split(size))
+        if at_once:
+            return torch.cat([self.logits(part) for part in parts], 3)
+        seen = torch.cat(list(parts), 3)
+        return self.logits(seen) if what == "logits" else seen
 
-    def _of_part(self, inputs: Tensor, by_head: bool) -> Tensor:
-        embeddings = self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))
-        return self.members.heads.features(embeddings, ("z",))["z"] if by_head else embeddings
+    @torch.no_grad()
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits [seeds, members, classes, samples] of embeddings [seeds, members, size, samples]."""
+        if self.class_weights is None:
+            return self.members.heads.features(embeddings, ("z",))["z"]
+        return torch.stack([self._scores(embeddings, place) for place in range(len(self.alive))], 1)
+
+    def _embeddings(self, inputs: Tensor) -> Tensor:
+        inputs = as_numbers(inputs)
+        return self.members.network.embed(inputs.expand(len(self._seeds), *inputs.shape))
 
     def _scores(self, embeddings: Tensor, place: int) -> Tensor:
         """What a member over embeddings classifies by, [seeds, classes, samples]."""

@@ -24,7 +24,8 @@ class CohortOutputs:
         """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
         cohort = self._cohort
         if id(split) not in self._seen:
-            self._seen[id(split)] = split, cohort.seen(split, "logits").cpu(), cohort.seen(split, "embeddings").cpu()
+            embeddings = cohort.seen(split, "embeddings")
+            self._seen[id(split)] = split, cohort.logits(embeddings).cpu(), embeddings.cpu()
         place = cohort.alive.index(candidate)
         return Outputs(*(each[seed, place] for each in self._seen[id(split)][1:]))
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -81,13 +82,13 @@ def measurement_id(candidate: Candidate, work: Work, seed: int, measure: str) ->
     return digest(candidate.name, evaluation_id(candidate, work, seed), work.measured, measure)
 
 
-def _measurement(candidate: Candidate, work: Work, seed: int, measure: str, **outcome: object) -> Measurement:
+def _measurement(candidate: Candidate, work: Work, seed: int, measure: str, **outcome: Any) -> Measurement:
     assert work.measured is not None
     fidelity = fidelity_of(candidate, work)
     return Measurement(
         measurement_id=measurement_id(candidate, work, seed, measure),
         task=work.task,
-        loss=candidate.name or candidate.formula,
+        loss=candidate.called,
         formula=candidate.formula,
         class_weights=candidate.class_weights,
         fidelity=fidelity.label(),
@@ -96,5 +97,5 @@ def _measurement(candidate: Candidate, work: Work, seed: int, measure: str, **ou
         measure=measure,
         learning_rate=fidelity.learning_rate,
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        **{"value": None, **outcome},  # type: ignore[arg-type]
+        **{"value": None, **outcome},
     )

@@ -121,7 +121,7 @@ class Measurable(OneByOne):
     def outputs(self, candidate: int, seed: int, split: Split) -> Outputs:
         """What the network of a candidate under a seed gives for a split; the candidate must not have failed."""
         training = self._trainings[candidate, seed]
-        return Outputs(*(training.seen(split.inputs, what).T.cpu() for what in ("logits", "embeddings")))
+        return Outputs(*(each.T.cpu() for each in training.seen(split.inputs, "logits", "embeddings")))
 
     def attached(self, candidate: int, seed: int) -> Attached:
         """The loss and the head of a candidate under a seed, on the CPU; the candidate must not have failed."""

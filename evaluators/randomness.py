@@ -7,21 +7,21 @@ import torch
 from torch import nn
 
 
-def draws(network: nn.Module) -> bool:
-    """Whether a network draws random numbers in training."""
-    return any(isinstance(each, nn.modules.dropout._DropoutNd) and each.p > 0.0 for each in network.modules())
+class Randomness:
+    """What a network draws under a seed; a training that was stopped and goes on draws as one that was not."""
 
+    def __init__(self, network: nn.Module, seed: int) -> None:
+        self._network, self._seed = network, seed
+        dropouts = (each for each in network.modules() if isinstance(each, nn.modules.dropout._DropoutNd))
+        self._draws = any(each.p > 0.0 for each in dropouts)
 
-@contextmanager
-def randomness_of(network: nn.Module, seed: int, step: int) -> Iterator[None]:
-    """Let what the network draws depend on seed and step; torch's generators are left as they were.
-
-    So a training that was stopped and goes on equals one that was not.
-    """
-    if not draws(network):
-        yield
-        return
-    device = next(network.parameters()).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
-        yield
+    @contextmanager
+    def at(self, step: int) -> Iterator[None]:
+        """Let what the network draws depend on the step; torch's generators are left as they were."""
+        if not self._draws:
+            yield
+            return
+        device = next(self._network.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed((self._seed * 1_000_003 + step) % 2**63)
+            yield

@@ -53,6 +53,7 @@ def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
     return torch.cat(epochs)[:needed].split(fidelity.batch_size)
 
 
+@lru_cache(maxsize=16)  # every loss of a task asks for them
 def class_frequencies(task: Task) -> Tensor:
     """Relative class frequencies [classes] in the task's training split."""
     targets = task.load().train.targets.flatten()

@@ -15,7 +15,7 @@ from evaluators.fidelity import Fidelity
 from evaluators.optimizers import Optimizer
 from evaluators.outcome import NOT_FINITE, TrainingFailed, diverged
 from evaluators.plateau import Plateau
-from evaluators.randomness import randomness_of
+from evaluators.randomness import Randomness
 from evaluators.schedule import Schedule, resident
 from evaluators.splits import Split, as_numbers, with_classes
 from evaluators.start import initial_model, one_hot
@@ -55,7 +55,8 @@ class Training:
         self.loss, self.model, self.step = loss, initial_model(task, fidelity, seed), 0
         if owns_class_weights(loss):
             adopt_class_weights(loss, self.model, seed)
-        self._task, self._fidelity, self._seed, self._calibration = task, fidelity, seed, calibration
+        self._task, self._fidelity, self._calibration = task, fidelity, calibration
+        self._randomness, self._moves = Randomness(self.model.backbone, seed), looks_at_progress(loss)
         self._device = torch.device(device)
         for module in (loss, self.model.backbone, self.model.head):
             module.to(self._device)
@@ -71,9 +72,9 @@ class Training:
         """Train up to a stage, in place. Raises TrainingFailed where the loss is not finite."""
         averaged_from = self._fidelity.averaged_from(until)
         self._sums = []
+        self.model.backbone.train()
         while self.step < until:
-            self.model.backbone.train()
-            with randomness_of(self.model.backbone, self._seed, self.step):
+            with self._randomness.at(self.step):
                 value = self._calibration * self._loss_of_batch()
             self.step += 1
             if not math.isfinite(value.item()):
@@ -85,10 +86,11 @@ class Training:
                 self._add_up()
             if self._fidelity.schedule == "plateau" and self.step % (self._fidelity.epoch or 1) == 0:
                 self._plateau.look(self.metric_on(self._task.load().validation), self._fidelity)
+                self.model.backbone.train()
 
     def _loss_of_batch(self) -> Tensor:
         """The loss on the step's batch; pixels without a class are left out."""
-        if looks_at_progress(self.loss):
+        if self._moves:
             self.loss.set_progress(self.step / self._fidelity.steps)  # type: ignore[operator]
         inputs, targets = (each[0] for each in self._schedule.batch())
         mixed = self._fidelity.amp and self._device.type == "cuda"
@@ -120,22 +122,28 @@ class Training:
     def metric_on(self, split: Split) -> float:
         """The task's metric on a split. Raises TrainingFailed where outputs are not finite."""
         split, metric = resident(split, self._device), self._task.metric
-        seen = self.seen(split.inputs, metric.looks_at)
+        (seen,) = self.seen(split.inputs, metric.looks_at)
         if not torch.isfinite(seen).all():
             raise TrainingFailed(NOT_FINITE)
         return float(metric.score(seen.T, split))
 
     @torch.no_grad()
-    def seen(self, inputs: Tensor, what: str) -> Tensor:
-        """Logits [samples, classes] or embeddings [samples, size] of inputs, batch by batch."""
+    def seen(self, inputs: Tensor, *what: str) -> list[Tensor]:
+        """Of what is asked for, logits [samples, classes] and embeddings [samples, size] of inputs, batch by batch."""
         self.model.backbone.eval()
-        parts = inputs.split(2 * self._fidelity.batch_size)
-        return torch.cat([self._seen_of(as_numbers(part.to(self._device)), what) for part in parts])
+        parts = [self._seen_of(as_numbers(part.to(self._device)), what) for part in inputs.split(self._at_once)]
+        return [torch.cat(each) for each in zip(*parts, strict=True)]
 
-    def _seen_of(self, inputs: Tensor, what: str) -> Tensor:
+    @property
+    def _at_once(self) -> int:
+        """Inputs that are looked at together; their activations take no more room than those of a training step."""
+        return 2 * self._fidelity.batch_size
+
+    def _seen_of(self, inputs: Tensor, what: Sequence[str]) -> list[Tensor]:
         embeddings: Tensor = self.model.backbone(inputs)
-        if what == "embeddings":
-            return embeddings
+        return [embeddings if each == "embeddings" else self._logits(embeddings) for each in what]
+
+    def _logits(self, embeddings: Tensor) -> Tensor:
         logits: Tensor = (
             self.loss.get_logits(embeddings)  # type: ignore[operator]
             if owns_class_weights(self.loss)

@@ -4,6 +4,7 @@ Invariant: the identity of an evaluation depends on the candidate, the task, the
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
@@ -27,6 +28,11 @@ class Candidate:
     name: str | None = None
     class_weights: str | None = None
     learning_rate: float | None = None  #: in place of the fidelity's
+
+    @property
+    def called(self) -> str:
+        """What it is called in the records of a comparison: its name, or its formula where it has none."""
+        return self.name or self.formula
 
     @property
     def key(self) -> str:
@@ -107,7 +113,7 @@ def training_seed(work: Work, seed: int) -> int:
     return int(digest(kind, work.run_seed, work.task, seed)[:8], 16)
 
 
-def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: object) -> Evaluation:
+def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: Any) -> Evaluation:
     """The evaluation of a candidate with this outcome: status, and fitness or reason."""
     return Evaluation(
         evaluation_id=evaluation_id(candidate, work, seed),
@@ -126,7 +132,7 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         steps=None if seed is None else work.until,
         full_steps=None if seed is None else work.fidelity.steps,
         metric=work.on.metric.name,
-        **outcome,  # type: ignore[arg-type]
+        **outcome,
     )
 
 

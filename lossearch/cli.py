@@ -5,8 +5,6 @@ Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 
 """
 
 import io
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +14,7 @@ import typer
 from lossearch.cli_compare import compare
 from lossearch.cli_export import board_of, export
 from lossearch.cli_health import doctor, status
-from lossearch.outcome import fail, print_json, reported, say
+from lossearch.outcome import fail, interrupted, print_json, reported, say
 
 app = typer.Typer(
     name="lossearch",
@@ -91,12 +89,11 @@ def search(
                     view=view,
                 )
         except SearchInterrupted as stopped:
-            words = [_command(), "search", experiment, "--run-dir", str(stopped.path), "--resume"]
+            words = ["search", experiment, "--run-dir", str(stopped.path), "--resume"]
             words += ["--seed", str(seed)] if seed is not None else []
             words += ["--ray-address", ray_address] if ray_address is not None else []
             words += ["--executor", executor] if executor is not None else []
-            say(f"Interrupted. Everything evaluated is kept. Continue with:\n  {shlex.join(words)}")
-            raise typer.Exit(130) from None
+            interrupted("evaluated", words)
         _print_run(run)
         if run.exported is None:
             raise typer.Exit(3)
@@ -182,11 +179,6 @@ def main() -> None:
     app()
 
 
-def _command() -> str:
-    """How this command is called from here."""
-    return "lossearch" if shutil.which("lossearch") else sys.argv[0]
-
-
 def _print_run(run: Any) -> None:
     from results.leaderboard_rows import difference_noise
 
@@ -207,13 +199,9 @@ def _print_run(run: Any) -> None:
 
 
 def _print_board(board: Any, top: int, known: bool = False) -> None:
-    from rich.console import Console
+    from lossearch.terminal import leaderboard_table, tables
 
-    from lossearch.terminal import leaderboard_table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 110)
+    console = tables()
     console.print(leaderboard_table(board.rows, top, known, narrow=console.width < 80))
 
 

@@ -1,14 +1,13 @@
 """The ``lossearch compare`` command: parse, call, print."""
 
 import re
-import shlex
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from lossearch.outcome import fail, print_json, reported, say
+from lossearch.outcome import fail, interrupted, print_json, reported, say
 
 
 def compare(
@@ -71,9 +70,7 @@ def compare(
                     view=view,
                 )
         except ComparisonInterrupted as stopped:
-            again = shlex.join(["lossearch", "compare", "--run-dir", str(stopped.path), "--resume"])
-            say(f"Interrupted. Everything measured is kept. Continue with:\n  {again}")
-            raise typer.Exit(130) from None
+            interrupted("measured", ["compare", "--run-dir", str(stopped.path), "--resume"])
         _print(done, as_json)
 
 
@@ -133,13 +130,10 @@ def _print(done: Any, as_json: bool) -> None:
 
 
 def _print_tables(table: Any) -> None:
-    from rich.console import Console
-
     from lossearch.comparison_view import comparison_table
+    from lossearch.terminal import tables
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 110)
+    console = tables()
     for task in table.tasks:
         console.print(comparison_table(table.of_task(task), narrow=console.width < 90))
         console.print()

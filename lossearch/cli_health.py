@@ -34,7 +34,7 @@ def doctor(
     with reported():
         from dataclasses import asdict
 
-        from lossearch.doctor import examine
+        from lossearch.doctor import examine, healthy
 
         findings = []
         for each in examine(run_dir, ray_address):
@@ -43,7 +43,7 @@ def doctor(
                 print(f"{each.state:8} {each.what}: {each.found}" + (f"\n{'':9}{each.advice}" if each.advice else ""))
         if as_json:
             print_json([asdict(each) for each in findings])
-        if any(each.state == "problem" for each in findings):
+        if not healthy(findings):
             raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from evaluators.executors import Executor
 from evaluators.work import Candidate, Work, fidelity_of
 from lossearch.checkpoints import Checkpoints
-from lossearch.comparison import Comparison, called, candidate_of
+from lossearch.comparison import Comparison, candidate_of
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
 from lossearch.measured import Measured
@@ -24,7 +24,7 @@ class Comparing:
     def __post_init__(self) -> None:
         checkpoints = Checkpoints(self.run.path / "checkpoint")
         size = self.comparison.executor.cohort_size
-        more = self.executor, self.view.moved, self._note, None if size == "auto" else size
+        more = self.executor, self.view, self._note, None if size == "auto" else size
         self.trials = Measured(self.run.trials, checkpoints, *more)
         self.finals = Measured(self.run.store, checkpoints, *more)
         self._noted: set[tuple[str, str]] = set()
@@ -38,8 +38,8 @@ class Comparing:
     def restore(self) -> None:
         """Take in what the directory has; parts that cannot be read are set aside, and their trainings done again."""
         for measured in (self.trials, self.finals):
-            for kept, reason in measured.restore():
-                self.view.warned(f"{reason}. Set aside as {kept}; its trainings are done again.")
+            for kept, damage in measured.recorder.restore():
+                self.view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
                 self.run.log("damaged part set aside", part=kept)
 
     def execute(self) -> list[Measurement]:
@@ -50,7 +50,7 @@ class Comparing:
         works = [self._work(task) for task in comparison.tasks]
         self.finals.complete(works)
         wanted = {_training(each, work) for work in works for each in work.candidates}
-        found = (each for each in self.finals.known.values() if _of(each) in wanted)
+        found = (each for each in self.finals.recorder.known.values() if _of(each) in wanted)
         return sorted(found, key=lambda each: comparison.tasks.index(each.task))
 
     def _work(self, task: str) -> Work:
@@ -77,7 +77,7 @@ class Comparing:
             self.run.log(
                 "tuned",
                 task=task,
-                loss=each.name or each.formula,
+                loss=each.called,
                 formula=each.formula,
                 learning_rate=each.learning_rate,
             )
@@ -86,7 +86,7 @@ class Comparing:
 
 def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float]:
     """What tells one loss with its settings on a task from others."""
-    return work.task, called(candidate), candidate.formula, fidelity_of(candidate, work).learning_rate
+    return work.task, candidate.called, candidate.formula, fidelity_of(candidate, work).learning_rate
 
 
 def _of(measurement: Measurement) -> tuple[str, str, str, float | None]:

@@ -73,7 +73,7 @@ class Comparison(Declaration):
         seen: dict[str, str] = {}
         for text in self.all_losses():
             candidate = candidate_of(text)
-            for identity in (candidate.loss_id, called(candidate)):
+            for identity in (candidate.loss_id, candidate.called):
                 if seen.setdefault(identity, text) != text:
                     raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
         if self.split == "validation" and self.tune:
@@ -99,7 +99,7 @@ class Comparison(Declaration):
     @property
     def baseline_name(self) -> str:
         """What the baseline is called in the records."""
-        return called(candidate_of(self.baseline))
+        return candidate_of(self.baseline).called
 
 
 def _tables(value: Any) -> list[Any]:
@@ -121,11 +121,6 @@ def candidate_of(text: str) -> Candidate:
         seed.name,
         seed.class_weights,
     )
-
-
-def called(candidate: Candidate) -> str:
-    """What a candidate is called in the records."""
-    return candidate.name or candidate.formula
 
 
 def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:

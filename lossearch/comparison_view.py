@@ -24,6 +24,9 @@ class ComparisonView(Protocol):
     def planned(self, trainings: int) -> None:
         """So many trainings are to be done."""
 
+    def recalled(self, trainings: float, what: str) -> None:
+        """So many on this task, or shares of them, were done before a restart."""
+
     def moved(self, trainings: float, what: str) -> None:
         """So many more are done on this task, or shares of them."""
 
@@ -37,6 +40,8 @@ class SilentComparison:
     def started(self, run: Path) -> None: ...
 
     def planned(self, trainings: int) -> None: ...
+
+    def recalled(self, trainings: float, what: str) -> None: ...
 
     def moved(self, trainings: float, what: str) -> None: ...
 
@@ -70,6 +75,9 @@ class ComparisonBar:
     def planned(self, trainings: int) -> None:
         self._bar.update(self._task, total=trainings)
 
+    def recalled(self, trainings: float, what: str) -> None:
+        self.moved(trainings, what)
+
     def moved(self, trainings: float, what: str) -> None:
         self._bar.update(self._task, advance=trainings, description=printable(what))
 
@@ -97,16 +105,17 @@ class ComparisonLines:
     def planned(self, trainings: int) -> None:
         self._planned = trainings
 
+    def recalled(self, trainings: float, what: str) -> None:
+        self._recalled += trainings
+
     def moved(self, trainings: float, what: str) -> None:
         self._done += trainings
-        now = time.monotonic()
-        if now - self._started < 1.0:
-            self._recalled = self._done  # from before a restart
-        if not trainings or (now - self._last < self._QUIET and self._done < self._planned - 1e-6):
+        now, through = time.monotonic(), self._done + self._recalled
+        if not trainings or (now - self._last < self._QUIET and through < self._planned - 1e-6):
             return
         self._last = now
-        left = (now - self._started) / max(self._done - self._recalled, 1e-6) * (self._planned - self._done)
-        self._say(f"{self._done:.0f} of {self._planned} trainings, {printable(what)}; {left:.0f} s left")
+        left = (now - self._started) / self._done * (self._planned - through)
+        self._say(f"{through:.0f} of {self._planned} trainings, {printable(what)}; {left:.0f} s left")
 
     def warned(self, message: str) -> None:
         self._say(f"warning: {message}")
@@ -137,19 +146,12 @@ def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
     table.add_column("verdict", no_wrap=True)
     for line in lines:
         cells = [Text(printable(cell)) for cell in _cells(line)]
-        table.add_row(*(cells[:3] if narrow else cells[:5]), cells[5], style="bold" if _is_baseline(line) else None)
+        table.add_row(
+            *(cells[:3] if narrow else cells[:5]), cells[5], style="bold" if line.verdict == "baseline" else None
+        )
     return table
 
 
-def _is_baseline(line: Line) -> bool:
-    return line.verdict == "baseline"
-
-
-def _cells(line: Line) -> tuple[str, str, str, str, str, str]:
-    if line.mean is None:
-        return line.loss, "", "", "", "", f"failed under {line.failed} of {line.failed + line.seeds} seeds"
-    value = f"{line.mean:.4f}" + ("" if line.std is None else f" ±{line.std:.4f}")
-    difference = "" if line.difference is None else f"{line.difference:+.4f}"
-    interval = "" if line.low is None or line.high is None else f"{line.low:+.4f} to {line.high:+.4f}"
-    p_value = "" if line.p_corrected is None else f"{line.p_corrected:.3g}"
-    return line.loss, value, difference, interval, p_value, line.verdict
+def _cells(line: Line) -> tuple[str, ...]:
+    failed = f"failed under {line.failed} of {line.failed + line.seeds} seeds"
+    return line.loss, *line.numbers(" ±"), failed if line.mean is None else line.verdict

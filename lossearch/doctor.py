@@ -1,12 +1,13 @@
 """Doctor: what is wrong with a machine or a cluster, and what to do about it."""
 
 import platform
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Literal
 
@@ -53,14 +54,11 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    missing = []
-    for requirement in requires("lossearch") or ():
-        name = requirement.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip()
-        if "extra ==" not in requirement:
-            try:
-                version(name)
-            except PackageNotFoundError:
-                missing.append(name)
+    from evaluators.versions import installed
+
+    needed = [each for each in requires("lossearch") or () if "extra ==" not in each]
+    names = [re.split(r"[\s\[;<>=!~(]", each, maxsplit=1)[0] for each in needed]
+    missing = sorted(set(names) - installed(names).keys())
     if missing:
         yield Finding("packages", "problem", f"missing: {', '.join(missing)}", "Run: pip install lossearch")
     else:
@@ -80,17 +78,17 @@ def _torch() -> Iterator[Finding]:
 
 def _writable(what: str, path: Path) -> Iterator[Finding]:
     """Whether files can be written below a directory that may not be there yet, and how much room there is."""
-    nearest = next(each for each in (path.resolve(), *path.resolve().parents) if each.exists())
+    there = next(each for each in (path.resolve(), *path.resolve().parents) if each.exists())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        yield Finding(what, "problem", f"{nearest}: {error.strerror}", "Give a --run-dir that can be written.")
+        yield Finding(what, "problem", f"{there}: {error.strerror}", "Give a --run-dir that can be written.")
         return
-    free = shutil.disk_usage(nearest).free
+    free = shutil.disk_usage(there).free
     short = free < FREE_DISK
     advice = f"Make room: a long search wants {FREE_DISK // 2**30} GiB." if short else ""
-    yield Finding(what, "warning" if short else "ok", f"{nearest}: {free / 2**30:.1f} GiB free", advice)
+    yield Finding(what, "warning" if short else "ok", f"{there}: {free / 2**30:.1f} GiB free", advice)
 
 
 def _data() -> Iterator[Finding]:
@@ -121,7 +119,7 @@ def _ray(address: str | None) -> Iterator[Finding]:
             require_answer(address)
         nodes = about_nodes(address)
     except (ClusterUnreachable, UserError) as error:
-        yield Finding("ray", "problem", f"{where}: {error}", "See above.")
+        yield Finding("ray", "problem", f"{where}: {error}")
         return
     yield Finding("ray", "ok", f"{where}: {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
     for node in nodes:
@@ -142,6 +140,6 @@ def _node(node: dict[str, str]) -> Finding:
     return Finding(name, "ok", f"{shown(node.get('cores', '?'), 10)} cores, {shown(gpu, 60)}")
 
 
-def healthy(findings: list[Finding]) -> bool:
+def healthy(findings: Iterable[Finding]) -> bool:
     """Whether there is no problem."""
     return all(each.state != "problem" for each in findings)

@@ -8,19 +8,15 @@ from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.loop import Search
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory
-from lossearch.running import require_data, required_path, running
+from lossearch.running import RunInterrupted, require_data, required_path, running
 from lossearch.trial import try_export
 from lossearch.workers import executor_for
 from results.leaderboard import Leaderboard
 from results.trial_record import Trial
 
 
-class SearchInterrupted(Exception):
-    """The search was stopped from outside; its run can be resumed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"Interrupted; the run is in {path}.")
-        self.path = path
+class SearchInterrupted(RunInterrupted):
+    """The search was stopped from outside; it can be resumed."""
 
 
 @dataclass(frozen=True)

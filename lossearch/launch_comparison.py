@@ -8,7 +8,7 @@ from lossearch.comparing import Comparing
 from lossearch.comparison import Comparison, load_comparison, replaced, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
-from lossearch.running import require_data, required_path, running
+from lossearch.running import RunInterrupted, require_data, required_path, running
 from lossearch.workers import executor_for
 from primitives.errors import UserError
 from primitives.nearest import nearest, shown
@@ -16,12 +16,8 @@ from results.comparison_table import ComparisonTable
 from results.records import DIRECTIONS
 
 
-class ComparisonInterrupted(Exception):
+class ComparisonInterrupted(RunInterrupted):
     """The comparison was stopped from outside; it can be resumed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"Interrupted; the comparison is in {path}.")
-        self.path = path
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,9 @@ def _execute(comparing: Comparing, resume: bool, measure: str | None) -> Compare
     run, view = comparing.run, comparing.view
     comparing.restore()
     view.started(run.path)
-    run.log("resumed" if resume else "started", known=len(comparing.finals.known), slots=comparing.executor.slots)
+    run.log(
+        "resumed" if resume else "started", known=len(comparing.finals.recorder.known), slots=comparing.executor.slots
+    )
     measurements = comparing.execute()
     table = ComparisonTable(measurements, comparing.comparison.baseline_name, measure)
     run.save_table(table)

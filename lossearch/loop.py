@@ -7,9 +7,8 @@ order in which results arrive. So a run that was stopped anywhere goes on as if 
 
 import math
 import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from evaluators.executors import Executor, FinishedWork, Pending
@@ -25,14 +24,12 @@ from lossearch.stopwatch import Stopwatch
 from primitives.fingerprint import FingerprintArchive
 from primitives.parser import parse
 from results.leaderboard_rows import BASELINE
+from results.recorder import Recorder
 from results.records import Evaluation
 from results.statistics import mean
 
 #: Births considered for each candidate wanted, before a generation makes do with fewer.
 BIRTHS_PER_CANDIDATE = 60
-
-#: Seconds between parts of evaluations, at least, within a generation.
-PART_INTERVAL = 5.0
 
 
 @dataclass
@@ -43,7 +40,6 @@ class Search:
     run: RunDirectory
     executor: Executor
     view: SearchView
-    known: dict[str, Evaluation] = field(default_factory=dict)  #: by id, from before a restart
 
     def __post_init__(self) -> None:
         settings = self.experiment.evolution
@@ -52,8 +48,7 @@ class Search:
         self.admission = Admission()
         self.progress = Progress(settings.generations)
         self.watch = Stopwatch()
-        self._unsaved: list[Evaluation] = []
-        self._saved_at = time.monotonic()
+        self.recorder = Recorder(self.run.store, lambda each: each.evaluation_id)
 
     def execute(self, start: int = 0) -> None:
         """Run the generations from ``start`` on. Whatever stops it, what was evaluated is recorded."""
@@ -180,7 +175,7 @@ class Search:
     def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
         """The candidate's evaluations from before a restart, where they are complete."""
         ids = [evaluation_id(candidate, work, seed) for seed in range(work.fidelity.seeds)]
-        found = [self.known[each] for each in ids if each in self.known]
+        found = [self.recorder.known[each] for each in ids if each in self.recorder.known]
         complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
         return found if complete else None
 
@@ -191,7 +186,7 @@ class Search:
             if not each.done():
                 waiting.append(each)
                 continue
-            evaluations = [self.known.get(found.evaluation_id, found) for found in each.result()]
+            evaluations = [self.recorder.known.get(found.evaluation_id, found) for found in each.result()]
             self._record(evaluations)
             for note in each.notes():
                 self.run.log("cohort", note=note)
@@ -213,16 +208,13 @@ class Search:
             self.progress.trained(candidate, standing.fitness)
 
     def _record(self, evaluations: list[Evaluation]) -> None:
-        self._unsaved += [each for each in evaluations if each.evaluation_id not in self.known]
-        self.known.update((each.evaluation_id, each) for each in evaluations)
-        if time.monotonic() - self._saved_at > PART_INTERVAL:
+        self.recorder.record(evaluations)
+        if self.recorder.is_due:
             self._save_evaluations()
 
     def _save_evaluations(self) -> None:
         with self.watch.doing("recording"):
-            self.run.store.append(self._unsaved)
-        self._unsaved = []
-        self._saved_at = time.monotonic()
+            self.recorder.save()
 
     def _save_checkpoint(self, generation: int) -> None:
         self.run.save_checkpoint(
@@ -230,7 +222,7 @@ class Search:
                 "version": CHECKPOINT_VERSION,
                 "generation": generation,
                 "evolution": self.evolution.state(),
-                "evaluations": len(self.known),
+                "evaluations": len(self.recorder.known),
                 "archive": self.admission.archive.entries,
                 "births": self.admission.births,
                 "progress": self.progress.state(),
@@ -243,19 +235,15 @@ class Search:
         Parts that cannot be read are set aside, and the run then goes through its generations again from the
         first: candidates are born as before, and only the lost trainings are done anew.
         """
-        evaluations, damages = self.run.store.read()
-        self.known = {each.evaluation_id: each for each in evaluations}
-        if damages:  # first, so that a stop from here on cannot leave a checkpoint that skips the lost work
-            self.run.forget_checkpoint()
-        for damage in damages:
-            kept = self.run.store.set_aside(damage)
-            self.view.warned(f"{damage.reason}. Set aside as {kept.name}; its evaluations are done again.")
-            self.run.log("damaged part set aside", part=kept.name)
+        damages = self.recorder.restore(before_setting_aside=self.run.forget_checkpoint)
+        for kept, damage in damages:
+            self.view.warned(f"{damage.reason}. Set aside as {kept}; its evaluations are done again.")
+            self.run.log("damaged part set aside", part=kept)
         state = self.run.load_checkpoint()
         if state is None or damages:
             return 0
         try:
-            missing = int(state["evaluations"]) - len(self.known)
+            missing = int(state["evaluations"]) - len(self.recorder.known)
             if missing > 0:
                 self.view.warned(f"{missing} evaluations that the checkpoint counts are gone; they are done again.")
                 self.run.log("evaluations missing", count=missing)

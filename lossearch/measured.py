@@ -5,7 +5,6 @@ fidelity and seed alone. So what was stopped anywhere goes on as if it had not b
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
@@ -15,20 +14,19 @@ from evaluators.executors import Executor
 from evaluators.measuring import measurement_id
 from evaluators.work import Candidate, Work
 from lossearch.checkpoints import Checkpoints
+from lossearch.comparison_view import ComparisonView
 from lossearch.courses import Course
+from results.recorder import Recorder
 from results.records import Measurement
 from results.store import RecordStore
-
-#: Seconds between parts of measurements, at least.
-PART_INTERVAL = 5.0
 
 
 class Measured:
     """The measurements of a store, and the executor that makes more of them.
 
     ``checkpoints`` keep long trainings. ``cohort_size`` is how many candidates are trained together, or as many as suit
-    the workers. ``moved`` is told of trainings done, or shares of them, on a task; ``noted`` of
-    what the log should tell.
+    the workers. ``view`` is told of trainings done, or shares of them, on a task, ``noted`` of what the log should
+    tell.
     """
 
     def __init__(
@@ -36,26 +34,18 @@ class Measured:
         store: RecordStore[Measurement],
         checkpoints: Checkpoints,
         executor: Executor,
-        moved: Callable[[float, str], None],
+        view: ComparisonView,
         noted: Callable[[str, str], None],
         cohort_size: int | None = None,
     ) -> None:
-        self._store, self._checkpoints, self._executor, self._cohort_size = store, checkpoints, executor, cohort_size
-        self._moved, self._noted = moved, noted
-        self.known: dict[str, Measurement] = {}
-        self._unsaved: list[Measurement] = []
-        self._saved_at = time.monotonic()
-
-    def restore(self) -> list[tuple[str, str]]:
-        """Take in what the store has; returns the name and the reason of each part that had to be set aside."""
-        found, damages = self._store.read()
-        self.known = {each.measurement_id: each for each in found}
-        return [(self._store.set_aside(damage).name, damage.reason) for damage in damages]
+        self.recorder = Recorder(store, lambda each: each.measurement_id)
+        self._checkpoints, self._executor, self._cohort_size = checkpoints, executor, cohort_size
+        self._view, self._noted = view, noted
 
     def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
         """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""
         metric = work.on.metric.name
-        found = [self.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
+        found = [self.recorder.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
         return None if None in found else [each for each in found if each is not None]
 
     def complete(self, works: Sequence[Work]) -> None:
@@ -71,7 +61,7 @@ class Measured:
                         self._advance(each)
                 courses = [each for each in courses if not each.is_through]
         finally:
-            self._save()
+            self.recorder.save()
 
     def _parts(self, work: Work) -> Iterator[Work]:
         """What is missing of the work, in cohorts; by single candidates and seeds where there are no cohorts."""
@@ -81,7 +71,7 @@ class Measured:
             alone = work.fidelity.model_copy(update={"seeds": 1})
             by_seed = [self._missing(replace(work, fidelity=alone, first_seed=seed)) for seed in work.seeds]
             parts = [replace(each, candidates=(one,)) for each in by_seed for one in each.candidates]
-        self._moved(trainings(work) - sum(map(trainings, parts)), work.task)
+        self._view.recalled(trainings(work) - sum(map(trainings, parts)), work.task)
         yield from parts
 
     def _missing(self, work: Work) -> Work:
@@ -89,29 +79,21 @@ class Measured:
 
     def _begun(self, part: Work) -> Course:
         course = Course(part, self._executor, self._checkpoints)
-        self._moved(trainings(part) * course.share, part.task)
+        self._view.recalled(trainings(part) * course.share, part.task)
         return course
 
     def _advance(self, course: Course) -> None:
         before, pending, count = course.share, course.pending, trainings(course.work)
-        found = course.advance()
-        new = {each.measurement_id: each for each in found if each.measurement_id not in self.known}
-        self._unsaved += new.values()
-        self.known |= new
-        if course.is_through and course.work.fidelity.epoch:
-            self._save()  # before what it came of is forgotten
+        self.recorder.record(course.advance())
+        ended = course.is_through and course.work.fidelity.epoch is not None
+        if ended or self.recorder.is_due:
+            self.recorder.save()
+        if ended:  # and recorded
             course.forget()
         for note in pending.notes():
             self._noted(course.work.task, note)
         gone = count - trainings(course.work)  # candidates that failed on the way are done
-        self._moved(trainings(course.work) * (course.share - before) + gone * (1.0 - before), course.work.task)
-        if time.monotonic() - self._saved_at > PART_INTERVAL:
-            self._save()
-
-    def _save(self) -> None:
-        self._store.append(self._unsaved)
-        self._unsaved = []
-        self._saved_at = time.monotonic()
+        self._view.moved(trainings(course.work) * (course.share - before) + gone * (1.0 - before), course.work.task)
 
 
 def in_cohorts(work: Work, executor: Executor, declared: int | None = None) -> Iterator[Work]:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -25,6 +27,13 @@ def fail(message: str, code: int) -> NoReturn:
     """Print an error and end with this code."""
     say(f"error: {message}")
     raise typer.Exit(code)
+
+
+def interrupted(what: str, words: Sequence[str]) -> NoReturn:
+    """Say that the command was interrupted, and with which words it goes on; end."""
+    command = "lossearch" if shutil.which("lossearch") else sys.argv[0]  # how it is called from here
+    say(f"Interrupted. Everything {what} is kept. Continue with:\n  {shlex.join([command, *words])}")
+    raise typer.Exit(130) from None
 
 
 @contextmanager

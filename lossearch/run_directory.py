@@ -11,12 +11,12 @@ import platform
 import subprocess
 import tomllib
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
+from evaluators.versions import installed
 from lossearch.declaration import Declaration
 from lossearch.experiment import Experiment, validated
 from primitives.errors import UserError
@@ -232,16 +232,10 @@ def _without_none(declared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _provenance(started: datetime) -> dict[str, Any]:
-    versions = {}
-    for name in _VERSIONED:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     facts: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": installed(_VERSIONED),
     }
     commit = _git_commit()
     return facts | ({"git_commit": commit} if commit else {})

@@ -1,6 +1,6 @@
 """Running: the directory of a run is opened, held while it runs, told of an interruption, and let go."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +9,15 @@ from lossearch.declaration import Declaration
 from lossearch.interruption import watched_for_interruption
 from lossearch.run_directory import Directory
 from primitives.errors import UserError
+
+
+class RunInterrupted(Exception):
+    """A run was stopped from outside; it can be resumed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Interrupted; the run is in {path}.")
+        self.path = path
+
 
 Kind = TypeVar("Kind", bound=Directory[Any, Any])
 
@@ -34,9 +43,9 @@ def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = Fal
 
 @contextmanager
 def running(
-    kind: type[Kind], declared: Declaration, path: Path | None, resume: bool, interrupted: Callable[[Path], Exception]
+    kind: type[Kind], declared: Declaration, path: Path | None, resume: bool, interrupted: type[RunInterrupted]
 ) -> Iterator[Kind]:
-    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted`` says."""
+    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted``."""
     run = kind.open(path, declared) if resume and path else kind.create(declared, path)
     with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
         try:

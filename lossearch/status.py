@@ -1,7 +1,6 @@
 """Status: how a run stands, read from its directory by another process, whatever state it is in."""
 
 import fcntl
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from lossearch.run_directory import RunDirectory
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE
+from results.run_log import logged_events
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
 
@@ -48,11 +48,10 @@ class Status:
 def status(path: Path) -> Status:
     """The status of a search in a directory. Raises RunDirectoryError or NotARun where there is none."""
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
-    events = list(_events(path / "log.jsonl"))
+    events = list(logged_events(path / "log.jsonl"))
     generations = [each for each in events if each.get("event") == "generation"]
     ranked = [row for row in board.rows if row.rank is not None]
     finished = sorted(each.finished_at for each in board.evaluations if each.finished_at)
-    seconds = generations[-1].get("seconds") if generations else None
     return Status(
         run=str(path),
         state=_state(path, events),
@@ -67,22 +66,15 @@ def status(path: Path) -> Status:
         best_fitness=ranked[0].fitness_mean if ranked else None,
         cross_entropy=next((row.fitness_mean for row in ranked if row.name == BASELINE), None),
         last_evaluation=finished[-1] if finished else None,
-        seconds={str(k): float(v) for k, v in seconds.items()} if isinstance(seconds, dict) else {},
+        seconds=_numbers(generations[-1].get("seconds")) if generations else {},
         damages=len(board.damages),
     )
 
 
-def _events(log: Path) -> Iterable[dict[str, Any]]:
-    """The events of a log; lines that were cut off, or are a stranger's, are left out."""
-    if not log.exists():
-        return
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
+def _numbers(value: Any) -> dict[str, float]:
+    """What of a logged table is finite numbers."""
+    table = value if isinstance(value, dict) else {}
+    return {name: float(each) for name, each in table.items() if type(each) in (int, float) and abs(each) < 1e12}
 
 
 def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:

@@ -24,6 +24,14 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def tables() -> Console:
+    """Where tables go: standard output, with room for their columns where that is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    return console
+
+
 class LiveView:
     """A progress bar with the counts and the best formula below it, in a terminal."""
 

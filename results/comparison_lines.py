@@ -38,6 +38,17 @@ class Line:
     seconds: float | None  #: of training, over all seeds
     reason: str | None  #: of the first failure
 
+    def numbers(self, plus_minus: str) -> tuple[str, str, str, str]:
+        """Mean with its spread, difference, interval and corrected p-value as text, empty where there is none."""
+        spread_of = "" if self.std is None else f"{plus_minus}{self.std:.4f}"
+        interval = "" if self.low is None or self.high is None else f"{self.low:+.4f} to {self.high:+.4f}"
+        return (
+            "" if self.mean is None else f"{self.mean:.4f}{spread_of}",
+            "" if self.difference is None else f"{self.difference:+.4f}",
+            interval,
+            "" if self.p_corrected is None else f"{self.p_corrected:.3g}",
+        )
+
 
 def comparison_lines(measurements: Iterable[Measurement], baseline: str, measure: str | None = None) -> list[Line]:
     """Lines of every task, best loss first; ``measure`` is the task's own metric where none is named."""

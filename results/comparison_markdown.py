@@ -32,13 +32,8 @@ def _trained(lines: Sequence[Line]) -> str:
 
 def _row(line: Line) -> str:
     rate = "" if line.learning_rate is None else f"{line.learning_rate:.3g}"
-    if line.mean is None:
-        return f"| {code(line.loss)} | | | | | {line.verdict}: {code(line.reason or '')} | {rate} |"
-    value = f"{line.mean:.4f}" + ("" if line.std is None else f" ± {line.std:.4f}")
-    difference = "" if line.difference is None else f"{line.difference:+.4f}"
-    interval = "" if line.low is None or line.high is None else f"{line.low:+.4f} to {line.high:+.4f}"
-    p_value = "" if line.p_corrected is None else f"{line.p_corrected:.3g}"
-    return f"| {code(line.loss)} | {value} | {difference} | {interval} | {p_value} | {line.verdict} | {rate} |"
+    said = line.verdict if line.mean is not None else f"{line.verdict}: {code(line.reason or '')}"
+    return f"| {' | '.join((code(line.loss), *line.numbers(' ± '), said, rate))} |"
 
 
 def code(text: str) -> str:

@@ -1,11 +1,11 @@
 """Trial: how a run's best loss did under fresh seeds, beside cross-entropy, as the run's log keeps it."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from results.run_log import logged_events
 from results.statistics import interval_of_mean, shows_a_difference, standard_error
 
 
@@ -39,15 +39,9 @@ class Trial:
 
 def read_trial(log: Path, loss_id: str) -> Trial | None:
     """The last trial of a loss that a run's log tells of; None where there is none that makes sense."""
-    if not log.exists():
-        return None
     found = None
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):  # a line that was cut off, or a stranger's
-            continue
-        if isinstance(event, dict) and event.get("best") == loss_id and _is_trial(event.get("trial")):
+    for event in logged_events(log):
+        if event.get("best") == loss_id and _is_trial(event.get("trial")):
             found = Trial(**event["trial"])
     return found
 

@@ -7,6 +7,7 @@ from importlib import resources
 
 import pytest
 
+from benchmarks import miniature
 from lossearch.comparison import load_comparison
 from lossearch.experiment import load_experiment
 
@@ -116,3 +117,7 @@ def test_a_table_of_a_paper_trains_losses_as_they_are_and_saves_every_epoch(name
     for fidelity in trainings(name).values():
         assert not fidelity.calibrated
         assert fidelity.epoch is not None
+
+
+def test_the_page_of_the_miniature_tables_is_made_of_what_was_measured():
+    assert miniature.PAGE.read_text(encoding="utf-8") == miniature.page()

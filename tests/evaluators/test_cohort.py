@@ -112,14 +112,20 @@ def test_a_member_equals_the_candidate_trained_alone_by_every_protocol(protocol,
     fidelity = PROTOCOLS[protocol]
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate, 0.5 * fidelity.learning_rate, fidelity.learning_rate][: len(together)]
-    cohort = Cohort(together, kind, TASK, fidelity, SEEDS, learning_rates=rates)
+    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS, learning_rates=rates), rates, 1e-4, 1)
+
+
+def assert_like_alone(cohort, rates, weights, samples):
+    """Every member's head ends as alone, up to a relative difference, and its fitness, up to some samples of 450."""
     for k, outcome in enumerate(cohort.train_and_score()):
-        own = fidelity.model_copy(update={"learning_rate": rates[k]})
+        own = cohort.fidelity.model_copy(update={"learning_rate": rates[k]})
         for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, own)
-            weight = model.head.weight if kind is None else loss.weight
-            assert relative_difference(cohort.members.heads.weight[s, k], weight) < 1e-4
-            assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
+            model, loss, fitness = trained_alone(
+                cohort.formulas[k], cohort.class_weights, seed, outcome.calibration, own
+            )
+            weight = model.head.weight if cohort.class_weights is None else loss.weight
+            assert relative_difference(cohort.members.heads.weight[s, k], weight) < weights
+            assert outcome.fitness[s] == pytest.approx(fitness, abs=samples / 450 + 1e-9)
 
 
 def test_adam_of_a_cohort_is_torchs():
@@ -141,13 +147,8 @@ def test_a_member_under_adam_fares_as_the_candidate_trained_alone(kind):
     # Adam moves a weight whose gradient is nearly zero as far as any other, to a side that rounding decides
     fidelity = Fidelity(steps=50, seeds=2, optimizer="adam", learning_rate=0.01)
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
-    cohort = Cohort(together, kind, TASK, fidelity, SEEDS)
-    for k, outcome in enumerate(cohort.train_and_score()):
-        for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, fidelity)
-            weight = model.head.weight if kind is None else loss.weight
-            assert relative_difference(cohort.members.heads.weight[s, k], weight) < 2e-2
-            assert outcome.fitness[s] == pytest.approx(fitness, abs=3 / 450 + 1e-9)
+    rates = [fidelity.learning_rate] * len(together)
+    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS), rates, 2e-2, 3)
 
 
 def test_a_proxy_for_images_refuses_what_is_none():

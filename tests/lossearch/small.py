@@ -1,9 +1,13 @@
 """A small search that takes seconds."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+
+import pytest
 
 from evaluators.executors import InlineExecutor
 from evaluators.fidelity import Fidelity
+from lossearch import workers
 from lossearch.declaration import ExecutorSettings
 from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.launch import search
@@ -52,6 +56,15 @@ class Interrupting(InlineExecutor):
         if self._left < 0:
             raise KeyboardInterrupt
         return super().submit(work, states)
+
+
+@contextmanager
+def stopped_at(monkeypatch, submissions, interruption):
+    """What is run is interrupted at the given submission, and raises this."""
+    with monkeypatch.context() as patched:
+        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
+        with pytest.raises(interruption):
+            yield
 
 
 def run_search(path, **options):

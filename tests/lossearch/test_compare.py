@@ -23,7 +23,7 @@ from primitives.parser import parse
 from results.records import Measurement
 from results.store import RecordStore
 from tests.evaluators.test_executors import Shuffled
-from tests.lossearch.small import Interrupting
+from tests.lossearch.small import Interrupting, stopped_at
 
 SMALL = validated_comparison(
     {
@@ -112,10 +112,8 @@ def test_the_directory_holds_what_a_reader_expects(whole):
 @pytest.mark.parametrize("submissions", [0, 1, 3, 5])
 def test_a_resumed_comparison_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
-        with pytest.raises(ComparisonInterrupted):
-            compare(SMALL, run_dir=path)
+    with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
+        compare(SMALL, run_dir=path)
     again = compare(SMALL, run_dir=path, resume=True)
     assert measurements(path) == measurements(whole.path)
     timeless = [replace(line, seconds=None) for line in again.table.lines]
@@ -200,10 +198,8 @@ def test_a_given_setting_is_not_tuned(tuned):
 @pytest.mark.parametrize("submissions", [2, 7, 9])
 def test_a_resumed_tuning_equals_the_uninterrupted_one(tmp_path, monkeypatch, tuned, submissions):
     path = tmp_path / "stopped"
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
-        with pytest.raises(ComparisonInterrupted):
-            compare(TUNED, run_dir=path)
+    with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
+        compare(TUNED, run_dir=path)
     compare(TUNED, run_dir=path, resume=True)
     assert measurements(path, "tuning") == measurements(tuned.path, "tuning")
     assert measurements(path) == measurements(tuned.path)
@@ -249,10 +245,8 @@ def test_a_loss_that_fails_on_the_way_leaves_the_others_going_on(tmp_path):
 
 def test_a_checkpoint_that_is_damaged_costs_only_its_epochs(tmp_path, monkeypatch):
     keys = {"tasks": ["digits"], "losses": ["mse"], "seeds": 2, "fidelity": {"epoch": 5}}
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(2))
-        with pytest.raises(ComparisonInterrupted):
-            compare(SMALL, run_dir=tmp_path / "damaged", **keys)
+    with stopped_at(monkeypatch, 2, ComparisonInterrupted):
+        compare(SMALL, run_dir=tmp_path / "damaged", **keys)
     for saved in (tmp_path / "damaged" / "checkpoint").glob("*.npz"):
         saved.write_bytes(saved.read_bytes()[:200])
     compare(SMALL, run_dir=tmp_path / "damaged", resume=True, **keys)

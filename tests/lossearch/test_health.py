@@ -75,11 +75,12 @@ def test_a_strangers_log_is_data(finished, tmp_path):
 
     path = tmp_path / "run"
     shutil.copytree(finished.path, path)
-    hostile = {"event": "generation", "number": "9" * 50, "seconds": ["\x1b[2J"]}
-    with open(path / "log.jsonl", "a") as log:
-        log.write(json.dumps(hostile) + "\n[1]\n" + "[" * 100_000 + "\n")
-    assert status(path).generation == 4
-    assert "\x1b" not in CliRunner().invoke(app, ["status", str(path)]).stdout
+    for seconds in (["\x1b[2J"], {"\x1b[2J": "x", "a": None, "b": float("nan"), "c": 10**400}):
+        hostile = {"event": "generation", "number": "9" * 50, "seconds": seconds}
+        with open(path / "log.jsonl", "a") as log:
+            log.write(json.dumps(hostile) + "\n[1]\n" + "[" * 100_000 + "\n")
+        assert (status(path).generation, status(path).seconds) == (4, {})
+        assert "\x1b" not in CliRunner().invoke(app, ["status", str(path)]).stdout
 
 
 def test_time_within_something_else_counts_there_alone(monkeypatch):

@@ -14,7 +14,7 @@ from lossearch.launch import SearchInterrupted, search
 from lossearch.standing import Standing, promoted
 from results.leaderboard import Leaderboard
 from tests.evaluators.test_executors import Shuffled
-from tests.lossearch.small import SMALL, Interrupting, records
+from tests.lossearch.small import SMALL, Interrupting, records, stopped_at
 
 RUNGS = SMALL.model_copy(update={"fidelity": Fidelity(steps=12, seeds=2, rungs=(2, 5))})
 
@@ -67,10 +67,8 @@ def test_the_log_counts_who_stopped(run):
 
 @pytest.mark.parametrize("submissions", [0, 2, 3, 4, 7, 9])
 def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monkeypatch, run, submissions):
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
-        with pytest.raises(SearchInterrupted):
-            search(RUNGS, run_dir=tmp_path / "run")
+    with stopped_at(monkeypatch, submissions, SearchInterrupted):
+        search(RUNGS, run_dir=tmp_path / "run")
     search(RUNGS, run_dir=tmp_path / "run", resume=True)
     assert records(tmp_path / "run") == records(run.path)
 

@@ -12,7 +12,7 @@ from lossearch.run_directory import RunDirectory, RunDirectoryError
 from primitives.catalog import CATALOG
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
-from tests.lossearch.small import SMALL, Interrupting, records, run_search
+from tests.lossearch.small import SMALL, Interrupting, records, run_search, stopped_at
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,8 @@ def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
     tmp_path, monkeypatch, uninterrupted, submissions
 ):
     path = tmp_path / "stopped"
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
-        with pytest.raises(SearchInterrupted):
-            run_search(path)
+    with stopped_at(monkeypatch, submissions, SearchInterrupted):
+        run_search(path)
     kept = records(path)
     resumed = run_search(path, resume=True)
     assert records(path) == records(uninterrupted.path)
@@ -129,10 +127,8 @@ def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeyp
     run_search(path)
     part = min((path / "evaluations").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:100])
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(0))
-        with pytest.raises(SearchInterrupted):
-            run_search(path, resume=True)
+    with stopped_at(monkeypatch, 0, SearchInterrupted):
+        run_search(path, resume=True)
     run_search(path, resume=True)
     assert records(path) == records(uninterrupted.path)
 

@@ -1,12 +1,11 @@
 import pytest
 
-from lossearch import workers
 from lossearch.declaration import ExperimentError
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search
 from lossearch.plan import plan
 from results.leaderboard_rows import leaderboard_rows
-from tests.lossearch.small import Interrupting, records
+from tests.lossearch.small import records, stopped_at
 from tests.results.helpers import evaluation
 
 SEVERAL = validated(
@@ -60,10 +59,8 @@ def test_the_best_loss_is_tried_on_all_tasks(whole):
 @pytest.mark.parametrize("submissions", [1, 4, 10])
 def test_a_resumed_search_on_several_tasks_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
-    with monkeypatch.context() as patched:
-        patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
-        with pytest.raises(SearchInterrupted):
-            search(SEVERAL, run_dir=path)
+    with stopped_at(monkeypatch, submissions, SearchInterrupted):
+        search(SEVERAL, run_dir=path)
     search(SEVERAL, run_dir=path, resume=True)
     assert records(path) == records(whole.path)
 

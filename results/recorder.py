@@ -1,0 +1,54 @@
+"""Recorder: the records of a run that are known, and those among them that its store does not have yet.
+
+Invariant: what is known is not recorded again; parts are written from time to time, and wherever ``save`` is called.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from results.records import Evaluation, Measurement
+from results.store import Damage, RecordStore
+
+#: Seconds between parts, at least, where nobody asks for one.
+PART_INTERVAL = 5.0
+
+Record = TypeVar("Record", bound=Evaluation | Measurement)
+
+
+class Recorder(Generic[Record]):
+    """Takes records in and appends them to a store; ``identity`` tells them apart."""
+
+    def __init__(self, store: RecordStore[Record], identity: Callable[[Record], str]) -> None:
+        self._store, self._identity = store, identity
+        self.known: dict[str, Record] = {}  #: by identity
+        self._unsaved: list[Record] = []
+        self._saved_at = time.monotonic()
+
+    def restore(self, before_setting_aside: Callable[[], None] = lambda: None) -> list[tuple[str, Damage]]:
+        """Take in what the store has; returns the parts that cannot be read, each with the name it was set aside by.
+
+        ``before_setting_aside`` is called where there are some: a stop from then on must not hide the lost work.
+        """
+        found, damages = self._store.read()
+        self.known = {self._identity(each): each for each in found}
+        if damages:
+            before_setting_aside()
+        return [(self._store.set_aside(damage).name, damage) for damage in damages]
+
+    def record(self, records: Iterable[Record]) -> None:
+        """Take in those that are not known."""
+        new = {self._identity(each): each for each in records if self._identity(each) not in self.known}
+        self.known |= new
+        self._unsaved += new.values()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last part is some time ago."""
+        return time.monotonic() - self._saved_at > PART_INTERVAL
+
+    def save(self) -> None:
+        """Append what the store does not have yet."""
+        self._store.append(self._unsaved)
+        self._unsaved = []
+        self._saved_at = time.monotonic()
