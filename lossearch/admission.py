@@ -3,15 +3,26 @@
 In order: whether one that trains alike was seen before, screening, its canonical form.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from evaluators.screening import rejection
+from evaluators.screening import rejection, rejections
 from evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
+from lossearch.isolation import each_apart
 from primitives.algebra import canonical
-from primitives.fingerprint import FingerprintArchive, fingerprint
+from primitives.fingerprint import Fingerprint, FingerprintArchive, fingerprints
 from primitives.formula import Formula
 from results.records import Evaluation, Status, loss_id
+
+#: A formula and its class weights.
+Loss = tuple[Formula, str | None]
+
+#: Why screening rejects a loss, None where it does not, or the error that it raises.
+Reason = tuple[str | Exception | None]
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -36,28 +47,70 @@ class Admission:
 
     def decide(self, birth: Birth, generation: int) -> Candidate | Refusal:
         """The candidate to train, or the refusal to record."""
-        self.births += 1
-        candidate = _candidate(birth, birth.formula, generation, self.births)
-        try:
-            return self._decided(birth, candidate)
-        except Exception as error:  # one formula does not end a search
-            return Refusal(candidate, "rejected", f"{type(error).__name__}: {error}".splitlines()[0])
+        return self.decide_all([birth], generation)[0]
 
-    def _decided(self, birth: Birth, born: Candidate) -> Candidate | Refusal:
-        """Most births are refused: what is cheap comes first, and the canonical form is sought of new ones alone."""
-        seen = fingerprint(birth.formula, born.class_weights)
+    def decide_all(self, births: Sequence[Birth], generation: int) -> list[Candidate | Refusal]:
+        """The decisions about births, as if one were decided about after the other, in less time.
+
+        Most births are refused: what is cheap comes first, and the canonical form is sought of new ones alone.
+        """
+        born = [
+            _candidate(birth, birth.formula, generation, self.births + number)
+            for number, birth in enumerate(births, start=1)
+        ]
+        self.births += len(births)
+        losses = [(birth.formula, each.class_weights) for birth, each in zip(births, born, strict=True)]
+        seen = each_apart(lambda some: fingerprints(*_columns(some)), losses)
+        reasons = self._screened(losses, seen)
+        decisions: list[Candidate | Refusal] = []
+        for place, (birth, candidate) in enumerate(zip(births, born, strict=True)):
+            try:
+                decisions.append(self._decided(birth, candidate, _result(seen[place]), reasons.get(place)))
+            except Exception as error:  # one formula does not end a search
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                decisions.append(Refusal(candidate, "rejected", reason))
+        return decisions
+
+    def _screened(self, losses: Sequence[Loss], seen: Sequence[Fingerprint | Exception | None]) -> dict[int, Reason]:
+        """The screening, by place, of those that are neither in the archive nor come after one that trains alike."""
+        new, among_these = [], FingerprintArchive()
+        for place, each in enumerate(seen):
+            if isinstance(each, tuple) and self.archive.find(each) is None and among_these.find(each) is None:
+                among_these.add(each, "")
+                new.append(place)
+        found = each_apart(lambda some: rejections(*_columns(some)), [losses[place] for place in new])
+        return {place: (reason,) for place, reason in zip(new, found, strict=True)}
+
+    def _decided(
+        self, birth: Birth, born: Candidate, seen: Fingerprint | None, screened: Reason | None
+    ) -> Candidate | Refusal:
+        """The decision; ``screened`` is None where one that trains alike came first."""
         if seen is None:
             return Refusal(born, "rejected", "flat or not finite: no gradient on the probe")
         twin = self.archive.find(seen)
         if twin is not None:
             return Refusal(replace(born, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor")
-        reason = rejection(birth.formula, born.class_weights)
+        if screened is None:  # and that one has raised an error
+            screened = (rejection(birth.formula, born.class_weights),)
+        reason = _result(*screened)
         if reason is not None:
             self.archive.add(seen, born.loss_id)
             return Refusal(born, "rejected", reason)
         candidate = _candidate(birth, canonical(birth.formula), born.generation, born.birth_number)
         self.archive.add(seen, candidate.loss_id)
         return candidate
+
+
+def _columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
+    """Formulas, and their class weights."""
+    return [formula for formula, _ in losses], [class_weights for _, class_weights in losses]
+
+
+def _result(found: Found | Exception) -> Found:
+    """What was found; raises the error that it is."""
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
@@ -73,4 +126,5 @@ def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> 
         parents=birth.parents,
         name=birth.name,
         class_weights=class_weights,
+        island=birth.island,
     )

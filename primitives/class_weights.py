@@ -74,6 +74,12 @@ def suits(kind: str, formula: Formula) -> bool:
     return kind != "sub_centers" or not formula.names & {"z", "p", "weight_norm"}
 
 
+def require_suits(kind: str, formula: Formula) -> None:
+    """Raise UserError unless class weights of this kind can give all that a formula over embeddings looks at."""
+    if not suits(kind, formula):
+        raise UserError("Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class.")
+
+
 def uniform_vectors(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
     """Vectors along the last dimension, uniform in +-1/sqrt(their size) as in torch.nn.Linear."""
     return (2.0 * torch.rand(shape, generator=generator) - 1.0) / shape[-1] ** 0.5

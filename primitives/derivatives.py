@@ -91,6 +91,10 @@ def _cross_entropy(g: Tensor, result: Tensor, x: Tensor, target: Tensor) -> Tens
     return g * (torch.softmax(x, 1) * target.sum(1, keepdim=True) - target)
 
 
+def _log_at_target(g: Tensor, result: Tensor, log_probability: Tensor, target: Tensor) -> Tensor:
+    return g * torch.where(target > 0, target * torch.exp(log_probability - result), 0.0)
+
+
 def _put_from(g: Tensor, result: Tensor, x: Tensor, index: Tensor) -> Tensor:
     """The gradient at the target class, 0 elsewhere."""
     return torch.zeros_like(x).scatter(1, index, g)
@@ -141,12 +145,28 @@ RULES: dict[Callable[..., Any], tuple[Rule | None, ...]] = {
     numerics.softmax_c: (_softmax,),
     numerics.log_softmax_c: (_log_softmax,),
     numerics.at_target: (lambda g, r, x, target: g * target, None),
+    numerics.log_at_target: (_log_at_target, None),
     numerics.cross_entropy: (_cross_entropy, None),
     numerics.take_target: (_put_from, None),
     numerics.over_classes: (lambda g, r, x, like: g, None),
     numerics.put_at_target: (_elsewhere, None, _at_index),
     numerics.add_at_target: (lambda g, r, x, index, value: g, None, _at_index),
 }
+
+
+def rules_of(function: Callable[..., Any], arguments: int) -> Sequence[Rule | None]:
+    """A rule for each of a function's arguments, or None where one has no gradient."""
+
+    def by_autograd(place: int) -> Rule:
+        wanted = [place == each for each in range(arguments)]
+
+        def rule(g: Tensor, result: Tensor, *values: Any) -> Tensor:
+            found = _by_autograd(function, g, values, wanted)[place]
+            return torch.zeros_like(values[place]) if found is None else found
+
+        return rule
+
+    return RULES.get(function) or [by_autograd(place) for place in range(arguments)]
 
 
 def gradients(
@@ -163,9 +183,9 @@ def gradients(
     return found
 
 
-def reduced_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
+def reduced_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     """The gradient summed over the dimensions along which the argument was widened."""
-    if list(gradient.shape) == list(shape):
+    if gradient.shape == shape:
         return gradient
     widened = [i for i, (have, want) in enumerate(zip(gradient.shape, shape, strict=True)) if have != want]
     return gradient.sum(widened, keepdim=True)

@@ -5,6 +5,7 @@ can be captured and replayed as a graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,22 @@ from torch import Tensor
 from primitives import numerics
 from primitives.derivatives import gradients, reduced_to
 from primitives.formula import Formula
-from primitives.joint_plan import Plan, PlannedCall, Rows
+from primitives.joint_plan import KindRows, Plan, PlannedCall
 from primitives.joint_program import FEATURES, Kind
+from primitives.rows import Source, added_up, taken
+
+
+@dataclass
+class PlacedCall:
+    """A planned call with the places where it reads and writes."""
+
+    function: Callable[..., Any]
+    wanted: tuple[bool, ...]
+    rows: int
+    arguments: list[Source | str]  #: a shared input by its name
+    value: Tensor | None  #: where the result is put, if it is kept
+    gradient: list[Source]  #: contributions to the gradient of the results, to be added up
+    to: list[Tensor | None]  #: where the contribution to each argument's gradient is put
 
 
 class JointGradient:
@@ -53,20 +68,51 @@ class JointGradient:
                 numbers += count * rows_size
         return size * numbers
 
+    # --- places --------------------------------------------------------------------------------------
+
     def prepare(self, samples: int, segments: int, factors: Sequence[float]) -> None:
         """Make room for ``segments`` of ``samples`` each; ``factors`` [formulas] multiply the losses."""
         self._samples, self._segments = samples * segments, segments
-        self._nothing = torch.zeros(1, 1, 1, device=self._device, dtype=self._dtype)
+        self._placed: list[PlacedCall] = []  # gives former places back before new ones are taken
         self._values = {kind: self._buffer(kind, count) for kind, count in self._plan.rows_of_values.items()}
         self._contributions = {
             kind: self._buffer(kind, count) for kind, count in self._plan.rows_of_contributions.items()
         }
         for formula, kind, row in self._plan.starts:
             self._contributions[kind][row] = factors[formula] / (samples if kind[1] else 1)
+        self._nothing = torch.zeros(1, 1, 1, device=self._device, dtype=self._dtype)
+        self._placed = [self._placed_call(call) for call in self.calls]
 
     def _buffer(self, kind: Kind, rows: int) -> Tensor:
-        shape = (rows, self._classes if kind[0] else 1, self._samples if kind[1] else 1)
-        return torch.zeros(shape, device=self._device, dtype=self._dtype)
+        return torch.zeros((rows, *self._shape(kind)), device=self._device, dtype=self._dtype)
+
+    def _shape(self, kind: Kind) -> tuple[int, int]:
+        return self._classes if kind[0] else 1, self._samples if kind[1] else 1
+
+    def _placed_call(self, call: PlannedCall) -> PlacedCall:
+        of_values = None if call.start is None else self._values[call.kind][call.start : call.start + call.rows]
+        return PlacedCall(
+            call.function,
+            call.wanted,
+            call.rows,
+            [self._source(each, call, place) for place, each in enumerate(call.arguments)],
+            of_values,
+            [each.of(self._contributions) for each in call.gradient],
+            [
+                None if start is None else self._contributions[kind][start : start + call.rows]
+                for start, kind in zip(call.to, call.kinds, strict=True)
+            ],
+        )
+
+    def _source(self, argument: Any, call: PlannedCall, place: int) -> Source | str:
+        if isinstance(argument, KindRows):
+            return argument.of(self._values)
+        if argument is None:  # only its shape counts
+            return self._nothing.expand(call.rows, *self._shape(call.kinds[place]))
+        source: Source | str = argument
+        return source
+
+    # --- a step --------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def run(self, features: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,31 +126,20 @@ class JointGradient:
             taken = features[name] if everyone else features[name].index_select(0, feature.index)
             rows = self._values[feature.kind][feature.start : feature.start + len(feature.users)]
             rows.view(taken.shape).copy_(taken)
-        kept: list[tuple[list[Any], Any]] = []
-        for call in self.calls:
-            arguments = [self._argument(each, call, shared, place) for place, each in enumerate(call.arguments)]
+        kept: list[tuple[list[Tensor], Any]] = []
+        for call in self._placed:
+            arguments = [_read(each, shared, call.rows) for each in call.arguments]
             result = None
-            if call.start is not None:
+            if call.value is not None:
                 result = self._computed(call.function, arguments)
-                self._values[call.kind][call.start : call.start + call.rows].copy_(result)
+                call.value.copy_(result)
             kept.append((arguments, result))
-        for call, (arguments, result) in zip(reversed(self.calls), reversed(kept), strict=True):
+        for call, (arguments, result) in zip(reversed(self._placed), reversed(kept), strict=True):
             if call.gradient:
                 self._add_gradients(call, arguments, result)
         return {name: self._of_feature(name) for name in self._plan.features}
 
-    def _argument(self, source: Any, call: PlannedCall, shared: Mapping[str, Tensor], place: int) -> Any:
-        if isinstance(source, Rows):
-            return source.of(self._values)
-        if isinstance(source, str):
-            tensor = shared[source]
-            return tensor.expand(call.rows, -1, -1) if source == "index" else tensor
-        if source is None:  # only its shape counts
-            classes, samples = call.kinds[place]
-            return self._nothing.expand(call.rows, self._classes if classes else 1, self._samples if samples else 1)
-        return source
-
-    def _computed(self, function: Callable[..., Any], arguments: list[Any]) -> Tensor:
+    def _computed(self, function: Callable[..., Any], arguments: list[Tensor]) -> Tensor:
         if function is numerics.batch_mean:
             return self._over_segments(arguments[0])
         result: Tensor = function(*arguments)
@@ -115,33 +150,33 @@ class JointGradient:
         spread = x.expand(-1, -1, self._samples).unflatten(2, (self._segments, -1))
         return spread.mean(3, keepdim=True).expand_as(spread).flatten(2)
 
-    def _add_gradients(self, call: PlannedCall, arguments: list[Any], result: Any) -> None:
-        g = self._sum(call.gradient)
+    def _add_gradients(self, call: PlacedCall, arguments: list[Tensor], result: Any) -> None:
+        g = added_up(call.gradient)
         found: list[Tensor | None]
         if call.function is numerics.batch_mean:
             found = [reduced_to(self._over_segments(g), arguments[0].shape)]
         else:
             found = gradients(call.function, g, result, arguments, call.wanted)
-        for gradient, start, kind in zip(found, call.to, call.kinds, strict=True):
-            if start is not None:
-                target = self._contributions[kind][start : start + call.rows]
+        for gradient, target in zip(found, call.to, strict=True):
+            if target is not None:
                 if gradient is None:
                     target.zero_()
                 else:
                     target.copy_(gradient)
-
-    def _sum(self, terms: Sequence[Rows]) -> Tensor:
-        total = terms[0].of(self._contributions)
-        for more in terms[1:]:
-            total = total + more.of(self._contributions)
-        return total
 
     def _of_feature(self, name: str) -> Tensor:
         feature = self._plan.features[name]
         if not feature.gradient:  # looked at, and moved by nothing
             classes = self._classes if feature.kind[0] else 1
             return self._nothing.expand(self._count, classes, self._samples).unflatten(2, (self._segments, -1))
-        total = self._sum(feature.gradient).unflatten(2, (self._segments, -1))
+        total = added_up([each.of(self._contributions) for each in feature.gradient])
+        total = total.unflatten(2, (self._segments, -1))
         if len(feature.users) == self._count:
             return total
         return total.new_zeros(self._count, *total.shape[1:]).index_copy_(0, feature.index, total)
+
+
+def _read(source: Source | str, shared: Mapping[str, Tensor], rows: int) -> Tensor:
+    if isinstance(source, str):
+        return shared[source].expand(rows, -1, -1) if source == "index" else shared[source]
+    return taken(source)

@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 
 from primitives.formula import Formula
-from primitives.joint_program import FEATURES, Argument, Builder, Kind, mark, scheduled
+from primitives.joint_program import FEATURES, Argument, Builder, Kind, call_key, mark
+from primitives.rows import Rows, Source, rows_at
+from primitives.scheduling import scheduled
 
 
 @dataclass
-class Rows:
-    """Rows of a buffer: where a stacked argument is taken from."""
+class KindRows:
+    """Rows of the buffer of a kind: where a stacked argument is taken from."""
 
     kind: Kind
-    index: Tensor
-    start: int | None  #: of rows one after the other
+    rows: Rows
 
-    def of(self, buffers: Mapping[Kind, Tensor]) -> Tensor:
-        """The rows of the buffer of their kind."""
-        if self.start is not None:
-            return buffers[self.kind][self.start : self.start + len(self.index)]
-        return buffers[self.kind].index_select(0, self.index)
+    def of(self, buffers: Mapping[Kind, Tensor]) -> Source:
+        """Where to read them."""
+        return self.rows.of(buffers[self.kind])
 
 
 @dataclass
@@ -36,13 +35,13 @@ class PlannedCall:
     """One call for a group of nodes."""
 
     function: Callable[..., Any]
-    arguments: list[Any]  #: Rows, a name of a shared input, a Tensor of numbers, or None where only the shape counts
+    arguments: list[Any]  #: KindRows, a shared input's name, a Tensor of numbers, or None where only the shape counts
     kinds: list[Kind]  #: of the arguments
     wanted: tuple[bool, ...]
     rows: int
     kind: Kind
     start: int | None  #: row of the first value, where values are kept
-    gradient: list[Rows]  #: contributions to the gradient of the results, to be added up
+    gradient: list[KindRows]  #: contributions to the gradient of the results, to be added up
     to: list[int | None]  #: row of the first contribution to each argument's gradient
 
 
@@ -54,7 +53,7 @@ class Feature:
     start: int
     users: list[int]
     index: Tensor  #: the users on the device
-    gradient: list[Rows]
+    gradient: list[KindRows]
 
 
 #: Where a contribution to a gradient starts: the formula, the kind of its value, the row.
@@ -70,7 +69,7 @@ class Plan:
         results = [self._builder.add(formula, index) for index, formula in enumerate(formulas)]
         self._nodes = self._builder.nodes
         mark(self._nodes, results)
-        self._groups = scheduled(self._nodes, self._builder)
+        self._groups = scheduled(self._nodes, lambda node: call_key(node, self._builder))
         users = {name: self._users(name) for name in FEATURES}
         self.rows_of_values: dict[Kind, int] = defaultdict(int)
         self.rows_of_contributions: dict[Kind, int] = defaultdict(lambda: 1)
@@ -124,11 +123,9 @@ class Plan:
         """Rows for the gradients of the formulas' values, which everything starts from."""
         starts = []
         for formula, result in enumerate(results):
-            moved = self._nodes[result.index].has_gradient if result.source == "node" else result.name in FEATURES
-            if moved:
-                key = result.index if result.source == "node" else (result.name, formula)
-                kind = self._builder.kind_of(result)
-                starts.append((formula, kind, self._contribute(key, kind)))
+            node = self._nodes[result.index]
+            if node.has_gradient:
+                starts.append((formula, node.kind, self._contribute(result.index, node.kind)))
         return starts
 
     def _contribute(self, key: Any, kind: Kind) -> int:
@@ -185,11 +182,10 @@ class Plan:
             return None
         return self._rows([self._place[key] for key in keys], self._builder.kind_of(first))
 
-    def _rows(self, rows: list[int], kind: Kind) -> Rows:
-        consecutive = rows == list(range(rows[0], rows[0] + len(rows)))
-        return Rows(kind, torch.tensor(rows, device=self._device), rows[0] if consecutive else None)
+    def _rows(self, rows: list[int], kind: Kind) -> KindRows:
+        return KindRows(kind, rows_at(rows, self._device))
 
-    def _sums(self, contributions: list[list[int]], kind: Kind) -> list[Rows]:
+    def _sums(self, contributions: list[list[int]], kind: Kind) -> list[KindRows]:
         """The rows to add up for each result: as many terms as the one with the most has, the rest zeros."""
         terms = max(map(len, contributions), default=0)
         return [

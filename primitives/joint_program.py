@@ -9,7 +9,6 @@ Values have the shape [rows, classes, samples], with 1 in the place of classes o
 """
 
 import operator
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from primitives import numerics
 from primitives.derivatives import RULES, clamped_above, clamped_below
-from primitives.formula import Formula
+from primitives.formula import Formula, FormulaError
 from primitives.lowering import lower
 from primitives.program import Value
 from primitives.terminals import TERMINALS
@@ -48,12 +47,13 @@ _KIND_OF_INPUT: dict[str, Kind] = {
 }
 
 #: Functions over the classes whose result does not vary over them.
-_REDUCTIONS = {
+REDUCTIONS = {
     numerics.sum_c,
     numerics.mean_c,
     numerics.max_c,
     numerics.lse_c,
     numerics.at_target,
+    numerics.log_at_target,
     numerics.cross_entropy,
     numerics.take_target,
 }
@@ -107,15 +107,16 @@ def whole_power(exponent: int) -> Callable[[Tensor], Tensor]:
 
 
 class Builder:
-    """Collects the nodes of formulas, each call once."""
+    """Collects the nodes of formulas, each call once; ``hard`` ones take targets as class indices."""
 
-    def __init__(self) -> None:
+    def __init__(self, hard: bool = True) -> None:
+        self._hard = hard
         self.nodes: list[Node] = []
         self._found: dict[tuple[Callable[..., Any], tuple[Argument, ...]], Argument] = {}
 
     def add(self, formula: Formula, index: int) -> Argument:
-        """Where the value of a formula will be, which is the ``index``-th one."""
-        program = lower(formula, hard=True)
+        """The node of the value of a formula, which is the ``index``-th one."""
+        program = lower(formula, hard=self._hard)
         results: list[Argument] = []
         for step in program.steps:
             feature = _OF_FEATURE.get(step.function)
@@ -124,13 +125,16 @@ class Builder:
                 continue
             arguments = tuple(self._argument(each, results, index) for each in step.arguments)
             results.append(self._call(step.function, arguments))
-        return self._argument(program.result, results, index)
+        result = self._argument(program.result, results, index)
+        return result if result.source == "node" else self.node(operator.add, result, Argument("number", number=0.0))
 
     def _argument(self, value: Value, results: Sequence[Argument], index: int) -> Argument:
         if value.kind == "number":
             return Argument("number", number=float(value.source))
         if value.kind == "input":
             name = str(value.source)
+            if name not in _KIND_OF_INPUT:
+                raise FormulaError(f"Expected a formula without free names, got one with {name}: bind it to a number.")
             return Argument("input", name, index if name in FEATURES else -1)
         return results[int(value.source)]
 
@@ -180,7 +184,7 @@ class Builder:
     def _kind(self, function: Callable[..., Any], arguments: Iterable[Argument]) -> Kind:
         kinds = [self.kind_of(each) for each in arguments]
         over_samples = any(samples for _, samples in kinds) or function is numerics.batch_mean
-        if function in _REDUCTIONS or function is numerics.batch_mean:
+        if function in REDUCTIONS or function is numerics.batch_mean:
             return False, over_samples
         return function in _TO_CLASSES or any(classes for classes, _ in kinds), over_samples
 
@@ -198,8 +202,7 @@ def _of_numbers(function: Callable[..., Any], numbers: Sequence[float]) -> float
 def mark(nodes: Sequence[Node], results: Iterable[Argument]) -> None:
     """Mark the nodes whose gradient is looked for, and those whose value a derivative needs."""
     for result in results:
-        if result.source == "node":
-            nodes[result.index].has_gradient = any(nodes[result.index].wanted)
+        nodes[result.index].has_gradient = any(nodes[result.index].wanted)
     for node in reversed(nodes):
         if not node.has_gradient:
             continue
@@ -219,35 +222,6 @@ def mark(nodes: Sequence[Node], results: Iterable[Argument]) -> None:
             for argument in node.arguments:
                 if argument.source == "node":
                     nodes[argument.index].needs_value = True
-
-
-def scheduled(nodes: Sequence[Node], builder: Builder) -> list[list[int]]:
-    """Groups of nodes that one call computes, in an order in which their arguments are there.
-
-    Of the calls that could be next, the one for the most nodes is.
-    """
-    live = {index for index, node in enumerate(nodes) if node.needs_value or node.has_gradient}
-    consumers: dict[int, list[int]] = defaultdict(list)
-    missing: dict[int, int] = {}
-    ready: dict[Any, list[int]] = defaultdict(list)
-    for index in sorted(live):
-        inner = {each.index for each in nodes[index].arguments if each.source == "node"} & live
-        missing[index] = len(inner)
-        for each in inner:
-            consumers[each].append(index)
-        if not inner:
-            ready[call_key(nodes[index], builder)].append(index)
-    groups = []
-    while ready:
-        key = max(ready, key=lambda each: len(ready[each]))
-        group = ready.pop(key)
-        groups.append(group)
-        for index in group:
-            for consumer in consumers[index]:
-                missing[consumer] -= 1
-                if missing[consumer] == 0:
-                    ready[call_key(nodes[consumer], builder)].append(consumer)
-    return groups
 
 
 def call_key(node: Node, builder: Builder) -> Any:

@@ -28,7 +28,7 @@ from primitives.terminals import TERMINALS
 _INFIX = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def lower(formula: Formula, *, hard: bool = False) -> Program:
     """Program of a loss, whose value is one number per sample: a Class value is averaged over the classes.
 
@@ -39,7 +39,7 @@ def lower(formula: Formula, *, hard: bool = False) -> Program:
     return _program(call("mean_c", formula) if formula.shape is Shape.CLASS else formula, hard)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def lower_logits(formula: Formula, *, hard: bool = False) -> Program:
     """Program of a Class formula, whose value keeps its classes."""
     return _program(formula, hard)

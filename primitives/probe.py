@@ -4,13 +4,17 @@ Invariant: the batch is data of the language, the same in every process; half of
 and half are soft, and it holds easy, hard and tied predictions.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from primitives.formula import Formula
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from primitives.joint_program import FEATURES
+from primitives.terminals import TERMINALS
+from primitives.uniform_gradient import UniformGradient
 
 CLASSES, SIZE, SAMPLES = 5, 4, 8
 
@@ -19,6 +23,12 @@ PROGRESS = (0.37, 0.08, 0.91)
 
 #: Difference up to which two formulas are the same: relative to the largest number, and absolute.
 TOLERANCE, NOISE = 1e-7, 1e-12
+
+#: What the gradient of a formula over embeddings is in, one after the other, with the shapes.
+POINTS = {"embeddings": (SAMPLES, SIZE), "weight": (CLASSES, SIZE), "centers": (CLASSES, SIZE)}
+
+#: Values of a formula, and the gradient of their mean, flattened.
+Response = tuple[Tensor, Tensor]
 
 
 @lru_cache(maxsize=1)
@@ -42,37 +52,82 @@ def _batch() -> dict[str, Tensor]:
     }
 
 
-def response(formula: Formula, target: str = "mixed") -> tuple[Tensor, Tensor]:
-    """Values and flattened gradients of the mean on the probe, for a formula without free names.
+def responses(formulas: Sequence[Formula], target: str = "mixed") -> list[Response]:
+    """Values and flattened gradients of the mean on the probe, for formulas without free names.
 
     ``target`` is ``mixed`` or ``hard`` (one-hot alone). The gradient is in the logits, or in embeddings,
     class weights and centers where the formula looks at embeddings. A formula that looks at ``progress`` is seen
     early, midway and late. Either result may hold non-finite numbers.
     """
-    batch = _batch()
-    loss = loss_module(
-        formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
-    ).double()
-    for name, parameter in loss.named_parameters():
-        parameter.data.copy_(batch[name])
-    moments = PROGRESS if "progress" in formula.names else PROGRESS[:1]
-    seen = [_response_at(loss, moment, batch, batch[target]) for moment in moments]
-    return torch.cat([value for value, _ in seen]), torch.cat([gradient for _, gradient in seen])
+    found: dict[int, Response] = {}
+    by_moments = sorted(range(len(formulas)), key=lambda place: "progress" in formulas[place].names)
+    for changes, places in groupby(by_moments, key=lambda place: "progress" in formulas[place].names):
+        together = list(places)
+        moments = PROGRESS if changes else PROGRESS[:1]
+        found |= zip(together, _responses_at(moments, [formulas[place] for place in together], target), strict=True)
+    return [found[place] for place in range(len(formulas))]
 
 
-def _response_at(loss: FormulaLoss, progress: float, batch: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Tensor]:
-    loss.set_progress(progress)
-    over_embeddings = isinstance(loss, EmbeddingLoss)
-    inputs = batch["embeddings" if over_embeddings else "logits"].clone().requires_grad_()
-    points = {"inputs": inputs, **dict(loss.named_parameters())}
-    values: Tensor = loss(inputs, target)
-    gradients = {name: torch.zeros_like(point) for name, point in points.items()}
-    if values.requires_grad:
-        found = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
-        gradients = dict(zip(points, found, strict=True))
-    if over_embeddings:  # also where this form of a formula does not look at centers
-        gradients.setdefault("centers", torch.zeros_like(batch["centers"]))
-    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients.values()])
+def _responses_at(moments: Sequence[float], formulas: Sequence[Formula], target: str) -> list[Response]:
+    over_embeddings = [formula.looks_at_embeddings for formula in formulas]
+    program = UniformGradient(formulas, torch.float64)
+    program.prepare(CLASSES, SAMPLES)
+    of_embeddings = _features(*(_batch()[name] for name in POINTS))
+    features = {name: feature.expand(len(formulas), -1, -1) for name, feature in of_embeddings.items()}
+    z = torch.stack([_batch()["logits"].T, of_embeddings["z"]])
+    features["z"] = z[torch.tensor(over_embeddings, dtype=torch.int64)]
+    values, gradients = [], []
+    for progress in moments:
+        found = program.run(features, _shared(progress, target))
+        values.append(program.values())
+        gradients.append(_gradients(found, over_embeddings))
+    of_moments = [torch.cat(each) for each in zip(*gradients, strict=True)]
+    return list(zip(torch.cat(values, 1), of_moments, strict=True))
+
+
+def _shared(progress: float, target: str) -> dict[str, Tensor]:
+    """What every formula looks at alike."""
+    return {
+        "y": _batch()[target].T.unsqueeze(0),
+        "prior": _batch()["prior"].reshape(1, -1, 1),
+        "num_classes": torch.full((1, 1, 1), float(CLASSES), dtype=torch.float64),
+        "progress": torch.full((1, 1, 1), progress, dtype=torch.float64),
+    }
+
+
+def _features(*points: Tensor) -> dict[str, Tensor]:
+    """The features of the points of a formula over embeddings, [classes, samples], 1 class for the norm."""
+    inputs = dict(zip(POINTS, points, strict=True))
+    found = {"z": (inputs["embeddings"] @ inputs["weight"].T).T}
+    for name in FEATURES:
+        terminal = TERMINALS[name]
+        if terminal.tensor is not None:
+            feature = terminal.tensor(*(inputs[read] for read in terminal.reads))
+            found[name] = feature.expand(SAMPLES, -1).T
+    return found
+
+
+@lru_cache(maxsize=1)
+def _slopes() -> dict[str, Tensor]:
+    """Derivative of each feature in the points, [classes*samples, numbers in the points]: the same for all formulas."""
+    points = tuple(_batch()[name] for name in POINTS)
+    found = {}
+    for name in FEATURES:
+        slopes = torch.autograd.functional.jacobian(lambda *each, name=name: _features(*each)[name], points)
+        found[name] = torch.cat([slope.flatten(2).flatten(0, 1) for slope in slopes], 1)
+    return found
+
+
+def _gradients(of_features: Mapping[str, Tensor], over_embeddings: Sequence[bool]) -> list[Tensor]:
+    """Gradients in what formulas are over, from those at features [formulas, classes, samples]."""
+    shape = len(over_embeddings), SAMPLES, CLASSES
+    z = of_features["z"].transpose(1, 2) if "z" in of_features else torch.zeros(shape, dtype=torch.float64)
+    in_logits = z.flatten(1)
+    in_points = torch.zeros(shape[0], sum(rows * size for rows, size in POINTS.values()), dtype=torch.float64)
+    if any(over_embeddings):
+        for name, gradient in of_features.items():
+            in_points = in_points + gradient.flatten(1) @ _slopes()[name]
+    return [in_points[place] if over else in_logits[place] for place, over in enumerate(over_embeddings)]
 
 
 def same_on_probe(one: Formula, other: Formula) -> bool:
@@ -80,7 +135,7 @@ def same_on_probe(one: Formula, other: Formula) -> bool:
     one, other = with_free_names_bound(one), with_free_names_bound(other)
     if one.looks_at_embeddings != other.looks_at_embeddings:
         return False
-    pairs = zip(response(one), response(other), strict=True)
+    pairs = zip(*responses([one, other]), strict=True)
     return all(a.shape == b.shape and _close(a, b) for a, b in pairs)
 
 

@@ -45,15 +45,24 @@ def _get(value: Value, inputs: Mapping[Any, Any], done: Any) -> Any:
 
 def without_unused(program: Program) -> Program:
     """The program without the steps and inputs that a stable form made superfluous."""
-    used: set[Value] = {program.result}
+    inputs, steps = _used(program)
+    if len(inputs) == len(program.inputs) and len(steps) == len(program.steps):
+        return program
+    moved = {Value(old, "step"): Value(new, "step") for new, old in enumerate(sorted(steps))}
+    kept = [program.steps[index] for index in sorted(steps)]
+    return Program(
+        tuple(name for name in program.inputs if name in inputs),
+        tuple(Step(step.function, tuple(moved.get(each, each) for each in step.arguments)) for step in kept),
+        moved.get(program.result, program.result),
+    )
+
+
+def _used(program: Program) -> tuple[set[Any], set[Any]]:
+    """Names of the inputs and indices of the steps that the result depends on."""
+    sources: dict[str, set[Any]] = {"input": set(), "step": set(), "number": set()}
+    sources[program.result.kind].add(program.result.source)
     for index in reversed(range(len(program.steps))):
-        if Value(index, "step") in used:
-            used.update(program.steps[index].arguments)
-    moved: dict[Value, Value] = {}
-    steps: list[Step] = []
-    for index, step in enumerate(program.steps):
-        if Value(index, "step") in used:
-            steps.append(Step(step.function, tuple(moved.get(each, each) for each in step.arguments)))
-            moved[Value(index, "step")] = Value(len(steps) - 1, "step")
-    inputs = tuple(name for name in program.inputs if Value(name, "input") in used)
-    return Program(inputs, tuple(steps), moved.get(program.result, program.result))
+        if index in sources["step"]:
+            for each in program.steps[index].arguments:
+                sources[each.kind].add(each.source)
+    return sources["input"], sources["step"]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from primitives.class_weights import ClassWeights, suits, uniform_vectors
+from primitives.class_weights import ClassWeights, require_suits, uniform_vectors
 from primitives.contract import (
     checked_target,
     class_frequencies,
@@ -224,10 +224,7 @@ class EmbeddingLoss(FormulaLoss):
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
         self.num_classes, self.embedding_size = self.class_weights.num_classes, self.class_weights.embedding_size
         require_one_per_class("prior", self.prior, num_classes)
-        if not suits(class_weights, formula):
-            raise UserError(
-                "Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class."
-            )
+        require_suits(class_weights, formula)
         self._scores = lower_logits(scores(self._bound))
         learned = self.class_weights.learned_at(0.0)
         self.weight = nn.Parameter(self.class_weights.initial(generator), requires_grad=learned)

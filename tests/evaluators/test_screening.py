@@ -1,7 +1,8 @@
 import pytest
 
-from evaluators.screening import rejection
+from evaluators.screening import rejection, rejections
 from primitives.catalog import CATALOG
+from primitives.errors import UserError
 from primitives.parser import parse
 
 #: Flat where an untrained network stands: they take over after a warm-up under another loss.
@@ -37,3 +38,29 @@ def test_what_cannot_train_is_rejected_with_a_reason(text, reason):
 @pytest.mark.parametrize("text", ["1000*ce(z)", "1e-9*ce(z)", "batch_mean(ce(z))", "at_target(dist2) - mean_c(dist2)"])
 def test_neither_scale_nor_kind_matters(text):
     assert rejection(parse(text)) is None
+
+
+def test_many_are_screened_together_as_each_is_alone():
+    texts = ["ce(z)", "y", "sum_c(p)", "-ce(z)", "exp(z)*exp(z)*exp(z)*exp(z)*(z - z)", "norm", "weight_norm", "ce(p)"]
+    losses = [(loss.bound(), loss.class_weights) for loss in CATALOG.values()]
+    losses += [(parse(text), kind) for text in texts for kind in ("learned", "pedcc")]
+    formulas, kinds = zip(*losses, strict=True)
+    assert rejections(formulas, kinds) == [rejection(*each) for each in losses]
+    assert rejections([], []) == []
+
+
+def test_fixed_class_weights_are_no_prediction():
+    assert rejection(parse("weight_norm"), "learned").startswith("untrainable")
+    assert rejection(parse("weight_norm"), "pedcc") == "flat: the value depends on no prediction"
+
+
+def test_the_first_reason_is_the_one_that_is_given():
+    infinite = "square(square(exp(100*max_c(y))))"
+    assert rejection(parse(infinite)) == "not finite: the value is inf on equal logits"
+    assert rejection(parse(f"ce(cosine) + {infinite}")) == "not finite: the value is inf on embeddings at zero"
+    assert rejection(parse(f"-{infinite}*max_c(p - 0.5)*max_c(p)")).startswith("not finite: the value is ")
+
+
+def test_class_weights_that_do_not_suit_are_refused():
+    with pytest.raises(UserError, match="Expected a formula over cosine for sub_centers"):
+        rejection(parse("ce(cosine) + ce(z)"), "sub_centers")

@@ -1,8 +1,12 @@
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from evaluators.screening import rejections
 from evaluators.work import Candidate
 from lossearch.admission import Admission, Refusal
 from lossearch.evolution import Birth
+from primitives.catalog import CATALOG
+from primitives.class_weights import KINDS, suits
 from primitives.parser import parse
 from results.export import export_source
 from results.exportable import of_row
@@ -42,9 +46,61 @@ def test_a_formula_that_breaks_something_is_rejected_and_does_not_end_the_search
     def broken(formula, class_weights):
         raise RuntimeError("shape mismatch\nand more")
 
-    monkeypatch.setattr("lossearch.admission.rejection", broken)
+    monkeypatch.setattr("lossearch.admission.rejections", broken)
     refusal = decide(Admission(), "ce(z)")
     assert (refusal.status, refusal.reason) == ("rejected", "RuntimeError: shape mismatch")
+
+
+def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_about_by_itself(monkeypatch):
+    bad = parse("ce(2*z)")
+
+    def broken(formulas, class_weights):
+        if bad in formulas:
+            raise RuntimeError("shape mismatch")
+        return rejections(formulas, class_weights)
+
+    monkeypatch.setattr("lossearch.admission.rejections", broken)
+    texts = ["ce(z)", "ce(2*z)", "ce(3*z)", "2*ce(2*z)", "sum_c(p)"]
+    decisions = Admission().decide_all([Birth(parse(text), "random") for text in texts], 0)
+    assert [getattr(each, "reason", None) for each in decisions] == [
+        None,
+        "RuntimeError: shape mismatch",
+        None,
+        None,
+        "flat or not finite: no gradient on the probe",
+    ]
+
+
+def test_of_births_decided_about_together_a_twin_is_a_duplicate_of_the_first():
+    texts = ["ce(z)", "-ce(z)", "2*ce(z)", "ce(z) + 1", "-3*ce(z)"]
+    first, bad, *twins = Admission().decide_all([Birth(parse(text), "random") for text in texts], 0)
+    assert [each.status for each in twins] == ["duplicate"] * 3
+    assert [each.candidate.loss_id for each in twins] == [first.loss_id, first.loss_id, bad.candidate.loss_id]
+    assert [each.candidate.birth_number for each in twins] == [3, 4, 5]
+
+
+known = st.sampled_from(sorted(CATALOG)).map(lambda name: CATALOG[name].bound())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(st.lists(st.tuples(st.one_of(losses(), known), st.sampled_from(KINDS)), min_size=1, max_size=12))
+def test_births_are_decided_about_together_as_one_after_the_other(chosen):
+    births = [
+        Birth(formula, "random", class_weights=kind if formula.looks_at_embeddings else None)
+        for formula, kind in chosen
+        if not formula.looks_at_embeddings or suits(kind, formula)
+    ]
+    together, by_turns = Admission(), Admission()
+    half = len(births) // 2
+    found = [*together.decide_all(births[:half], 0), *together.decide_all(births[half:], 0)]
+    assert found == [by_turns.decide(birth, 0) for birth in births]
+    assert [loss_id for _, loss_id in together.archive.entries] == [loss_id for _, loss_id in by_turns.archive.entries]
+
+
+def test_every_known_loss_is_decided_about_together_as_one_after_the_other():
+    births = [Birth(loss.bound(), "known", class_weights=loss.class_weights) for loss in CATALOG.values()]
+    by_turns = Admission()
+    assert Admission().decide_all(births, 0) == [by_turns.decide(birth, 0) for birth in births]
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

@@ -1,6 +1,8 @@
 import pytest
 
-from primitives.fingerprint import FingerprintArchive, fingerprint
+from primitives.catalog import CATALOG
+from primitives.fingerprint import FingerprintArchive, fingerprint, fingerprints
+from primitives.formula import FormulaError
 from primitives.parser import parse
 
 
@@ -54,3 +56,19 @@ def test_an_archive_is_the_same_after_being_rebuilt_from_its_entries():
     again = FingerprintArchive(list(archive.entries))
     assert again.find(fingerprint(parse("2*abs(p - y)"))) == "1"
     assert again.find(fingerprint(parse("square(p - y)"))) is None
+
+
+def test_fingerprints_of_many_are_those_of_each_alone():
+    losses = [(loss.bound(), loss.class_weights) for loss in CATALOG.values()]
+    losses += [(parse(text), None) for text in ("3*y", "sum_c(p)", "progress*ce(z)", "norm", "exp(exp(exp(9*z)))")]
+    for one, (formula, kind) in zip(fingerprints(*zip(*losses, strict=True)), losses, strict=True):
+        alone = fingerprint(formula, kind)
+        assert (one is None) == (alone is None)
+        if one is not None:
+            assert one[0] == alone[0]
+            assert one[1:] == pytest.approx(alone[1:], abs=1e-12)
+
+
+def test_a_formula_with_a_free_name_has_none():
+    with pytest.raises(FormulaError, match="without free names, got one with gamma"):
+        fingerprint(parse("gamma*ce(z)", {"gamma"}))

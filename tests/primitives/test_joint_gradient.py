@@ -174,6 +174,15 @@ def test_a_feature_that_nothing_moves_has_a_gradient_of_zeros():
         assert found["z"].abs().max() > 0
 
 
+def test_a_formula_that_is_a_feature_has_its_gradient():
+    gradient = JointGradient([parse("norm"), parse("ce(z)")], CLASSES, dtype=torch.float64)
+    gradient.prepare(SAMPLES, SEGMENTS, [2.0, 1.0])
+    norm = torch.ones(2, 1, SEGMENTS, SAMPLES, dtype=torch.float64)
+    found = gradient.run({"z": LOGITS.expand(2, -1, -1, -1), "norm": norm}, shared())["norm"]
+    assert torch.equal(found[0], torch.full_like(norm[0], 2.0 / SAMPLES))
+    assert not found[1].any()
+
+
 def test_a_number_beyond_the_language_is_refused_when_it_is_parsed():
     with pytest.raises(FormulaError):
         parse("1e300*z")

@@ -1,0 +1,22 @@
+from lossearch.isolation import each_apart
+
+
+def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
+    calls = []
+
+    def inverses(numbers):
+        calls.append(list(numbers))
+        return [1.0 / number for number in numbers]
+
+    found = each_apart(inverses, [1.0, 2.0, 0.0, 4.0])
+    assert found[:2] == [1.0, 0.5]
+    assert isinstance(found[2], ZeroDivisionError)
+    assert found[3] == 0.25
+    assert calls == [[1.0, 2.0, 0.0, 4.0], [1.0, 2.0], [0.0, 4.0], [0.0], [4.0]]
+
+
+def test_work_that_does_not_fail_is_done_at_once():
+    calls = []
+    assert each_apart(lambda items: calls.append(items) or items, [1, 2, 3]) == [1, 2, 3]
+    assert len(calls) == 1
+    assert each_apart(lambda items: [], []) == []

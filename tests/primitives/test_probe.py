@@ -1,0 +1,97 @@
+"""Responses on the probe are those of the loss modules by autograd."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from primitives import probe
+from primitives.catalog import CATALOG
+from primitives.parser import parse
+from primitives.probe import CLASSES, PROGRESS, SIZE, responses, same_on_probe, with_free_names_bound
+from primitives.torch_loss import EmbeddingLoss, loss_module
+from tests.primitives.strategies import losses
+
+
+def by_autograd(formula, target):
+    """Values and gradient of the formula's module."""
+    batch = probe._batch()
+    loss = loss_module(
+        formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]
+    ).double()
+    for name, parameter in loss.named_parameters():
+        parameter.data.copy_(batch[name])
+    seen = [at(loss, moment, target) for moment in (PROGRESS if "progress" in formula.names else PROGRESS[:1])]
+    return tuple(map(torch.cat, zip(*seen, strict=True)))
+
+
+def at(loss, progress, target):
+    batch = probe._batch()
+    loss.set_progress(progress)
+    inputs = batch["embeddings" if isinstance(loss, EmbeddingLoss) else "logits"].clone().requires_grad_()
+    points = {"inputs": inputs, **dict(loss.named_parameters())}
+    values = loss(inputs, batch[target])
+    gradients = {name: torch.zeros_like(point) for name, point in points.items()}
+    if values.requires_grad:
+        found = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(points, found, strict=True))
+    if isinstance(loss, EmbeddingLoss):
+        gradients.setdefault("centers", torch.zeros_like(batch["centers"]))
+    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients.values()])
+
+
+def require_close(ours, theirs, others):
+    """Finite where autograd is, and as close as autograd on a rounded target is to itself."""
+    for one, other, noisy in zip(ours, theirs, others, strict=True):
+        finite = torch.isfinite(other) & torch.isfinite(noisy)
+        size = float(other[finite].abs().max()) if finite.any() else 0.0
+        noise = float((other - noisy)[finite].abs().max()) if finite.any() else 0.0
+        assert one.shape == other.shape
+        torch.testing.assert_close(one[finite], other[finite], rtol=1e-8, atol=max(1e-11 * size, 10 * noise, 1e-15))
+
+
+@pytest.mark.parametrize("target", ["hard", "mixed"])
+def test_every_known_loss_together(target):
+    formulas = [loss.bound() for loss in CATALOG.values()]
+    for formula, ours in zip(formulas, responses(formulas, target), strict=True):
+        theirs = by_autograd(formula, target)
+        require_close(ours, theirs, theirs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "at_target(ce(z)) + at_target(norm)*mean_c(z*norm)",
+        "ce(norm*cosine) + sum_c(y*norm) + log(at_target(p))*max_c(dist2)",
+        "batch_mean(norm)*ce(z) + batch_mean(at_target(weight_norm))**2",
+        "progress*ce(z) + (1 - progress)*log(1 - p)*prior/num_classes",
+        "log(at_target(softmax_c(cosine))) + p**2 + p**(-2) + (p + 1)**y",
+        "norm",
+        "weight_norm",
+        "pi*y",
+    ],
+)
+def test_every_kind_of_widening(text):
+    formula = parse(text)
+    for target in ("hard", "mixed"):
+        theirs = by_autograd(formula, target)
+        require_close(responses([parse("ce(z)"), formula], target)[1], theirs, theirs)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(losses())
+def test_random_formulas(formula):
+    formula = with_free_names_bound(formula)
+    require_close(responses([formula])[0], by_autograd(formula, "mixed"), by_autograd(formula, "nearly_mixed"))
+
+
+@pytest.fixture(autouse=True)
+def _nearly_the_same_target():
+    probe._batch()["nearly_mixed"] = probe._batch()["mixed"] * (1.0 + 1e-14)
+
+
+def test_a_formula_is_the_same_as_one_that_is_equal_and_as_no_other():
+    assert same_on_probe(parse("ce(z)"), parse("lse_c(z) - at_target(z)"))
+    assert not same_on_probe(parse("ce(z)"), parse("2*ce(z)"))
+    assert not same_on_probe(parse("ce(z)"), parse("ce(cosine)"))
+    infinite = parse("square(square(exp(1000*max_c(y))))*p")
+    assert not same_on_probe(infinite, infinite)
