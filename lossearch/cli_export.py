@@ -93,9 +93,8 @@ def _loss_of_run(run: Path, rank: int) -> Any:
     board = board_of(run)
     if board.damages:
         fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may be others; --resume trains it again", 1)
-    ranked = sum(row.rank is not None for row in board.rows)
-    if rank > ranked:
-        fail(f"--rank: expected 1 to {ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+    if rank > board.ranked:
+        fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
     return board[rank - 1]
 
 

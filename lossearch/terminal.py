@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lossearch.progress import Progress
 from results.leaderboard_rows import BASELINE, Row
+from results.rows import known_losses
 
 
 def messages() -> Console:
@@ -149,9 +150,9 @@ def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False, narrow
     if not narrow:
         table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
-    beside = {row.name for row in rows} - {None} if known else {BASELINE}
-    shown = [row for row in rows if row.rank is not None and (row.rank <= top or row.name in beside)]
-    for row in shown:
+    beside = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
+    shown = {row.rank: row for row in (*rows[:top], *beside) if row.rank is not None}
+    for _, row in sorted(shown.items()):
         cells = [Text(printable(cell)) for cell in _cells(row, narrow)]
         table.add_row(*cells, style="bold" if row.name == BASELINE else None)
     return table

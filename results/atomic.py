@@ -25,6 +25,23 @@ def write_whole_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def append_at(path: Path, size: int, more: bytes) -> int:
+    """Cut a file to a size, or make it, and append to it for good; returns its new size.
+
+    What a process that died had appended beyond the size is lost: it is what nothing refers to yet.
+    """
+    is_new = not path.exists()
+    with open(path, "wb" if is_new else "r+b") as file:
+        file.truncate(size)
+        file.seek(size)
+        file.write(more)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        _sync(path.parent)
+    return size + len(more)
+
+
 def remove(path: Path) -> None:
     """Remove a file for good, if it is there."""
     path.unlink(missing_ok=True)

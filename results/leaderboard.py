@@ -3,17 +3,19 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from primitives.errors import UserError
-from results.leaderboard_rows import Row, leaderboard_rows
+from results.leaderboard_rows import Row
 
 if TYPE_CHECKING:
     from primitives.formula import Formula
     from primitives.torch_loss import FormulaLoss
     from results.exportable import Exportable
-    from results.store import Damage
+    from results.records import Evaluation
+    from results.store import Damage, StoredRecords
     from results.trial_record import Trial
 
 
@@ -93,21 +95,34 @@ class NotARun(UserError, FileNotFoundError):
 class Leaderboard:
     """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
+    All are ranked when it is opened; rows and evaluations are made where they are asked for.
     ``path`` is the run's directory. Parts that cannot be read are warned of, listed in ``damages`` and left out.
     Raises NotARun where the directory holds no run.
     """
 
     def __init__(self, path: str | Path) -> None:
+        from results.rows import Rows
         from results.store import EvaluationStore
 
         self.path = Path(path)
         if not (self.path / "evaluations").is_dir():
             raise NotARun(f"{path}: expected the directory of a run, with a folder named evaluations in it")
+        self._evaluations: StoredRecords[Evaluation]
         self.damages: list[Damage]
-        self.evaluations, self.damages = EvaluationStore(self.path / "evaluations").read()
+        self._evaluations, self.damages = EvaluationStore(self.path / "evaluations").open()
         for damage in self.damages:
             warnings.warn(f"{damage.reason}. Its evaluations are left out.", stacklevel=2)
-        self.rows = leaderboard_rows(self.evaluations)
+        self.rows: Rows = Rows(self._evaluations)
+
+    @cached_property
+    def evaluations(self) -> "list[Evaluation]":
+        """All evaluations, each once, in the order written."""
+        return self._evaluations.records()
+
+    @property
+    def ranked(self) -> int:
+        """How many losses have a rank."""
+        return self.rows.ranking.ranked
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -131,8 +146,23 @@ class Leaderboard:
 
     def calibrations(self, loss_id: str) -> dict[str, float]:
         """The factor that gives a loss cross-entropy's first gradient size on each task."""
-        own = (each for each in self.evaluations if each.loss_id == loss_id)
+        places = self._evaluations.texts("loss_id").are(loss_id).nonzero()[0]
+        own = self._evaluations.records(places)
         return {each.task: each.calibration for each in own if each.calibration is not None}
+
+    def counts(self) -> dict[str, int]:
+        """How many losses have each status."""
+        return self.rows.ranking.counts()
+
+    def finished_at(self) -> list[str]:
+        """When each training ended, from the first on: UTC, as it is recorded."""
+        times = self._evaluations.texts("finished_at")
+        values = times.values()
+        return sorted(values[code] for code in times.codes.tolist() if code >= 0 and values[code])
+
+    def difference_noise(self) -> float | None:
+        """Standard error of one loss's difference to cross-entropy; None where it cannot be told."""
+        return self.rows.ranking.difference_noise()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries."""
@@ -142,7 +172,7 @@ class Leaderboard:
         """The rows as a pandas data frame."""
         from results.store import to_pandas
 
-        return to_pandas(Row, self.rows)
+        return to_pandas(Row, list(self.rows))
 
     def write(self) -> Path:
         """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""

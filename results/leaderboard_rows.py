@@ -1,11 +1,14 @@
 """The rows of a leaderboard: one a loss, derived from the evaluations and always rebuildable from them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from results.records import Evaluation
-from results.statistics import mean, noise_of_a_difference, paired_differences, spread
+from results.statistics import mean, paired_differences, spread
+
+if TYPE_CHECKING:
+    from results.rows import Rows
 
 BASELINE = "cross_entropy"
 
@@ -48,30 +51,20 @@ class Row:
     finished_at: str | None  #: of the last training, UTC
 
 
-def leaderboard_rows(evaluations: Iterable[Evaluation]) -> list[Row]:
+def leaderboard_rows(evaluations: Iterable[Evaluation]) -> "Rows":
     """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
-    by_loss = _by_loss(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
-    baseline = fitness_by_seed(_baseline(by_loss), tasks)
-    rows = [_row(group, baseline, tasks) for group in by_loss.values()]
-    ranked = sorted((row for row in rows if row.fitness_mean is not None), key=_best_first)
-    numbered = [replace(row, rank=rank) for rank, row in enumerate(_with_pareto(ranked), 1)]
-    return numbered + [row for row in rows if row.fitness_mean is None]
+    from results.rows import Rows
+    from results.store import StoredRecords
+
+    return Rows(StoredRecords.of(Evaluation, evaluations))
 
 
 def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
-    """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses.
+    """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses."""
+    from results.ranking import Ranking
+    from results.store import StoredRecords
 
-    The worse half is left out: what scarcely trains varies more than what a reader would choose.
-    """
-    by_loss = _by_loss(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
-    baseline = _baseline(by_loss)
-    theirs = fitness_by_seed(baseline, tasks)
-    others = [fitness_by_seed(group, tasks) for group in by_loss.values() if group is not baseline]
-    others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
-    better = others[: (len(others) + 1) // 2]
-    return noise_of_a_difference(paired_differences(fitness, theirs) for fitness in better)
+    return Ranking(StoredRecords.of(Evaluation, evaluations)).difference_noise()
 
 
 def tasks_of(evaluations: Iterable[Evaluation]) -> list[str]:
@@ -79,29 +72,24 @@ def tasks_of(evaluations: Iterable[Evaluation]) -> list[str]:
     return list(dict.fromkeys(each.task for each in evaluations if each.seed is not None))
 
 
-def _by_loss(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
-    found: dict[str, list[Evaluation]] = {}
-    for evaluation in evaluations:
-        found.setdefault(evaluation.loss_id, []).append(evaluation)
-    return found
+def row_of(
+    group: Sequence[Evaluation], baseline: Mapping[int, float], tasks: Sequence[str], rank: int | None, pareto: bool
+) -> Row:
+    """The row of one loss, from all its evaluations and its place in the ranking.
 
-
-def _baseline(by_loss: Mapping[str, list[Evaluation]]) -> list[Evaluation]:
-    """The evaluations of cross-entropy."""
-    return next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
-
-
-def _row(group: list[Evaluation], baseline: dict[int, float], tasks: Sequence[str]) -> Row:
+    ``baseline`` is cross-entropy's fitness by seed, and ``tasks`` those of the run.
+    """
     first = next((each for each in group if each.status != "duplicate"), group[0])
     failed = next((each for each in group if each.status in ("failed", "rejected")), None)
     longest = max(group, key=lambda each: each.steps or 0)
     fitness = fitness_by_seed(group, tasks)
     complete = bool(fitness) and failed is None
+    assert complete == (rank is not None)
     stopped = not fitness and failed is None and longest.at_a_rung
     differences = paired_differences(fitness, baseline) if complete else []
     seconds = [each.seconds for each in group if each.seconds is not None]
     return Row(
-        rank=None,
+        rank=rank,
         loss_id=first.loss_id,
         name=first.name,
         class_weights=first.class_weights,
@@ -118,7 +106,7 @@ def _row(group: list[Evaluation], baseline: dict[int, float], tasks: Sequence[st
         fitness_mean=mean(fitness.values()) if complete else None,
         fitness_std=spread(fitness.values()) if complete else None,
         difference_to_cross_entropy=mean(differences) if differences else None,
-        pareto=False,
+        pareto=pareto,
         calibration=first.calibration if len(tasks) == 1 else None,
         generation=first.generation,
         birth=first.birth,
@@ -163,19 +151,5 @@ def _metric(group: Sequence[Evaluation]) -> str:
 def _stopped(group: Sequence[Evaluation], longest: Evaluation) -> str:
     """How far a candidate was trained, and how it stood there."""
     there = [each.fitness for each in group if each.steps == longest.steps and each.fitness is not None]
-    return (
-        f"trained to a rung: {longest.steps} of {longest.full_steps} steps, with a fitness of {mean(there):.4f} there"
-    )
-
-
-def _best_first(row: Row) -> tuple[Any, ...]:
-    assert row.fitness_mean is not None
-    return -row.fitness_mean, row.complexity, row.loss_id
-
-
-def _with_pareto(ranked: list[Row]) -> Iterator[Row]:
-    """The rows, best first, with a mark on each that is simpler than all before it."""
-    simplest = None
-    for row in ranked:
-        yield replace(row, pareto=simplest is None or row.complexity < simplest)
-        simplest = row.complexity if simplest is None else min(row.complexity, simplest)
+    stood = f", with a fitness of {mean(there):.4f} there" if there else ""
+    return f"trained to a rung: {longest.steps} of {longest.full_steps} steps{stood}"

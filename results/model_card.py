@@ -15,6 +15,7 @@ from results.exportable import Exportable
 from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
 from results.plain_text import plain
 from results.records import Evaluation
+from results.rows import Rows
 from results.statistics import interval, mean, paired_differences, spread
 from results.trial_record import Trial
 from results.usage import usage
@@ -28,7 +29,7 @@ class Evidence:
     """
 
     row: Row
-    rows: Sequence[Row]
+    rows: Rows
     evaluations: Sequence[Evaluation]
     trial: Trial | None = None
     samples: int | None = None
@@ -79,7 +80,7 @@ def _no_results() -> str:
 def _results(evidence: Evidence) -> str:
     row = evidence.row
     own, theirs = _fitness(evidence, row.loss_id), _fitness(evidence, _baseline_id(evidence))
-    ranked = sum(each.rank is not None for each in evidence.rows)
+    ranked = evidence.rows.ranking.ranked
     lines = ["## Results"]
     if row.fitness_mean is None:
         return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])
@@ -92,7 +93,7 @@ def _results(evidence: Evidence) -> str:
     differences = paired_differences(own, theirs)
     if row.name != BASELINE and differences:
         lines.append(f"Difference to cross-entropy under the same seeds: {_with_interval(differences)}.")
-    lines.append(_flattery(row, ranked + sum(each.status == "stopped" for each in evidence.rows)))
+    lines.append(_flattery(row, ranked + evidence.rows.ranking.counts().get("stopped", 0)))
     if evidence.trial is None:
         lines.append("It was not trained again under fresh seeds.")
     else:
@@ -116,7 +117,7 @@ def _flattery(row: Row, trained: int) -> str:
 
 def _baselines(evidence: Evidence) -> str:
     own = _fitness(evidence, evidence.row.loss_id)
-    known = [row for row in evidence.rows if row.name and row.fitness_mean is not None]
+    known = [row for row in evidence.rows.named() if row.name and row.fitness_mean is not None]
     lines = ["## Baselines", "", f"| loss | {evidence.row.metric} | this loss, less the baseline |", "|---|---|---|"]
     for row in known:
         theirs = _fitness(evidence, row.loss_id)
@@ -176,7 +177,7 @@ def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
 
 
 def _baseline_id(evidence: Evidence) -> str | None:
-    return next((row.loss_id for row in evidence.rows if row.name == BASELINE), None)
+    return next((row.loss_id for row in evidence.rows.named() if row.name == BASELINE), None)
 
 
 def escaped(text: str) -> str:

@@ -1,6 +1,7 @@
-"""Recorder: the records of a run that are known, and those among them that its store does not have yet.
+"""Recorder: which records a run has, those of them that may be asked for, and those that its store does not have yet.
 
-Invariant: what is known is not recorded again; parts are written from time to time, and wherever ``save`` is called.
+Invariant: what was recorded is not recorded again; parts are written from time to time, and wherever ``save`` is
+called. A record that nobody will ask for is forgotten but for its identity, so that long runs take little memory.
 """
 
 import time
@@ -21,7 +22,8 @@ class Recorder(Generic[Record]):
 
     def __init__(self, store: RecordStore[Record], identity: Callable[[Record], str]) -> None:
         self._store, self._identity = store, identity
-        self.known: dict[str, Record] = {}  #: by identity
+        self.recorded: set[str] = set()  #: identities of all
+        self.known: dict[str, Record] = {}  #: by identity, in the order of recording: those that are not forgotten
         self._unsaved: list[Record] = []
         self._saved_at = time.monotonic()
 
@@ -32,15 +34,21 @@ class Recorder(Generic[Record]):
         """
         found, damages = self._store.read()
         self.known = {self._identity(each): each for each in found}
+        self.recorded = set(self.known)
         if damages:
             before_setting_aside()
         return [(self._store.set_aside(damage).name, damage) for damage in damages]
 
     def record(self, records: Iterable[Record]) -> None:
-        """Take in those that are not known."""
-        new = {self._identity(each): each for each in records if self._identity(each) not in self.known}
+        """Take in those that were not recorded yet."""
+        new = {self._identity(each): each for each in records if self._identity(each) not in self.recorded}
         self.known |= new
+        self.recorded |= new.keys()
         self._unsaved += new.values()
+
+    def forget(self, is_over: Callable[[Record], bool] = lambda _: True) -> None:
+        """Keep of records that are over their identities alone."""
+        self.known = {identity: each for identity, each in self.known.items() if not is_over(each)}
 
     @property
     def is_due(self) -> bool:

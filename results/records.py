@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
 #: Version of the columns below; a reader fills the columns that an older file lacks with null.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
@@ -56,6 +56,7 @@ class Evaluation:
     parents: tuple[str, ...] = ()  #: loss ids
     name: str | None = None  #: of a known loss
     class_weights: str | None = None  #: learned, pedcc or sub_centers; null for a loss over logits
+    island: int | None = None  #: the population that proposed it, where there are several; null before version 4
     seed: int | None = None  #: index of the training seed, 0, 1, ...
     steps: int | None = None  #: optimiser steps that were trained; null where none were, and before version 3
     full_steps: int | None = None  #: of a training that is not stopped at a rung; null likewise
