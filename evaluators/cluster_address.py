@@ -1,19 +1,49 @@
-"""The address of a cluster, and whether something answers there."""
+"""The address of a cluster, and whether a Ray cluster answers there.
 
+Invariant: where none does, it is told within seconds; Ray itself would try for a quarter of an hour, and could not be
+interrupted. Ray is not imported here.
+"""
+
+import json
+import os
 import socket
+import sys
 
 from primitives.errors import UserError
 
 #: Seconds a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
 
+#: How an HTTP/2 connection begins (RFC 9113, 3.4), with empty settings; gRPC, which Ray speaks, answers with its own.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_FRAME_HEADER, _TYPE, _SETTINGS = 9, 3, 4
+
 
 class ClusterUnreachable(Exception):
     """No Ray cluster answered; the message says where it was looked for and what to do."""
 
 
+def of_job() -> str | None:
+    """The address that a process inside a Ray job uses, None elsewhere."""
+    try:
+        job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
+        return "auto" if job["metadata"]["job_submission_id"] else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_to_this_machine() -> None:
+    """Have a Ray that this process is going to start listen on the loopback interface alone.
+
+    Ray has no setting for it but the one by which it treats a laptop of another system; it is read where Ray is
+    imported, and would keep a process from joining a cluster of other machines.
+    """
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
 def require_answer(address: str) -> None:
-    """Raise ClusterUnreachable unless something listens at ``host:port``; Ray itself would wait for minutes.
+    """Raise ClusterUnreachable unless what listens at ``host:port`` speaks as a Ray cluster does.
 
     Raises UserError where the address is no address.
     """
@@ -23,9 +53,23 @@ def require_answer(address: str) -> None:
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
         raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT) as connection:
+            problem = None if _speaks_grpc(connection) else "something else than Ray answers there"
+    except TimeoutError:
+        problem = f"what listens there says nothing within {CONNECT_TIMEOUT:.0f} s"
     except OSError as error:
+        problem = str(error)
+    if problem is not None:
         raise ClusterUnreachable(
-            f"No Ray cluster answered at {address!r}: {error}. "
-            "Check the address with 'ray status', or leave out --ray-address to use this machine."
-        ) from None
+            f"No Ray cluster answered at {address!r}: {problem}. Check the address with 'ray status' (the port is the "
+            "head's, 6379 by default, and not the dashboard's), or leave out --ray-address to use this machine."
+        )
+
+
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Whether settings of HTTP/2 come back. Raises OSError."""
+    connection.sendall(_PREFACE)
+    answer = b""
+    while len(answer) < _FRAME_HEADER and (more := connection.recv(64)):
+        answer += more
+    return len(answer) >= _FRAME_HEADER and answer[_TYPE] == _SETTINGS

@@ -95,13 +95,17 @@ class _Trainer:
 
     def _trained_together(self, candidates: Sequence[Candidate]) -> list[Outcome] | None:
         """The outcomes of a cohort, and its states where it may go on; None where it would not fit the memory."""
-        cohort = self._cohort(candidates)
+        with _timed(self.result, "loading"):
+            self.work.on.load()
+        with _timed(self.result, "compiling"):
+            cohort = self._cohort(candidates)
         needed = cohort.bytes_needed()
         if needed > self.memory and len(candidates) > 1:
             self._note(f"a cohort of {len(candidates)} needs {_gib(needed)}, {_gib(self.memory)} are free: split")
             return None
         started = time.perf_counter()
-        outcomes = cohort.train_and_score(self.work.until)
+        with _timed(self.result, "training"):
+            outcomes = cohort.train_and_score(self.work.until)
         seconds = (time.perf_counter() - started) / (len(candidates) * self.work.fidelity.seeds)
         spent = [seconds + (self.states[each.key].seconds if each.key in self.states else 0.0) for each in candidates]
         if self.work.until < self.work.fidelity.steps:
@@ -110,8 +114,8 @@ class _Trainer:
                 each.key: replace(state, seconds=so_far) for each, state, so_far in stands if state is not None
             }
         elif isinstance(cohort, Measurable | Cohort) and self.work.measured is not None:
-            # all of it or, where something raises, nothing
-            self.result.measurements += list(measurements(candidates, outcomes, cohort, self.work, spent))
+            with _timed(self.result, "measuring"):  # all of it or, where something raises, nothing
+                self.result.measurements += list(measurements(candidates, outcomes, cohort, self.work, spent))
         return outcomes
 
     def _cohort(self, candidates: Sequence[Candidate]) -> Cohort | OneByOne:
@@ -140,6 +144,16 @@ class _Trainer:
     def _note(self, note: str) -> None:
         if note not in self.result.notes:
             self.result.notes.append(note)
+
+
+@contextmanager
+def _timed(result: Result, what: str) -> Iterator[None]:
+    """Count the time of a block for the result."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        result.seconds[what] = result.seconds.get(what, 0.0) + time.perf_counter() - started
 
 
 def _gib(size: int) -> str:

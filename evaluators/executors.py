@@ -1,12 +1,13 @@
 """The Executor protocol, by which a search hands out work, and the executor that works in this process."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evaluators.device import chosen_device
 from evaluators.evaluation import evaluate
 from evaluators.state import State
-from evaluators.work import Result, Work
+from evaluators.work import Result, Spent, Work, spent_on
 from results.records import Evaluation, Measurement
 
 #: Candidates in a cohort at most, where the size is found automatically: on a core nothing is gained beyond the first,
@@ -28,6 +29,9 @@ class Pending(Protocol):
     def notes(self) -> list[str]:
         """What the log should tell of finished work."""
 
+    def spent(self) -> list[Spent]:
+        """Which workers did finished work, and what took them how long."""
+
     def measurements(self) -> list[Measurement]:
         """What was measured, of finished work that asks for it."""
 
@@ -41,19 +45,32 @@ class Pending(Protocol):
         """The states of finished work themselves, by the key of the candidate; those that are lost are not there."""
 
 
+@dataclass(frozen=True)
+class News:
+    """Something that happened to the workers."""
+
+    text: str
+    is_warning: bool = False
+
+
 class Executor(Protocol):
     """Evaluates work somewhere. Results may come in any order; what they say depends on the work alone."""
 
-    #: How many pieces of work run at once.
-    slots: int
     #: Candidates in a cohort at most, where its size is found automatically.
     largest_cohort: int
+
+    @property
+    def slots(self) -> int:
+        """How many pieces of work run at once; workers may come and go."""
 
     def submit(self, work: Work, states: Iterable[Any] = ()) -> Pending:
         """Hand out a piece of work, which goes on from the states that hold its candidates."""
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
         """Return when one of these is done, or after so many seconds."""
+
+    def news(self) -> list[News]:
+        """What happened to the workers since this was last asked."""
 
     def close(self) -> None:
         """Free what the executor holds; work in flight is dropped."""
@@ -74,6 +91,9 @@ class FinishedWork:
 
     def notes(self) -> list[str]:
         return self._result.notes
+
+    def spent(self) -> list[Spent]:
+        return spent_on(self._result)
 
     def measurements(self) -> list[Measurement]:
         return self._result.measurements
@@ -98,6 +118,10 @@ class InlineExecutor:
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
         """Nothing to wait for: submitted work is done."""
+
+    def news(self) -> list[News]:
+        """Nothing happens here."""
+        return []
 
     def close(self) -> None:
         """Nothing to free."""

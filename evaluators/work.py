@@ -3,6 +3,7 @@
 Invariant: the identity of an evaluation depends on the candidate, the task, the fidelity and the seed alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ class Candidate:
     parents: tuple[str, ...] = ()
     name: str | None = None
     class_weights: str | None = None
+    island: int | None = None  #: whose population it is of, where there are several
     learning_rate: float | None = None  #: in place of the fidelity's
 
     @property
@@ -88,6 +90,22 @@ class Result:
     states: dict[str, State] = field(default_factory=dict)  #: by the key of the candidate
     notes: list[str] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
+    worker: str = "this process"
+    seconds: dict[str, float] = field(default_factory=dict)  #: of the worker, by what it did
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a worker did for a piece of work."""
+
+    worker: str
+    trainings: int
+    seconds: Mapping[str, float]  #: by what it did
+
+
+def spent_on(result: Result) -> list[Spent]:
+    """What was done for a result; nothing where it was known before."""
+    return [Spent(result.worker, len(result.evaluations), result.seconds)] if result.seconds else []
 
 
 def fidelity_of(candidate: Candidate, work: Work) -> Fidelity:
@@ -128,11 +146,28 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         parents=candidate.parents,
         name=candidate.name,
         class_weights=candidate.class_weights,
+        island=candidate.island,
         seed=seed,
         steps=None if seed is None else work.until,
         full_steps=None if seed is None else work.fidelity.steps,
         metric=work.on.metric.name,
         **outcome,
+    )
+
+
+def candidate_of(evaluation: Evaluation) -> Candidate:
+    """The candidate that an evaluation is of."""
+    return Candidate(
+        evaluation.loss_id,
+        evaluation.formula,
+        evaluation.complexity,
+        evaluation.generation,
+        evaluation.birth,
+        evaluation.birth_number,
+        evaluation.parents,
+        evaluation.name,
+        evaluation.class_weights,
+        evaluation.island,
     )
 
 

@@ -7,6 +7,9 @@ import typer
 
 from lossearch.outcome import print_json, reported
 
+#: Workers that are listed one by one.
+WORKERS_SHOWN = 16
+
 _JSON = typer.Option("--json", help="Print JSON.")
 
 
@@ -61,6 +64,11 @@ def _print_status(found: Any) -> None:
         print(f"best: {found.best_fitness:.4f}{beside}: {printable(found.best_formula)}")
     if found.seconds:
         print("driver: " + ", ".join(f"{printable(name)} {spent:.1f} s" for name, spent in found.seconds.items()))
+    for name, each in list(found.workers.items())[:WORKERS_SHOWN]:
+        busy = ", ".join(f"{printable(what)} {spent:.1f} s" for what, spent in each.seconds.items())
+        print(f"worker {printable(name)}: {each.trainings} trainings, {each.per_minute:g} a minute: {busy}")
+    if len(found.workers) > WORKERS_SHOWN:
+        print(f"and {len(found.workers) - WORKERS_SHOWN} workers more; see --json")
     if found.last_evaluation:
         print(f"last evaluation: {printable(found.last_evaluation)}")
     if found.damages:

@@ -3,7 +3,7 @@
 Every key has a default but ``name`` and ``task``; a key that is not known is refused, with the nearest known one.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,6 +37,12 @@ class EvolutionSettings(Section):
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
     generations: int = Field(10, ge=1, le=1_000_000, description="generations, the first with the seeds among them")
+    mode: Literal["generational", "steady"] = Field(
+        "generational", description="steady: children are born as results arrive, and no worker waits for a generation"
+    )
+    islands: int = Field(1, ge=1, le=10_000, description="populations that breed apart, each with its share")
+    migration_interval: int = Field(5, ge=1, le=1_000_000, description="generations between migrations")
+    migrants: int = Field(2, ge=0, le=1_000, description="best losses that each island sends to the next one")
     seeds: tuple[str, ...] = Field(_SEEDS, description="losses to start from: known ones by name, or formulas")
     terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
     operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")
@@ -87,6 +93,10 @@ class EvolutionSettings(Section):
             )
         if self.crossover + self.subtree_mutation + self.point_mutation + self.constant_mutation <= 0.0:
             raise ValueError("expected a weight above 0 for crossover or one of the mutations")
+        if self.population < 2 * self.islands:
+            raise ValueError(
+                f"population = {self.population}: expected two losses at least for each of {self.islands} islands"
+            )
         if "y" not in self.terminals and not {"at_target", "ce"} & set(self.operators):
             raise ValueError("random trees cannot see the target: add y to terminals, or at_target or ce to operators")
         for name in self.seeds:

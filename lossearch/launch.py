@@ -5,12 +5,14 @@ from pathlib import Path
 
 from evaluators.executors import Executor
 from lossearch.experiment import Experiment, load_experiment, validated
-from lossearch.loop import Search
+from lossearch.generational import GenerationalSearch
 from lossearch.progress import SearchView, SilentView
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, required_path, running
+from lossearch.steady import SteadySearch
 from lossearch.trial import try_export
 from lossearch.workers import executor_for
+from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from results.trial_record import Trial
 
@@ -38,6 +40,7 @@ def search(
     run_dir: str | Path | None = None,
     seed: int | None = None,
     resume: bool = False,
+    force: bool = False,
     executor: str | None = None,
     ray_address: str | None = None,
     view: SearchView | None = None,
@@ -45,19 +48,22 @@ def search(
     """Search for a loss as an experiment declares, and export the best one.
 
     ``experiment`` is a TOML file or the name of a shipped one. ``run_dir`` is where the run is kept (default:
-    ``runs/<name>-<time>``) and with ``resume`` the directory of the run to continue. ``seed`` replaces the
-    experiment's; ``executor`` is ``ray`` or ``inline`` (default: the experiment's); ``ray_address`` is
-    ``auto`` or ``host:port`` of a cluster (default: one started on this machine).
+    ``runs/<name>-<time>``) and with ``resume`` the directory of the run to continue; with ``force`` although the
+    experiment's ``evolution`` was changed, such as its number of generations. ``seed`` replaces the experiment's;
+    ``executor`` is ``ray`` or ``inline`` (default: the experiment's); ``ray_address`` is ``auto`` or ``host:port`` of a
+    cluster (default: one started on this machine, or in a Ray job its own).
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
     view = view or SilentView()
+    if force and not resume:
+        raise UserError("Expected force beside resume alone: a new run has nothing to change. Add --resume.")
     declared = _declared(experiment, seed)
     path = required_path(RunDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
     try:
-        with running(RunDirectory, declared, path, resume, SearchInterrupted) as run:
+        with running(RunDirectory, declared, path, resume, SearchInterrupted, force) as run:
             try:
                 return _execute(declared, run, resume, workers, view)
             except KeyboardInterrupt:
@@ -76,7 +82,8 @@ def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experime
 
 
 def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: Executor, view: SearchView) -> Run:
-    running = Search(experiment, run, executor, view)
+    kind = SteadySearch if experiment.evolution.mode == "steady" else GenerationalSearch
+    running = kind(experiment, run, executor, view)
     start = running.restore() if resume else 0
     view.started(run.path, executor.slots)
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)

@@ -3,9 +3,10 @@
 import random
 
 from lossearch.admission import Admission, Refusal
+from lossearch.breeding import birth_of_seed
 from lossearch.evolution import Evolution
 from lossearch.experiment import Experiment
-from lossearch.loop import birth_of_seed, planned_trainings
+from lossearch.loop import planned_trainings
 
 
 def plan(experiment: Experiment) -> str:

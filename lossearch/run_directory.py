@@ -10,6 +10,8 @@ import os
 import platform
 import subprocess
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -18,7 +20,7 @@ import tomli_w
 
 from evaluators.versions import installed
 from lossearch.declaration import Declaration
-from lossearch.experiment import Experiment, validated
+from lossearch.experiment import EvolutionSettings, Experiment, validated
 from primitives.errors import UserError
 from results.atomic import remove, write_whole_text
 from results.records import Evaluation, Measurement
@@ -28,7 +30,7 @@ _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", 
 
 
 #: Version of the checkpoint's layout.
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class RunDirectoryError(UserError):
@@ -45,6 +47,7 @@ class Directory(Generic[Kind, Record]):
     FILE: ClassVar[str]  #: the declaration as resolved
     PARTS: ClassVar[str]  #: folder of the records
     FOLDERS: ClassVar[tuple[str, ...]]
+    FORCIBLE: ClassVar[tuple[str, ...]] = ()  #: keys that may be changed where a run is resumed
     RECORD: type[Record]
 
     def __init__(self, path: Path) -> None:
@@ -70,9 +73,8 @@ class Directory(Generic[Kind, Record]):
             for name in cls.FOLDERS:
                 (path / name).mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            plain = _without_none(declared.model_dump(mode="json"))
-            text = tomli_w.dumps({**plain, "provenance": _provenance(started)})
-            write_whole_text(path / cls.FILE, text)
+            with run._let_go_if_it_fails():
+                run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
@@ -80,13 +82,18 @@ class Directory(Generic[Kind, Record]):
         return run
 
     @classmethod
-    def open(cls, path: Path, declared: Kind) -> Self:
-        """The directory of an earlier run of the same declaration. Raises RunDirectoryError."""
+    def open(cls, path: Path, declared: Kind, force: bool = False) -> Self:
+        """The directory of an earlier run of the same declaration; ``force`` takes one that was changed.
+
+        Raises RunDirectoryError, also where the changes let no result stand beside the earlier ones.
+        """
         changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
-        if changes:
+        fixed = [change for key, change in changes.items() if key not in cls.FORCIBLE]
+        if changes and (fixed or not force):
+            advice = ", take the change with --force" if not fixed else ""
             raise RunDirectoryError(
-                f"{path}: made by another experiment: {'; '.join(changes)}. "
-                "Resume with the experiment that made it, or give another --run-dir."
+                f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
+                f"Resume with the experiment that made it{advice}, or give another --run-dir."
             )
         try:
             for name in cls.FOLDERS:
@@ -97,7 +104,30 @@ class Directory(Generic[Kind, Record]):
             ) from None
         if not os.access(path / cls.PARTS, os.W_OK):
             raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
-        return cls(path)
+        run = cls(path)
+        if changes:
+            with run._let_go_if_it_fails():
+                run._change(declared, list(changes.values()))
+        return run
+
+    @contextmanager
+    def _let_go_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _change(self, declared: Kind, changes: list[str]) -> None:
+        """Write what the run does from now on, and keep what it did before."""
+        kept = _unused(self.path / f"{Path(self.FILE).stem}-before.toml")
+        write_whole_text(kept, (self.path / self.FILE).read_text(encoding="utf-8"))
+        self._write(declared, datetime.now(UTC))
+        self.log("experiment changed", changes=changes, before=kept.name)
+
+    def _write(self, declared: Kind, started: datetime) -> None:
+        plain = _without_none(declared.model_dump(mode="json"))
+        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _provenance(started)}))
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
@@ -151,7 +181,7 @@ class Directory(Generic[Kind, Record]):
         except RunDirectoryError:
             return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
         if changes:
-            return f"{path}: made by another experiment: {'; '.join(changes)}. Give another --run-dir."
+            return f"{path}: made by another experiment: {'; '.join(changes.values())}. Give another --run-dir."
         return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
 
 
@@ -159,6 +189,8 @@ class RunDirectory(Directory[Experiment, Evaluation]):
     """The directory of a search, with a checkpoint."""
 
     FILE, PARTS, FOLDERS, RECORD = "experiment.toml", "evaluations", ("evaluations", "checkpoint"), Evaluation
+    #: How losses vary and how many there are; not what they are worth, nor the seeds, which are born at the beginning.
+    FORCIBLE = ("name", *(f"evolution.{key}" for key in EvolutionSettings.model_fields if key != "seeds"))
 
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
@@ -206,14 +238,15 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    changes = []
+def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """What was changed, as sentences by the key."""
+    changes: dict[str, str] = {}
     for key in {**earlier, **now}:
         before, after = earlier.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            changes += _changes(before, after, f"{prefix}{key}.")
+            changes |= _changes(before, after, f"{prefix}{key}.")
         elif before != after:
-            changes.append(f"{prefix}{key} was {before!r}, is {after!r}")
+            changes[f"{prefix}{key}"] = f"{prefix}{key} was {before!r}, is {after!r}"
     return changes
 
 

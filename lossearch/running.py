@@ -1,5 +1,6 @@
 """Running: the directory of a run is opened, held while it runs, told of an interruption, and let go."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any, TypeVar
 
 from lossearch.declaration import Declaration
 from lossearch.interruption import watched_for_interruption
-from lossearch.run_directory import Directory
+from lossearch.run_directory import Directory, RunDirectoryError
 from primitives.errors import UserError
+
+#: What is wrong with a disk, and not with us.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
 class RunInterrupted(Exception):
@@ -43,17 +47,30 @@ def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = Fal
 
 @contextmanager
 def running(
-    kind: type[Kind], declared: Declaration, path: Path | None, resume: bool, interrupted: type[RunInterrupted]
+    kind: type[Kind],
+    declared: Declaration,
+    path: Path | None,
+    resume: bool,
+    interrupted: type[RunInterrupted],
+    force: bool = False,
 ) -> Iterator[Kind]:
-    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted``."""
-    run = kind.open(path, declared) if resume and path else kind.create(declared, path)
+    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted``.
+
+    Raises RunDirectoryError where the directory cannot be written any more.
+    """
+    run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
     with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
         try:
             yield run
         except BaseException as error:
-            if not interruption.explains(error):
-                raise
-            run.log("interrupted")
-            raise interrupted(run.path) from None
+            if interruption.explains(error):
+                run.log("interrupted")
+                raise interrupted(run.path) from None
+            if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+                raise RunDirectoryError(
+                    f"{run.path}: expected a directory that can be written, got: {error.strerror}. Everything recorded "
+                    "before is kept: mend that, and continue with --resume."
+                ) from None
+            raise
         finally:
             run.close()

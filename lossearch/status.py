@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,6 +17,15 @@ RunState = Literal["running", "finished", "interrupted", "stopped"]
 
 #: Seconds before the last evaluation over which the speed is taken.
 RECENT = 300.0
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What one worker has done."""
+
+    trainings: int
+    per_minute: float
+    seconds: dict[str, float]  #: by what it did
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Status:
     cross_entropy: float | None
     last_evaluation: str | None  #: UTC
     seconds: dict[str, float] = field(default_factory=dict)  #: of the driver, by what it did since it started
+    workers: dict[str, WorkerStatus] = field(default_factory=dict)  #: by name, since the driver started
     damages: int = 0  #: parts that cannot be read
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,8 +59,11 @@ def status(path: Path) -> Status:
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
     events = list(logged_events(path / "log.jsonl"))
     generations = [each for each in events if each.get("event") == "generation"]
-    ranked = [row for row in board.rows if row.rank is not None]
-    finished = sorted(each.finished_at for each in board.evaluations if each.finished_at)
+    lately: dict[str, Any] = next(
+        (each for each in reversed(events) if each.get("event") in ("generation", "workers")), {}
+    )
+    best = board.rows[0] if board.ranked else None
+    finished = board.finished_at()
     return Status(
         run=str(path),
         state=_state(path, events),
@@ -59,14 +71,15 @@ def status(path: Path) -> Status:
         tasks=list(experiment.tasks),
         generation=max((_whole(each.get("number")) for each in generations), default=0),
         generations=experiment.evolution.generations,
-        candidates=dict(Counter(row.status for row in board.rows)),
+        candidates=board.counts(),
         trainings=len(finished),
         trainings_per_minute=_per_minute(finished),
-        best_formula=ranked[0].formula if ranked else None,
-        best_fitness=ranked[0].fitness_mean if ranked else None,
-        cross_entropy=next((row.fitness_mean for row in ranked if row.name == BASELINE), None),
+        best_formula=best.formula if best else None,
+        best_fitness=best.fitness_mean if best else None,
+        cross_entropy=next((row.fitness_mean for row in board.rows.named() if row.rank and row.name == BASELINE), None),
         last_evaluation=finished[-1] if finished else None,
-        seconds=_numbers(generations[-1].get("seconds")) if generations else {},
+        seconds=_numbers(lately.get("seconds")),
+        workers=_workers(lately.get("workers")),
         damages=len(board.damages),
     )
 
@@ -75,6 +88,19 @@ def _numbers(value: Any) -> dict[str, float]:
     """What of a logged table is finite numbers."""
     table = value if isinstance(value, dict) else {}
     return {name: float(each) for name, each in table.items() if type(each) in (int, float) and abs(each) < 1e12}
+
+
+def _workers(value: Any) -> dict[str, WorkerStatus]:
+    """What of a logged table is what workers did."""
+    table = value if isinstance(value, dict) else {}
+    found = {}
+    for name, each in table.items():
+        if isinstance(each, dict):
+            counts = _numbers({key: each.get(key) for key in ("trainings", "per_minute")})
+            found[name] = WorkerStatus(
+                int(counts.get("trainings", 0)), counts.get("per_minute", 0.0), _numbers(each.get("seconds"))
+            )
+    return found
 
 
 def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:

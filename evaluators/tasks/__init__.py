@@ -19,9 +19,21 @@ def known_task(name: str) -> Task:
     return TASKS[name]
 
 
+#: Tasks whose data was sent to this process, in the place of those that would read files here.
+_SENT: dict[tuple[str, FolderData | None], Task] = {}
+
+
 def task_on(name: str, data: FolderData | None = None) -> Task:
     """The task of this name: on a folder of the user's where data is given, else the known one. Raises UserError."""
+    sent = _SENT.get((name, data))
+    if sent is not None:
+        return sent
     return known_task(name) if data is None else _own_task(name, data)
+
+
+def use_sent(name: str, data: FolderData | None, task: Task) -> None:
+    """Let this process, a worker, train on what was sent to it whenever the task of this name is asked for."""
+    _SENT[name, data] = task
 
 
 @lru_cache(maxsize=32)  # one task, so that its data is loaded once

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluators import ray_executor
+from evaluators import ray_pool as actors
 from evaluators.cluster_address import ClusterUnreachable, require_answer
 from evaluators.evaluation import evaluate
 from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
-from evaluators.work import Candidate, Result, Work
+from evaluators.work import Candidate, Result, Work, spent_on
 from primitives.errors import UserError
 
 FIDELITY = Fidelity(steps=15, seeds=2)
@@ -45,6 +45,9 @@ class Shuffled:
         if chosen:
             chosen.finish()
 
+    def news(self):
+        return []
+
     def close(self):
         self._open.clear()
 
@@ -68,6 +71,9 @@ class ShuffledWork:
 
     def notes(self):
         return self._result.notes
+
+    def spent(self):
+        return spent_on(self._result)
 
     def measurements(self):
         return self._result.measurements
@@ -162,21 +168,21 @@ def test_waiting_for_nothing_returns(executor):
     assert (finished.done(), finished.result()) == (True, [])
 
 
-class DeadlyWorker(ray_executor._Worker):
+class DeadlyWorker(actors.Worker):
     """Dies, or sleeps for ever, where a formula says so."""
 
-    def evaluate(self, work, *states):
+    def evaluate(self, work, *more):
         formulas = {candidate.formula for candidate in work.candidates}
         if "p" in formulas:
             os._exit(1)
         if "y" in formulas:
             time.sleep(1_000)
-        return super().evaluate(work, *states)
+        return super().evaluate(work, *more)
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not(monkeypatch):
-    monkeypatch.setattr(ray_executor, "_Worker", DeadlyWorker)
+    monkeypatch.setattr(actors, "Worker", DeadlyWorker)
     pool = RayExecutor(workers=1, deadline=5.0)
     try:
         pending = [pool.submit(work(text, number)) for number, text in enumerate(["p", "y", "ce(z)"])]
@@ -192,7 +198,7 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
-    monkeypatch.setattr(ray_executor, "_Worker", DeadlyWorker)
+    monkeypatch.setattr(actors, "Worker", DeadlyWorker)
     texts = ["ce(z)", "p", "square(p - y)", "y", "ce(z) + mean_c(p)"]
     cohort = replace(work(), candidates=tuple(work(text, number).candidates[0] for number, text in enumerate(texts)))
     pool = RayExecutor(workers=1, deadline=5.0)
@@ -213,14 +219,14 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     assert without_times(others) == without_times(alone)
 
 
-class Unconfigured(ray_executor._Worker):
+class Unconfigured(actors.Worker):
     def ready(self):
         raise UserError("Expected a CUDA GPU, got none")
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_worker_that_has_not_what_ray_counts_is_the_clusters_fault(monkeypatch):
-    monkeypatch.setattr(ray_executor, "_Worker", Unconfigured)
+    monkeypatch.setattr(actors, "Worker", Unconfigured)
     pool = RayExecutor(workers=1)
     try:
         with pytest.raises(ClusterUnreachable, match=r"A worker could not start: .*Expected a CUDA GPU"):
@@ -234,25 +240,25 @@ def lost():
 
 
 def test_states_that_are_lost_cost_a_training_from_the_start(ray_pool):
-    reference = ray_executor.ray.remote(num_cpus=0)(lost).remote()
+    reference = actors.ray.remote(num_cpus=0)(lost).remote()
     went_on = ray_pool.submit(to_a_rung(["ce(z)"]), [reference]).result()
     assert without_times(went_on) == without_times(evaluate(to_a_rung(["ce(z)"])).evaluations)
 
 
 def worker_that_dies_once(mark):
-    class Dying(ray_executor._Worker):
-        def evaluate(self, work, *states):
+    class Dying(actors.Worker):
+        def evaluate(self, work, label, sent, *states):
             if states and not mark.exists():
                 mark.touch()
                 os._exit(1)
-            return super().evaluate(work, *states)
+            return super().evaluate(work, label, sent, *states)
 
     return Dying
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_worker_that_dies_with_states_costs_a_training_from_the_start(monkeypatch, tmp_path):
-    monkeypatch.setattr(ray_executor, "_Worker", worker_that_dies_once(tmp_path / "died"))
+    monkeypatch.setattr(actors, "Worker", worker_that_dies_once(tmp_path / "died"))
     pool = RayExecutor(workers=1)
     try:
         first = pool.submit(to_a_rung(["ce(z)"], 6))
@@ -281,16 +287,16 @@ import ray
 from evaluators.work import Candidate, Work
 from evaluators.executors import LARGEST_ON_A_GPU
 from evaluators.fidelity import Fidelity
-from evaluators import ray_executor
+from evaluators import ray_pool
 from evaluators.ray_executor import RayExecutor
 
-class Worker(ray_executor._Worker):  # takes the CPU for the GPU that Ray was told of
+class Worker(ray_pool.Worker):  # takes the CPU for the GPU that Ray was told of
     def __init__(self, device, sharers):
         assert device == "cuda"
         super().__init__("cpu", sharers)
 
 
-ray_executor._Worker = Worker
+ray_pool.Worker = Worker
 ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
 pool = RayExecutor()
 assert (pool.slots, pool.largest_cohort) == (2, LARGEST_ON_A_GPU)

@@ -25,6 +25,8 @@ TINY = validated(
     "tiny",
 )
 
+STEADY = TINY.model_copy(update={"evolution": TINY.evolution.model_copy(update={"mode": "steady"})})
+
 #: What makes something last: dying is before one of these, which is after the one before it.
 LASTING = ("fsync", "replace", "unlink")
 
@@ -60,11 +62,11 @@ def forked(work):
     return child
 
 
-def started(path, dying=None):
+def started(experiment, path, dying=None):
     def work():
         if dying is not None:
             dies_at(dying)
-        search(TINY, run_dir=path, resume=(path / "experiment.toml").exists())
+        search(experiment, run_dir=path, resume=(path / "experiment.toml").exists())
 
     return forked(work)
 
@@ -73,22 +75,22 @@ def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def at_every_step(root):
+def at_every_step(experiment, root):
     """Die once at every moment, each time in a new run, until a run gets to its end; then resume each."""
     step = 0
-    while ended(started(root / f"step{step}", step)) != 0:
+    while ended(started(experiment, root / f"step{step}", step)) != 0:
         step += 1
     return [root / f"step{number}" for number in range(step)]
 
 
-def at_random_moments(root, count, generator):
+def at_random_moments(experiment, root, count, generator):
     """Kill a run again and again at random moments, so many times in all, in runs that are begun anew when through."""
     runs, killed = [], 0
     while killed < count:
         path = root / f"random{len(runs)}"
         runs.append(path)
         for _ in range(6):
-            child = started(path)
+            child = started(experiment, path)
             time.sleep(generator.uniform(0.0, 0.5))
             os.kill(child, signal.SIGKILL)
             if ended(child) != -signal.SIGKILL:
@@ -98,9 +100,13 @@ def at_random_moments(root, count, generator):
 
 
 def main():
-    root, kind = Path(sys.argv[1]), sys.argv[2]
-    runs = at_every_step(root) if kind == "steps" else at_random_moments(root, 50, random.Random(7))
-    unfinished = [path for path in runs if ended(started(path)) != 0]
+    root, mode, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    experiment = STEADY if mode == "steady" else TINY
+    if kind == "steps":
+        runs = at_every_step(experiment, root)
+    else:
+        runs = at_random_moments(experiment, root, 50, random.Random(7))
+    unfinished = [path for path in runs if ended(started(experiment, path)) != 0]
     print(len(runs), *(path.name for path in unfinished))
 
 

@@ -5,7 +5,7 @@ from collections import namedtuple
 import pytest
 from typer.testing import CliRunner
 
-from evaluators import ray_executor
+from evaluators import ray_cluster
 from lossearch import doctor, workers
 from lossearch.cli import app
 from lossearch.launch import SearchInterrupted, search
@@ -28,6 +28,18 @@ def test_a_finished_run(finished):
     assert found.candidates["evaluated"] == sum(row.rank is not None for row in finished.leaderboard.rows)
     assert found.seconds.keys() == {"breeding", "waiting for trainings", "selecting", "recording"}
     assert all(spent >= 0.0 for spent in found.seconds.values())
+
+
+def test_where_the_time_goes_by_worker(finished, tmp_path):
+    (alone,) = status(finished.path).workers.items()
+    assert alone[0] == "this process"
+    assert alone[1].trainings == status(finished.path).trainings
+    assert alone[1].seconds.keys() == {"loading", "compiling", "training", "idle"}
+    assert alone[1].per_minute > 0.0
+    run = search(SMALL, run_dir=tmp_path / "ray", executor="ray")
+    found = status(run.path).workers
+    assert sum(each.trainings for each in found.values()) == status(run.path).trainings
+    assert all(":" in name for name in found)  # host and process
 
 
 def test_an_interrupted_run_and_one_that_was_killed(tmp_path, monkeypatch):
@@ -76,7 +88,8 @@ def test_a_strangers_log_is_data(finished, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(finished.path, path)
     for seconds in (["\x1b[2J"], {"\x1b[2J": "x", "a": None, "b": float("nan"), "c": 10**400}):
-        hostile = {"event": "generation", "number": "9" * 50, "seconds": seconds}
+        workers = {"\x1b[2J": {"trainings": float("nan"), "per_minute": "\x1b[2J", "seconds": seconds}, "b": seconds}
+        hostile = {"event": "generation", "number": "9" * 50, "seconds": seconds, "workers": workers}
         with open(path / "log.jsonl", "a") as log:
             log.write(json.dumps(hostile) + "\n[1]\n" + "[" * 100_000 + "\n")
         assert (status(path).generation, status(path).seconds) == (4, {})
@@ -94,7 +107,7 @@ def test_time_within_something_else_counts_there_alone(monkeypatch):
 
 def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
     node = {"name": "here", "cores": "2", **doctor_versions()}
-    monkeypatch.setattr(ray_executor, "about_nodes", lambda address: [node])
+    monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [node])
     found = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
     assert [each.what for each in found] == [
         *("python", "packages", "torch", "run directory", "data", "shared memory", "ray", "node here")
@@ -118,7 +131,7 @@ def doctor_versions():
     ],
 )
 def test_a_node_that_differs_is_a_problem_with_advice(tmp_path, monkeypatch, node, message):
-    monkeypatch.setattr(ray_executor, "about_nodes", lambda address: [{"name": "other", "cores": "4", **node}])
+    monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [{"name": "other", "cores": "4", **node}])
     found = CliRunner().invoke(app, ["doctor", "--run-dir", str(tmp_path)])
     assert found.exit_code == 1
     assert message in found.stdout
@@ -149,5 +162,5 @@ def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
 
 
 def test_a_cluster_on_this_machine_tells_of_its_node():
-    (node,) = ray_executor.about_nodes(None)
+    (node,) = ray_cluster.about_nodes(None)
     assert doctor._node(node).state == "ok"

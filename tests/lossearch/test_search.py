@@ -218,7 +218,7 @@ class TestRunDirectories:
         finally:
             run.close()
 
-    @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 1, "generation": 2}'])
+    @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 2, "generation": 2}'])
     def test_a_checkpoint_that_is_none_of_ours_is_refused(self, tmp_path, state):
         run_search(tmp_path / "run")
         (tmp_path / "run" / "checkpoint" / "state.json").write_text(state)
@@ -302,3 +302,53 @@ def test_children_keep_the_class_weights_of_their_parents(tmp_path):
     (entry, *_) = [each for each in run.leaderboard if each.class_weights == "pedcc"]
     loss = entry.loss(num_classes=10, embedding_size=16)
     assert not loss.weight.requires_grad
+
+
+def with_evolution(**changes):
+    return SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update=changes)})
+
+
+class TestForce:
+    """A run that is resumed with a changed experiment."""
+
+    def test_a_run_that_is_given_more_generations_equals_one_that_had_them_from_the_beginning(self, tmp_path):
+        search(with_evolution(generations=2), run_dir=tmp_path / "run")
+        longer = with_evolution(generations=3)
+        with pytest.raises(RunDirectoryError, match=r"generations was 2, is 3.*take the change with --force"):
+            search(longer, run_dir=tmp_path / "run", resume=True)
+        search(longer, run_dir=tmp_path / "run", resume=True, force=True)
+        search(longer, run_dir=tmp_path / "whole")
+        assert records(tmp_path / "run") == records(tmp_path / "whole")
+        assert RunDirectory.recorded(tmp_path / "run") == longer
+        before = (tmp_path / "run" / "experiment-before.toml").read_text()
+        assert "generations = 2" in before
+        (event,) = [line for line in logged(tmp_path / "run") if line["event"] == "experiment changed"]
+        assert event["changes"] == ["evolution.generations was 2, is 3"]
+
+    @pytest.mark.parametrize("changes", [{"islands": 2}, {"mode": "steady"}, {"population": 4}])
+    def test_how_losses_vary_may_be_changed(self, tmp_path, monkeypatch, changes):
+        with stopped_at(monkeypatch, 8, SearchInterrupted):
+            run_search(tmp_path / "run")
+        run = search(with_evolution(**changes), run_dir=tmp_path / "run", resume=True, force=True)
+        assert run.exported is not None
+        ids = [each.evaluation_id for each in run.leaderboard.evaluations]
+        assert len(ids) == len(set(ids))
+
+    @pytest.mark.parametrize(
+        "other",
+        [SMALL.model_copy(update={"seed": 9}), SMALL.model_copy(update={"fidelity": Fidelity(steps=13, seeds=2)})],
+    )
+    def test_what_losses_are_worth_may_not(self, tmp_path, monkeypatch, other):
+        with stopped_at(monkeypatch, 1, SearchInterrupted):
+            run_search(tmp_path / "run")
+        with pytest.raises(RunDirectoryError, match="made by another experiment") as raised:
+            search(other, run_dir=tmp_path / "run", resume=True, force=True)
+        assert "--force" not in str(raised.value)
+
+    def test_a_new_run_has_nothing_to_force(self, tmp_path):
+        with pytest.raises(UserError, match="Expected force beside resume alone"):
+            search(SMALL, run_dir=tmp_path / "run", force=True)
+
+
+def logged(path):
+    return [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]

@@ -1,0 +1,189 @@
+"""The pool of actors of a Ray executor: it grows and shrinks with the cluster, and tells what happens to it.
+
+Invariant: an actor that could not start ends a search only where there is no other; on nodes that are gone there is
+no actor that is given work.
+"""
+
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from evaluators.cluster_address import ClusterUnreachable
+from evaluators.device import chosen_device
+from evaluators.evaluation import evaluate
+from evaluators.executors import News, merged
+from evaluators.given_tasks import PackedTask, unpacked
+from evaluators.ray_cluster import last_line, nodes, vanished
+from evaluators.state import State
+from evaluators.tasks import use_sent
+from evaluators.versions import versions
+from evaluators.work import Result, Work
+
+#: Seconds in which an actor must start where there is none, and after which a user is told that there is none.
+START_TIMEOUT, PATIENCE = 120.0, 20.0
+
+#: Seconds between looks at the cluster's nodes, and before actors are started again after one could not start.
+LOOK_EVERY, PAUSE = 2.0, 60.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """What an actor tells when it is ready."""
+
+    name: str
+    node: str
+    versions: Mapping[str, str]
+
+
+class Worker:
+    """The actor: one process on one core or GPU, which shares its node's memory with so many others."""
+
+    def __init__(self, device: str, sharers: int) -> None:
+        self._device, self._sharers = device, sharers
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._sent: dict[Any, str] = {}  # which data of a task is in use
+
+    def ready(self) -> Started:
+        chosen_device(self._device)  # raises where the GPU that Ray counts is none to torch
+        return Started(self._name, ray.get_runtime_context().get_node_id(), versions())
+
+    def evaluate(
+        self, work: Work, label: str, sent: PackedTask | None, *states: Mapping[str, State]
+    ) -> tuple[Result, dict[str, State]]:
+        """The result without its states, and the states, which stay in the object store."""
+        if sent is not None and self._sent.get((work.task, work.data)) != label:
+            use_sent(work.task, work.data, unpacked(sent))
+            self._sent[work.task, work.data] = label
+        result = evaluate(replace(work, device=self._device), merged(states), self._sharers)
+        return replace(result, states={}, worker=self._name), result.states
+
+
+@dataclass(frozen=True)
+class Actor:
+    """An actor that has started: its handle, its name and its node."""
+
+    handle: Any
+    name: str
+    node: str
+
+
+class Pool:
+    """Actors on one CPU or GPU each: ``wanted`` of them, or as many as the cluster has room for where that is None.
+
+    ``capped`` are never more than there is room for now: nothing will make more room.
+    """
+
+    def __init__(self, unit: str, wanted: int | None, capped: bool) -> None:
+        self.idle: list[Actor] = []
+        self.starting: dict[Any, Any] = {}  #: handles by the reference that tells that they are ready
+        self._unit, self._declared, self._capped = unit, wanted, capped
+        self._device = "cuda" if unit == "GPU" else "cpu"  # a GPU that Ray does not count is somebody else's
+        options: dict[str, Any] = {"num_gpus": 1} if unit == "GPU" else {"num_cpus": 1}
+        self._actor_class = ray.remote(max_restarts=0, max_task_retries=0, **options)(Worker)
+        self._news: list[News] = []
+        self._alone_since: float | None = None  # when the last actor was gone
+        self._told = False  # that there is none
+        self._paused_until = self._looked_at = -math.inf
+        self._follow(0)
+
+    @property
+    def slots(self) -> int:
+        """Actors that there are, or will be when those have started that the cluster has room for."""
+        return max(1, min(self._wanted, self._room))
+
+    def news(self) -> list[News]:
+        """What happened since this was last asked."""
+        news, self._news = self._news, []
+        return news
+
+    def follow(self, busy: int, at_once: bool = False) -> None:
+        """Now and then have as many actors as are wanted; so many are ``busy``. Raises ClusterUnreachable."""
+        now = time.monotonic()
+        if at_once or now > self._looked_at + LOOK_EVERY:
+            self._follow(busy)
+        self._require_workers(now, busy)
+
+    def _follow(self, busy: int) -> None:
+        there = nodes()
+        self._looked_at = time.monotonic()
+        self._room = there.gpus if self._unit == "GPU" else there.cores
+        self._wanted = self._room if self._declared is None else self._declared
+        self._wanted = max(1, min(self._wanted, self._room) if self._capped else self._wanted)
+        self._sharers = max(1, min(self.slots, there.cores // max(1, len(there.alive))))
+        for actor in [each for each in self.idle if each.node not in there.alive]:
+            self.idle.remove(actor)
+            self.lose(actor)
+        count = len(self.idle) + len(self.starting) + busy
+        if self._looked_at > self._paused_until:
+            for _ in range(self._wanted - count):
+                self._start_actor()
+        for reference in list(self.starting)[: max(0, count - self._wanted)]:
+            ray.kill(self.starting.pop(reference), no_restart=True)
+
+    def _start_actor(self) -> None:
+        handle: Any = self._actor_class.remote(self._device, self._sharers)
+        self.starting[handle.ready.remote()] = handle
+
+    def lose(self, actor: Actor) -> None:
+        """Say that an actor is gone, and see to it that nothing of it is left."""
+        ray.kill(actor.handle, no_restart=True)
+        self._news.append(News(f"worker {actor.name} is gone", is_warning=True))
+
+    def begin(self, reference: Any, busy: int) -> None:
+        """Take in an actor that has started, or could not. Raises ClusterUnreachable."""
+        handle = self.starting.pop(reference)
+        try:
+            started: Started = ray.get(reference)
+        except ray.exceptions.RayError as error:  # the cluster's fault, not a candidate's
+            if not vanished(error):
+                self._cannot_start(last_line(error), busy)
+            return
+        other = [f"{key} {there}" for key, there in started.versions.items() if versions().get(key) != there]
+        if any(each.startswith("lossearch ") for each in other):
+            ray.kill(handle, no_restart=True)
+            reason = f"{started.name} has {', '.join(other)}, unlike this machine."
+            self._cannot_start(reason, busy)
+            return
+        unlike = f", with {', '.join(other)} unlike this machine: results may differ" if other else ""
+        self._news.append(News(f"worker {started.name} has started{unlike}", is_warning=bool(other)))
+        self.idle.append(Actor(handle, started.name, started.node))
+
+    def _cannot_start(self, reason: str, busy: int) -> None:
+        """Go on without an actor where there are others, and try again later. Raises ClusterUnreachable."""
+        if not (busy or self.idle or self.starting):
+            raise ClusterUnreachable(
+                f"A worker could not start: {reason} Install lossearch, in the version of this machine, on every node; "
+                "'lossearch doctor --ray-address ...' asks each of them."
+            )
+        self._paused_until = time.monotonic() + PAUSE
+        self._news.append(News(f"a worker could not start: {reason}", is_warning=True))
+
+    def _require_workers(self, now: float, busy: int) -> None:
+        """Tell where no worker is there, and raise ClusterUnreachable where none has started for too long."""
+        if self.idle or busy:
+            self._alone_since, self._told = None, False
+            return
+        self._alone_since = now if self._alone_since is None else self._alone_since
+        alone = now - self._alone_since
+        why = (
+            f"the Ray cluster has no free {self._unit}, or its nodes cannot import lossearch. See 'ray status'; free a "
+            f"{self._unit}, or install lossearch on every node."
+        )
+        if alone > START_TIMEOUT:
+            raise ClusterUnreachable(f"No worker started within {START_TIMEOUT:.0f} s: {why}")
+        if alone > PATIENCE and not self._told:
+            self._told = True
+            self._news.append(News(f"no worker is there since {PATIENCE:.0f} s, waiting: {why}", is_warning=True))
+
+    def close(self) -> None:
+        """Kill the actors that have no work."""
+        for handle in [*(each.handle for each in self.idle), *self.starting.values()]:
+            ray.kill(handle, no_restart=True)
+        self.idle.clear()
+        self.starting.clear()

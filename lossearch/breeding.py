@@ -1,0 +1,78 @@
+"""Breeding: births that are worth training, and records of those that are not."""
+
+from collections.abc import Callable, Iterator
+
+from evaluators.evaluation import one_thread
+from evaluators.work import Candidate
+from lossearch.admission import Admission, Refusal
+from lossearch.evolution import Birth
+from lossearch.experiment import Experiment
+from lossearch.islands import Islands
+from lossearch.progress import Progress, SearchView
+from lossearch.seeds import read_seed
+from lossearch.stopwatch import Stopwatch
+from lossearch.trainings import work_of
+from results.leaderboard_rows import BASELINE
+from results.records import Evaluation
+
+#: Births considered for each candidate wanted, before a search makes do with fewer.
+BIRTHS_PER_CANDIDATE = 60
+
+#: Births that are decided about at once, at most: it costs little more than one.
+TOGETHER = 256
+
+
+class Breeding:
+    """Asks evolution for births, and admits those that are worth training; ``record`` takes in the others."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        record: Callable[[list[Evaluation]], None],
+        progress: Progress,
+        view: SearchView,
+        watch: Stopwatch,
+    ) -> None:
+        settings = experiment.evolution
+        self.evolution = Islands(settings, [birth_of_seed(text) for text in settings.seeds], experiment.seed)
+        self.admission = Admission()
+        self._experiment, self._record = experiment, record
+        self._progress, self._view, self._watch = progress, view, watch
+
+    def baseline(self) -> Iterator[Candidate]:
+        """Cross-entropy, where it is not among the seeds: everything is compared with it."""
+        if BASELINE not in self._experiment.evolution.seeds:
+            yield from self._decided([birth_of_seed(BASELINE, "baseline")], 0)
+
+    def candidates(self, wanted: int, generation: int, fresh: bool = False) -> Iterator[Candidate]:
+        """Births that are worth training: all seeds first, then as many as are wanted, if they can be found.
+
+        ``fresh`` ones have no parents.
+        """
+        left = wanted * BIRTHS_PER_CANDIDATE
+        while left > 0 and (wanted > 0 or self.evolution.has_seeds_left):
+            count = min(TOGETHER, left, max(1, wanted))  # each is one candidate at most: there are never too many
+            left -= count
+            with self._watch.doing("breeding"):
+                births = [self.evolution.ask(fresh) for _ in range(count)]
+            for candidate in self._decided(births, generation):
+                wanted -= 1
+                yield candidate
+
+    def _decided(self, births: list[Birth], generation: int) -> Iterator[Candidate]:
+        with self._watch.doing("breeding"), one_thread():  # the others are the workers'
+            decisions = self.admission.decide_all(births, generation)
+        for decision in decisions:
+            if isinstance(decision, Refusal):
+                self._progress.refused(decision.status)
+                work = work_of(self._experiment, [decision.candidate], self._experiment.tasks[0])
+                self._record([decision.evaluation(work)])
+            else:
+                yield decision
+            self._view.moved(self._progress)
+
+
+def birth_of_seed(text: str, how: str = "known") -> Birth:
+    """The birth of a known loss by its name, or of a formula."""
+    seed = read_seed(text)
+    return Birth(seed.formula, how, name=seed.name, class_weights=seed.class_weights)

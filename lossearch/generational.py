@@ -1,0 +1,83 @@
+"""The generational search: ask, screen, evaluate, record, tell, generation after generation.
+
+Invariant: what a generation tells evolution depends on the seed alone, never on the order in which results arrive. So
+a run that was stopped anywhere goes on as if it had not been.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sized
+
+from evaluators.work import Candidate
+from lossearch.evolution import Member
+from lossearch.loop import Search, member
+from lossearch.standing import Standing, promoted
+from lossearch.trainings import States, cohorts
+
+
+class GenerationalSearch(Search):
+    """Trains a generation to its end before the next one is born."""
+
+    def _go_on(self, start: int) -> None:
+        generations = self.experiment.evolution.generations
+        self._forget_before(start)
+        for generation in range(start, generations):
+            self._save_checkpoint(generation)
+            self.progress.generation = generation + 1
+            members = self._generation(generation)
+            with self.watch.doing("selecting"):
+                self.breeding.evolution.tell(members)
+            self._generation_ended(generation + 1)
+            self._forget_before(generation + 1)
+        self._save_checkpoint(generations)
+
+    def _forget_before(self, generation: int) -> None:
+        self.recorder.forget(lambda each: each.generation < generation)
+
+    def _generation(self, number: int) -> list[Member]:
+        """Train a generation's candidates, from rung to rung, and return those that were trained to the end.
+
+        They come in the order of their birth. At a rung the best go on from where they stand; the others stop.
+        """
+        fidelity = self.experiment.training_on(self.experiment.tasks[0])
+        stand = self._trained(self._born(number), 0, {})
+        for stage in range(1, len(fidelity.stages)):
+            going_on = promoted(stand, fidelity.reduction_factor)
+            self.progress.stopped += len(stand) - len(going_on)
+            self.view.moved(self.progress)
+            stand = self._trained(going_on, stage, {each.loss_id: stand[each].states for each in going_on})
+        return [
+            member(each, stand[each].fitness)
+            for each in sorted(stand, key=lambda each: each.birth_number)
+            if each.birth != "baseline"
+        ]
+
+    def _born(self, generation: int) -> Iterator[Candidate]:
+        if generation == 0:
+            yield from self.breeding.baseline()
+        yield from self.breeding.candidates(self.experiment.evolution.population, generation)
+
+    def _trained(
+        self, entering: Iterable[Candidate], stage: int, states: Mapping[str, States]
+    ) -> dict[Candidate, Standing]:
+        """Train candidates up to a stage on every task, from their states on, and return how those that did stand.
+
+        A candidate that failed on one task has failed.
+        """
+        arrivals = []
+        for cohort in cohorts(entering, self._cohort_size(entering)):
+            self.trainings.hand_out(cohort, stage, states)
+            arrivals += self.trainings.arrived(waiting=False)
+            while self.trainings.in_flight >= 2 * self.executor.slots + 2:
+                arrivals += self.trainings.arrived(waiting=True)
+        while self.trainings.in_flight:
+            arrivals += self.trainings.arrived(waiting=True)
+        self.trainings.save()
+        return {each.candidate: each.standing for each in arrivals if each.standing is not None}
+
+    def _cohort_size(self, entering: Iterable[Candidate]) -> int:
+        """Candidates in a cohort: as declared, or so many that every worker has something to do."""
+        declared = self.experiment.executor.cohort_size
+        if declared != "auto":
+            return declared
+        count = len(entering) if isinstance(entering, Sized) else self.experiment.evolution.population
+        return max(1, min(self.executor.largest_cohort, math.ceil(count / self.executor.slots)))

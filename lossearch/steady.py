@@ -1,0 +1,160 @@
+"""The steady search: children are born as results arrive, and no worker waits for a generation to end.
+
+Invariant: nothing recorded is lost or trained again after a stop, as in any search; what is born depends on the order
+in which results arrive, so that two runs of one seed differ. A generation is as many results as the population has
+losses; a checkpoint follows each.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from evaluators.work import Candidate, candidate_of
+from lossearch.evolution import Member
+from lossearch.loop import Search, member
+from lossearch.trainings import Arrival, States, cohorts
+from primitives.fingerprint import fingerprints
+from primitives.parser import parse
+from results.records import Evaluation
+
+
+class SteadySearch(Search):
+    """Keeps every worker busy; at a rung a candidate goes on if it is among the best of those that came lately.
+
+    The rule at rungs is that of asynchronous successive halving (Li et al., "A system for massively parallel
+    hyperparameter tuning", MLSys 2020), decided once, when a candidate arrives.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings, fidelity = self.experiment.evolution, self.experiment.training_on(self.experiment.tasks[0])
+        self._in_flight: dict[Candidate, int] = {}  # with the number of the stage
+        self._lately = [deque[float](maxlen=settings.population) for _ in fidelity.stages]  # fitness at each stage
+        self._again: list[tuple[Candidate, int]] = []  # what was in flight before a stop
+        self._untold: list[Member] = []  # a hundredth of the population at most: selection costs as much for one
+
+    def _go_on(self, start: int) -> None:
+        generations, ended = self.experiment.evolution.generations, start
+        self.progress.generation = min(start + 1, generations)
+        if start == 0 and not self.progress.finished:
+            self._hand_out(list(self.breeding.baseline()), 0, {})
+        for candidate, stage in self._again:
+            self._hand_out([candidate], stage, {})
+        while self._is_fed() or self.trainings.in_flight:
+            self._take(self.trainings.arrived(waiting=True))
+            if self.progress.finished // self.experiment.evolution.population > ended:
+                self._tell()
+            while ended < min(generations, self.progress.finished // self.experiment.evolution.population):
+                ended += 1
+                self._generation_ended(ended)
+                self.progress.generation = min(ended + 1, generations)
+                self._keep(ended)
+        self._keep(generations)
+
+    def _keep(self, generation: int) -> None:
+        self._tell()
+        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()]
+        self._save_checkpoint(generation, in_flight=in_flight, lately=[list(each) for each in self._lately])
+        self.recorder.forget()
+
+    def _is_fed(self) -> bool:
+        """Hand out births until every worker has something to do; whether there were any."""
+        settings = self.experiment.evolution
+        begun = self.progress.finished + len(self._in_flight)
+        size, room = self._cohort_size(), self.executor.slots + 1 - self.trainings.in_flight
+        wanted = min(
+            math.ceil(room / len(self.experiment.tasks)) * size, settings.population * settings.generations - begun
+        )
+        if wanted <= 0 and not (room > 0 and self.breeding.evolution.has_seeds_left):
+            return False
+        born = self.breeding.candidates(max(1, wanted), begun // settings.population, begun < settings.population)
+        fed = False
+        for cohort in cohorts(born, size):
+            self._hand_out(cohort, 0, {})
+            fed = True
+        return fed
+
+    def _cohort_size(self) -> int:
+        """Candidates in a cohort: as declared, or so many that the workers share the population."""
+        settings, declared = self.experiment.evolution, self.experiment.executor.cohort_size
+        if declared != "auto":
+            return declared
+        return max(1, min(self.executor.largest_cohort, math.ceil(settings.population / (self.executor.slots + 1))))
+
+    def _hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
+        if cohort:
+            self._in_flight |= dict.fromkeys(cohort, stage)
+            self.trainings.hand_out(cohort, stage, states)
+
+    def _take(self, arrivals: Iterable[Arrival]) -> None:
+        """Tell evolution who is through, and let the best of the others go on together."""
+        through: list[Member] = []
+        going_on: list[Arrival] = []
+        for each in arrivals:
+            del self._in_flight[each.candidate]
+            if each.standing is None:
+                continue
+            if each.stage == len(self._lately) - 1:
+                if each.candidate.birth != "baseline":
+                    through.append(member(each.candidate, each.standing.fitness))
+            elif self._goes_on(each):
+                going_on.append(each)
+            else:
+                self.progress.stopped += 1
+        self._untold += through
+        if len(self._untold) > self.experiment.evolution.population / 100:
+            self._tell()
+        for stage in sorted({each.stage for each in going_on}):
+            there = {each.candidate: each.standing for each in going_on if each.stage == stage}
+            states = {each.loss_id: found.states for each, found in there.items() if found is not None}
+            for cohort in cohorts(there, len(there)):
+                self._hand_out(cohort, stage + 1, states)
+
+    def _tell(self) -> None:
+        with self.watch.doing("selecting"):
+            self.breeding.evolution.tell(self._untold)
+        self._untold = []
+
+    def _goes_on(self, arrival: Arrival) -> bool:
+        """Whether a candidate is among the best one in so many of those that came to its rung lately, or is known."""
+        assert arrival.standing is not None
+        fitness, lately = arrival.standing.fitness, self._lately[arrival.stage]
+        lately.append(fitness)
+        factor = self.experiment.training_on(self.experiment.tasks[0]).reduction_factor
+        better = sum(each > fitness for each in lately)
+        return arrival.candidate.name is not None or better < math.ceil(len(lately) / factor)
+
+    def _take_up(self, state: dict[str, Any] | None) -> None:
+        """Take up what was in flight at the checkpoint, and what was born and recorded since then."""
+        nothing: dict[str, Any] = {"evaluations": 0, "in_flight": [], "lately": [[] for _ in self._lately]}
+        saved = nothing | (state or {})
+        for lately, fitness in zip(self._lately, saved["lately"], strict=True):
+            lately.extend(float(each) for each in fitness)
+        self._again = [(_candidate(each), int(each["stage"])) for each in saved["in_flight"]]
+        before = {each for each, _ in self._again}
+        since = list(self.recorder.known.values())[int(saved["evaluations"]) :]
+        trained = dict.fromkeys(candidate_of(each) for each in since if each.seed is not None)
+        self._again += [(each, 0) for each in trained if each not in before]
+        self._remember(since, [each for each in trained if each not in before])
+        self.breeding.evolution.go_on_anew(self.breeding.admission.births)
+
+    def _remember(self, since: Sequence[Evaluation], born: Sequence[Candidate]) -> None:
+        """Let admission know of births that no checkpoint knows of."""
+        admission = self.breeding.admission
+        for each in since:
+            admission.births = max(admission.births, each.birth_number)
+            if each.seed is None:
+                self.progress.refused(each.status)
+        new = [*born, *(candidate_of(each) for each in since if each.status == "rejected")]
+        seen = fingerprints([parse(each.formula) for each in new], [each.class_weights for each in new])
+        for candidate, found in zip(new, seen, strict=True):
+            if found is not None and admission.archive.find(found) is None:
+                admission.archive.add(found, candidate.loss_id)
+
+
+def _candidate(saved: Mapping[str, Any]) -> Candidate:
+    """A candidate from its plain data."""
+    plain = {each.name: saved[each.name] for each in fields(Candidate)}
+    return Candidate(**plain | {"parents": tuple(plain["parents"])})

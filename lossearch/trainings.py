@@ -1,0 +1,164 @@
+"""Trainings: hands a search's cohorts to the executor, records what comes back, and says how candidates stand.
+
+Invariant: what was recorded before a restart is not trained again; so much work is handed out that no worker waits, and
+no more, so that memory does not grow with the population.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluators.executors import Executor, FinishedWork, Pending
+from evaluators.work import Candidate, Result, Work, evaluation_id
+from lossearch.experiment import Experiment
+from lossearch.progress import Progress, SearchView
+from lossearch.run_directory import RunDirectory
+from lossearch.standing import Standing, standing_on_all
+from lossearch.stopwatch import Stopwatch
+from lossearch.workforce import Workforce
+from results.recorder import Recorder
+from results.records import Evaluation
+from results.statistics import mean
+
+#: Handles of the states of a candidate's trainings, by task.
+States = Mapping[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A candidate that was trained up to a stage on every task; no standing where it failed on one."""
+
+    candidate: Candidate
+    stage: int  #: its number
+    standing: Standing | None
+
+
+class Trainings:
+    """The work of a search that is handed out."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        run: RunDirectory,
+        executor: Executor,
+        recorder: Recorder[Evaluation],
+        progress: Progress,
+        view: SearchView,
+        watch: Stopwatch,
+    ) -> None:
+        self._experiment, self._run, self._executor, self._recorder = experiment, run, executor, recorder
+        self._progress, self._view, self._watch = progress, view, watch
+        self._pending: list[tuple[int, Pending]] = []  # with the number of the stage
+        self._found: dict[tuple[Candidate, int], dict[str, Standing | None]] = {}
+        self.workforce = Workforce()
+
+    @property
+    def in_flight(self) -> int:
+        """Pieces of work that are handed out."""
+        return len(self._pending)
+
+    def hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
+        """Have candidates trained up to a stage on every task, from their states by loss id where they have some."""
+        for task in self._experiment.tasks:
+            before = {each.loss_id: states[each.loss_id][task] for each in cohort if each.loss_id in states}
+            work = work_of(self._experiment, cohort, task, stage)
+            self._pending.append((stage, self._submitted(work, before)))
+
+    def arrived(self, waiting: bool) -> list[Arrival]:
+        """Who has arrived at a stage by now, or ``waiting`` until there is somebody or a second is over."""
+        if waiting and self._pending:
+            with self._watch.doing("waiting for trainings"):
+                self._executor.wait([each for _, each in self._pending], timeout=1.0)
+        for news in self._executor.news():
+            self._run.log("worker", note=news.text)
+            if news.is_warning:
+                self._view.warned(news.text)
+        done = [(stage, each) for stage, each in self._pending if each.done()]
+        if not done:
+            return []
+        finished = {id(each) for _, each in done}
+        self._pending = [(stage, each) for stage, each in self._pending if id(each) not in finished]
+        return [arrival for stage, each in done for arrival in self._taken_in(stage, each)]
+
+    def record(self, evaluations: Iterable[Evaluation]) -> None:
+        """Keep evaluations; they are written now and then."""
+        self._recorder.record(evaluations)
+        if self._recorder.is_due:
+            self.save()
+            self._run.log("workers", workers=self.workforce.summary(), seconds=self._watch.rounded())
+
+    def save(self) -> None:
+        """Write what is not written yet."""
+        with self._watch.doing("recording"):
+            self._recorder.save()
+
+    def _submitted(self, work: Work, states: Mapping[str, list[Any]]) -> Pending:
+        """The work handed out, unless all of it is known from before a restart."""
+        recalled = [self._recalled(candidate, work) for candidate in work.candidates]
+        if all(recalled):
+            return FinishedWork(work, Result([evaluation for found in recalled for evaluation in found or []]))
+        before = {id(handle): handle for of_candidate in states.values() for handle in of_candidate}
+        with self._watch.doing("waiting for trainings"):  # which the inline executor does here
+            return self._executor.submit(work, before.values())
+
+    def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
+        """The candidate's evaluations from before a restart, where they are complete."""
+        if not self._recorder.known:
+            return None
+        ids = [evaluation_id(candidate, work, seed) for seed in range(work.fidelity.seeds)]
+        found = [self._recorder.known[each] for each in ids if each in self._recorder.known]
+        complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
+        return found if complete else None
+
+    def _taken_in(self, stage: int, done: Pending) -> Iterator[Arrival]:
+        """Record what came of work, and tell who has arrived by it."""
+        evaluations = [self._recorder.known.get(each.evaluation_id, each) for each in done.result()]
+        self.workforce.add(done.spent())
+        self.record(evaluations)
+        for note in done.notes():
+            self._run.log("cohort", note=note)
+        own: dict[str, list[Evaluation]] = {}
+        for each in evaluations:
+            own.setdefault(each.loss_id, []).append(each)
+        for candidate in done.work.candidates:
+            fitness = [each.fitness for each in own.get(candidate.loss_id, ()) if each.fitness is not None]
+            finished = len(fitness) == done.work.fidelity.seeds
+            on_each = self._found.setdefault((candidate, stage), {})
+            on_each[done.work.task] = Standing(mean(fitness), {done.work.task: done.states()}) if finished else None
+            if len(on_each) == len(self._experiment.tasks):
+                del self._found[candidate, stage]
+                yield self._counted(Arrival(candidate, stage, standing_on_all(on_each)), done.work)
+        self._view.moved(self._progress)
+
+    def _counted(self, arrival: Arrival, work: Work) -> Arrival:
+        """Count a candidate that failed, or was trained to the end."""
+        if arrival.standing is None:
+            self._progress.trained(arrival.candidate, None)
+        elif work.until == work.fidelity.steps:
+            self._progress.trained(arrival.candidate, arrival.standing.fitness)
+        return arrival
+
+
+def work_of(experiment: Experiment, candidates: Sequence[Candidate], task: str, stage: int | None = None) -> Work:
+    """Candidates on a task, up to one of its stages by its number."""
+    fidelity = experiment.training_on(task)
+    return Work(
+        tuple(candidates),
+        task,
+        fidelity,
+        experiment.seed,
+        None if stage is None else fidelity.stages[stage],
+        experiment.executor.device,
+        data=experiment.data.get(task),
+    )
+
+
+def cohorts(candidates: Iterable[Candidate], size: int) -> Iterator[list[Candidate]]:
+    """The candidates in cohorts of one kind of class weights, as soon as each is full, then the rest."""
+    open_cohorts: dict[str | None, list[Candidate]] = {}
+    for candidate in candidates:
+        cohort = open_cohorts.setdefault(candidate.class_weights, [])
+        cohort.append(candidate)
+        if len(cohort) == size:
+            yield open_cohorts.pop(candidate.class_weights)
+    yield from open_cohorts.values()

@@ -1,0 +1,198 @@
+"""Clusters that cannot be joined, each named within seconds and with what to do."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
+
+STARTED = """
+import os, sys, time
+{before}
+import ray
+{between}
+context = ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+                   object_store_memory=100_000_000)
+print(context.address_info["address"], flush=True)
+time.sleep(120)
+"""
+
+JOINING = """
+import sys
+from evaluators.cluster_address import ClusterUnreachable
+from evaluators.ray_executor import RayExecutor
+try:
+    pool = RayExecutor(sys.argv[1])
+    while not pool._pool.idle:
+        pool.advance(0.5)
+    print("joined")
+except ClusterUnreachable as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def listening():
+    """Listens, and answers as it is told to; gives its address."""
+    servers = []
+
+    def listen(answer):
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve():
+            try:
+                connection, _ = server.accept()
+                with connection:
+                    if answer is None:
+                        time.sleep(30.0)
+                    else:
+                        connection.recv(100)
+                        connection.sendall(answer)
+            except OSError:
+                return
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield listen
+    for each in servers:
+        each.close()
+
+
+def test_something_else_than_ray_is_told_from_it(listening):
+    with pytest.raises(ClusterUnreachable, match=r"something else than Ray answers there.*not the dashboard's"):
+        require_answer(listening(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+
+
+def test_what_says_nothing_is_not_waited_for(listening, monkeypatch):
+    monkeypatch.setattr("evaluators.cluster_address.CONNECT_TIMEOUT", 0.5)
+    started = time.monotonic()
+    with pytest.raises(ClusterUnreachable, match="says nothing within"):
+        require_answer(listening(None))
+    assert time.monotonic() - started < 10.0
+
+
+@contextmanager
+def cluster(before="", between="", **environment):
+    """The address of a Ray of another process."""
+    words = [sys.executable, "-c", STARTED.format(before=before, between=between)]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=without_ray() | environment
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def without_ray():
+    """The environment without what a Ray of an earlier test left in it."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+
+
+def joined(address, folder, **environment):
+    """What comes of joining a cluster from a process of its own in a folder, and how long it takes."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", JOINING, address],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        env=without_ray() | environment,
+    )
+    return done.stdout + done.stderr, time.monotonic() - started
+
+
+def test_another_version_of_ray_is_named_with_both(tmp_path):
+    with cluster(between="ray.__version__ = '2.9.9'", RAY_AUTH_MODE="disabled") as address:
+        message, seconds = joined(address, tmp_path)
+    assert "Version mismatch" in message
+    assert "2.9.9" in message
+    assert "install the same versions" in message
+    assert seconds < 30
+
+
+def test_a_token_that_is_wrong_is_told_of(tmp_path):
+    with cluster() as address:
+        message, seconds = joined(address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+    assert "token" in message
+    assert "RAY_AUTH_TOKEN as on its head" in message
+    assert seconds < 30
+
+
+def test_with_its_token_a_cluster_is_joined(tmp_path):
+    with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}
+    with cluster(**with_token) as address:
+        assert joined(address, tmp_path, **with_token)[0] == "joined\n"
+
+
+def test_a_worker_without_the_package_is_told_of(tmp_path):
+    (tmp_path / "evaluators.py").write_text("raise ModuleNotFoundError(\"No module named 'evaluators'\")")
+    (tmp_path / "elsewhere").mkdir()
+    with cluster(PYTHONPATH=str(tmp_path), RAY_AUTH_MODE="disabled") as address:
+        message, seconds = joined(address, tmp_path / "elsewhere")
+    assert "A worker could not start" in message
+    assert "No module named 'evaluators'" in message
+    assert "install" in message.lower()
+    assert seconds < 30
+
+
+@pytest.mark.parametrize(
+    ("job", "address"),
+    [
+        ('{"metadata": {"job_submission_id": "raysubmit_1"}}', "auto"),
+        ('{"metadata": {}}', None),
+        ("", None),
+        ("[]", None),
+        ("null", None),
+    ],
+)
+def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", job)
+    assert of_job() == address
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    assert of_job() is None
+
+
+def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path):
+    """While a search runs, no process of its Ray is bound to an address that others reach."""
+    words = [sys.executable, "-m", "lossearch", "search", "digits", "--run-dir", str(tmp_path / "run")]
+    before = open_ports()
+    search = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=without_ray())
+    try:
+        log = tmp_path / "run" / "log.jsonl"
+        end = time.monotonic() + 120
+        while not (log.exists() and "started" in log.read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        time.sleep(3.0)  # workers have begun
+        found = open_ports() - before
+    finally:
+        search.terminate()
+        search.wait()
+    assert found  # it does listen
+    assert not {address for address, _ in found if address not in ("0100007F", LOOPBACK_6, MAPPED_LOOPBACK)}
+
+
+LOOPBACK_6 = "00000000000000000000000001000000"
+MAPPED_LOOPBACK = "0000000000000000FFFF00000100007F"
+
+
+def open_ports():
+    """Addresses and ports that are listened on, as the kernel writes them."""
+    found = set()
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(name) as lines:
+            rows = [line.split() for line in lines][1:]
+        found |= {tuple(row[1].split(":")) for row in rows if row[3] == "0A"}
+    return found

@@ -1,0 +1,49 @@
+import pickle
+import warnings
+
+import pytest
+import torch
+
+from evaluators.given_tasks import packed, unpacked
+from evaluators.tasks import TASKS
+
+WITHOUT_DOWNLOAD = [task for task in TASKS.values() if not task.needs_download]
+
+
+def same(one, other):
+    pairs = [(one.inputs, other.inputs), (one.targets, other.targets)]
+    if one.pairs is not None:
+        pairs += [(getattr(one.pairs, name), getattr(other.pairs, name)) for name in ("first", "second", "same")]
+    assert (one.pairs is None) == (other.pairs is None)
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("task", WITHOUT_DOWNLOAD, ids=lambda task: task.name)
+def test_a_task_that_was_sent_gives_the_same_data(task):
+    sent = unpacked(pickle.loads(pickle.dumps(packed(task, test=True))))
+    assert same(sent.load().train, task.load().train)
+    assert same(sent.load().validation, task.load().validation)
+    assert same(sent.load_test(), task.load_test())
+    assert (sent.name, sent.classes, sent.shape, sent.metric.name) == (
+        task.name,
+        task.classes,
+        task.shape,
+        task.metric.name,
+    )
+
+
+def test_the_test_part_is_sent_only_where_it_is_asked_for():
+    sent = unpacked(packed(TASKS["digits"], test=False))
+    with pytest.raises(RuntimeError, match="was not sent"):
+        sent.load_test()
+
+
+def test_arrays_that_cannot_be_written_are_taken_as_they_are():
+    sent = packed(TASKS["digits"], test=False)
+    for part in sent.parts.values():
+        for array in part.values():
+            array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        task = unpacked(sent)
+    assert task.load().train.inputs.data_ptr() == sent.parts["train"]["inputs"].ctypes.data

@@ -1,0 +1,43 @@
+import pytest
+
+from lossearch.archive_file import ArchiveFile
+from primitives.fingerprint import fingerprint
+from primitives.parser import parse
+
+
+def entries(*texts):
+    return [(fingerprint(parse(text)), text) for text in texts]
+
+
+def test_what_is_appended_is_read_again_to_the_last_digit(tmp_path):
+    file, seen = ArchiveFile(tmp_path / "archive"), entries("ce(z)", "abs(p - y)", "ce(cosine)")
+    file.append(seen[:2])
+    written = file.append(seen)
+    assert ArchiveFile(tmp_path / "archive").read(written) == seen
+    assert len((tmp_path / "archive").read_text().splitlines()) == 3  # nothing is written twice
+
+
+def test_what_no_checkpoint_knows_of_is_cut_off(tmp_path):
+    path, seen = tmp_path / "archive", entries("ce(z)", "abs(p - y)", "ce(cosine)")
+    written = ArchiveFile(path).append(seen[:1])
+    path.write_text(path.read_text() + '["logits80", 0.5, 0.')  # of a process that died
+    again = ArchiveFile(path)
+    assert again.read(written) == seen[:1]
+    assert ArchiveFile(path).read(again.append(seen)) == seen
+
+
+def test_a_file_with_less_than_the_checkpoint_says_is_refused(tmp_path):
+    path = tmp_path / "archive"
+    written = ArchiveFile(path).append(entries("ce(z)", "abs(p - y)"))
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match="1 formulas in archive of 2"):
+        ArchiveFile(path).read(written)
+    path.unlink()
+    with pytest.raises(OSError, match="archive"):
+        ArchiveFile(path).read(written)
+
+
+def test_an_archive_without_entries_has_no_file(tmp_path):
+    written = ArchiveFile(tmp_path / "archive").append([])
+    assert not (tmp_path / "archive").exists()
+    assert ArchiveFile(tmp_path / "archive").read(written) == []

@@ -1,0 +1,87 @@
+import json
+import random
+
+import pytest
+
+from lossearch.breeding import birth_of_seed
+from lossearch.evolution import Evolution, Member
+from lossearch.experiment import EvolutionSettings, ExperimentError, validated
+from lossearch.islands import Islands
+from lossearch.launch import SearchInterrupted, search
+from primitives.parser import parse
+from tests.lossearch.small import SMALL, records, stopped_at
+
+SETTINGS = EvolutionSettings(population=12, islands=3, migrants=1, seeds=("cross_entropy", "mse", "mae", "focal"))
+ISLANDS = SMALL.model_copy(
+    update={"evolution": SMALL.evolution.model_copy(update={"islands": 2, "migration_interval": 2, "migrants": 1})}
+)
+
+
+def islands(settings=SETTINGS, seed=0):
+    return Islands(settings, [birth_of_seed(text) for text in settings.seeds], seed)
+
+
+def lived(started, births, fitness):
+    """Ask so many times, and tell what fitness makes of each birth."""
+    born = [started.ask() for _ in range(births)]
+    started.tell([Member(f"id-{each.formula}", each.formula, fitness(each), None, each.island) for each in born])
+    return born
+
+
+def test_every_island_is_asked_in_turn_and_all_seeds_are_born_first():
+    started = islands()
+    first = [started.ask() for _ in SETTINGS.seeds]
+    assert sorted(each.name for each in first) == sorted(SETTINGS.seeds)
+    assert not started.has_seeds_left
+    assert [started.ask().island for _ in range(6)] in ([1, 2, 0, 1, 2, 0], [2, 0, 1, 2, 0, 1], [0, 1, 2, 0, 1, 2])
+
+
+def test_what_a_loss_was_worth_is_told_to_its_island_alone():
+    started = islands()
+    lived(started, 30, lambda each: 0.1 * each.island)
+    for number, each in enumerate(started.islands):
+        assert each.population
+        assert {member.island for member in each.population} == {number}
+        assert len(each.population) <= 4
+
+
+def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
+    started = islands()
+    lived(started, 30, lambda each: 0.3 * each.island + 0.001 * each.formula.size)
+    best = [max(each.population, key=lambda one: one.fitness.values[0]).loss_id for each in started.islands]
+    started.migrate()
+    there = [{member.loss_id for member in each.population} for each in started.islands]
+    assert best[2] in there[0]  # better than all that is there
+    assert best[2] in there[2]
+    assert all(member.island == number for number, each in enumerate(started.islands) for member in each.population)
+
+
+def test_one_island_is_a_plain_evolution():
+    settings = SETTINGS.model_copy(update={"islands": 1})
+    alone = Evolution(settings, [birth_of_seed(text) for text in settings.seeds], random.Random(5))
+    started = islands(settings, seed=5)
+    assert [started.ask() for _ in range(40)] == [alone.ask() for _ in range(40)]
+
+
+def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
+    one, other = islands(), islands()
+    lived(one, 31, lambda each: each.formula.size / 100)
+    other.restore(json.loads(json.dumps(one.state())), parse)
+    for each in (one, other):
+        each.migrate()
+    assert [one.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
+
+
+def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
+    search(ISLANDS, run_dir=tmp_path / "whole")
+    with stopped_at(monkeypatch, 9, SearchInterrupted):
+        search(ISLANDS, run_dir=tmp_path / "stopped")
+    search(ISLANDS, run_dir=tmp_path / "stopped", resume=True)
+    assert records(tmp_path / "stopped") == records(tmp_path / "whole")
+    assert {each.island for each in records(tmp_path / "whole")} == {0, 1}
+
+
+def test_too_many_islands_are_refused():
+    declared = {"name": "x", "task": "digits", "evolution": {"population": 5, "islands": 3}}
+    with pytest.raises(ExperimentError, match="population = 5: expected two losses at least for each of 3 islands"):
+        validated(declared, "x")

@@ -1,0 +1,89 @@
+"""A search as a Ray job: submitted to a cluster, stopped, and submitted again."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lossearch.experiment import load_experiment
+from lossearch.launch import search
+from tests.lossearch.small import TOML, records
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+@pytest.fixture
+def head(tmp_path):
+    """The address of the jobs of a cluster on this machine."""
+    port, jobs = free_port(), free_port()
+    words = [RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
+    words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    try:
+        wait_until(lambda: answers(jobs), 60)
+        yield f"http://127.0.0.1:{jobs}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def environment():
+    """Without what a Ray of an earlier test left, and without tokens."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return kept | {"RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "default"}
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.3)
+
+
+def job(head, *words):
+    done = subprocess.run(
+        [RAY, "job", *words], capture_output=True, text=True, timeout=180, env=environment() | {"RAY_ADDRESS": head}
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def events(run):
+    log = run / "log.jsonl"
+    return [json.loads(line)["event"] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_a_job_that_is_stopped_and_submitted_again_gives_what_a_search_here_gives(tmp_path, head):
+    file, run = tmp_path / "small.toml", tmp_path / "run"
+    file.write_text(TOML.replace('kind = "inline"', 'kind = "ray"'))
+    words = [sys.executable, "-m", "lossearch", "search", str(file), "--run-dir", str(run)]
+    code, said = job(head, "submit", "--no-wait", "--submission-id", "first", "--", *words)
+    assert code == 0, said
+    wait_until(lambda: "generation" in events(run) or "FAILED" in job(head, "status", "first")[1], 120)
+    assert "generation" in events(run), job(head, "logs", "first")[1]
+    code, said = job(head, "stop", "first")
+    assert code == 0, said
+    assert events(run)[-1] in ("interrupted", "ended")
+    code, said = job(head, "submit", "--submission-id", "second", "--", *words, "--resume")
+    assert code == 0, said
+    assert "succeeded" in said
+    assert events(run)[-1] == "ended"
+    inline = search(load_experiment(str(file)), run_dir=tmp_path / "inline", executor="inline")
+    assert records(run) == records(inline.path)

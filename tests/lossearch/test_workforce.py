@@ -1,0 +1,31 @@
+import time
+
+from evaluators.work import Spent
+from lossearch.workforce import Workforce
+
+
+def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    force = Workforce()
+    force.add([Spent("a:1", 10, {"compiling": 1.0, "training": 3.0}), Spent("b:2", 4, {"training": 2.0})])
+    now[0] = 126.0
+    force.add([Spent("a:1", 20, {"training": 6.0})])
+    found = force.summary()
+    assert found["a:1"] == {
+        "trainings": 30,
+        "per_minute": 60.0,  # in 30 s, from the beginning of the first piece of work to the end of the last
+        "seconds": {"compiling": 1.0, "training": 9.0, "idle": 20.0},
+    }
+    assert found["b:2"]["trainings"] == 4
+    assert found["b:2"]["seconds"]["idle"] == 0.0
+
+
+def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
+    from lossearch import workforce
+
+    monkeypatch.setattr(workforce, "LISTED", 2)
+    force = Workforce()
+    for number in range(5):
+        force.add([Spent(f"w{number}", 1, {"training": 1.0})])
+    assert force.summary().keys() == {"w3", "w4"}
