@@ -31,6 +31,10 @@ bench: $(INSTALLED)   ## the measured figures, as JSON
 	$(BIN)/python benchmarks/start_up.py --json
 	$(BIN)/python benchmarks/demo.py --json
 	$(BIN)/python benchmarks/comparison.py --json
+	$(BIN)/python benchmarks/workers.py --json
+	$(BIN)/python -m benchmarks.driver --json
+	$(BIN)/python -m benchmarks.saturation --json
+	$(BIN)/python benchmarks/leaderboard.py --json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
