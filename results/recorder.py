@@ -42,8 +42,8 @@ class Recorder(Generic[Record]):
     def record(self, records: Iterable[Record]) -> None:
         """Take in those that were not recorded yet."""
         new = {self._identity(each): each for each in records if self._identity(each) not in self.recorded}
-        self.known |= new
-        self.recorded |= new.keys()
+        self.known.update(new)
+        self.recorded.update(new)  # in place: |= would copy all of them
         self._unsaved += new.values()
 
     def forget(self, is_over: Callable[[Record], bool] = lambda _: True) -> None:
