@@ -73,6 +73,8 @@ class Trainings:
             self._run.log("worker", note=news.text)
             if news.is_warning:
                 self._view.warned(news.text)
+        if self._recorder.is_due:  # also while nothing arrives
+            self.save()
         done = [(stage, each) for stage, each in self._pending if each.done()]
         if not done:
             return []
