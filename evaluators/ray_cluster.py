@@ -19,7 +19,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray._private import services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
-from ray.exceptions import ActorUnavailableError, NodeDiedError, RayError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, ObjectLostError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 #: Seconds in which a node must tell about itself, and a head let a process in.
@@ -135,6 +135,7 @@ def last_line(error: Exception) -> str:
 def vanished(error: Exception) -> bool:
     """Whether an actor was lost with its node, or the way to it, and not by what it did.
 
-    The end of its process alone would be known as such.
+    The end of its process alone would be known as such. A result that was lost with its node is such a case, too.
     """
-    return isinstance(error, ActorUnavailableError | NodeDiedError) or "its node has died" in str(error)
+    lost = isinstance(error, ActorUnavailableError | NodeDiedError | ObjectLostError)
+    return lost or "its node has died" in str(error)

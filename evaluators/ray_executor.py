@@ -156,7 +156,7 @@ class RayExecutor:
         try:
             pending.finish(ray.get(reference), assignment.states)
             self._pool.idle.append(actor)
-        except (ray.exceptions.RayTaskError, ray.exceptions.ObjectLostError) as error:
+        except ray.exceptions.RayTaskError as error:
             self._pool.idle.append(actor)  # it is healthy: the work raised, or its states are lost
             if pending.before:
                 pending.before = []
@@ -167,6 +167,7 @@ class RayExecutor:
             self._lose(actor)
             if vanished(error) and pending.vanished < VANISHED_AT_MOST:
                 pending.vanished += 1
+                pending.before = pending.before if pending.vanished == 1 else []  # which may be what is lost
                 pending.said.append("a worker vanished with its node: its work is done again")
                 self._queue.appendleft(pending)
             else:
