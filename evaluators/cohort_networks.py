@@ -164,10 +164,28 @@ def pooled(x: Tensor) -> Tensor:
     Of small images on a CPU it is a product with a matrix, forward and backward seven times as fast.
     """
     height, width = x.shape[-2:]
-    if x.device.type != "cpu" or height * width > LARGEST_BY_MATRIX or height % 2 or width % 2:
+    if height % 2 or width % 2:
         return F.avg_pool2d(x, 2)
+    if x.device.type != "cpu" or height * width > LARGEST_BY_MATRIX:
+        pooled: Tensor = _Pooling.apply(x)
+        return pooled
     product = x.reshape(-1, height * width) @ _pooling_matrix(height, width)
     return product.view(*x.shape[:-2], height // 2, width // 2)
+
+
+class _Pooling(torch.autograd.Function):
+    """``F.avg_pool2d(x, 2)`` of even sides; its own gradient was a quarter of a step of a cohort on an H100."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        shares = 0.25 * gradients[0]
+        *before, height, width = shares.shape
+        spread = shares[..., :, None, :, None].expand(*before, height, 2, width, 2)
+        return spread.reshape(*before, 2 * height, 2 * width)
 
 
 @lru_cache(maxsize=8)
