@@ -13,8 +13,9 @@ from pathlib import Path
 from results.comparison_lines import Line
 from results.comparison_markdown import as_markdown, code
 from results.comparison_table import ComparisonTable
+from results.record_tables import read_records, write_records
 from results.records import Measurement
-from results.store import RecordStore, read_records, write_records
+from results.store import RecordStore
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 KEPT, PAGE, BASELINE = EXPERIMENTS / "miniature", EXPERIMENTS / "README.md", "cross_entropy"

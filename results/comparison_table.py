@@ -52,7 +52,7 @@ class ComparisonTable:
 
     def to_pandas(self) -> Any:
         """The lines as a pandas data frame. Raises ImportError where pandas is not installed."""
-        from results.store import to_pandas
+        from results.record_tables import to_pandas
 
         return to_pandas(Line, self.lines)
 
@@ -64,7 +64,7 @@ class ComparisonTable:
 
     def write(self, path: Path) -> None:
         """Write the lines as a Parquet file."""
-        from results.store import write_records
+        from results.record_tables import write_records
 
         write_records(path, Line, self.lines)
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from primitives.formula import Formula
     from primitives.torch_loss import FormulaLoss
     from results.exportable import Exportable
+    from results.record_columns import StoredRecords
     from results.records import Evaluation
-    from results.store import Damage, StoredRecords
+    from results.store import Damage
     from results.trial_record import Trial
 
 
@@ -170,13 +171,13 @@ class Leaderboard:
 
     def to_pandas(self) -> Any:
         """The rows as a pandas data frame."""
-        from results.store import to_pandas
+        from results.record_tables import to_pandas
 
         return to_pandas(Row, list(self.rows))
 
     def write(self) -> Path:
         """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""
-        from results.store import write_records
+        from results.record_tables import write_records
 
         write_records(self.path / "leaderboard.parquet", Row, self.rows)
         return self.path / "leaderboard.parquet"

@@ -53,8 +53,8 @@ class Row:
 
 def leaderboard_rows(evaluations: Iterable[Evaluation]) -> "Rows":
     """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
+    from results.record_columns import StoredRecords
     from results.rows import Rows
-    from results.store import StoredRecords
 
     return Rows(StoredRecords.of(Evaluation, evaluations))
 
@@ -62,7 +62,7 @@ def leaderboard_rows(evaluations: Iterable[Evaluation]) -> "Rows":
 def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
     """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses."""
     from results.ranking import Ranking
-    from results.store import StoredRecords
+    from results.record_columns import StoredRecords
 
     return Ranking(StoredRecords.of(Evaluation, evaluations)).difference_noise()
 

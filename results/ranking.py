@@ -15,8 +15,8 @@ from results.seed_fitness import at_a_rung, fitness_of_seeds
 from results.statistics import noise_of_a_difference, paired_differences
 
 if TYPE_CHECKING:
+    from results.record_columns import StoredRecords
     from results.records import Evaluation
-    from results.store import StoredRecords
 
 
 class Ranking:

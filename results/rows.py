@@ -15,8 +15,8 @@ from results.leaderboard_rows import Row, row_of
 from results.ranking import Ranking
 
 if TYPE_CHECKING:
+    from results.record_columns import StoredRecords
     from results.records import Evaluation
-    from results.store import StoredRecords
 
 #: Rows that are made together where all are asked for: a few at first, in case that not all are.
 _FEWEST, _MOST = 64, 65_536

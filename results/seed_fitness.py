@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from results.groups import Flags, Places, differs, means
 
 if TYPE_CHECKING:
+    from results.record_columns import StoredRecords
     from results.records import Evaluation
-    from results.store import StoredRecords
 
 
 @dataclass(frozen=True)

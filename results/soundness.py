@@ -12,7 +12,7 @@ import numpy as np
 from results.records import CLASS_WEIGHTS, METRICS, Evaluation, Measurement, Status
 
 if TYPE_CHECKING:
-    from results.store import StoredRecords
+    from results.record_columns import StoredRecords
 
 
 def are_sound(columns: "StoredRecords[Any]") -> bool:

@@ -12,11 +12,11 @@ FLOORS = {
     "evaluators": {"evaluators", "primitives", "results"},
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
-#: One file each; Ray has one for the cluster, one for its actors, one for their work.
+#: One file each; Ray has one for the cluster, one for its actors, one for their work, Arrow for tables and for columns.
 THEIR_FILES = {
     "deap": ("lossearch/evolution.py",),
     "ray": ("evaluators/ray_cluster.py", "evaluators/ray_pool.py", "evaluators/ray_executor.py"),
-    "pyarrow": ("results/store.py",),
+    "pyarrow": ("results/record_columns.py", "results/record_tables.py"),
     "sympy": ("primitives/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),
     "PIL": ("evaluators/data/images.py",),

@@ -68,8 +68,8 @@ def rows(path):
 
 def parts(path):
     """The evaluations of each part, as they stand in the files."""
+    from results.record_tables import read_records
     from results.records import Evaluation
-    from results.store import read_records
 
     assert not EvaluationStore(path / "evaluations").read()[1]
     return [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]

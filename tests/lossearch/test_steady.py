@@ -6,8 +6,8 @@ from evaluators.fidelity import Fidelity
 from lossearch import workers
 from lossearch.launch import SearchInterrupted, search
 from results.leaderboard import Leaderboard
+from results.record_tables import read_records
 from results.records import Evaluation
-from results.store import read_records
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, stopped_at
 

@@ -16,8 +16,9 @@ from lossearch.cli import app
 from lossearch.terminal import leaderboard_table
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import Row
+from results.record_tables import read_records
 from results.records import Evaluation
-from results.store import EvaluationStore, read_records
+from results.store import EvaluationStore
 from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG
 from tests.results.helpers import evaluation, refused
 

@@ -8,10 +8,11 @@ import pandas
 import polars
 import pytest
 
-from results import store
+from results import record_tables
 from results.leaderboard_rows import Row
+from results.record_tables import NewerFile, read_records, write_records
 from results.records import Evaluation
-from results.store import EvaluationStore, NewerFile, read_records, write_records
+from results.store import EvaluationStore
 from tests.results.helpers import evaluation, refused
 
 MANY = [
@@ -61,7 +62,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.pq, "write_table", full)
+    monkeypatch.setattr(record_tables.pq, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         EvaluationStore(tmp_path).append(MANY)
     assert list(tmp_path.iterdir()) == []
@@ -95,7 +96,7 @@ def test_columns_that_an_older_file_lacks_are_null(tmp_path):
 
 
 def test_a_file_of_a_newer_version_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(record_tables, "SCHEMA_VERSION", 99)
     write_records(tmp_path / "new.parquet", Evaluation, MANY)
     monkeypatch.undo()
     with pytest.raises(NewerFile, match="written with schema version 99"):
