@@ -51,6 +51,7 @@ class News:
 
     text: str
     is_warning: bool = False
+    gone: str | None = None  #: the name of a worker that there is no more
 
 
 class Executor(Protocol):

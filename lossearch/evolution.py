@@ -104,9 +104,9 @@ class Evolution:
         """Whether a seed was not asked for yet."""
         return bool(self._unborn)
 
-    def forget_seeds(self) -> None:
-        """Bear no more seeds."""
-        self._unborn = []
+    def bear(self, seeds: Sequence[Birth]) -> None:
+        """Have these seeds born next, and no other ones."""
+        self._unborn = list(seeds)
 
     def ask(self, fresh: bool = False) -> Birth:
         """The next formula to consider; ``fresh`` is one without parents. It may equal one that was born before."""

@@ -23,8 +23,7 @@ class Islands:
     def __init__(self, settings: EvolutionSettings, seeds: Sequence[Birth], seed: int) -> None:
         count = settings.islands
         shares = [settings.population // count + (number < settings.population % count) for number in range(count)]
-        self._settings = settings
-        self._seed = seed
+        self._settings, self._seeds, self._seed = settings, list(seeds), seed
         self._turn = 0  # whose it is to be asked
         self.islands = [
             Evolution(settings.model_copy(update={"population": share}), seeds[number::count], _generator(seed, number))
@@ -47,9 +46,12 @@ class Islands:
         return replace(birth, island=number) if len(self.islands) > 1 else birth
 
     def tell(self, members: Sequence[Member]) -> None:
-        """Take in evaluated losses, each on its island, and keep the best of old and new."""
+        """Take in evaluated losses, each on its island, and keep the best of old and new.
+
+        There may have been more islands when one was born.
+        """
         for number, island in enumerate(self.islands):
-            own = [each for each in members if (each.island or 0) == number]
+            own = [each for each in members if (each.island or 0) % len(self.islands) == number]
             if own:
                 island.tell(own)
 
@@ -77,11 +79,15 @@ class Islands:
         """What continues these islands exactly, as plain JSON data."""
         return {"turn": self._turn, "islands": [each.state() for each in self.islands]}
 
-    def restore(self, state: dict[str, Any], read: Callable[[str], Formula]) -> None:
-        """Continue from a saved state; ``read`` parses a formula. Other numbers of islands share the members anew."""
+    def restore(self, state: dict[str, Any], read: Callable[[str], Formula], births: int) -> None:
+        """Continue from a saved state after so many births; ``read`` parses a formula.
+
+        Other numbers of islands share members and seeds out anew, and draw from other generators.
+        """
         saved = state["islands"]
         if len(saved) != len(self.islands):
-            self._share_out([each for island in saved for each in island["population"]], read)
+            self._share_out(saved, read)
+            self.go_on_anew(births)
             return
         self._turn = int(state["turn"])
         for number, (island, before) in enumerate(zip(self.islands, saved, strict=True)):
@@ -89,11 +95,16 @@ class Islands:
             for member in island.population:
                 member.island = number
 
-    def _share_out(self, members: Sequence[dict[str, Any]], read: Callable[[str], Formula]) -> None:
+    def _share_out(self, saved: Sequence[dict[str, Any]], read: Callable[[str], Formula]) -> None:
+        members = [each for island in saved for each in island["population"]]
+        shares = [self._seeds[number :: len(saved)] for number in range(len(saved))]
+        unborn = [
+            seed for share, island in zip(shares, saved, strict=True) for seed in share[len(share) - island["unborn"] :]
+        ]
+        count = len(self.islands)
         for number, island in enumerate(self.islands):
-            island.forget_seeds()
-            own = members[number :: len(self.islands)]
-            island.tell([_member(each, number, read) for each in own])
+            island.bear(unborn[number::count])
+            island.tell([_member(each, number, read) for each in members[number::count]])
 
 
 def _member(saved: dict[str, Any], island: int, read: Callable[[str], Formula]) -> Member:

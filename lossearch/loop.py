@@ -58,9 +58,7 @@ class Search:
         if number % self.experiment.evolution.migration_interval == 0:
             self.breeding.evolution.migrate()
         self.view.generation_ended(self.progress)
-        workers = self.trainings.workforce.summary()
-        counts = self.progress.counts()
-        self.run.log("generation", number=number, **counts, seconds=self.watch.rounded(), workers=workers)
+        self.run.log("generation", number=number, **self.progress.counts(), seconds=self.watch.rounded())
 
     def _save_checkpoint(self, generation: int, **more: Any) -> None:
         """Keep where the search stands, after everything recorded was written."""
@@ -92,9 +90,10 @@ class Search:
         state = None if damages else self.run.load_checkpoint()
         try:
             if state is not None and self._misses_evaluations(state):
+                self.run.forget_checkpoint()
                 state = None
             if state is not None:
-                self.breeding.evolution.restore(state["evolution"], parse)
+                self.breeding.evolution.restore(state["evolution"], parse, state["births"])
                 archive = FingerprintArchive(self.archive_file.read(state["archive"]))
                 self.breeding.admission = Admission(archive, state["births"])
                 self.progress.restore(state["progress"])

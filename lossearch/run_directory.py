@@ -22,7 +22,7 @@ from evaluators.versions import installed
 from lossearch.declaration import Declaration
 from lossearch.experiment import EvolutionSettings, Experiment, validated
 from primitives.errors import UserError
-from results.atomic import remove, write_whole_text
+from results.atomic import naming, remove, replace_text, write_whole_text
 from results.records import Evaluation, Measurement
 from results.store import RecordStore
 
@@ -31,6 +31,9 @@ _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", 
 
 #: Version of the checkpoint's layout.
 CHECKPOINT_VERSION = 2
+
+#: The file of a run that tells how its workers are doing.
+WORKERS_FILE = "workers.json"
 
 
 class RunDirectoryError(UserError):
@@ -88,7 +91,7 @@ class Directory(Generic[Kind, Record]):
         Raises RunDirectoryError, also where the changes let no result stand beside the earlier ones.
         """
         changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
-        fixed = [change for key, change in changes.items() if key not in cls.FORCIBLE]
+        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
         if changes and (fixed or not force):
             advice = ", take the change with --force" if not fixed else ""
             raise RunDirectoryError(
@@ -109,6 +112,10 @@ class Directory(Generic[Kind, Record]):
             with run._let_go_if_it_fails():
                 run._change(declared, list(changes.values()))
         return run
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Kind) -> bool:
+        return key in cls.FORCIBLE
 
     @contextmanager
     def _let_go_if_it_fails(self) -> Iterator[None]:
@@ -132,7 +139,8 @@ class Directory(Generic[Kind, Record]):
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+        path = self.path / "log.jsonl"
+        with naming(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:
@@ -196,6 +204,16 @@ class RunDirectory(Directory[Experiment, Evaluation]):
     def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
         """The experiment of a dictionary. Raises ExperimentError."""
         return validated(declared, source)
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Experiment) -> bool:
+        """As for any run; a steady search stays one, which has trainings in flight whenever it is stopped."""
+        to_generations = key == "evolution.mode" and declared.evolution.mode == "generational"
+        return super()._may_change(key, declared) and not to_generations
+
+    def write_workers(self, summary: dict[str, Any]) -> None:
+        """Replace what tells how the workers are doing."""
+        replace_text(self.path / WORKERS_FILE, json.dumps(summary))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint by this state, plain JSON data with the key ``version``."""

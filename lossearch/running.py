@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,9 +64,10 @@ def running(
             yield run
         except BaseException as error:
             if interruption.explains(error):
-                run.log("interrupted")
+                with suppress(OSError):  # of a disk that is full: it is stopped all the same
+                    run.log("interrupted")
                 raise interrupted(run.path) from None
-            if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            if isinstance(error, OSError) and error.errno in _UNWRITABLE and _is_within(run.path, error.filename):
                 raise RunDirectoryError(
                     f"{run.path}: expected a directory that can be written, got: {error.strerror}. Everything recorded "
                     "before is kept: mend that, and continue with --resume."
@@ -74,3 +75,8 @@ def running(
             raise
         finally:
             run.close()
+
+
+def _is_within(directory: Path, filename: Any) -> bool:
+    """Whether an error is about a file of the directory, or the directory itself."""
+    return isinstance(filename, str) and Path(filename).absolute().is_relative_to(directory.absolute())

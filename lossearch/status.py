@@ -1,6 +1,7 @@
 """Status: how a run stands, read from its directory by another process, whatever state it is in."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -8,12 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lossearch.run_directory import RunDirectory
+from lossearch.run_directory import WORKERS_FILE, RunDirectory
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE
 from results.run_log import logged_events
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
+
+#: Events of the log that say how a run stands.
+_TOLD = ("started", "resumed", "generation", "ended", "interrupted")
 
 #: Seconds before the last evaluation over which the speed is taken.
 RECENT = 300.0
@@ -57,11 +61,9 @@ class Status:
 def status(path: Path) -> Status:
     """The status of a search in a directory. Raises RunDirectoryError or NotARun where there is none."""
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
-    events = list(logged_events(path / "log.jsonl"))
+    events = [each for each in logged_events(path / "log.jsonl") if each.get("event") in _TOLD]
     generations = [each for each in events if each.get("event") == "generation"]
-    lately: dict[str, Any] = next(
-        (each for each in reversed(events) if each.get("event") in ("generation", "workers")), {}
-    )
+    lately = _lately(path / WORKERS_FILE)
     best = board.rows[0] if board.ranked else None
     finished = board.finished_at()
     return Status(
@@ -82,6 +84,15 @@ def status(path: Path) -> Status:
         workers=_workers(lately.get("workers")),
         damages=len(board.damages),
     )
+
+
+def _lately(file: Path) -> dict[str, Any]:
+    """What a run has written of its workers; nothing where it has not, or where the file is none of ours."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _numbers(value: Any) -> dict[str, float]:
@@ -112,7 +123,7 @@ def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
         return "running"
     finally:
         os.close(descriptor)
-    last = [each["event"] for each in events if each.get("event") in ("started", "resumed", "ended", "interrupted")]
+    last = [each["event"] for each in events if each["event"] != "generation"]
     if last and last[-1] == "ended":
         return "finished"
     return "interrupted" if last and last[-1] == "interrupted" else "stopped"

@@ -7,17 +7,15 @@ losses; a checkpoint follows each.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from evaluators.work import Candidate, candidate_of
+from evaluators.work import Candidate
 from lossearch.evolution import Member
 from lossearch.loop import Search, member
 from lossearch.trainings import Arrival, States, cohorts
-from primitives.fingerprint import fingerprints
-from primitives.parser import parse
-from results.records import Evaluation
+from lossearch.unfinished import candidate_from, remember, trained_in
 
 
 class SteadySearch(Search):
@@ -33,15 +31,16 @@ class SteadySearch(Search):
         self._in_flight: dict[Candidate, int] = {}  # with the number of the stage
         self._lately = [deque[float](maxlen=settings.population) for _ in fidelity.stages]  # fitness at each stage
         self._again: list[tuple[Candidate, int]] = []  # what was in flight before a stop
+        self._in_vain_at = -1  # how much was finished when births were last asked for in vain
         self._untold: list[Member] = []  # a hundredth of the population at most: selection costs as much for one
 
     def _go_on(self, start: int) -> None:
         generations, ended = self.experiment.evolution.generations, start
         self.progress.generation = min(start + 1, generations)
         if start == 0 and not self.progress.finished:
-            self._hand_out(list(self.breeding.baseline()), 0, {})
-        for candidate, stage in self._again:
-            self._hand_out([candidate], stage, {})
+            self._hand_out_together(self.breeding.baseline(), 0, {})
+        for stage in sorted({each for _, each in self._again}):
+            self._hand_out_together([candidate for candidate, each in self._again if each == stage], stage, {})
         while self._is_fed() or self.trainings.in_flight:
             self._take(self.trainings.arrived(waiting=True))
             if self.progress.finished // self.experiment.evolution.population > ended:
@@ -57,7 +56,8 @@ class SteadySearch(Search):
         self._tell()
         in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()]
         self._save_checkpoint(generation, in_flight=in_flight, lately=[list(each) for each in self._lately])
-        self.recorder.forget()
+        flying = {each.loss_id for each in self._in_flight}  # whose later trainings may be known from before a stop
+        self.recorder.forget(lambda each: each.loss_id not in flying)
 
     def _is_fed(self) -> bool:
         """Hand out births until every worker has something to do; whether there were any."""
@@ -69,11 +69,11 @@ class SteadySearch(Search):
         )
         if wanted <= 0 and not (room > 0 and self.breeding.evolution.has_seeds_left):
             return False
+        if self.progress.finished == self._in_vain_at:
+            return False  # evolution has learned nothing since
         born = self.breeding.candidates(max(1, wanted), begun // settings.population, begun < settings.population)
-        fed = False
-        for cohort in cohorts(born, size):
-            self._hand_out(cohort, 0, {})
-            fed = True
+        fed = self._hand_out_together(born, 0, {})
+        self._in_vain_at = -1 if fed else self.progress.finished
         return fed
 
     def _cohort_size(self) -> int:
@@ -83,10 +83,14 @@ class SteadySearch(Search):
             return declared
         return max(1, min(self.executor.largest_cohort, math.ceil(settings.population / (self.executor.slots + 1))))
 
-    def _hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
-        if cohort:
+    def _hand_out_together(self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]) -> bool:
+        """Hand candidates out in cohorts; whether there were any."""
+        handed_out = False
+        for cohort in cohorts(candidates, self._cohort_size()):
             self._in_flight |= dict.fromkeys(cohort, stage)
             self.trainings.hand_out(cohort, stage, states)
+            handed_out = True
+        return handed_out
 
     def _take(self, arrivals: Iterable[Arrival]) -> None:
         """Tell evolution who is through, and let the best of the others go on together."""
@@ -109,8 +113,7 @@ class SteadySearch(Search):
         for stage in sorted({each.stage for each in going_on}):
             there = {each.candidate: each.standing for each in going_on if each.stage == stage}
             states = {each.loss_id: found.states for each, found in there.items() if found is not None}
-            for cohort in cohorts(there, len(there)):
-                self._hand_out(cohort, stage + 1, states)
+            self._hand_out_together(there, stage + 1, states)
 
     def _tell(self) -> None:
         with self.watch.doing("selecting"):
@@ -132,29 +135,13 @@ class SteadySearch(Search):
         saved = nothing | (state or {})
         for lately, fitness in zip(self._lately, saved["lately"], strict=True):
             lately.extend(float(each) for each in fitness)
-        self._again = [(_candidate(each), int(each["stage"])) for each in saved["in_flight"]]
+        self._again = [(candidate_from(each), int(each["stage"])) for each in saved["in_flight"]]
         before = {each for each, _ in self._again}
         since = list(self.recorder.known.values())[int(saved["evaluations"]) :]
-        trained = dict.fromkeys(candidate_of(each) for each in since if each.seed is not None)
-        self._again += [(each, 0) for each in trained if each not in before]
-        self._remember(since, [each for each in trained if each not in before])
-        self.breeding.evolution.go_on_anew(self.breeding.admission.births)
-
-    def _remember(self, since: Sequence[Evaluation], born: Sequence[Candidate]) -> None:
-        """Let admission know of births that no checkpoint knows of."""
-        admission = self.breeding.admission
+        born = [each for each in trained_in(since) if each not in before]
+        self._again += [(each, 0) for each in born]
         for each in since:
-            admission.births = max(admission.births, each.birth_number)
             if each.seed is None:
                 self.progress.refused(each.status)
-        new = [*born, *(candidate_of(each) for each in since if each.status == "rejected")]
-        seen = fingerprints([parse(each.formula) for each in new], [each.class_weights for each in new])
-        for candidate, found in zip(new, seen, strict=True):
-            if found is not None and admission.archive.find(found) is None:
-                admission.archive.add(found, candidate.loss_id)
-
-
-def _candidate(saved: Mapping[str, Any]) -> Candidate:
-    """A candidate from its plain data."""
-    plain = {each.name: saved[each.name] for each in fields(Candidate)}
-    return Candidate(**plain | {"parents": tuple(plain["parents"])})
+        remember(self.breeding.admission, since, born)
+        self.breeding.evolution.go_on_anew(self.breeding.admission.births)

@@ -5,7 +5,7 @@ no more, so that memory does not grow with the population.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.executors import Executor, FinishedWork, Pending
@@ -58,11 +58,17 @@ class Trainings:
         return len(self._pending)
 
     def hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
-        """Have candidates trained up to a stage on every task, from their states by loss id where they have some."""
+        """Have candidates trained up to a stage on every task, from their states by loss id where they have some.
+
+        Those whose evaluations are known from before a restart are not handed out.
+        """
         for task in self._experiment.tasks:
-            before = {each.loss_id: states[each.loss_id][task] for each in cohort if each.loss_id in states}
-            work = work_of(self._experiment, cohort, task, stage)
-            self._pending.append((stage, self._submitted(work, before)))
+            recalled, new = self._recalled(work_of(self._experiment, cohort, task, stage))
+            if recalled is not None:
+                self._pending.append((stage, recalled))
+            if new is not None:
+                before = [handle for each in new.candidates for handle in states.get(each.loss_id, {}).get(task, ())]
+                self._pending.append((stage, self._submitted(new, before)))
 
     def arrived(self, waiting: bool) -> list[Arrival]:
         """Who has arrived at a stage by now, or ``waiting`` until there is somebody or a second is over."""
@@ -71,6 +77,8 @@ class Trainings:
                 self._executor.wait([each for _, each in self._pending], timeout=1.0)
         for news in self._executor.news():
             self._run.log("worker", note=news.text)
+            if news.gone is not None:
+                self.workforce.left(news.gone)
             if news.is_warning:
                 self._view.warned(news.text)
         if self._recorder.is_due:  # also while nothing arrives
@@ -87,30 +95,35 @@ class Trainings:
         self._recorder.record(evaluations)
         if self._recorder.is_due:
             self.save()
-            self._run.log("workers", workers=self.workforce.summary(), seconds=self._watch.rounded())
 
     def save(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet, and what the workers are doing."""
         with self._watch.doing("recording"):
             self._recorder.save()
+        if workers := self.workforce.summary():
+            self._run.write_workers({"seconds": self._watch.rounded(), "workers": workers})
 
-    def _submitted(self, work: Work, states: Mapping[str, list[Any]]) -> Pending:
-        """The work handed out, unless all of it is known from before a restart."""
-        recalled = [self._recalled(candidate, work) for candidate in work.candidates]
-        if all(recalled):
-            return FinishedWork(work, Result([evaluation for found in recalled for evaluation in found or []]))
-        before = {id(handle): handle for of_candidate in states.values() for handle in of_candidate}
+    def _submitted(self, work: Work, states: Iterable[Any]) -> Pending:
+        distinct = {id(handle): handle for handle in states}  # one holds the states of a cohort
         with self._watch.doing("waiting for trainings"):  # which the inline executor does here
-            return self._executor.submit(work, before.values())
+            return self._executor.submit(work, distinct.values())
 
-    def _recalled(self, candidate: Candidate, work: Work) -> list[Evaluation] | None:
-        """The candidate's evaluations from before a restart, where they are complete."""
+    def _recalled(self, work: Work) -> tuple[FinishedWork | None, Work | None]:
+        """The part of the work that is known from before a restart, and the part that is to be done."""
+        known = {each: self._complete(each, work) for each in work.candidates}
+        old, new = (tuple(each for each in known if bool(known[each]) is wanted) for wanted in (True, False))
+        found = Result([evaluation for each in old for evaluation in known[each]])
+        finished = FinishedWork(replace(work, candidates=old), found) if old else None
+        return finished, replace(work, candidates=new) if new else None
+
+    def _complete(self, candidate: Candidate, work: Work) -> list[Evaluation]:
+        """The candidate's evaluations that are known; none where some are missing."""
         if not self._recorder.known:
-            return None
+            return []
         ids = [evaluation_id(candidate, work, seed) for seed in range(work.fidelity.seeds)]
         found = [self._recorder.known[each] for each in ids if each in self._recorder.known]
         complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
-        return found if complete else None
+        return found if complete else []
 
     def _taken_in(self, stage: int, done: Pending) -> Iterator[Arrival]:
         """Record what came of work, and tell who has arrived by it."""

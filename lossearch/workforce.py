@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluators.work import Spent
 
-#: Workers that a log line lists at most: those that did something last.
+#: Workers that are listed at most: those that did something last.
 LISTED = 1_000
 
 
@@ -18,7 +18,8 @@ class _Worker:
     trainings: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     since: float = 0.0
-    last: float = 0.0
+    last: float = 0.0  #: when something of it came back
+    left: float | None = None  #: when it was gone
 
 
 class Workforce:
@@ -34,18 +35,23 @@ class Workforce:
             busy = sum(each.seconds.values())
             worker = self._workers.setdefault(each.worker, _Worker(since=now - busy))
             worker.trainings += each.trainings
-            worker.last = now
+            worker.last, worker.left = now, None
             for what, seconds in each.seconds.items():
                 worker.seconds[what] = worker.seconds.get(what, 0.0) + seconds
 
+    def left(self, name: str) -> None:
+        """A worker is gone: from now on it is not idle either."""
+        if name in self._workers:
+            self._workers[name].left = time.monotonic()
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """Each worker's trainings, trainings a minute, and seconds by what it did; it was idle for the rest."""
-        lately = sorted(self._workers.items(), key=lambda each: -each[1].last)[:LISTED]
-        return {name: _summary(worker) for name, worker in sorted(lately)}
+        lately, now = sorted(self._workers.items(), key=lambda each: -each[1].last)[:LISTED], time.monotonic()
+        return {name: _summary(worker, now) for name, worker in sorted(lately)}
 
 
-def _summary(worker: _Worker) -> dict[str, Any]:
-    there = max(worker.last - worker.since, 1e-9)
+def _summary(worker: _Worker, now: float) -> dict[str, Any]:
+    there = max((now if worker.left is None else worker.left) - worker.since, 1e-9)
     idle = max(0.0, there - sum(worker.seconds.values()))
     return {
         "trainings": worker.trainings,

@@ -24,7 +24,7 @@ class Recorder(Generic[Record]):
         self._store, self._identity = store, identity
         self.recorded: set[str] = set()  #: identities of all
         self.known: dict[str, Record] = {}  #: by identity, in the order of recording: those that are not forgotten
-        self._unsaved: list[Record] = []
+        self._part: tuple[int | None, list[Record]] = None, []  # the next one's number, once it is chosen, and records
         self._saved_at = time.monotonic()
 
     def restore(self, before_setting_aside: Callable[[], None] = lambda: None) -> list[tuple[str, Damage]]:
@@ -44,7 +44,7 @@ class Recorder(Generic[Record]):
         new = {self._identity(each): each for each in records if self._identity(each) not in self.recorded}
         self.known.update(new)
         self.recorded.update(new)  # in place: |= would copy all of them
-        self._unsaved += new.values()
+        self._part[1].extend(new.values())
 
     def forget(self, is_over: Callable[[Record], bool] = lambda _: True) -> None:
         """Keep of records that are over their identities alone."""
@@ -56,7 +56,15 @@ class Recorder(Generic[Record]):
         return time.monotonic() - self._saved_at > PART_INTERVAL
 
     def save(self) -> None:
-        """Append what the store does not have yet."""
-        self._store.append(self._unsaved)
-        self._unsaved = []
+        """Write what the store does not have yet.
+
+        A part keeps its number until it is written for good: where that was interrupted, it is written again and not
+        a second one beside it.
+        """
+        number, records = self._part
+        if records:
+            number = self._store.next_part() if number is None else number
+            self._part = number, records
+            self._store.write(number, records)
+            self._part = number + 1, []
         self._saved_at = time.monotonic()

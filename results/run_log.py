@@ -10,10 +10,11 @@ def logged_events(log: Path) -> Iterator[dict[str, Any]]:
     """The events of ``log.jsonl``, in their order; lines that are none are left out, and none are in no file."""
     if not log.exists():
         return
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(event, dict):
+                yield event

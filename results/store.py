@@ -39,9 +39,17 @@ class RecordStore(Generic[Record]):
     def append(self, records: Sequence[Record]) -> None:
         """Write one more part. Only the run's driver does."""
         if records:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            numbers = [int(path.name.split(".")[0]) for path in self._directory.glob("[0-9]*.parquet*")]
-            write_records(self._directory / f"{max(numbers, default=0) + 1:06d}.parquet", self._type, records)
+            self.write(self.next_part(), records)
+
+    def next_part(self) -> int:
+        """The number of a part that was never there, also under the name of one that was set aside."""
+        numbers = [int(path.name.split(".")[0]) for path in self._directory.glob("[0-9]*.parquet*")]
+        return max(numbers, default=0) + 1
+
+    def write(self, part: int, records: Sequence[Record]) -> None:
+        """Write the part of a number, or write it again with more records. Only the run's driver does."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        write_records(self._directory / f"{part:06d}.parquet", self._type, records)
 
     def read(self) -> tuple[list[Record], list[Damage]]:
         """Every record once, in the order written, and the parts that cannot be read."""

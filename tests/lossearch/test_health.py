@@ -89,11 +89,15 @@ def test_a_strangers_log_is_data(finished, tmp_path):
     shutil.copytree(finished.path, path)
     for seconds in (["\x1b[2J"], {"\x1b[2J": "x", "a": None, "b": float("nan"), "c": 10**400}):
         workers = {"\x1b[2J": {"trainings": float("nan"), "per_minute": "\x1b[2J", "seconds": seconds}, "b": seconds}
-        hostile = {"event": "generation", "number": "9" * 50, "seconds": seconds, "workers": workers}
+        (path / "workers.json").write_text(json.dumps({"seconds": seconds, "workers": workers}))
+        hostile = {"event": "generation", "number": "9" * 50, "seconds": seconds}
         with open(path / "log.jsonl", "a") as log:
             log.write(json.dumps(hostile) + "\n[1]\n" + "[" * 100_000 + "\n")
         assert (status(path).generation, status(path).seconds) == (4, {})
         assert "\x1b" not in CliRunner().invoke(app, ["status", str(path)]).stdout
+    for none in ("", "[1]", "[" * 100_000, '{"workers": {'):
+        (path / "workers.json").write_text(none)
+        assert (status(path).workers, status(path).seconds) == ({}, {})
 
 
 def test_time_within_something_else_counts_there_alone(monkeypatch):

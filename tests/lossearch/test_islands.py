@@ -66,10 +66,37 @@ def test_one_island_is_a_plain_evolution():
 def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
     one, other = islands(), islands()
     lived(one, 31, lambda each: each.formula.size / 100)
-    other.restore(json.loads(json.dumps(one.state())), parse)
+    other.restore(json.loads(json.dumps(one.state())), parse, births=31)
     for each in (one, other):
         each.migrate()
     assert [one.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
+    one = islands()
+    born = lived(one, asked, lambda each: 0.5)
+    state = json.loads(json.dumps(one.state()))
+    other = islands(SETTINGS.model_copy(update={"islands": 2}))
+    other.restore(state, parse, births=asked)
+    seeds = [other.ask() for _ in range(len(SETTINGS.seeds) - asked)]
+    assert sorted(each.name for each in [*born, *seeds]) == sorted(SETTINGS.seeds)
+    assert not other.has_seeds_left
+    assert sum(len(each.population) for each in other.islands) == asked
+    again = islands(SETTINGS.model_copy(update={"islands": 2}))
+    again.restore(state, parse, births=asked)
+    later = islands(SETTINGS.model_copy(update={"islands": 2}))
+    later.restore(state, parse, births=asked + 1)
+    for each in (again, later):
+        [each.ask() for _ in seeds]
+    fresh = [[each.ask(fresh=True).formula for _ in range(12)] for each in (other, again, later)]
+    assert fresh[0] == fresh[1] != fresh[2]
+
+
+def test_what_was_born_on_an_island_that_is_gone_is_told_to_another():
+    started = islands()
+    started.tell([Member("id", parse("ce(z)"), 0.5, None, 7)])
+    assert [len(each.population) for each in started.islands] == [0, 1, 0]
 
 
 def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):

@@ -51,7 +51,8 @@ def test_the_best_loss_was_exported_and_tried_under_fresh_seeds(uninterrupted):
 def test_the_run_directory_holds_what_a_reader_expects(uninterrupted):
     path = uninterrupted.path
     names = {each.name for each in path.iterdir()}
-    assert names == {"experiment.toml", "evaluations", "leaderboard.parquet", "checkpoint", "log.jsonl", "best_loss.py"}
+    files = {"experiment.toml", "leaderboard.parquet", "log.jsonl", "workers.json", "best_loss.py"}
+    assert names == {*files, "evaluations", "checkpoint"}
     events = [json.loads(line)["event"] for line in (path / "log.jsonl").read_text().splitlines()]
     assert events == ["started", *["generation"] * 4, "ended"]
     frame = polars.read_parquet(path / "leaderboard.parquet")
@@ -326,13 +327,22 @@ class TestForce:
         assert event["changes"] == ["evolution.generations was 2, is 3"]
 
     @pytest.mark.parametrize("changes", [{"islands": 2}, {"mode": "steady"}, {"population": 4}])
-    def test_how_losses_vary_may_be_changed(self, tmp_path, monkeypatch, changes):
-        with stopped_at(monkeypatch, 8, SearchInterrupted):
+    @pytest.mark.parametrize("submissions", [0, 1, 8])
+    def test_how_losses_vary_may_be_changed(self, tmp_path, monkeypatch, changes, submissions):
+        with stopped_at(monkeypatch, submissions, SearchInterrupted):
             run_search(tmp_path / "run")
         run = search(with_evolution(**changes), run_dir=tmp_path / "run", resume=True, force=True)
         assert run.exported is not None
         ids = [each.evaluation_id for each in run.leaderboard.evaluations]
         assert len(ids) == len(set(ids))
+        assert {row.name for row in run.leaderboard.rows if row.name} == set(SMALL.evolution.seeds)
+
+    def test_a_steady_search_stays_one(self, tmp_path, monkeypatch):
+        with stopped_at(monkeypatch, 8, SearchInterrupted):
+            search(with_evolution(mode="steady"), run_dir=tmp_path / "run")
+        with pytest.raises(RunDirectoryError, match="mode was 'steady', is 'generational'") as raised:
+            search(SMALL, run_dir=tmp_path / "run", resume=True, force=True)
+        assert "--force" not in str(raised.value)
 
     @pytest.mark.parametrize(
         "other",

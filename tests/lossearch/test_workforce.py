@@ -14,11 +14,25 @@ def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
     found = force.summary()
     assert found["a:1"] == {
         "trainings": 30,
-        "per_minute": 60.0,  # in 30 s, from the beginning of the first piece of work to the end of the last
+        "per_minute": 60.0,  # in 30 s, since the beginning of the first piece of work
         "seconds": {"compiling": 1.0, "training": 9.0, "idle": 20.0},
     }
     assert found["b:2"]["trainings"] == 4
-    assert found["b:2"]["seconds"]["idle"] == 0.0
+    assert found["b:2"]["seconds"]["idle"] == 26.0  # it is there, and waits
+
+
+def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    force = Workforce()
+    force.left("unheard of")
+    force.add([Spent("a:1", 1, {"training": 5.0})])
+    now[0] = 110.0
+    force.left("a:1")
+    now[0] = 200.0
+    assert force.summary()["a:1"]["seconds"]["idle"] == 10.0
+    force.add([Spent("a:1", 1, {"training": 5.0})])  # on its way when it was lost
+    assert force.summary()["a:1"]["seconds"]["idle"] == 95.0
 
 
 def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
