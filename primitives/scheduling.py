@@ -1,7 +1,7 @@
 """Scheduling: which nodes of a joint program one call computes, and in which order."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from primitives.joint_program import Node
@@ -14,20 +14,18 @@ def scheduled(nodes: Sequence[Node], key_of: Callable[[Node], Any], *, patient: 
     node could join later, if there is one, and of several the one furthest from a formula's value: fewer groups, but
     the order in which a gradient's contributions are added up is another.
     """
-    live = [index for index, node in enumerate(nodes) if node.needs_value or node.has_gradient]
-    keys = {index: key_of(nodes[index]) for index in live}
-    consumers: dict[int, list[int]] = defaultdict(list)
-    missing: dict[int, int] = {}
-    ready: dict[Any, list[int]] = defaultdict(list)
+    keys = {index: key_of(node) for index, node in enumerate(nodes) if node.needs_value or node.has_gradient}
+    inner = {
+        index: {each.index for each in nodes[index].arguments if each.source == "node"} & keys.keys() for index in keys
+    }
+    consumers = _consumers(inner)
+    height = _heights(list(keys), consumers) if patient else {}
+    missing = {index: len(each) for index, each in inner.items()}
     waiting = Counter(keys.values())  # nodes of each key that are in no group yet
-    for index in live:
-        inner = {each.index for each in nodes[index].arguments if each.source == "node"} & keys.keys()
-        missing[index] = len(inner)
-        for each in inner:
-            consumers[each].append(index)
-        if not inner:
-            ready[keys[index]].append(index)
-    height = _heights(live, consumers) if patient else {}
+    ready: dict[Any, list[int]] = defaultdict(list)
+    for index, key in keys.items():
+        if not missing[index]:
+            ready[key].append(index)
 
     def preference(key: Any) -> Any:
         group = ready[key]
@@ -39,12 +37,20 @@ def scheduled(nodes: Sequence[Node], key_of: Callable[[Node], Any], *, patient: 
         group = ready.pop(key)
         waiting[key] -= len(group)
         groups.append(group)
-        for index in group:
-            for consumer in consumers[index]:
-                missing[consumer] -= 1
-                if missing[consumer] == 0:
-                    ready[keys[consumer]].append(consumer)
+        for consumer in (each for index in group for each in consumers.get(index, ())):
+            missing[consumer] -= 1
+            if missing[consumer] == 0:
+                ready[keys[consumer]].append(consumer)
     return groups
+
+
+def _consumers(inner: Mapping[int, Iterable[int]]) -> Mapping[int, Sequence[int]]:
+    """The nodes that each node is an argument of."""
+    found: dict[int, list[int]] = {}
+    for index, arguments in inner.items():
+        for each in arguments:
+            found.setdefault(each, []).append(index)
+    return found
 
 
 def _heights(live: Sequence[int], consumers: Mapping[int, Sequence[int]]) -> dict[int, int]:
