@@ -17,6 +17,10 @@ from lossearch.loop import Search, member
 from lossearch.trainings import Arrival, States, cohorts
 from lossearch.unfinished import candidate_from, remember, trained_in
 
+#: The share of a population that may be born before it is handed out: it costs less to bear many at once, but what is
+#: born early knows less.
+STALE = 20
+
 
 class SteadySearch(Search):
     """Keeps every worker busy; at a rung a candidate goes on if it is among the best of those that came lately.
@@ -30,6 +34,7 @@ class SteadySearch(Search):
         settings, fidelity = self.experiment.evolution, self.experiment.training_on(self.experiment.tasks[0])
         self._in_flight: dict[Candidate, int] = {}  # with the number of the stage
         self._lately = [deque[float](maxlen=settings.population) for _ in fidelity.stages]  # fitness at each stage
+        self._born = deque[Candidate]()  # and not handed out yet
         self._again: list[tuple[Candidate, int]] = []  # what was in flight before a stop
         self._in_vain_at = -1  # how much was finished when births were last asked for in vain
         self._untold: list[Member] = []  # a hundredth of the population at most: selection costs as much for one
@@ -41,8 +46,8 @@ class SteadySearch(Search):
             self._hand_out_together(self.breeding.baseline(), 0, {})
         for stage in sorted({each for _, each in self._again}):
             self._hand_out_together([candidate for candidate, each in self._again if each == stage], stage, {})
-        while self._is_fed() or self.trainings.in_flight:
-            self._take(self.trainings.arrived(waiting=True))
+        while (hungry := self._feed()) or self.trainings.in_flight:
+            self._take(self.trainings.arrived(waiting=not hungry))
             if self.progress.finished // self.experiment.evolution.population > ended:
                 self._tell()
             while ended < min(generations, self.progress.finished // self.experiment.evolution.population):
@@ -54,27 +59,39 @@ class SteadySearch(Search):
 
     def _keep(self, generation: int) -> None:
         self._tell()
-        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()]
+        begun = [*self._in_flight.items(), *((each, 0) for each in self._born)]
+        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in begun]
         self._save_checkpoint(generation, in_flight=in_flight, lately=[list(each) for each in self._lately])
         flying = {each.loss_id for each in self._in_flight}  # whose later trainings may be known from before a stop
         self.recorder.forget(lambda each: each.loss_id not in flying)
 
-    def _is_fed(self) -> bool:
-        """Hand out births until every worker has something to do; whether there were any."""
-        settings = self.experiment.evolution
-        begun = self.progress.finished + len(self._in_flight)
-        size, room = self._cohort_size(), self.executor.slots + 1 - self.trainings.in_flight
-        wanted = min(
-            math.ceil(room / len(self.experiment.tasks)) * size, settings.population * settings.generations - begun
-        )
-        if wanted <= 0 and not (room > 0 and self.breeding.evolution.has_seeds_left):
+    def _feed(self) -> bool:
+        """Hand births out to workers that have nothing to do; whether there are more of both.
+
+        A few are born at a time, so that what arrives meanwhile is taken in.
+        """
+        settings, size = self.experiment.evolution, self._cohort_size()
+        room, begun = self.executor.slots + 1 - self.trainings.in_flight, self.progress.finished + len(self._in_flight)
+        left = settings.population * settings.generations - begun
+        if self.breeding.evolution.has_seeds_left:  # all of which are trained, however few losses are wanted
+            left = max(1, left)
+        wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, left)
+        if wanted <= 0:
             return False
+        if len(self._born) < min(wanted, size):
+            self._breed(min(max(size, settings.population // STALE), left - len(self._born)), begun)
+        count = min(wanted, len(self._born) // size * size or len(self._born))
+        self._hand_out_together([self._born.popleft() for _ in range(count)], 0, {})
+        return 0 < count < wanted
+
+    def _breed(self, wanted: int, begun: int) -> None:
+        """Bear so many candidates, unless this was tried in vain and evolution has learned nothing since."""
         if self.progress.finished == self._in_vain_at:
-            return False  # evolution has learned nothing since
-        born = self.breeding.candidates(max(1, wanted), begun // settings.population, begun < settings.population)
-        fed = self._hand_out_together(born, 0, {})
-        self._in_vain_at = -1 if fed else self.progress.finished
-        return fed
+            return
+        population, begun = self.experiment.evolution.population, begun + len(self._born)
+        born = list(self.breeding.candidates(wanted, begun // population, begun < population))
+        self._in_vain_at = -1 if born else self.progress.finished
+        self._born += born
 
     def _cohort_size(self) -> int:
         """Candidates in a cohort: as declared, or so many that the workers share the population."""
@@ -83,14 +100,10 @@ class SteadySearch(Search):
             return declared
         return max(1, min(self.executor.largest_cohort, math.ceil(settings.population / (self.executor.slots + 1))))
 
-    def _hand_out_together(self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]) -> bool:
-        """Hand candidates out in cohorts; whether there were any."""
-        handed_out = False
+    def _hand_out_together(self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]) -> None:
         for cohort in cohorts(candidates, self._cohort_size()):
             self._in_flight |= dict.fromkeys(cohort, stage)
             self.trainings.hand_out(cohort, stage, states)
-            handed_out = True
-        return handed_out
 
     def _take(self, arrivals: Iterable[Arrival]) -> None:
         """Tell evolution who is through, and let the best of the others go on together."""
