@@ -133,7 +133,7 @@ class Pool:
     def lose(self, actor: Actor) -> None:
         """Say that an actor is gone, and see to it that nothing of it is left."""
         ray.kill(actor.handle, no_restart=True)
-        self._news.append(News(f"worker {actor.name} is gone", is_warning=True))
+        self._news.append(News(f"worker {actor.name} is gone", is_warning=True, gone=actor.name))
 
     def begin(self, reference: Any, busy: int) -> None:
         """Take in an actor that has started, or could not. Raises ClusterUnreachable."""

@@ -112,6 +112,7 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
     os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes()[0].startswith("a cohort of 2 killed its worker, ")
+    assert [each.gone for each in pool.news() if each.gone] == [running.actor.name]
     pool.close()
 
 
