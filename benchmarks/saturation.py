@@ -1,12 +1,13 @@
 """Where one driver saturates: thousands of workers that are stubs, and a driver that is real.
 
 For each number of workers and each length of a training, prints the share of the workers' time in which they had
-something to do, and candidates a second. The driver's work takes the time that it takes here; the trainings pass on a
-clock that jumps (see benchmarks/stub.py).
+something to do, and candidates a second, both after the first population. The driver's work takes the time that it
+takes here; the trainings pass on a clock that jumps (see benchmarks/stub.py).
 """
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from contextlib import suppress
@@ -21,11 +22,21 @@ from lossearch.run_directory import RunDirectory
 from lossearch.steady import SteadySearch
 
 
-class Stopping(SilentView):
-    """Ends a search when the driver has worked for long enough."""
+POPULATION = 1_000
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.perf_counter() + seconds
+
+class Stopping(SilentView):
+    """Notes when the first population is through, and ends a search when the driver has worked for so long since."""
+
+    def __init__(self, seconds: float, executor: StubExecutor) -> None:
+        self._seconds, self._executor = seconds, executor
+        self._end = math.inf
+        self.before = 0, 0.0  #: candidates and the clock at the end of the first population
+
+    def generation_ended(self, progress: Progress) -> None:
+        if self._end == math.inf:
+            self.before = progress.finished, self._executor.now
+            self._end = time.perf_counter() + self._seconds
 
     def moved(self, progress: Progress) -> None:
         if time.perf_counter() > self._end:
@@ -36,29 +47,32 @@ def measure(
     mode: str, workers: int, seconds: float, cohort: int, driver_seconds: float, folder: Path
 ) -> dict[str, Any]:
     """A search on so many workers that take so long for a candidate, until the driver has worked for its time."""
-    declared = experiment(mode, max(100, 2 * workers * cohort), 1_000_000)
+    declared = experiment(mode, POPULATION, 1_000_000)
     declared = declared.model_copy(update={"executor": declared.executor.model_copy(update={"cohort_size": cohort})})
     run, executor = RunDirectory.create(declared, folder), StubExecutor(workers, seconds)
     kind = SteadySearch if mode == "steady" else GenerationalSearch
-    search = kind(declared, run, executor, Stopping(driver_seconds))
+    view = Stopping(driver_seconds, executor)
+    search = kind(declared, run, executor, view)
     with suppress(KeyboardInterrupt):
         search.execute()
     run.close()
-    done = search.progress.finished
+    before, started = view.before
+    done, passed = search.progress.finished - before, max(executor.now - started, 1e-9)
     return {
         "mode": mode,
         "workers": workers,
         "seconds_for_a_candidate": seconds,
         "cohort_size": cohort,
         "candidates": done,
-        "candidates_a_second": round(done / max(executor.now, 1e-9), 1),
-        "share_of_busy_workers": round(min(1.0, done * seconds / (workers * max(executor.now, 1e-9))), 2),
+        "candidates_a_second": round(done / passed, 1),
+        "share_of_busy_workers": round(min(1.0, done * seconds / (workers * passed)), 2),
+        "first_population_in_seconds": round(started, 1),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1_000, 4_000])
+    parser.add_argument("--workers", type=int, nargs="+", default=[100, 1_000, 4_000])
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 10.0, 100.0], help="for a candidate")
     parser.add_argument("--driver-seconds", type=float, default=20.0, help="that the driver works in each case")
     parser.add_argument("--mode", choices=("generational", "steady"), default="steady")

@@ -2,7 +2,8 @@
 
 Invariant: an actor receives text, numbers and the arrays of a task, never trees or modules; a cohort that outlives its
 deadline or kills its actor is split in two until the culprit is alone, which is a failure with a reason, and the pool
-goes on with a new actor. An actor that vanishes with its node costs the work in flight, and blames nobody. Weights of
+goes on with a new actor. The deadline begins when all that the work needs has come to the actor's node: a slow network
+fails nobody. An actor that vanishes with its node costs the work in flight, and blames nobody. Weights of
 trainings that may go on stay in Ray's object store; where they are lost, a training begins from the start.
 """
 
@@ -31,12 +32,12 @@ VANISHED_AT_MOST, OUT_OF_MEMORY_AT_MOST = 5, 4
 
 @dataclass
 class _Assignment:
-    """Work that an actor does, until when it must be done, and the reference of the states that it will leave."""
+    """Work that an actor does, the reference of the states that it will leave, and until when it must be done."""
 
     pending: PooledWork
     actor: Actor
-    due: float
     states: Any
+    due: float = math.inf  #: while what it needs is on its way to the actor
 
 
 class RayExecutor:
@@ -70,6 +71,7 @@ class RayExecutor:
         self._pool = Pool("GPU" if gpus else "CPU", workers, capped=not self._sends_data)
         self._queue: deque[PooledWork] = deque()
         self._running: dict[Any, _Assignment] = {}
+        self._arriving: dict[Any, _Assignment] = {}  # by the reference that tells that all it needs is there
         self._data: dict[Any, Any] = {}  # references to what was sent
 
     @property
@@ -97,6 +99,7 @@ class RayExecutor:
         self._pool.close()
         self._queue.clear()
         self._running.clear()
+        self._arriving.clear()
         self._data.clear()
         self._shut_down()
 
@@ -112,7 +115,7 @@ class RayExecutor:
 
     def advance(self, timeout: float) -> None:
         """Take in what has finished, enforce deadlines, follow the cluster's size, and give idle actors work."""
-        references = [*self._pool.starting, *self._running]
+        references = [*self._pool.starting, *self._arriving, *self._running]
         if references:
             ray.wait(references, num_returns=1, timeout=timeout, fetch_local=False)
             finished, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
@@ -131,15 +134,25 @@ class RayExecutor:
     def _take_in(self, reference: Any) -> None:
         if reference in self._pool.starting:
             self._pool.begin(reference, len(self._running))
-        else:
+        elif reference in self._arriving:  # or cannot arrive, which the evaluation will tell
+            self._begin(self._arriving.pop(reference))
+        elif reference in self._running:
             self._finish(self._running.pop(reference), reference)
 
     def _assign(self, actor: Actor, pending: PooledWork) -> None:
         label, sent = self._sent(pending.work)
+        arrival = actor.handle.receive.remote(sent, *pending.before) if self._sends_data else None
         call = actor.handle.evaluate.options(num_returns=2)
         reference, states = call.remote(pending.work, label, sent, *pending.before)
-        due = time.monotonic() + self._seconds_for(pending.work)
-        self._running[reference] = _Assignment(pending, actor, due, states)
+        self._running[reference] = assignment = _Assignment(pending, actor, states)
+        if arrival is None:
+            self._begin(assignment)
+        else:
+            self._arriving[arrival] = assignment
+
+    def _begin(self, assignment: _Assignment) -> None:
+        """From now on it is the work that takes time, and no longer the network."""
+        assignment.due = time.monotonic() + self._seconds_for(assignment.pending.work)
 
     def _sent(self, work: Work) -> tuple[str, Any]:
         """A label and the reference of the data of the work's task, which Ray brings to each node once."""

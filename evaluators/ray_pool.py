@@ -5,63 +5,23 @@ no actor that is given work.
 """
 
 import math
-import os
-import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from evaluators.cluster_address import ClusterUnreachable
-from evaluators.device import chosen_device
-from evaluators.evaluation import evaluate
-from evaluators.executors import News, merged
-from evaluators.given_tasks import PackedTask, unpacked
+from evaluators.executors import News
 from evaluators.ray_cluster import last_line, nodes, vanished
-from evaluators.state import State
-from evaluators.tasks import use_sent
+from evaluators.ray_worker import Started, Worker
 from evaluators.versions import versions
-from evaluators.work import Result, Work
 
 #: Seconds in which an actor must start where there is none, and after which a user is told that there is none.
 START_TIMEOUT, PATIENCE = 120.0, 20.0
 
 #: Seconds between looks at the cluster's nodes, and before actors are started again after one could not start.
 LOOK_EVERY, PAUSE = 2.0, 60.0
-
-
-@dataclass(frozen=True)
-class Started:
-    """What an actor tells when it is ready."""
-
-    name: str
-    node: str
-    versions: Mapping[str, str]
-
-
-class Worker:
-    """The actor: one process on one core or GPU, which shares its node's memory with so many others."""
-
-    def __init__(self, device: str, sharers: int) -> None:
-        self._device, self._sharers = device, sharers
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._sent: dict[Any, str] = {}  # which data of a task is in use
-
-    def ready(self) -> Started:
-        chosen_device(self._device)  # raises where the GPU that Ray counts is none to torch
-        return Started(self._name, ray.get_runtime_context().get_node_id(), versions())
-
-    def evaluate(
-        self, work: Work, label: str, sent: PackedTask | None, *states: Mapping[str, State]
-    ) -> tuple[Result, dict[str, State]]:
-        """The result without its states, and the states, which stay in the object store."""
-        if sent is not None and self._sent.get((work.task, work.data)) != label:
-            use_sent(work.task, work.data, unpacked(sent))
-            self._sent[work.task, work.data] = label
-        result = evaluate(replace(work, device=self._device), merged(states), self._sharers)
-        return replace(result, states={}, worker=self._name), result.states
 
 
 @dataclass(frozen=True)

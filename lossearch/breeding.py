@@ -44,14 +44,14 @@ class Breeding:
         if BASELINE not in self._experiment.evolution.seeds:
             yield from self._decided([birth_of_seed(BASELINE, "baseline")], 0)
 
-    def candidates(self, wanted: int, generation: int, fresh: bool = False) -> Iterator[Candidate]:
+    def candidates(self, wanted: int, generation: int, fresh: bool = False, together: int = 1) -> Iterator[Candidate]:
         """Births that are worth training: all seeds first, then as many as are wanted, if they can be found.
 
-        ``fresh`` ones have no parents.
+        ``fresh`` ones have no parents. Of so many that are decided about ``together``, more than are wanted may be.
         """
         left = wanted * BIRTHS_PER_CANDIDATE
         while left > 0 and (wanted > 0 or self.evolution.has_seeds_left):
-            count = min(TOGETHER, left, max(1, wanted))  # each is one candidate at most: there are never too many
+            count = min(TOGETHER, left, max(together, wanted))  # each is one candidate at most
             left -= count
             with self._watch.doing("breeding"):
                 births = [self.evolution.ask(fresh) for _ in range(count)]

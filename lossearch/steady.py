@@ -17,9 +17,9 @@ from lossearch.loop import Search, member
 from lossearch.trainings import Arrival, States, cohorts
 from lossearch.unfinished import candidate_from, remember, trained_in
 
-#: The share of a population that may be born before it is handed out: it costs less to bear many at once, but what is
-#: born early knows less.
-STALE = 20
+#: Births that are decided about at once are this share of a population: it costs less for many, but what is born before
+#: it is wanted knows less.
+STALE = 4
 
 
 class SteadySearch(Search):
@@ -59,9 +59,9 @@ class SteadySearch(Search):
 
     def _keep(self, generation: int) -> None:
         self._tell()
-        begun = [*self._in_flight.items(), *((each, 0) for each in self._born)]
-        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in begun]
-        self._save_checkpoint(generation, in_flight=in_flight, lately=[list(each) for each in self._lately])
+        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()]
+        born, lately = [asdict(each) for each in self._born], [list(each) for each in self._lately]
+        self._save_checkpoint(generation, in_flight=in_flight, born=born, lately=lately)
         flying = {each.loss_id for each in self._in_flight}  # whose later trainings may be known from before a stop
         self.recorder.forget(lambda each: each.loss_id not in flying)
 
@@ -73,13 +73,13 @@ class SteadySearch(Search):
         settings, size = self.experiment.evolution, self._cohort_size()
         room, begun = self.executor.slots + 1 - self.trainings.in_flight, self.progress.finished + len(self._in_flight)
         left = settings.population * settings.generations - begun
-        if self.breeding.evolution.has_seeds_left:  # all of which are trained, however few losses are wanted
-            left = max(1, left)
+        if self.breeding.evolution.has_seeds_left or (self._born and self._born[0].name is not None):
+            left = max(1, left)  # all seeds are trained, however few losses are wanted
         wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, left)
         if wanted <= 0:
             return False
         if len(self._born) < min(wanted, size):
-            self._breed(min(max(size, settings.population // STALE), left - len(self._born)), begun)
+            self._breed(min(size, left - len(self._born)), begun)
         count = min(wanted, len(self._born) // size * size or len(self._born))
         self._hand_out_together([self._born.popleft() for _ in range(count)], 0, {})
         return 0 < count < wanted
@@ -89,7 +89,8 @@ class SteadySearch(Search):
         if self.progress.finished == self._in_vain_at:
             return
         population, begun = self.experiment.evolution.population, begun + len(self._born)
-        born = list(self.breeding.candidates(wanted, begun // population, begun < population))
+        together = max(1, population // STALE)
+        born = list(self.breeding.candidates(wanted, begun // population, begun < population, together))
         self._in_vain_at = -1 if born else self.progress.finished
         self._born += born
 
@@ -144,7 +145,7 @@ class SteadySearch(Search):
 
     def _take_up(self, state: dict[str, Any] | None) -> None:
         """Take up what was in flight at the checkpoint, and what was born and recorded since then."""
-        nothing: dict[str, Any] = {"evaluations": 0, "in_flight": [], "lately": [[] for _ in self._lately]}
+        nothing: dict[str, Any] = {"evaluations": 0, "in_flight": [], "born": [], "lately": [[] for _ in self._lately]}
         saved = nothing | (state or {})
         for lately, fitness in zip(self._lately, saved["lately"], strict=True):
             lately.extend(float(each) for each in fitness)
@@ -153,6 +154,7 @@ class SteadySearch(Search):
         since = list(self.recorder.known.values())[int(saved["evaluations"]) :]
         born = [each for each in trained_in(since) if each not in before]
         self._again += [(each, 0) for each in born]
+        self._born.extend(each for each in map(candidate_from, saved["born"]) if each not in born)
         for each in since:
             if each.seed is None:
                 self.progress.refused(each.status)

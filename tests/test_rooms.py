@@ -12,10 +12,10 @@ FLOORS = {
     "evaluators": {"evaluators", "primitives", "results"},
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
-#: One file each; Ray has one for the cluster, one for its actors, one for their work, Arrow for tables and for columns.
+#: One file each; Ray has one for the cluster, for a worker, for the pool of them and for their work, Arrow two for tables.
 THEIR_FILES = {
     "deap": ("lossearch/evolution.py",),
-    "ray": ("evaluators/ray_cluster.py", "evaluators/ray_pool.py", "evaluators/ray_executor.py"),
+    "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
     "pyarrow": ("results/record_columns.py", "results/record_tables.py"),
     "sympy": ("primitives/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),

@@ -51,7 +51,7 @@ def test_births_are_asked_for_again_only_after_something_was_learned(tmp_path, m
 
     asked = []
 
-    def nothing(self, wanted, generation, fresh=False):
+    def nothing(self, wanted, *more):
         asked.append(wanted)
         return iter(())
 
