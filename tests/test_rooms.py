@@ -12,7 +12,7 @@ FLOORS = {
     "evaluators": {"evaluators", "primitives", "results"},
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
-#: One file each; Ray has one for the cluster, for a worker, for the pool of them and for their work, Arrow two for tables.
+#: One file each; Ray has one for the cluster, a worker, the pool of them and their work, Arrow for tables and columns.
 THEIR_FILES = {
     "deap": ("lossearch/evolution.py",),
     "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
