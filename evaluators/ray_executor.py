@@ -2,8 +2,8 @@
 
 Invariant: an actor receives text, numbers and the arrays of a task, never trees or modules; a cohort that outlives its
 deadline or kills its actor is split in two until the culprit is alone, which is a failure with a reason, and the pool
-goes on with a new actor. The deadline begins when all that the work needs has come to the actor's node: a slow network
-fails nobody. An actor that vanishes with its node costs the work in flight, and blames nobody. Weights of
+goes on with a new actor. The deadline begins when all that the work needs has come to the actor's node, so that a slow
+network fails nobody. An actor that vanishes with its node costs the work in flight, and blames nobody. Weights of
 trainings that may go on stay in Ray's object store; where they are lost, a training begins from the start.
 """
 

@@ -196,6 +196,24 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
     assert {each.status for each in fine} == {"evaluated"}
 
 
+class FarWorker(actors.Worker):
+    """To which the network is slow, and for which a deadline is short."""
+
+    def receive(self, *sent):
+        time.sleep(7.0)
+
+
+@pytest.mark.usefixtures("ray_pool")  # shares its cluster
+def test_the_way_of_the_data_to_a_worker_takes_no_time_of_the_work(monkeypatch):
+    monkeypatch.setattr(actors, "Worker", FarWorker)
+    pool = RayExecutor(workers=1, deadline=5.0)
+    try:
+        evaluations = pool.submit(work()).result()
+    finally:
+        pool.close()
+    assert without_times(evaluations) == without_times(evaluate(work()).evaluations)
+
+
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
