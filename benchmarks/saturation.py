@@ -21,7 +21,6 @@ from lossearch.progress import Progress, SilentView
 from lossearch.run_directory import RunDirectory
 from lossearch.steady import SteadySearch
 
-
 POPULATION = 1_000
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from deap import base, gp, tools
 
-from lossearch.experiment import EvolutionSettings
+from lossearch.experiment import VARIATIONS, EvolutionSettings
+from lossearch.variation import deepest_nesting, looks_at_target, varied
 from primitives.class_weights import suits
 from primitives.errors import UserError
 from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
@@ -92,12 +93,13 @@ class Evolution:
         self._unborn = list(seeds)
         self._grown = _primitive_set(settings.operators, settings.terminals)
         self.population: list[Member] = []
-        self._variations: dict[str, tuple[Callable[..., gp.PrimitiveTree], int, float]] = {
-            "crossover": (self._crossover, 2, settings.crossover),
-            "subtree": (self._subtree_mutation, 1, settings.subtree_mutation),
-            "point": (self._point_mutation, 1, settings.point_mutation),
-            "constant": (self._constant_mutation, 1, settings.constant_mutation),
+        self._on_trees: dict[str, Callable[..., gp.PrimitiveTree]] = {
+            "crossover": self._crossover,
+            "subtree": self._subtree_mutation,
+            "point": self._point_mutation,
+            "constant": self._constant_mutation,
         }
+        self._weights = {name: getattr(settings, key) for name, key in VARIATIONS.items() if getattr(settings, key)}
 
     @property
     def has_seeds_left(self) -> bool:
@@ -160,7 +162,7 @@ class Evolution:
             with _deap_draws_from(self.generator):
                 tree = gp.PrimitiveTree(gp.genHalfAndHalf(self._grown, low, high, _Class))
             formula = self._within_limits(tree)
-            if formula is not None and "y" in formula.names | _read_by(formula):
+            if formula is not None and looks_at_target(formula):
                 return formula
         raise UserError(
             "evolution: No random tree kept the limits: raise max_nodes or max_depth, or allow operators that look "
@@ -168,17 +170,21 @@ class Evolution:
         )
 
     def _child(self) -> Birth:
-        names = list(self._variations)
-        weights = [self._variations[name][2] for name in names]
+        names, weights = list(self._weights), list(self._weights.values())
         for _ in range(_ATTEMPTS):
             (chosen,) = self.generator.choices(names, weights)
-            vary, count, _ = self._variations[chosen]
-            parents = [self._tournament() for _ in range(count)]
-            formula = self._within_limits(vary(*(to_tree(parent.formula) for parent in parents)))
+            parents = [self._tournament() for _ in range(2 if chosen == "crossover" else 1)]
+            formula = self._varied(chosen, [parent.formula for parent in parents])
             if formula is not None and formula not in [parent.formula for parent in parents]:
                 ids = tuple(parent.loss_id for parent in parents)
                 return Birth(formula, chosen, ids, class_weights=_inherited(formula, parents))
         return self._random_birth()
+
+    def _varied(self, how: str, parents: Sequence[Formula]) -> Formula | None:
+        """What a kind of variation makes of the parents; None where it makes nothing that keeps the limits."""
+        if how in self._on_trees:
+            return self._within_limits(self._on_trees[how](*map(to_tree, parents)))
+        return self._kept(varied(how, parents[0], self._settings, self.generator))
 
     def _random_birth(self) -> Birth:
         formula = self._random_formula()
@@ -196,11 +202,16 @@ class Evolution:
     def _within_limits(self, tree: gp.PrimitiveTree) -> Formula | None:
         """The tree's formula, with numbers drawn for its constants; None where it is too large."""
         try:
-            formula = from_tree(self._with_numbers(tree))
+            return self._kept(from_tree(self._with_numbers(tree)))
         except FormulaError:
             return None
-        small = formula.size <= self._settings.max_nodes and formula.depth <= self._settings.max_depth
-        return formula if small else None
+
+    def _kept(self, formula: Formula | None) -> Formula | None:
+        """The formula, where there is one that keeps the limits."""
+        settings = self._settings
+        if formula is None or formula.size > settings.max_nodes or formula.depth > settings.max_depth:
+            return None
+        return formula if deepest_nesting(formula) <= settings.max_nesting else None
 
     def _with_numbers(self, tree: gp.PrimitiveTree) -> gp.PrimitiveTree:
         is_placeholder = [isinstance(node, gp.Terminal) and node.value == _CONSTANT for node in tree]
@@ -345,12 +356,6 @@ def _primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.Pri
         grown.addTerminal(name, _TYPES[TERMINALS[name].shape], name=name)
     grown.addTerminal(_CONSTANT, _Scalar, name=_CONSTANT)
     return grown
-
-
-def _read_by(formula: Formula) -> set[str]:
-    """Terminals that the formula's operators read by themselves."""
-    calls = (each for each in formula.walk() if isinstance(each, Call))
-    return {name for each in calls for name in OPERATORS[each.operator].reads}
 
 
 def _rounded(value: float) -> float:

@@ -32,6 +32,21 @@ _SEEDS = (
 )
 
 
+#: The key of the weight of each kind of variation, by what births are called.
+VARIATIONS = {
+    "crossover": "crossover",
+    "subtree": "subtree_mutation",
+    "point": "point_mutation",
+    "constant": "constant_mutation",
+    "family": "family_mutation",
+    "insertion": "insertion",
+    "margin": "margin",
+    "wrapping": "wrapping",
+    "hoist": "hoist",
+    "shrink": "shrink",
+}
+
+
 class EvolutionSettings(Section):
     """How formulas vary and how many there are."""
 
@@ -50,10 +65,17 @@ class EvolutionSettings(Section):
     subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
     point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
     constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
+    family_mutation: float = Field(0.0, ge=0.0, description="weight of one operator replaced by one of its family")
+    insertion: float = Field(0.0, ge=0.0, description="weight of a known loss's term added, or put for a term")
+    margin: float = Field(0.0, ge=0.0, description="weight of logits or cosines given another margin, or none")
+    wrapping: float = Field(0.0, ge=0.0, description="weight of a function applied to a part")
+    hoist: float = Field(0.0, ge=0.0, description="weight of a part put for the whole, against bloat")
+    shrink: float = Field(0.0, ge=0.0, description="weight of a call replaced by something below it, against bloat")
     random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
     max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
     max_depth: int = Field(12, ge=1, le=64, description="levels of a formula at most")
+    max_nesting: int = Field(64, ge=1, le=64, description="how often a function may stand within itself, at most")
 
     @field_validator("seeds", "terminals", "operators", "initial_depth", mode="before")
     @classmethod
@@ -91,7 +113,7 @@ class EvolutionSettings(Section):
             raise ValueError(
                 f"initial_depth = [{low}, {high}]: expected 0 <= least <= greatest <= max_depth = {self.max_depth}"
             )
-        if self.crossover + self.subtree_mutation + self.point_mutation + self.constant_mutation <= 0.0:
+        if not any(getattr(self, each) for each in VARIATIONS.values()):
             raise ValueError("expected a weight above 0 for crossover or one of the mutations")
         if self.population < 2 * self.islands:
             raise ValueError(

@@ -51,7 +51,7 @@ class Evaluation:
     fidelity: str  #: how much training: network, steps, batch size, learning rate
     status: Status
     generation: int
-    birth: str  #: ``known``, ``baseline``, ``random``, ``crossover``, ``subtree``, ``point`` or ``constant``
+    birth: str  #: ``known``, ``baseline``, ``random``, or a kind of variation, such as ``crossover``
     birth_number: int  #: counts the births of the run, from 1
     parents: tuple[str, ...] = ()  #: loss ids
     name: str | None = None  #: of a known loss
