@@ -10,6 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from evaluators import ray_pool as actors
+from evaluators.cluster_address import ClusterUnreachable
 from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
@@ -113,6 +114,91 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes()[0].startswith("a cohort of 2 killed its worker, ")
     assert [each.gone for each in pool.news() if each.gone] == [running.actor.name]
+    pool.close()
+
+
+class PickyWorker(SlowWorker):
+    """Cannot start on a node that is set up badly."""
+
+    def ready(self):
+        if "SET_UP_BADLY" in os.environ:
+            raise ModuleNotFoundError("No module named 'lossearch'")
+        return super().ready()
+
+
+def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once(cluster, monkeypatch):
+    monkeypatch.setattr(actors, "Worker", PickyWorker)
+    monkeypatch.setattr(actors, "PAUSE", 0.0)
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    pool = RayExecutor()
+    until(lambda: pool._pool.idle, pool)
+    cluster.add_node(num_cpus=2, object_store_memory=MEMORY, env_vars={"SET_UP_BADLY": "1"})
+    failures = counted(monkeypatch, pool._pool, "_cannot_start")
+    until(lambda: len(failures) >= 3, pool)
+    assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
+    monkeypatch.setattr(actors, "PAUSE", 10_000.0)  # more than the test waits
+    until(lambda: len(failures) >= 4 and not pool._pool.starting, pool)
+    pending = pool.submit(cohort("ce(z)"))
+    until(lambda: pool._running, pool)
+    (running,) = pool._running.values()
+    os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
+    until(pending.done, pool)
+    assert {each.status for each in pending.result()} == {"evaluated"}
+    pool.close()
+
+
+def counted(monkeypatch, owner, name):
+    """The calls of a method, which does what it did."""
+    calls, method = [], getattr(owner, name)
+
+    def counting(*words):
+        calls.append(words)
+        method(*words)
+
+    monkeypatch.setattr(owner, name, counting)
+    return calls
+
+
+def without_workers(cluster, pool):
+    """Let a pool have a worker, and lose it with its node."""
+    node = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    until(lambda: pool._pool.idle, pool)
+    cluster.remove_node(node, allow_graceful=False)
+    until(lambda: not pool._pool.idle, pool)
+
+
+def impatient(monkeypatch):
+    monkeypatch.setattr(actors, "PATIENCE", 0.1)
+    monkeypatch.setattr(actors, "START_TIMEOUT", 1.0)
+
+
+def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
+    pool = RayExecutor()
+    without_workers(cluster, pool)
+    impatient(monkeypatch)
+    pending = pool.submit(cohort("ce(z)"))
+    until(lambda: pool._pool._alone_since < time.monotonic() - 2.0, pool)
+    assert sum("no worker is there since" in each.text for each in pool.news()) == 1
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    assert {each.status for each in pending.result()} == {"evaluated"}
+    pool.close()
+
+
+def test_a_cluster_that_no_worker_ever_started_on_is_given_up(cluster, monkeypatch):
+    impatient(monkeypatch)
+    pool = RayExecutor()
+    with pytest.raises(ClusterUnreachable, match="No worker started within 1 s: the Ray cluster has no free CPU"):
+        pool.submit(cohort("ce(z)")).result()
+    pool.close()
+
+
+def test_workers_that_are_gone_do_not_come_back_to_a_cluster_that_cannot_grow(cluster, monkeypatch):
+    pool = RayExecutor()
+    pool._pool._capped = True  # as on a cluster that was started here
+    without_workers(cluster, pool)
+    impatient(monkeypatch)
+    with pytest.raises(ClusterUnreachable, match="No worker started within 1 s"):
+        pool.submit(cohort("ce(z)")).result()
     pool.close()
 
 
