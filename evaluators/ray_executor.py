@@ -47,7 +47,7 @@ class RayExecutor:
     Ray was initialised before, that cluster is used whatever the address.
     ``workers`` is the number of actors, or None for one a GPU or core, as many as the cluster has at any time; more
     than it has are started as it grows. ``deadline`` is the longest a candidate may take, in seconds, and a cohort as
-    often as it has candidates. ``device`` is auto (GPUs where the cluster has some), cpu or cuda. Raises
+    often as it has candidates. ``device`` is auto (GPUs where the cluster has some by now), cpu or cuda. Raises
     ClusterUnreachable, and UserError for GPUs that are none.
     """
 
@@ -65,7 +65,10 @@ class RayExecutor:
         gpus = nodes().gpus if device != "cpu" else 0
         if device == "cuda" and not gpus:
             self._shut_down()
-            raise UserError("Expected a GPU for device = 'cuda', got a Ray cluster without one. Use 'auto' or 'cpu'.")
+            raise UserError(
+                "Expected a GPU for device = 'cuda', got a Ray cluster without one. Start the search when a node with "
+                "a GPU is there, or use 'auto' or 'cpu'."
+            )
         self.largest_cohort = LARGEST_ON_A_GPU if gpus else LARGEST_ON_A_CORE
         self._deadline = deadline
         self._pool = Pool("GPU" if gpus else "CPU", workers, capped=not self._sends_data)
