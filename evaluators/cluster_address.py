@@ -7,7 +7,6 @@ interrupted. Ray is not imported here.
 import json
 import os
 import socket
-import sys
 
 from primitives.errors import UserError
 
@@ -33,13 +32,7 @@ def of_job() -> str | None:
 
 
 def keep_to_this_machine() -> None:
-    """Have a Ray that this process is going to start listen on the loopback interface alone.
-
-    Ray has no setting for it but the one by which it treats a laptop of another system; it is read where Ray is
-    imported, and would keep a process from joining a cluster of other machines.
-    """
-    if "ray" not in sys.modules:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    """Nothing is left to do: ``ray_cluster.connect`` sees to it."""
 
 
 def require_answer(address: str) -> None:

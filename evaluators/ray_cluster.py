@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from evaluators.versions import versions
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
-from ray._private import services
+from ray._private import ray_constants, services
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import ActorUnavailableError, NodeDiedError, ObjectLostError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -30,7 +31,8 @@ def connect(address: str | None) -> None:
     """Join a cluster, or start one on this machine. Raises ClusterUnreachable within half a minute."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(address="local", include_dashboard=False, **options)
+        with _on_loopback_alone():
+            ray.init(address="local", include_dashboard=False, **options)
         return
     try:
         if not address.startswith("ray://"):  # else it is Ray's client that is asked
@@ -40,6 +42,20 @@ def connect(address: str | None) -> None:
         ray.init(address=address, **options)
     except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterUnreachable(f"No Ray cluster answered at {address!r}: {_in_one_line(error)} {_ADVICE}") from None
+
+
+@contextmanager
+def _on_loopback_alone() -> Iterator[None]:
+    """Have a Ray that is started listen on the loopback interface alone.
+
+    Ray has no setting for it but the one by which it keeps a laptop of another system out of clusters of several
+    machines: so it stands for no longer than the start.
+    """
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 _ADVICE = (

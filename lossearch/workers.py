@@ -14,12 +14,10 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
-    from evaluators.cluster_address import keep_to_this_machine, of_job, require_answer
+    from evaluators.cluster_address import of_job, require_answer
 
     ray_address = ray_address or of_job()
-    if ray_address is None:
-        keep_to_this_machine()
-    else:
+    if ray_address is not None:
         require_answer(ray_address)
     from evaluators.ray_executor import RayExecutor
 

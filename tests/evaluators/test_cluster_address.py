@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,16 @@ try:
     print("joined")
 except ClusterUnreachable as error:
     print(error)
+"""
+
+
+ALONE_BEFORE = """
+import os
+from ray._private import ray_constants
+before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ
+from evaluators.ray_executor import RayExecutor
+RayExecutor(workers=1).close()
+assert before == (ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ)
 """
 
 
@@ -99,11 +110,11 @@ def without_ray():
     return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
 
 
-def joined(address, folder, **environment):
+def joined(address, folder, before="", **environment):
     """What comes of joining a cluster from a process of its own in a folder, and how long it takes."""
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", JOINING, address],
+        [sys.executable, "-W", "error", "-c", before + JOINING, address],
         capture_output=True,
         text=True,
         timeout=120,
@@ -136,6 +147,11 @@ def test_with_its_token_a_cluster_is_joined(tmp_path):
         assert joined(address, tmp_path, **with_token)[0] == "joined\n"
 
 
+def test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster(tmp_path):
+    with cluster(RAY_AUTH_MODE="disabled") as address:
+        assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled")[0] == "joined\n"
+
+
 def test_a_worker_without_the_package_is_told_of(tmp_path):
     (tmp_path / "evaluators.py").write_text("raise ModuleNotFoundError(\"No module named 'evaluators'\")")
     (tmp_path / "elsewhere").mkdir()
@@ -164,23 +180,23 @@ def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
     assert of_job() is None
 
 
-def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path):
+@pytest.mark.parametrize("start", [("-m", "lossearch"), ("-c", "import ray, lossearch.cli; lossearch.cli.main()")])
+def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path, start):
     """While a search runs, no process of its Ray is bound to an address that others reach."""
-    words = [sys.executable, "-m", "lossearch", "search", "digits", "--run-dir", str(tmp_path / "run")]
-    before = open_ports()
+    words = [sys.executable, *start, "search", "digits", "--run-dir", str(tmp_path / "run")]
     search = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=without_ray())
     try:
         log = tmp_path / "run" / "log.jsonl"
         end = time.monotonic() + 120
-        while not (log.exists() and "started" in log.read_text()):
+        while not (log.exists() and "has started" in log.read_text()):
             assert time.monotonic() < end
             time.sleep(0.2)
         time.sleep(3.0)  # workers have begun
-        found = open_ports() - before
+        found = open_ports(descendants(search.pid))
     finally:
         search.terminate()
         search.wait()
-    assert found  # it does listen
+    assert len(found) > 3  # the head, the node and their workers do listen
     assert not {address for address, _ in found if address not in ("0100007F", LOOPBACK_6, MAPPED_LOOPBACK)}
 
 
@@ -188,11 +204,27 @@ LOOPBACK_6 = "00000000000000000000000001000000"
 MAPPED_LOOPBACK = "0000000000000000FFFF00000100007F"
 
 
-def open_ports():
-    """Addresses and ports that are listened on, as the kernel writes them."""
+def descendants(pid):
+    """A process and all that come from it."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def open_ports(pids):
+    """Addresses and ports that processes listen on, as the kernel writes them."""
+    sockets = set()
+    for path in (each for pid in pids for each in Path(f"/proc/{pid}/fd").glob("*")):
+        with suppress(OSError):
+            sockets.add(os.readlink(path))
     found = set()
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(name) as lines:
             rows = [line.split() for line in lines][1:]
-        found |= {tuple(row[1].split(":")) for row in rows if row[3] == "0A"}
+        found |= {tuple(row[1].split(":")) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
     return found
