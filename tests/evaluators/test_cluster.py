@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
+from evaluators import ray_executor
 from evaluators import ray_pool as actors
 from evaluators.cluster_address import ClusterUnreachable
 from evaluators.evaluation import evaluate
@@ -16,29 +16,14 @@ from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
 from evaluators.tasks.folder import FolderData
 from evaluators.work import Candidate, Work
+from tests.clusters import several_nodes, slow_worker
 from tests.evaluators.small_images import write_folder
-
-MEMORY = 100_000_000
-
-
-class SlowWorker(actors.Worker):
-    """Takes its time, so that something can happen meanwhile."""
-
-    def evaluate(self, work, *more):
-        time.sleep(2.0)
-        return super().evaluate(work, *more)
 
 
 @pytest.fixture
 def cluster():
-    """A cluster whose head has no core for workers."""
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
-    )
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with several_nodes() as made:
+        yield made
 
 
 def cohort(*texts):
@@ -59,16 +44,16 @@ def until(condition, pool, seconds=60.0):
 
 
 def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
-    node = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    node = cluster.add()
     pool = RayExecutor()
     assert pool.slots == 1
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.add()
     until(lambda: len(pool._pool.idle) == 2, pool)
     assert pool.slots == 2
     pending = [pool.submit(cohort("ce(z)")), pool.submit(cohort("square(p - y)"))]
     until(lambda: all(each.done() for each in pending), pool)
     assert len({each.worker for one in pending for each in one.spent()}) == 2
-    cluster.remove_node(node, allow_graceful=False)
+    cluster.kill(node)
     until(lambda: pool.slots == 1, pool)
     assert outcomes(pool.submit(cohort("ce(z)")).result()) == outcomes(evaluate(cohort("ce(z)")).evaluations)
     assert sum(each.text.endswith("has started") for each in pool.news()) == 2
@@ -80,30 +65,56 @@ def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
     pending = pool.submit(cohort("ce(z)"))
     pool.advance(0.5)
     assert (pool.slots, pending.done()) == (1, False)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.add()
     assert {each.status for each in pending.result()} == {"evaluated"}
     pool.close()
 
 
 def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", SlowWorker)
-    lost = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    monkeypatch.setattr(actors, "Worker", slow_worker(2.0))
+    lost = cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)", "abs(p - y)")
     pending = pool.submit(work)
     until(lambda: pool._running, pool)
     time.sleep(0.5)
-    cluster.remove_node(lost, allow_graceful=False)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.kill(lost)
+    cluster.add()
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes() == ["a worker vanished with its node: its work is done again"]
     assert any(each.is_warning and each.text.endswith("is gone") for each in pool.news())
     pool.close()
 
 
+class TalkativeWorker(actors.Worker):
+    """Says so much that Ray leaves the result on the node, until it is fetched."""
+
+    def evaluate(self, work, *more):
+        result, states = super().evaluate(work, *more)
+        return replace(result, notes=["x" * 1_000_000]), states
+
+
+def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(cluster, monkeypatch):
+    monkeypatch.setattr(actors, "Worker", TalkativeWorker)
+    lost = cluster.add()
+    pool = RayExecutor()
+    work = cohort("ce(z)")
+    pending = pool.submit(work)
+    until(lambda: pool._running, pool)
+    (reference,) = pool._running
+    assert ray.wait([reference], timeout=60.0, fetch_local=False)[0]
+    cluster.kill(lost)
+    cluster.add()
+    errors = counted(monkeypatch, ray_executor, "vanished")
+    assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
+    assert pending.notes()[0] == "a worker vanished with its node: its work is done again"
+    assert isinstance(errors[0][0], ray.exceptions.ObjectLostError), errors
+    pool.close()
+
+
 def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", SlowWorker)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    monkeypatch.setattr(actors, "Worker", slow_worker(2.0))
+    cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)")
     pending = pool.submit(work)
@@ -117,22 +128,26 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
     pool.close()
 
 
-class PickyWorker(SlowWorker):
-    """Cannot start on a node that is set up badly."""
+class PickyWorker(actors.Worker):
+    """Cannot start on a node that is set up badly, and takes its time elsewhere."""
 
     def ready(self):
         if "SET_UP_BADLY" in os.environ:
             raise ModuleNotFoundError("No module named 'lossearch'")
         return super().ready()
 
+    def evaluate(self, work, *more):
+        time.sleep(2.0)
+        return super().evaluate(work, *more)
+
 
 def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once(cluster, monkeypatch):
     monkeypatch.setattr(actors, "Worker", PickyWorker)
     monkeypatch.setattr(actors, "PAUSE", 0.0)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.add()
     pool = RayExecutor()
     until(lambda: pool._pool.idle, pool)
-    cluster.add_node(num_cpus=2, object_store_memory=MEMORY, env_vars={"SET_UP_BADLY": "1"})
+    cluster.add(cores=2, SET_UP_BADLY="1")
     failures = counted(monkeypatch, pool._pool, "_cannot_start")
     until(lambda: len(failures) >= 3, pool)
     assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
@@ -148,12 +163,12 @@ def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once
 
 
 def counted(monkeypatch, owner, name):
-    """The calls of a method, which does what it did."""
+    """The arguments of the calls of a function, which does what it did."""
     calls, method = [], getattr(owner, name)
 
     def counting(*words):
         calls.append(words)
-        method(*words)
+        return method(*words)
 
     monkeypatch.setattr(owner, name, counting)
     return calls
@@ -161,9 +176,9 @@ def counted(monkeypatch, owner, name):
 
 def without_workers(cluster, pool):
     """Let a pool have a worker, and lose it with its node."""
-    node = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    node = cluster.add()
     until(lambda: pool._pool.idle, pool)
-    cluster.remove_node(node, allow_graceful=False)
+    cluster.kill(node)
     until(lambda: not pool._pool.idle, pool)
 
 
@@ -179,7 +194,7 @@ def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
     pending = pool.submit(cohort("ce(z)"))
     until(lambda: pool._pool._alone_since < time.monotonic() - 2.0, pool)
     assert sum("no worker is there since" in each.text for each in pool.news()) == 1
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.add()
     assert {each.status for each in pending.result()} == {"evaluated"}
     pool.close()
 
@@ -210,7 +225,7 @@ def test_workers_need_no_data_of_their_own(cluster, tmp_path):
     here, tested = evaluate(work).evaluations, evaluate(measured).measurements
     for each in sorted((tmp_path / "photos").rglob("*"), reverse=True):
         each.unlink() if each.is_file() else each.rmdir()
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.add()
     pool = RayExecutor()
     assert outcomes(pool.submit(work).result()) == outcomes(here)
     there = pool.submit(measured)

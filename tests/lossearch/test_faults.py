@@ -8,23 +8,12 @@ import time
 from dataclasses import replace
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from evaluators import ray_pool
 from lossearch.launch import search
 from results.leaderboard import Leaderboard
+from tests.clusters import several_nodes, slow_worker
 from tests.lossearch.small import SMALL, records
-
-MEMORY = 100_000_000
-
-
-class SlowWorker(ray_pool.Worker):
-    """Takes its time, so that something can happen meanwhile."""
-
-    def evaluate(self, work, *more):
-        time.sleep(0.3)
-        return super().evaluate(work, *more)
 
 
 class PoisonedWorker(ray_pool.Worker):
@@ -41,14 +30,8 @@ class PoisonedWorker(ray_pool.Worker):
 
 @pytest.fixture
 def cluster():
-    """A cluster whose head has no core for workers."""
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
-    )
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with several_nodes() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +41,27 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("mode", ["generational", "steady"])
 def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path, monkeypatch, undisturbed, mode):
-    monkeypatch.setattr(ray_pool, "Worker", SlowWorker)
-    first = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    monkeypatch.setattr(ray_pool, "Worker", slow_worker(0.3))
+    first = cluster.add()
+    cluster.add()
     path = tmp_path / "run"
 
-    def remove():
-        while not list((path / "evaluations").glob("*.parquet")):
-            time.sleep(0.05)
-        cluster.remove_node(first, allow_graceful=False)
+    over = threading.Event()
 
-    removing = threading.Thread(target=remove)
-    removing.start()
+    def kill():
+        while not over.wait(0.05):
+            if list((path / "evaluations").glob("*.parquet")):
+                cluster.kill(first)
+                return
+
+    killing = threading.Thread(target=kill)
+    killing.start()
     experiment = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": mode})})
-    search(experiment, run_dir=path, executor="ray")
-    removing.join()
+    try:
+        search(experiment, run_dir=path, executor="ray")
+    finally:
+        over.set()
+        killing.join()
     assert "is gone" in (path / "log.jsonl").read_text()
     if mode == "generational":
         assert records(path) == records(undisturbed.path)
@@ -85,7 +74,7 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
 
 def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", PoisonedWorker)
-    cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
+    cluster.add(cores=2)
     seeds = ("cross_entropy", "mse", "ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))")
     evolution = SMALL.evolution.model_copy(update={"seeds": seeds, "generations": 1, "population": 4})
     executor = SMALL.executor.model_copy(update={"deadline": 4.0})
