@@ -42,9 +42,9 @@ class Recorder(Generic[Record]):
     def record(self, records: Iterable[Record]) -> None:
         """Take in those that were not recorded yet."""
         new = {self._identity(each): each for each in records if self._identity(each) not in self.recorded}
+        self._part[1].extend(new.values())  # first: what an interruption leaves unmarked is saved all the same
         self.known.update(new)
         self.recorded.update(new)  # in place: |= would copy all of them
-        self._part[1].extend(new.values())
 
     def forget(self, is_over: Callable[[Record], bool] = lambda _: True) -> None:
         """Keep of records that are over their identities alone."""
