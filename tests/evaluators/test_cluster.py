@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import ray
 
-from evaluators import ray_executor
-from evaluators import ray_pool as actors
+from evaluators import ray_executor, ray_pool
 from evaluators.cluster_address import ClusterUnreachable
 from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
+from evaluators.ray_worker import Worker
 from evaluators.tasks.folder import FolderData
 from evaluators.work import Candidate, Work
 from tests.clusters import several_nodes, slow_worker
@@ -71,7 +71,7 @@ def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
 
 
 def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", slow_worker(2.0))
+    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
     lost = cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)", "abs(p - y)")
@@ -86,7 +86,7 @@ def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster
     pool.close()
 
 
-class TalkativeWorker(actors.Worker):
+class TalkativeWorker(Worker):
     """Says so much that Ray leaves the result on the node, until it is fetched."""
 
     def evaluate(self, work, *more):
@@ -95,7 +95,7 @@ class TalkativeWorker(actors.Worker):
 
 
 def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", TalkativeWorker)
+    monkeypatch.setattr(ray_pool, "Worker", TalkativeWorker)
     lost = cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)")
@@ -113,7 +113,7 @@ def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(
 
 
 def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", slow_worker(2.0))
+    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
     cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)")
@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
     pool.close()
 
 
-class PickyWorker(actors.Worker):
+class PickyWorker(Worker):
     """Cannot start on a node that is set up badly, and takes its time elsewhere."""
 
     def ready(self):
@@ -142,8 +142,8 @@ class PickyWorker(actors.Worker):
 
 
 def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once(cluster, monkeypatch):
-    monkeypatch.setattr(actors, "Worker", PickyWorker)
-    monkeypatch.setattr(actors, "PAUSE", 0.0)
+    monkeypatch.setattr(ray_pool, "Worker", PickyWorker)
+    monkeypatch.setattr(ray_pool, "PAUSE", 0.0)
     cluster.add()
     pool = RayExecutor()
     until(lambda: pool._pool.idle, pool)
@@ -151,7 +151,7 @@ def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once
     failures = counted(monkeypatch, pool._pool, "_cannot_start")
     until(lambda: len(failures) >= 3, pool)
     assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
-    monkeypatch.setattr(actors, "PAUSE", 10_000.0)  # more than the test waits
+    monkeypatch.setattr(ray_pool, "PAUSE", 10_000.0)  # more than the test waits
     until(lambda: len(failures) >= 4 and not pool._pool.starting, pool)
     pending = pool.submit(cohort("ce(z)"))
     until(lambda: pool._running, pool)
@@ -183,8 +183,8 @@ def without_workers(cluster, pool):
 
 
 def impatient(monkeypatch):
-    monkeypatch.setattr(actors, "PATIENCE", 0.1)
-    monkeypatch.setattr(actors, "START_TIMEOUT", 1.0)
+    monkeypatch.setattr(ray_pool, "PATIENCE", 0.1)
+    monkeypatch.setattr(ray_pool, "START_TIMEOUT", 1.0)
 
 
 def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):

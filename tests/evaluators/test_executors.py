@@ -16,6 +16,7 @@ from evaluators.evaluation import evaluate
 from evaluators.executors import FinishedWork, InlineExecutor, merged
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
+from evaluators.ray_worker import Worker
 from evaluators.work import Candidate, Result, Work, spent_on
 from primitives.errors import UserError
 
@@ -168,7 +169,7 @@ def test_waiting_for_nothing_returns(executor):
     assert (finished.done(), finished.result()) == (True, [])
 
 
-class DeadlyWorker(actors.Worker):
+class DeadlyWorker(Worker):
     """Dies, or sleeps for ever, where a formula says so."""
 
     def evaluate(self, work, *more):
@@ -196,7 +197,7 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
     assert {each.status for each in fine} == {"evaluated"}
 
 
-class FarWorker(actors.Worker):
+class FarWorker(Worker):
     """To which the network is slow, and for which a deadline is short."""
 
     def receive(self, *sent):
@@ -237,7 +238,7 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     assert without_times(others) == without_times(alone)
 
 
-class Unconfigured(actors.Worker):
+class Unconfigured(Worker):
     def ready(self):
         raise UserError("Expected a CUDA GPU, got none")
 
@@ -264,7 +265,7 @@ def test_states_that_are_lost_cost_a_training_from_the_start(ray_pool):
 
 
 def worker_that_dies_once(mark):
-    class Dying(actors.Worker):
+    class Dying(Worker):
         def evaluate(self, work, label, sent, *states):
             if states and not mark.exists():
                 mark.touch()

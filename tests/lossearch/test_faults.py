@@ -10,13 +10,14 @@ from dataclasses import replace
 import pytest
 
 from evaluators import ray_pool
+from evaluators.ray_worker import Worker
 from lossearch.launch import search
 from results.leaderboard import Leaderboard
 from tests.clusters import several_nodes, slow_worker
 from tests.lossearch.small import SMALL, records
 
 
-class PoisonedWorker(ray_pool.Worker):
+class PoisonedWorker(Worker):
     """Crashes, or sleeps for ever, where a formula says so."""
 
     def evaluate(self, work, *more):
@@ -108,10 +109,11 @@ import ray
 from evaluators import ray_pool
 from evaluators.fidelity import Fidelity
 from evaluators.ray_executor import RayExecutor
+from evaluators.ray_worker import Worker
 from evaluators.work import Candidate, Work
 
 
-class Hungry(ray_pool.Worker):
+class Hungry(Worker):
     def evaluate(self, work, *more):
         eaten = []
         while any(candidate.formula == "p" for candidate in work.candidates) and len(eaten) < 48:  # 3 GiB at most
