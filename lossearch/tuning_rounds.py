@@ -14,6 +14,7 @@ from lossearch.measured import Measured
 from lossearch.seeds import read_seed
 from lossearch.tuning import Tuner
 from primitives.catalog import known_loss
+from primitives.constants import tunable_constants
 from primitives.loss import Hyperparameter
 from results.records import digest, loss_id
 from results.statistics import mean
@@ -69,9 +70,12 @@ def _worth(candidate: Candidate, whole: Work, trials: Measured) -> float | None:
 
 
 def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
-    """What is tuned of a loss: the learning rate, and those of its hyper-parameters that were not given."""
+    """What is tuned of a loss: the learning rate, and those of its hyper-parameters that were not given.
+
+    Those of a formula are its numbers.
+    """
     seed = read_seed(text)
-    own = () if seed.known is None else known_loss(seed.known).hyperparameters
+    own = tunable_constants(seed.formula)[1] if seed.known is None else known_loss(seed.known).hyperparameters
     given = dict(seed.settings)
     rate = Hyperparameter(
         _RATE, learning_rate, learning_rate / LEARNING_RATE_RANGE, learning_rate * LEARNING_RATE_RANGE, log=True
@@ -84,11 +88,15 @@ def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
     plain, seed = candidate_of(text), read_seed(text)
     own = {name: value for name, value in settings.items() if name != _RATE}
     rate = settings[_RATE]
-    if not own or seed.known is None:
+    if not own:
         return replace(plain, learning_rate=rate)
-    formula = known_loss(seed.known).bound(**dict(seed.settings), **own)
+    if seed.known is None:
+        formula = tunable_constants(seed.formula)[0].bind(own)
+    else:
+        formula = known_loss(seed.known).bound(**dict(seed.settings), **own)
     return replace(
         plain,
+        name=plain.called,
         loss_id=loss_id(str(formula), plain.class_weights),
         formula=str(formula),
         complexity=formula.size,

@@ -37,7 +37,8 @@ SMALL = validated_comparison(
     "small",
 )
 TUNED = validated_comparison(
-    replaced(SMALL.model_dump(), {"tasks": ["digits"], "tune": 7, "losses": ["mse", "am_softmax(s=15)"]}), "tuned"
+    replaced(SMALL.model_dump(), {"tasks": ["digits"], "tune": 7, "losses": ["mse", "am_softmax(s=15)", "ce(2*z)"]}),
+    "tuned",
 )
 
 
@@ -174,6 +175,7 @@ def test_every_loss_is_tuned_with_the_same_budget_on_the_validation_split(tuned)
         "cross_entropy": 7,
         "mse": 7,
         "am_softmax(s=15)": 7,
+        "ce(2*z)": 7,
     }
     assert not {each.seed for each in trials} & set(range(3))
 
@@ -193,6 +195,14 @@ def test_a_given_setting_is_not_tuned(tuned):
     formulas = {each.formula for each in measurements(tuned.path, "tuning") if each.loss == "am_softmax(s=15)"}
     assert len(formulas) > 1
     assert all(formula.startswith("ce(15*(cosine - ") for formula in formulas)
+
+
+def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
+    formulas = {each.formula for each in measurements(tuned.path, "tuning") if each.loss == "ce(2*z)"}
+    numbers = {float(each.removeprefix("ce(").removesuffix("*z)")) for each in formulas}
+    assert 2.0 in numbers
+    assert len(numbers) > 2
+    assert all(0.5 <= each <= 8.0 for each in numbers)
 
 
 @pytest.mark.parametrize("submissions", [2, 7, 9])
