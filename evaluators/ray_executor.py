@@ -174,6 +174,7 @@ class RayExecutor:
             self._pool.idle.append(actor)
         except ray.exceptions.RayTaskError as error:
             self._pool.idle.append(actor)  # it is healthy: the work raised, or its states are lost
+            ray.wait([assignment.states], timeout=0)  # the same error, which Ray would show as one that nobody saw
             if pending.before:
                 pending.before = []
                 self._queue.appendleft(pending)

@@ -258,10 +258,11 @@ def lost():
     raise RuntimeError("gone")
 
 
-def test_states_that_are_lost_cost_a_training_from_the_start(ray_pool):
+def test_states_that_are_lost_cost_a_training_from_the_start_and_no_word_of_ray(ray_pool, caplog):
     reference = actors.ray.remote(num_cpus=0)(lost).remote()
     went_on = ray_pool.submit(to_a_rung(["ce(z)"]), [reference]).result()
     assert without_times(went_on) == without_times(evaluate(to_a_rung(["ce(z)"])).evaluations)
+    assert "Unhandled error" not in caplog.text
 
 
 def worker_that_dies_once(mark):
