@@ -31,10 +31,6 @@ def of_job() -> str | None:
         return None
 
 
-def keep_to_this_machine() -> None:
-    """Nothing is left to do: ``ray_cluster.connect`` sees to it."""
-
-
 def require_answer(address: str) -> None:
     """Raise ClusterUnreachable unless what listens at ``host:port`` speaks as a Ray cluster does.
 

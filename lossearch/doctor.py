@@ -109,12 +109,10 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _ray(address: str | None) -> Iterator[Finding]:
-    from evaluators.cluster_address import ClusterUnreachable, keep_to_this_machine, of_job, require_answer
+    from evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
     from primitives.errors import UserError
 
     address = address or of_job()
-    if address is None:
-        keep_to_this_machine()
     from evaluators.ray_cluster import about_nodes
 
     where = "on this machine" if address is None else f"at {shown(address)}"
