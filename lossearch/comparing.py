@@ -72,7 +72,7 @@ class Comparing:
             return [candidate_of(text) for text in self.comparison.all_losses()]
         from lossearch.tuning_rounds import tuned_candidates
 
-        found = tuned_candidates(self.comparison, task, self.trials)
+        found = tuned_candidates(self.comparison, task, self.trials, self.run.path / "studies.journal")
         for each in found:
             self.run.log(
                 "tuned",

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from primitives.loss import Hyperparameter
 
@@ -36,7 +38,8 @@ class Tuner:
         sampler = optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=math.ceil(SPREAD * trials), deterministic_objective=False
         )
-        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._storage = optuna.storages.InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, direction="maximize", sampler=sampler)
         self._defaults = {each.name: each.default for each in hyperparameters}
         self._study.enqueue_trial(self._defaults)
         self._open: list[tuple[optuna.Trial, dict[str, float]]] = []
@@ -57,6 +60,15 @@ class Tuner:
             self._study.tell(trial, value, state=failed)
             self.tried.append(Tried(settings, value))
         self._open = []
+
+    def keep(self, file: Path, name: str) -> None:
+        """Add the study to a journal that Optuna and its dashboard read, in the place of one of the same name."""
+        journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        if name in optuna.get_all_study_names(journal):
+            optuna.delete_study(study_name=name, storage=journal)
+        optuna.copy_study(
+            from_study_name=self._study.study_name, from_storage=self._storage, to_storage=journal, to_study_name=name
+        )
 
     def best(self) -> dict[str, float]:
         """The settings that were worth most, the first of equals; the defaults where all failed."""

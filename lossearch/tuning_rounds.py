@@ -7,6 +7,7 @@ those of the comparison; they are judged on the validation split alone.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from evaluators.work import Candidate, Work
 from lossearch.comparison import Comparison, candidate_of
@@ -31,8 +32,11 @@ LEARNING_RATE_RANGE = 10.0
 _RATE = "learning_rate"
 
 
-def tuned_candidates(comparison: Comparison, task: str, trials: Measured) -> list[Candidate]:
-    """Every loss of the comparison with the settings that were best on the task's validation split."""
+def tuned_candidates(comparison: Comparison, task: str, trials: Measured, journal: Path) -> list[Candidate]:
+    """Every loss of the comparison with the settings that were best on the task's validation split.
+
+    What was tried stands in the ``journal`` afterwards, for Optuna: a study for each loss, called ``TASK: LOSS``.
+    """
     fidelity = comparison.fidelity_of[task].model_copy(update={"seeds": comparison.tune_seeds})
     whole = Work(
         (),
@@ -51,6 +55,8 @@ def tuned_candidates(comparison: Comparison, task: str, trials: Measured) -> lis
     }
     for _ in range(ROUNDS):
         _round(tuners, math.ceil(comparison.tune / ROUNDS), whole, trials)
+    for text, tuner in tuners.items():
+        tuner.keep(journal, f"{task}: {text}")
     return [with_settings(text, tuner.best()) for text, tuner in tuners.items()]
 
 

@@ -197,6 +197,26 @@ def test_a_given_setting_is_not_tuned(tuned):
     assert all(formula.startswith("ce(15*(cosine - ") for formula in formulas)
 
 
+def test_optuna_reads_what_was_tried(tuned):
+    import optuna
+
+    journal = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tuned.path / "studies.journal"))
+    )
+    names = optuna.get_all_study_names(journal)
+    assert sorted(names) == sorted(f"digits: {line.loss}" for line in tuned.table.lines)
+    trials = [each for each in measurements(tuned.path, "tuning") if each.measure == "accuracy"]
+    for line in tuned.table.lines:
+        study = optuna.load_study(study_name=f"digits: {line.loss}", storage=journal)
+        assert len(study.trials) == 7
+        worth = {}
+        for each in trials:
+            if each.loss == line.loss:
+                worth.setdefault((each.formula, each.learning_rate), []).append(each.value)
+        means = sorted(sum(values) / len(values) for values in worth.values())
+        assert sorted(each.value for each in study.trials) == pytest.approx(means)
+
+
 def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
     formulas = {each.formula for each in measurements(tuned.path, "tuning") if each.loss == "ce(2*z)"}
     numbers = {float(each.removeprefix("ce(").removesuffix("*z)")) for each in formulas}
