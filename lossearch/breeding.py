@@ -49,7 +49,7 @@ class Breeding:
 
         ``fresh`` ones have no parents. Of so many that are decided about ``together``, more than are wanted may be.
         """
-        left = wanted * BIRTHS_PER_CANDIDATE
+        left = max(1, wanted) * BIRTHS_PER_CANDIDATE
         while left > 0 and (wanted > 0 or self.evolution.has_seeds_left):
             count = min(TOGETHER, left, max(together, wanted))  # each is one candidate at most
             left -= count

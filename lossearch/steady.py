@@ -73,19 +73,20 @@ class SteadySearch(Search):
         settings, size = self.experiment.evolution, self._cohort_size()
         room, begun = self.executor.slots + 1 - self.trainings.in_flight, self.progress.finished + len(self._in_flight)
         left = settings.population * settings.generations - begun
-        if self.breeding.evolution.has_seeds_left or (self._born and self._born[0].name is not None):
-            left = max(1, left)  # all seeds are trained, however few losses are wanted
-        wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, left)
+        seeds_wait = self.breeding.evolution.has_seeds_left or (self._born and self._born[0].name is not None)
+        wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, max(left, 1 if seeds_wait else 0))
         if wanted <= 0:
             return False
         if len(self._born) < min(wanted, size):
-            self._breed(min(size, left - len(self._born)), begun)
-        count = min(wanted, len(self._born) // size * size or len(self._born))
+            self._breed(max(0, min(size, left - len(self._born))), begun)
+        # All seeds are trained, however few losses are wanted.
+        ready = len(self._born) if left > 0 else sum(each.name is not None for each in self._born)
+        count = min(wanted, ready // size * size or ready)
         self._hand_out_together([self._born.popleft() for _ in range(count)], 0, {})
         return 0 < count < wanted
 
     def _breed(self, wanted: int, begun: int) -> None:
-        """Bear so many candidates, unless this was tried in vain and evolution has learned nothing since."""
+        """Bear seeds, and so many candidates, unless it was in vain and evolution has learned nothing since."""
         if self.progress.finished == self._in_vain_at:
             return
         population, begun = self.experiment.evolution.population, begun + len(self._born)

@@ -1,6 +1,7 @@
 """Searches on clusters in which things go wrong: they come to their end, and to the same leaderboard."""
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from evaluators import ray_pool
 from evaluators.ray_worker import Worker
 from lossearch.launch import search
 from results.leaderboard import Leaderboard
-from tests.clusters import several_nodes, slow_worker
+from tests.clusters import several_nodes
 from tests.lossearch.small import SMALL, records
 
 
@@ -40,19 +41,35 @@ def undisturbed(tmp_path_factory):
     return search(SMALL, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed")
 
 
+def doomed_worker(mark):
+    """A class of workers that, on a node that is doomed, leave a mark and never end; elsewhere they wait for the mark."""
+
+    class Doomed(Worker):
+        def evaluate(self, work, *more):
+            if "DOOMED" in os.environ:
+                mark.touch()
+                time.sleep(1_000.0)
+            end = time.monotonic() + 50.0
+            while not mark.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            return super().evaluate(work, *more)
+
+    return Doomed
+
+
 @pytest.mark.parametrize("mode", ["generational", "steady"])
 def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path, monkeypatch, undisturbed, mode):
-    monkeypatch.setattr(ray_pool, "Worker", slow_worker(0.3))
-    first = cluster.add()
+    mark, path = tmp_path / "at work", tmp_path / "run"
+    monkeypatch.setattr(ray_pool, "Worker", doomed_worker(mark))
+    doomed = cluster.add(DOOMED="1")
     cluster.add()
-    path = tmp_path / "run"
 
     over = threading.Event()
 
     def kill():
         while not over.wait(0.05):
-            if list((path / "evaluations").glob("*.parquet")):
-                cluster.kill(first)
+            if mark.exists():
+                cluster.kill(doomed)
                 return
 
     killing = threading.Thread(target=kill)
