@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory):
 
 
 def doomed_worker(mark):
-    """A class of workers that, on a node that is doomed, leave a mark and never end; elsewhere they wait for the mark."""
+    """A class of workers that leave a mark and never end on a node that is doomed, and elsewhere wait for the mark."""
 
     class Doomed(Worker):
         def evaluate(self, work, *more):
