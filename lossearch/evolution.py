@@ -14,7 +14,7 @@ from typing import Any
 from deap import base, gp, tools
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
-from lossearch.variation import deepest_nesting, looks_at_target, varied
+from lossearch.variation import deepest_nesting, log_uniform, looks_at_target, rounded, varied
 from primitives.class_weights import suits
 from primitives.errors import UserError
 from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
@@ -226,7 +226,7 @@ class Evolution:
         """1 and 2 often, else log-uniform between 0.05 and 20."""
         if self.generator.random() < 0.4:
             return float(self.generator.choice((1, 2)))
-        return _rounded(math.exp(self.generator.uniform(math.log(0.05), math.log(20.0))))
+        return log_uniform(self.generator, 0.05, 20.0)
 
     # --- variation ----------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Evolution:
         place = self.generator.choice(places)
         value = float(tree[place].value) or 0.1
         sign = -1.0 if self.generator.random() < 0.05 else 1.0
-        scaled = _rounded(sign * value * math.exp(self.generator.gauss(0.0, 0.4)))
+        scaled = rounded(sign * value * math.exp(self.generator.gauss(0.0, 0.4)))
         tree[place] = _number(max(-MAX_LITERAL, min(MAX_LITERAL, scaled)))
         return tree
 
@@ -356,11 +356,6 @@ def _primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.Pri
         grown.addTerminal(name, _TYPES[TERMINALS[name].shape], name=name)
     grown.addTerminal(_CONSTANT, _Scalar, name=_CONSTANT)
     return grown
-
-
-def _rounded(value: float) -> float:
-    """Three significant digits: a number that a person would write."""
-    return float(f"{value:.3g}")
 
 
 @contextmanager

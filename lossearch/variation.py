@@ -105,7 +105,7 @@ def with_known_term(formula: Formula, settings: EvolutionSettings, generator: ra
     term, own = generator.choice(terms), list(_summands(formula))
     if len(own) > 1 and generator.random() < 0.5:
         return replaced(formula, generator.choice(own).path, term)
-    return call("add", formula, call("mul", Number(_log_uniform(generator, 0.05, 5.0)), term))
+    return call("add", formula, call("mul", Number(log_uniform(generator, 0.05, 5.0)), term))
 
 
 def wrapped(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
@@ -124,10 +124,10 @@ def with_other_margin(formula: Formula, settings: EvolutionSettings, generator: 
     if not found or "y" not in settings.terminals:
         return None
     place, base = generator.choice(found)
-    additive = call("sub", base, call("mul", Number(_log_uniform(generator, 0.05, 2.0)), Name("y")))
+    additive = call("sub", base, call("mul", Number(log_uniform(generator, 0.05, 2.0)), Name("y")))
     forms = [base, additive]
     if base == Name("cosine"):
-        forms.append(_angular(base, _log_uniform(generator, 0.05, 1.0)))
+        forms.append(_angular(base, log_uniform(generator, 0.05, 1.0)))
     forms = [each for each in forms if _kind_of_margin(each) != _kind_of_margin(place.node)]
     return replaced(formula, place.path, generator.choice(forms))
 
@@ -171,8 +171,14 @@ def known_terms(terminals: tuple[str, ...], operators: tuple[str, ...]) -> list[
     return list(found)
 
 
-def _log_uniform(generator: random.Random, low: float, high: float) -> float:
-    return float(f"{math.exp(generator.uniform(math.log(low), math.log(high))):.3g}")
+def log_uniform(generator: random.Random, low: float, high: float) -> float:
+    """A number of three digits, as a person would write it."""
+    return rounded(math.exp(generator.uniform(math.log(low), math.log(high))))
+
+
+def rounded(value: float) -> float:
+    """Three significant digits."""
+    return float(f"{value:.3g}")
 
 
 def _parts(formula: Formula) -> list[Place]:
