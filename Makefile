@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test check format bench clean
 
-demo: $(INSTALLED)   ## a search on handwritten digits, about a minute and a half on two cores
+demo: $(INSTALLED)   ## a search on handwritten digits, about a minute on two cores
 	$(BIN)/lossearch search experiments/digits.toml
 
 test: $(INSTALLED)   ## format, lint, types and tests
