@@ -82,7 +82,7 @@ def test_of_births_decided_about_together_a_twin_is_a_duplicate_of_the_first():
 known = st.sampled_from(sorted(CATALOG)).map(lambda name: CATALOG[name].bound())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.lists(st.tuples(st.one_of(losses(), known), st.sampled_from(KINDS)), min_size=1, max_size=12))
 def test_births_are_decided_about_together_as_one_after_the_other(chosen):
     births = [
@@ -103,7 +103,7 @@ def test_every_known_loss_is_decided_about_together_as_one_after_the_other():
     assert Admission().decide_all(births, 0) == [by_turns.decide(birth, 0) for birth in births]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
 def test_no_formula_breaks_anything(formula):
     decision = Admission().decide(Birth(formula, "random"), 0)

@@ -40,7 +40,7 @@ def test_known_losses_keep_their_meaning_and_do_not_grow(loss):
     assert canonical(found) == found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
 def test_canonical_form_agrees_in_value_and_gradient_and_is_no_larger(formula):
     found = canonical(formula)

@@ -44,7 +44,7 @@ def assert_alike(formula):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9 * max(size, 1e-300), equal_nan=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(losses(max_leaves=14))
 def test_indices_and_one_hot_targets_give_the_same_value_and_gradient(formula):
     assert_alike(with_free_names_bound(formula))

@@ -505,7 +505,7 @@ def test_a_keyword_of_python_is_unknown_where_it_is_not_given():
 WORDS = [*sorted(FUNCTIONS), *sorted(TERMINALS), "m", "eps"]
 PIECES = [*WORDS, *"+-*/(),", "**", "0", "1", "64", "1e12", "1e-300", ".5", "2.", " ", "\n", "--", "(-"]
 STRANGE = ["\x00", "\x1b", "\u200b", "\u202e", "\u0440", "\uff11", "_", ".", "'", '"', "#", ";", "=", "[", "\\", "e9"]
-FUZZING = settings(max_examples=200, deadline=None)
+FUZZING = settings(max_examples=200)
 
 
 def read_or_refused(text):
@@ -559,6 +559,6 @@ def test_a_formula_with_a_few_changes_is_read_or_refused(text):
 
 
 @given(st.sampled_from([each for each in PIECES if each.strip()]), st.integers(1, 5_000), st.text(max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_repetition_is_read_or_refused(piece, times, end):
     read_or_refused(piece * times + end)

@@ -98,7 +98,7 @@ def test_every_kind_of_call(text):
     require_close(joint([formula])[0], formula)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(losses(max_leaves=12), min_size=2, max_size=6))
 def test_random_formulas_together(formulas):
     formulas = [with_free_names_bound(each) for each in formulas if not each.looks_at_embeddings]

@@ -77,7 +77,7 @@ def test_every_kind_of_widening(text):
         require_close(responses([parse("ce(z)"), formula], target)[1], theirs, theirs)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
 def test_random_formulas(formula):
     formula = with_free_names_bound(formula)

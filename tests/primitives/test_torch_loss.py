@@ -241,7 +241,7 @@ def prior_of(classes):
     return torch.arange(1.0, classes + 1.0, dtype=torch.float64) / sum(range(classes + 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(formulas(max_leaves=10).filter(over_logits))
 def test_a_pixel_is_a_sample_like_any_other(formula):
     """[batch, classes, height, width] gives what its pixels give as a batch [pixels, classes]."""
@@ -253,7 +253,7 @@ def test_a_pixel_is_a_sample_like_any_other(formula):
     torch.testing.assert_close(values.reshape(12), pixels, equal_nan=True, rtol=1e-6, atol=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(formulas(max_leaves=10))
 def test_a_programs_value_has_the_formulas_shape_or_a_smaller_one(formula):
     """A Scalar has one number, a Sample one for each sample at most, a Class one for each sample and class at most."""
