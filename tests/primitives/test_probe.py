@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from primitives import probe
 from primitives.catalog import CATALOG
@@ -10,6 +10,8 @@ from primitives.parser import parse
 from primitives.probe import CLASSES, PROGRESS, SIZE, responses, same_on_probe, with_free_names_bound
 from primitives.torch_loss import EmbeddingLoss, loss_module
 from tests.primitives.strategies import losses
+
+NEARLY_ONE = 1.0 + 1e-14
 
 
 def by_autograd(formula, target):
@@ -27,7 +29,8 @@ def by_autograd(formula, target):
 def at(loss, progress, target):
     batch = probe._batch()
     loss.set_progress(progress)
-    inputs = batch["embeddings" if isinstance(loss, EmbeddingLoss) else "logits"].clone().requires_grad_()
+    inputs = batch["embeddings" if isinstance(loss, EmbeddingLoss) else "logits"].clone()
+    inputs = (inputs * NEARLY_ONE if target == "nearly_mixed" else inputs).requires_grad_()
     points = {"inputs": inputs, **dict(loss.named_parameters())}
     values = loss(inputs, batch[target])
     gradients = {name: torch.zeros_like(point) for name, point in points.items()}
@@ -40,7 +43,7 @@ def at(loss, progress, target):
 
 
 def require_close(ours, theirs, others):
-    """Finite where autograd is, and as close as autograd on a rounded target is to itself."""
+    """Finite where autograd is, and as close as autograd on a rounded batch is to itself."""
     for one, other, noisy in zip(ours, theirs, others, strict=True):
         finite = torch.isfinite(other) & torch.isfinite(noisy)
         size = float(other[finite].abs().max()) if finite.any() else 0.0
@@ -79,6 +82,7 @@ def test_every_kind_of_widening(text):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
+@example(parse("430*p"))  # of gradient zero, in whatever is left by rounding
 def test_random_formulas(formula):
     formula = with_free_names_bound(formula)
     require_close(responses([formula])[0], by_autograd(formula, "mixed"), by_autograd(formula, "nearly_mixed"))
@@ -86,7 +90,7 @@ def test_random_formulas(formula):
 
 @pytest.fixture(autouse=True)
 def _nearly_the_same_target():
-    probe._batch()["nearly_mixed"] = probe._batch()["mixed"] * (1.0 + 1e-14)
+    probe._batch()["nearly_mixed"] = probe._batch()["mixed"] * NEARLY_ONE
 
 
 def test_a_formula_is_the_same_as_one_that_is_equal_and_as_no_other():
