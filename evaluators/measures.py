@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from sklearn import metrics
 from torch import Tensor
 
-from evaluators.metrics import cosines, mean_iou, verification_accuracy
+from evaluators.metrics import cosines, mean_iou, rightly_told, verification_accuracy
 from evaluators.splits import Split
 
 #: Bins of the calibration error (Guo et al., ICML 2017).
@@ -48,6 +48,18 @@ def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
     found = outputs.logits.argmax(0)[has_class]
     counts = metrics.confusion_matrix(targets[has_class], found, labels=list(classes))
     return tuple(counts.flatten().tolist())
+
+
+def right_ones(metric: str, outputs: Outputs, split: Split) -> tuple[int, ...]:
+    """1 for each sample, or pair, that was told rightly, else 0; nothing for a metric that is no mean over them."""
+    if metric == "accuracy":
+        right = outputs.logits.argmax(0) == split.targets.flatten()
+    elif metric == "verification accuracy":
+        assert split.pairs is not None
+        right = rightly_told(cosines(outputs.embeddings, split.pairs), split.pairs.same)
+    else:
+        return ()
+    return tuple(right.int().tolist())
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor) -> float:

@@ -10,7 +10,7 @@ import torch
 from evaluators.cohort import Cohort
 from evaluators.cohort_outputs import CohortOutputs
 from evaluators.gradient_size import SAMPLES, gradient_size
-from evaluators.measures import confusion_matrix, measures
+from evaluators.measures import confusion_matrix, measures, right_ones
 from evaluators.one_by_one import Measurable
 from evaluators.outcome import NOT_FINITE, Outcome
 from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
@@ -35,7 +35,7 @@ def measurements(
             if found is None:
                 yield not_measured(candidate, work, seed, reason or NOT_FINITE)
                 continue
-            values, confusion = found
+            values, beside_metric = found
             for name, value in values.items():
                 yield _measurement(
                     candidate,
@@ -45,7 +45,7 @@ def measurements(
                     value=value,
                     calibration=outcome.calibration,
                     seconds=seconds[place],
-                    confusion=confusion if name == work.on.metric.name else (),
+                    **(beside_metric if name == work.on.metric.name else {}),
                 )
 
 
@@ -60,8 +60,11 @@ class _Measuring:
         self._split = self._task.load_test() if work.measured == "test" else self._task.load().validation
         self._trained_on = train.part(rows)
 
-    def of(self, candidate: int, seed: int) -> tuple[dict[str, float], tuple[int, ...]] | None:
-        """The measures and the confusion matrix of a candidate under a seed; None where outputs are not finite."""
+    def of(self, candidate: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[int, ...]]] | None:
+        """The measures of a candidate under a seed, and what is recorded beside the metric.
+
+        None where outputs are not finite.
+        """
         outputs, on = self._trained.outputs(candidate, seed, self._split), self._trained_on
         if not outputs.finite:
             return None
@@ -69,7 +72,8 @@ class _Measuring:
         embeddings = self._trained.outputs(candidate, seed, on).embeddings
         size = gradient_size(self._trained.attached(candidate, seed), embeddings, on.targets.flatten())
         values |= {"gradient at the embedding": size} if math.isfinite(size) else {}
-        return values, confusion_matrix(outputs, self._split) if self._split.pairs is None else ()
+        confusion = confusion_matrix(outputs, self._split) if self._split.pairs is None else ()
+        return values, {"confusion": confusion, "right": right_ones(self._task.metric.name, outputs, self._split)}
 
 
 def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Measurement:

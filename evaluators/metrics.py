@@ -65,7 +65,12 @@ def cosines(embeddings: Tensor, pairs: Pairs) -> Tensor:
 
 
 def _in_ten_folds(similar: Tensor, same: Tensor) -> Tensor:
-    """Accuracy over the folds, of similarities [pairs]; a pair is taken for one class from the threshold up."""
+    """Accuracy over the folds, of similarities [pairs]."""
+    return rightly_told(similar, same).sum().double() / len(same)
+
+
+def rightly_told(similar: Tensor, same: Tensor) -> Tensor:
+    """Which pairs [pairs] are told rightly; one is taken for one class from the threshold of its fold up."""
     order = similar.argsort(descending=True, stable=True)
     ranked, matching = similar[order], same[order]
     fold = (torch.arange(len(same), device=same.device) * FOLDS // len(same))[order]
@@ -76,10 +81,8 @@ def _in_ten_folds(similar: Tensor, same: Tensor) -> Tensor:
     is_last_of_ties = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool, device=same.device)])
     gain = torch.where(is_last_of_ties.unsqueeze(1), hits - alarms, -len(same))
     threshold = ranked[gain.argmax(0)]
-    right = (similar.unsqueeze(1) >= threshold) == same.unsqueeze(1)
-    folds_in_order = torch.arange(len(same), device=same.device) * FOLDS // len(same)
-    own = folds_in_order.unsqueeze(1) == torch.arange(FOLDS, device=same.device)
-    return (right & own).sum().double() / len(same)
+    own_fold = torch.arange(len(same), device=same.device) * FOLDS // len(same)
+    return (similar >= threshold[own_fold]) == same
 
 
 ACCURACY = Metric("accuracy", "logits", accuracy)

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
 #: Version of the columns below; a reader fills the columns that an older file lacks with null.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")  # as primitives.class_weights has them: to import it is slow
@@ -116,6 +116,7 @@ class Measurement:
     seconds: float | None = None  #: wall time of the training
     finished_at: str | None = None  #: UTC, ISO 8601
     confusion: tuple[int, ...] = ()  #: beside a metric: counts, found classes in columns, row after row of true ones
+    right: tuple[int, ...] = ()  #: beside an accuracy: 1 for each sample or pair that was told rightly, else 0
 
     def __post_init__(self) -> None:
         _require_values(self, _NAMED)
