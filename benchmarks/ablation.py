@@ -103,15 +103,17 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="a file that gets each search as it ends, as a line of JSON")
+    parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
     chosen = parser.parse_args()
-    found = []
+    found = [] if chosen.out is None or not chosen.out.exists() else list(map(json.loads, open(chosen.out)))
+    known = {(each["case"], each["task"], each["seed"]) for each in found}
     with ProcessPoolExecutor(chosen.processes) as pool:
         jobs = [
             pool.submit(worth, case, task, seed, chosen.population, chosen.generations)
             for seed in range(chosen.seeds)
             for task in chosen.tasks
             for case in chosen.cases
+            if (case, task, seed) not in known
         ]
         for job in jobs:
             found.append(job.result())
