@@ -1,6 +1,7 @@
 """Comparing: the settings of every loss are tuned where that is asked for, then all are trained and measured."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evaluators.executors import Executor
 from evaluators.work import Candidate, Work, fidelity_of
@@ -10,6 +11,9 @@ from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
 from lossearch.measured import Measured
 from results.records import Measurement
+
+if TYPE_CHECKING:
+    from lossearch.tuning_rounds import Tuned
 
 
 @dataclass
@@ -68,18 +72,29 @@ class Comparing:
         )
 
     def _candidates(self, task: str) -> list[Candidate]:
-        if not self.comparison.tune:
-            return [candidate_of(text) for text in self.comparison.all_losses()]
-        from lossearch.tuning_rounds import tuned_candidates
+        if self.comparison.tune:
+            return [each.candidate for each in self.tuned(task)]
+        from lossearch.tuning_rounds import with_settings
 
-        found = tuned_candidates(self.comparison, task, self.trials, self.run.path / "studies.journal")
+        given = self.comparison.settings.get(task, {})
+        losses = self.comparison.all_losses()
+        return [with_settings(text, given[text]) if text in given else candidate_of(text) for text in losses]
+
+    def tuned(self, task: str) -> "list[Tuned]":
+        """Every loss with the settings that were best on the task's validation split."""
+        from lossearch.tuning_rounds import tuned_losses
+
+        found = tuned_losses(self.comparison, task, self.trials, self.run.path / "studies.journal")
         for each in found:
             self.run.log(
                 "tuned",
                 task=task,
-                loss=each.called,
-                formula=each.formula,
-                learning_rate=each.learning_rate,
+                loss=each.candidate.called,
+                formula=each.candidate.formula,
+                learning_rate=each.candidate.learning_rate,
+                value=each.value,
+                trials=each.trials,
+                pruned=each.pruned,
             )
         return found
 

@@ -21,6 +21,7 @@ from lossearch.declaration import (
     resolved_trainings,
 )
 from lossearch.seeds import read_seed
+from primitives.nearest import nearest
 from results.leaderboard_rows import BASELINE
 from results.records import loss_id
 
@@ -38,6 +39,9 @@ class Comparison(Declaration):
     split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
     tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
     tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
+    settings: dict[str, dict[str, dict[str, float]]] = Field(
+        default_factory=dict, description="of a task and loss: its learning rate and hyper-parameters, which stay"
+    )
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @model_validator(mode="before")
@@ -76,6 +80,7 @@ class Comparison(Declaration):
             for identity in (candidate.loss_id, candidate.called):
                 if seen.setdefault(identity, text) != text:
                     raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
+        self._require_settings_of_its_own()
         if self.split == "validation" and self.tune:
             raise ValueError("split: expected 'test' beside tune, since settings are chosen on the validation split")
         for name in self.tasks:
@@ -90,6 +95,20 @@ class Comparison(Declaration):
             for text in self.all_losses():
                 task.require_given(read_seed(text).formula)
         return self
+
+    def _require_settings_of_its_own(self) -> None:
+        """Raise ValueError for settings of a task or loss that is not there, or that a loss does not have."""
+        from lossearch.tuning_rounds import tunable
+
+        for task, of_losses in self.settings.items():
+            if task not in self.tasks:
+                raise ValueError(f"settings: {task} is not among the tasks {list(self.tasks)}")
+            for text, given in of_losses.items():
+                if text not in self.all_losses():
+                    raise ValueError(f"settings.{task}: {text} is not among the losses")
+                own = [each.name for each in tunable(text, 1.0)]
+                for name in given.keys() - set(own):
+                    raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, own)}")
 
     def all_losses(self) -> tuple[str, ...]:
         """The baseline, and the losses that are compared with it."""

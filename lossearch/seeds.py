@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from primitives.catalog import known_loss
+from primitives.class_weights import KINDS, suits
 from primitives.errors import UserError
 from primitives.formula import Formula, number_text
 from primitives.nearest import shown
@@ -11,6 +12,9 @@ from primitives.parser import parse, valid_name
 
 #: A name with settings in parentheses, ``am_softmax(m=0.3, s=15)``: no formula has an equals sign.
 _WITH_SETTINGS = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*=[^()]*)\)\s*")
+
+#: A formula with the kind of its class weights in brackets, ``ce(16*cosine) [pedcc]``: no formula has a bracket.
+_WITH_CLASS_WEIGHTS = re.compile(r"(.*\S)\s*\[(\w+)\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,13 @@ class Seed:
 
 
 def read_seed(text: str) -> Seed:
-    """The seed of a text: ``focal``, ``focal(gamma=1.5)``, or a formula.
+    """The seed of a text: ``focal``, ``focal(gamma=1.5)``, a formula, or one with class weights in brackets.
 
     Raises UserError for an unknown name, settings that the loss does not have, or a text that is no formula.
     """
+    weighted = _WITH_CLASS_WEIGHTS.fullmatch(text)
+    if weighted is not None:
+        return _with_class_weights(weighted[1], weighted[2], text)
     called = _WITH_SETTINGS.fullmatch(text)
     if called is None and not valid_name(text):
         formula = parse(text)
@@ -48,6 +55,17 @@ def read_seed(text: str) -> Seed:
         known.name,
         tuple(settings.items()),
     )
+
+
+def _with_class_weights(text: str, kind: str, whole: str) -> Seed:
+    """The seed of a formula with class weights of a kind, called as it is written."""
+    formula = parse(text)
+    if kind not in KINDS or not formula.looks_at_embeddings or not suits(kind, formula):
+        raise UserError(
+            f"Expected a formula over embeddings, and in brackets class weights that suit it, {' or '.join(KINDS)}, "
+            f"got {shown(whole)}."
+        )
+    return Seed(formula, None if kind == "learned" else f"{formula} [{kind}]", kind)
 
 
 def _settings(text: str, whole: str) -> dict[str, float]:

@@ -1,14 +1,16 @@
 """Tuning: the settings of one loss, asked for in rounds and told what they were worth. The only file with Optuna."""
 
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from primitives.loss import Hyperparameter
+from results.statistics import mean
 
 #: Share of the settings that are spread over the ranges, before those seen say where to look.
 SPREAD = 0.5
@@ -17,18 +19,31 @@ SPREAD = 0.5
 DIGITS = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tried:
-    """Settings by name, and what they were worth: a mean over seeds, or None where a training failed."""
+    """Settings by name, and what they were worth under each seed so far; None where a training failed.
 
+    ``open`` are those that are to be trained under another seed.
+    """
+
+    trial: optuna.Trial
     settings: dict[str, float]
-    value: float | None
+    values: list[float | None] = field(default_factory=list)
+    open: bool = True
+    pruned: bool = False
+
+    @property
+    def value(self) -> float | None:
+        """The mean over the seeds; None where a training failed."""
+        finished = [each for each in self.values if each is not None]
+        return mean(finished) if finished and len(finished) == len(self.values) else None
 
 
 class Tuner:
     """So many settings of some hyper-parameters; the defaults are the first of them.
 
-    Values are noisy: a Gaussian process that expects noise (Optuna's GPSampler) proposes the second half.
+    Values are noisy: a Gaussian process that expects noise (Optuna's GPSampler) proposes the second half. Settings that
+    are behind the median under the seeds they have are pruned: they get no more seeds.
     """
 
     def __init__(self, hyperparameters: Sequence[Hyperparameter], trials: int, seed: int) -> None:
@@ -38,41 +53,56 @@ class Tuner:
         sampler = optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=math.ceil(SPREAD * trials), deterministic_objective=False
         )
-        self._storage = optuna.storages.InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, direction="maximize", sampler=sampler)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         self._defaults = {each.name: each.default for each in hyperparameters}
         self._study.enqueue_trial(self._defaults)
-        self._open: list[tuple[optuna.Trial, dict[str, float]]] = []
 
-    def ask(self, count: int) -> list[dict[str, float]]:
-        """So many settings more, or as many as are left."""
+    def ask(self, count: int) -> None:
+        """Open so many settings more, or as many as are left."""
         for _ in range(min(count, self._left)):
             trial = self._study.ask(self._space)
             rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in trial.params.items()}
-            self._open.append((trial, self._defaults if trial.number == 0 else rounded))
+            self.tried.append(Tried(trial, self._defaults if trial.number == 0 else rounded))
         self._left -= min(count, self._left)
-        return [settings for _, settings in self._open]
 
-    def tell(self, values: Sequence[float | None]) -> None:
-        """What the settings asked for were worth, in their order; None for one that failed."""
-        for (trial, settings), value in zip(self._open, values, strict=True):
-            failed = optuna.trial.TrialState.FAIL if value is None else None
-            self._study.tell(trial, value, state=failed)
-            self.tried.append(Tried(settings, value))
-        self._open = []
+    def open(self) -> list[dict[str, float]]:
+        """The settings that are to be trained under one more seed."""
+        return [each.settings for each in self.tried if each.open]
+
+    def tell(self, values: Sequence[float | None], last: bool) -> None:
+        """What the open settings were worth under a seed, in their order; None for one that failed.
+
+        After the ``last`` seed none stays open.
+        """
+        still_open = [each for each in self.tried if each.open]
+        for tried, value in zip(still_open, values, strict=True):
+            tried.values.append(value)
+            if tried.value is not None:
+                tried.trial.report(tried.value, step=len(tried.values))
+        for tried in still_open:
+            if tried.value is None or last or tried.trial.should_prune():
+                tried.open, tried.pruned = False, tried.value is not None and not last
+        for tried in still_open:
+            if not tried.open:  # also what was pruned teaches the sampler, which expects noise
+                failed = optuna.trial.TrialState.FAIL if tried.value is None else None
+                self._study.tell(tried.trial, tried.value, state=failed)
 
     def keep(self, file: Path, name: str) -> None:
         """Add the study to a journal that Optuna and its dashboard read, in the place of one of the same name."""
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
-        optuna.copy_study(
-            from_study_name=self._study.study_name, from_storage=self._storage, to_storage=journal, to_study_name=name
-        )
+        kept = optuna.create_study(study_name=name, storage=journal, direction="maximize")
+        pruned = {each.trial.number for each in self.tried if each.pruned}
+        for trial in map(copy.copy, self._study.trials):
+            if trial.number in pruned:
+                trial.state = optuna.trial.TrialState.PRUNED
+            kept.add_trial(trial)
 
-    def best(self) -> dict[str, float]:
-        """The settings that were worth most, the first of equals; the defaults where all failed."""
-        return max(self.tried, key=lambda each: -math.inf if each.value is None else each.value).settings
+    def best(self) -> Tried:
+        """The settings that were worth most under every seed, the first of equals; the defaults where all failed."""
+        return max(self.tried, key=lambda each: -math.inf if each.value is None or each.pruned else each.value)
 
 
 def _distribution(each: Hyperparameter) -> optuna.distributions.BaseDistribution:

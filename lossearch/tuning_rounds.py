@@ -6,7 +6,7 @@ those of the comparison; they are judged on the validation split alone.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluators.work import Candidate, Work
@@ -18,7 +18,6 @@ from primitives.catalog import known_loss
 from primitives.constants import tunable_constants
 from primitives.loss import Hyperparameter
 from results.records import digest, loss_id
-from results.statistics import mean
 
 #: The first seed by which settings are tuned; those of a comparison count from 0.
 SEEDS_FROM = 2_000_000
@@ -32,12 +31,24 @@ LEARNING_RATE_RANGE = 10.0
 _RATE = "learning_rate"
 
 
-def tuned_candidates(comparison: Comparison, task: str, trials: Measured, journal: Path) -> list[Candidate]:
+@dataclass(frozen=True)
+class Tuned:
+    """A loss of a comparison with the settings that were best on a task's validation split."""
+
+    loss: str  #: as it is named in the comparison
+    candidate: Candidate
+    settings: dict[str, float]
+    value: float | None  #: mean of the metric under the seeds of tuning; None where every setting failed
+    trials: int
+    pruned: int
+
+
+def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: Path) -> list[Tuned]:
     """Every loss of the comparison with the settings that were best on the task's validation split.
 
     What was tried stands in the ``journal`` afterwards, for Optuna: a study for each loss, called ``TASK: LOSS``.
     """
-    fidelity = comparison.fidelity_of[task].model_copy(update={"seeds": comparison.tune_seeds})
+    fidelity = comparison.fidelity_of[task].model_copy(update={"seeds": 1})
     whole = Work(
         (),
         task,
@@ -49,30 +60,47 @@ def tuned_candidates(comparison: Comparison, task: str, trials: Measured, journa
         unhurried=True,
         first_seed=SEEDS_FROM,
     )
-    tuners = {
-        text: Tuner(tunable(text, fidelity.learning_rate), comparison.tune, _seed(comparison, task, text))
-        for text in comparison.all_losses()
-    }
+    given = comparison.settings.get(task, {})
+    tuners = {}
+    for text in comparison.all_losses():
+        own = tunable(text, fidelity.learning_rate)
+        sought = [each for each in own if each.name not in given.get(text, {})]
+        tuners[text] = Tuner(sought, comparison.tune if sought else 1, _seed(comparison, task, text))
     for _ in range(ROUNDS):
-        _round(tuners, math.ceil(comparison.tune / ROUNDS), whole, trials)
+        _round(tuners, comparison, whole, trials)
     for text, tuner in tuners.items():
         tuner.keep(journal, f"{task}: {text}")
-    return [with_settings(text, tuner.best()) for text, tuner in tuners.items()]
+    return [_tuned(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
 
 
-def _round(tuners: Mapping[str, Tuner], count: int, whole: Work, trials: Measured) -> None:
-    """Ask every loss's tuner for settings, train with all of them, and tell what they were worth."""
-    asked = {text: [with_settings(text, each) for each in tuner.ask(count)] for text, tuner in tuners.items()}
-    trials.complete([replace(whole, candidates=tuple(each for own in asked.values() for each in own))])
-    for text, candidates in asked.items():
-        tuners[text].tell([_worth(each, whole, trials) for each in candidates])
+def _tuned(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
+    best = tuner.best()
+    settings = {**given, **best.settings}
+    pruned = sum(each.pruned for each in tuner.tried)
+    return Tuned(text, with_settings(text, settings), settings, best.value, len(tuner.tried), pruned)
 
 
-def _worth(candidate: Candidate, whole: Work, trials: Measured) -> float | None:
-    """Mean of the metric over the seeds; None where a training failed."""
-    values = [each.value for each in trials.of(candidate, whole) or []]
-    finished = [each for each in values if each is not None]
-    return mean(finished) if finished and len(finished) == len(values) else None
+def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: Measured) -> None:
+    """Ask every loss's tuner for settings, train with all that are open under one seed after the other, and tell."""
+    given = comparison.settings.get(whole.task, {})
+    for tuner in tuners.values():
+        tuner.ask(math.ceil(comparison.tune / ROUNDS))
+    for number in range(comparison.tune_seeds):
+        work = replace(whole, first_seed=whole.first_seed + number)
+        asked = {
+            text: [with_settings(text, {**given.get(text, {}), **each}) for each in tuner.open()]
+            for text, tuner in tuners.items()
+        }
+        trials.complete([replace(work, candidates=tuple(each for own in asked.values() for each in own))])
+        for text, candidates in asked.items():
+            values = [_worth(each, work, trials) for each in candidates]
+            tuners[text].tell(values, last=number == comparison.tune_seeds - 1)
+
+
+def _worth(candidate: Candidate, work: Work, trials: Measured) -> float | None:
+    """The metric under the work's one seed; None where the training failed."""
+    found = trials.of(candidate, work)
+    return found[0].value if found else None
 
 
 def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
@@ -90,14 +118,15 @@ def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
 
 
 def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
-    """The candidate of a loss with these settings, under the name it has without them."""
+    """The candidate of a loss with these settings, under the name it has without them; the others as they are."""
     plain, seed = candidate_of(text), read_seed(text)
     own = {name: value for name, value in settings.items() if name != _RATE}
-    rate = settings[_RATE]
+    rate = settings.get(_RATE)
     if not own:
         return replace(plain, learning_rate=rate)
     if seed.known is None:
-        formula = tunable_constants(seed.formula)[0].bind(own)
+        named, constants = tunable_constants(seed.formula)
+        formula = named.bind({each.name: each.default for each in constants} | own)
     else:
         formula = known_loss(seed.known).bound(**dict(seed.settings), **own)
     return replace(
