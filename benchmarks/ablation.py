@@ -37,6 +37,13 @@ CASES: dict[str, dict[str, Any]] = {
         "max_nesting": 2,
     },
     "no crossover": {"crossover": 0.0},
+    "lexicase": {"selection": "lexicase"},
+    "age": {"age": True},
+    "restart": {"restart_after": 3},
+    "niches": {
+        "niche_radius": 0.002,
+        "niche_capacity": 2,
+    },  # ce(z) and ce(1.1*z) are 0.0002 apart, ce(z) and focal 0.003
 }
 
 
@@ -105,7 +112,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
     chosen = parser.parse_args()
-    found = [] if chosen.out is None or not chosen.out.exists() else list(map(json.loads, open(chosen.out)))
+    lines = [] if chosen.out is None or not chosen.out.exists() else chosen.out.read_text().splitlines()
+    found = [json.loads(line) for line in lines]
     known = {(each["case"], each["task"], each["seed"]) for each in found}
     with ProcessPoolExecutor(chosen.processes) as pool:
         jobs = [

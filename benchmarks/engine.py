@@ -17,8 +17,9 @@ from evaluators.evaluation import evaluate
 from evaluators.fidelity import Fidelity
 from evaluators.work import Candidate, Work
 from lossearch.admission import Admission
-from lossearch.evolution import Birth, Evolution, Member
+from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import load_experiment
+from lossearch.member import Member
 from primitives.catalog import CATALOG
 from primitives.parser import parse
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
 
 from evaluators.work import Candidate
-from lossearch.evolution import Member
 from lossearch.loop import Search, member
+from lossearch.member import Member
 from lossearch.standing import Standing, promoted
 from lossearch.trainings import States, cohorts
 
@@ -46,7 +46,7 @@ class GenerationalSearch(Search):
             self.view.moved(self.progress)
             stand = self._trained(going_on, stage, {each.loss_id: stand[each].states for each in going_on})
         return [
-            member(each, stand[each].fitness)
+            member(each, stand[each])
             for each in sorted(stand, key=lambda each: each.birth_number)
             if each.birth != "baseline"
         ]

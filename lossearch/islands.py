@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lossearch.evolution import Birth, Evolution, Member
+from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
+from lossearch.member import Member, restored
 from primitives.formula import Formula
 
 
@@ -64,10 +65,10 @@ class Islands:
             following = (number + 1) % len(self.islands)
             island = self.islands[following]
             known = {each.loss_id for each in island.population}
-            island.tell([_moved(each, following) for each in members if each.loss_id not in known])
+            island.tell([each.on_island(following) for each in members if each.loss_id not in known])
 
     def _best(self, island: Evolution) -> list[Member]:
-        ranked = sorted(island.population, key=lambda each: (-each.fitness.values[0], each.fitness.values[1]))
+        ranked = sorted(island.population, key=lambda each: (-each.worth, each.formula.size))
         return ranked[: self._settings.migrants]
 
     def go_on_anew(self, births: int) -> None:
@@ -101,19 +102,12 @@ class Islands:
         unborn = [
             seed for share, island in zip(shares, saved, strict=True) for seed in share[len(share) - island["unborn"] :]
         ]
+        trained = [each for island in saved for each in island.get("seeds", ())]
         count = len(self.islands)
         for number, island in enumerate(self.islands):
             island.bear(unborn[number::count])
-            island.tell([_member(each, number, read) for each in members[number::count]])
-
-
-def _member(saved: dict[str, Any], island: int, read: Callable[[str], Formula]) -> Member:
-    return Member(saved["loss_id"], read(saved["formula"]), saved["fitness"], saved["class_weights"], island)
-
-
-def _moved(member: Member, island: int) -> Member:
-    fitness, _ = member.fitness.values
-    return Member(member.loss_id, member.formula, fitness, member.class_weights, island)
+            island.seeds = [restored(each, read, number) for each in trained[number::count]]
+            island.tell([restored(each, read, number) for each in members[number::count]])
 
 
 def _generator(seed: int, island: int, births: int = 0) -> random.Random:

@@ -12,10 +12,11 @@ from evaluators.work import Candidate
 from lossearch.admission import Admission
 from lossearch.archive_file import ArchiveFile
 from lossearch.breeding import Breeding
-from lossearch.evolution import Member
 from lossearch.experiment import Experiment
+from lossearch.member import Member
 from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
+from lossearch.standing import Standing
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import Trainings
 from primitives.fingerprint import FingerprintArchive
@@ -116,10 +117,19 @@ class Search:
         """Continue what a kind of search keeps beside the rest; None where it starts again from its records."""
 
 
-def member(candidate: Candidate, fitness: float) -> Member:
+def member(candidate: Candidate, standing: Standing) -> Member:
     """A candidate that was trained to the end, for evolution."""
-    formula = parse(candidate.formula)
-    return Member(candidate.loss_id, formula, fitness, candidate.class_weights, candidate.island)
+    return Member(
+        candidate.loss_id,
+        parse(candidate.formula),
+        standing.fitness,
+        candidate.class_weights,
+        candidate.island,
+        cases=standing.cases,
+        parents=candidate.parents,
+        generation=candidate.generation,
+        is_seed=candidate.birth == "known",
+    )
 
 
 def planned_trainings(experiment: Experiment) -> int:

@@ -11,10 +11,14 @@ from results.statistics import mean
 
 @dataclass(frozen=True)
 class Standing:
-    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each."""
+    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each.
+
+    ``cases`` are its fitness under each seed, task after task.
+    """
 
     fitness: float
     states: Mapping[str, list[Any]]
+    cases: tuple[float, ...] = ()
 
 
 def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
@@ -23,7 +27,8 @@ def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
     if len(finished) < len(on_each):
         return None
     states = {task: standing.states[task] for task, standing in finished.items()}
-    return Standing(mean(standing.fitness for standing in finished.values()), states)
+    cases = tuple(case for task in sorted(finished) for case in finished[task].cases)  # tasks arrive in any order
+    return Standing(mean(standing.fitness for standing in finished.values()), states, cases)
 
 
 def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluators.work import Candidate
-from lossearch.evolution import Member
 from lossearch.loop import Search, member
+from lossearch.member import Member
 from lossearch.trainings import Arrival, States, cohorts
 from lossearch.unfinished import candidate_from, remember, trained_in
 
@@ -117,7 +117,7 @@ class SteadySearch(Search):
                 continue
             if each.stage == len(self._lately) - 1:
                 if each.candidate.birth != "baseline":
-                    through.append(member(each.candidate, each.standing.fitness))
+                    through.append(member(each.candidate, each.standing))
             elif self._goes_on(each):
                 going_on.append(each)
             else:

@@ -12,9 +12,10 @@ FLOORS = {
     "evaluators": {"evaluators", "primitives", "results"},
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
-#: One file each; Ray has one for the cluster, a worker, the pool of them and their work, Arrow for tables and columns.
+#: One file each; DEAP has one for trees, members and their selection, Ray one for the cluster, a worker, the pool of
+#: them and their work, Arrow for tables and columns.
 THEIR_FILES = {
-    "deap": ("lossearch/evolution.py",),
+    "deap": tuple(f"lossearch/{name}.py" for name in ("member", "selection", "trees")),
     "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
     "pyarrow": ("results/record_columns.py", "results/record_tables.py"),
     "sympy": ("primitives/algebra.py",),

@@ -4,8 +4,10 @@ import random
 import pytest
 from hypothesis import given
 
-from lossearch.evolution import Birth, Evolution, Member, from_tree, to_tree
+from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
+from lossearch.member import Member
+from lossearch.trees import from_tree, to_tree
 from primitives.catalog import CATALOG
 from primitives.formula import Call
 from primitives.parser import parse

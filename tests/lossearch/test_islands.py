@@ -4,10 +4,11 @@ import random
 import pytest
 
 from lossearch.breeding import birth_of_seed
-from lossearch.evolution import Evolution, Member
+from lossearch.evolution import Evolution
 from lossearch.experiment import EvolutionSettings, ExperimentError, validated
 from lossearch.islands import Islands
 from lossearch.launch import SearchInterrupted, search
+from lossearch.member import Member
 from primitives.parser import parse
 from tests.lossearch.small import SMALL, records, stopped_at
 
