@@ -14,6 +14,7 @@ import typer
 from lossearch.cli_compare import compare
 from lossearch.cli_export import board_of, export
 from lossearch.cli_health import doctor, status
+from lossearch.cli_tune import tune
 from lossearch.outcome import fail, interrupted, print_json, reported, say
 
 app = typer.Typer(
@@ -167,6 +168,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
         print(download_task(task))
 
 
+app.command()(tune)
 app.command()(compare)
 app.command()(export)
 app.command()(status)

@@ -12,7 +12,8 @@ from lossearch.outcome import fail, interrupted, print_json, reported, say
 
 def compare(
     file: Annotated[
-        str | None, typer.Argument(help="TOML file, or name of a shipped comparison.", metavar="[FILE]")
+        str | None,
+        typer.Argument(help="TOML file, name of a shipped comparison, or a search's directory.", metavar="[FILE]"),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="A task, or a folder of images; give it several times for several.")
@@ -33,14 +34,21 @@ def compare(
     split: Annotated[Literal["test", "validation"] | None, typer.Option(help="To measure on. [default: test]")] = None,
     measure: Annotated[str | None, typer.Option(help="What the table is about. [default: the task's metric]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Tuned losses of a search to judge. [default: 3]")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where it is kept. [default: runs/NAME-TIME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the comparison in --run-dir.")] = False,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train losses fully under the same seeds, and compare them with a baseline on held-out data."""
+    """Train losses fully under the same seeds, and compare them with a baseline on held-out data.
+
+    Of a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
+    """
     with reported():
+        if file is not None and (Path(file) / "experiment.toml").is_file():
+            _judge(Path(file), as_json, seeds, top, network, task, executor, ray_address)
+            return
         overrides = {
             "tasks": task,
             "losses": losses,
@@ -72,6 +80,24 @@ def compare(
         except ComparisonInterrupted as stopped:
             interrupted("measured", ["compare", "--run-dir", str(stopped.path), "--resume"])
         _print(done, as_json)
+
+
+def _judge(
+    run: Path,
+    as_json: bool,
+    seeds: int | None,
+    top: int | None,
+    network: str | None,
+    tasks: list[str] | None,
+    executor: str | None,
+    ray_address: str | None,
+) -> None:
+    """Judge the losses of a search; what is not given is as usual."""
+    from lossearch.cli_tune import print_verdicts
+
+    given = {"seeds": seeds, "top": top, "network": network, "tasks": tasks}
+    given |= {"executor": executor, "ray_address": ray_address}
+    print_verdicts(run, as_json, **{key: value for key, value in given.items() if value is not None})
 
 
 def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> Any:

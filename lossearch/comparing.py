@@ -10,6 +10,7 @@ from lossearch.comparison import Comparison, candidate_of
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
 from lossearch.measured import Measured
+from results.comparison_table import ComparisonTable
 from results.records import Measurement
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ class Comparing:
         wanted = {_training(each, work) for work in works for each in work.candidates}
         found = (each for each in self.finals.recorder.known.values() if _of(each) in wanted)
         return sorted(found, key=lambda each: comparison.tasks.index(each.task))
+
+    def table(self, measurements: list[Measurement], measure: str | None = None) -> ComparisonTable:
+        """The table that follows from measurements."""
+        return ComparisonTable(measurements, self.comparison.baseline_name, measure)
+
+    def tune(self) -> "dict[str, list[Tuned]]":
+        """Tune every loss on every task, and train no further."""
+        comparison = self.comparison
+        losses = len(comparison.tasks) * len(comparison.all_losses())
+        self.view.planned(losses * comparison.tune * comparison.tune_seeds)
+        return {task: self.tuned(task) for task in comparison.tasks}
 
     def _work(self, task: str) -> Work:
         """Every loss on a task, with its settings."""

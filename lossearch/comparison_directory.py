@@ -1,5 +1,6 @@
 """The directory of a comparison: what was declared, every measurement, the table that follows from them, the log."""
 
+from pathlib import Path
 from typing import Any
 
 from lossearch.comparison import Comparison, validated_comparison
@@ -15,6 +16,24 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
     FILE, PARTS, FOLDERS, RECORD = "comparison.toml", "measurements", ("measurements", "tuning"), Measurement
 
+    @classmethod
+    def goes_on(cls, path: Path, declared: Comparison) -> bool:
+        """Whether the directory holds this comparison, maybe under fewer or more seeds; another one is set aside."""
+        if not (path / cls.FILE).exists():
+            return False
+        if _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
+            return True
+        number = 1
+        while (kept := path.with_name(f"{path.name}-{number}")).exists():
+            number += 1
+        path.rename(kept)
+        return False
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Comparison) -> bool:
+        """The number of seeds: what was trained under each stays as it is."""
+        return key == "seeds" or key.endswith(".seeds")
+
     @property
     def trials(self) -> RecordStore[Measurement]:
         """What was measured on the validation split while settings were tuned."""
@@ -29,3 +48,10 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         """Replace ``comparison.parquet`` and ``comparison.md``."""
         table.write(self.path / "comparison.parquet")
         write_whole_text(self.path / "comparison.md", table.as_markdown())
+
+
+def _but_for_seeds(declared: Comparison) -> dict[str, Any]:
+    """What decides the results, but for how many seeds there are."""
+    found = declared.result_defining()
+    trainings = {task: {**own, "seeds": 0} for task, own in found["fidelity_of"].items()}
+    return found | {"seeds": 0, "fidelity_of": trainings}

@@ -22,7 +22,7 @@ class ComparisonView(Protocol):
         """Losses are about to be trained, and measurements kept in this directory."""
 
     def planned(self, trainings: int) -> None:
-        """So many trainings are to be done."""
+        """So many trainings more are to be done."""
 
     def recalled(self, trainings: float, what: str) -> None:
         """So many on this task, or shares of them, were done before a restart."""
@@ -61,6 +61,7 @@ class ComparisonBar:
             console=console,
         )
         self._task = self._bar.add_task("compare", total=None)
+        self._planned = 0
 
     def __enter__(self) -> "ComparisonBar":
         self._bar.start()
@@ -73,7 +74,8 @@ class ComparisonBar:
         self._console.print(Text(f"Run: {run}"))
 
     def planned(self, trainings: int) -> None:
-        self._bar.update(self._task, total=trainings)
+        self._planned += trainings
+        self._bar.update(self._task, total=self._planned)
 
     def recalled(self, trainings: float, what: str) -> None:
         self.moved(trainings, what)
@@ -103,7 +105,7 @@ class ComparisonLines:
         self._say(f"Run: {run}")
 
     def planned(self, trainings: int) -> None:
-        self._planned = trainings
+        self._planned += trainings
 
     def recalled(self, trainings: float, what: str) -> None:
         self._recalled += trainings

@@ -78,7 +78,7 @@ def _execute(comparing: Comparing, resume: bool, measure: str | None) -> Compare
         "resumed" if resume else "started", known=len(comparing.finals.recorder.known), slots=comparing.executor.slots
     )
     measurements = comparing.execute()
-    table = ComparisonTable(measurements, comparing.comparison.baseline_name, measure)
+    table = comparing.table(measurements, measure)
     run.save_table(table)
     run.log("ended", measurements=len(measurements), split=comparing.comparison.split)
     return Compared(run.path, table)

@@ -48,6 +48,10 @@ class Measured:
         found = [self.recorder.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
         return None if None in found else [each for each in found if each is not None]
 
+    def leave_out(self, trainings: int, task: str) -> None:
+        """So many trainings that were planned on a task are not needed."""
+        self._view.recalled(trainings, task)
+
     def complete(self, works: Sequence[Work]) -> None:
         """Train and measure what is missing. Whatever stops it, what was measured is recorded."""
         parts = iter([part for work in works for part in self._parts(work)])

@@ -92,9 +92,11 @@ def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, tri
             for text, tuner in tuners.items()
         }
         trials.complete([replace(work, candidates=tuple(each for own in asked.values() for each in own))])
+        left = comparison.tune_seeds - 1 - number
         for text, candidates in asked.items():
             values = [_worth(each, work, trials) for each in candidates]
-            tuners[text].tell(values, last=number == comparison.tune_seeds - 1)
+            tuners[text].tell(values, last=left == 0)
+            trials.leave_out(left * (len(candidates) - len(tuners[text].open())), whole.task)
 
 
 def _worth(candidate: Candidate, work: Work, trials: Measured) -> float | None:

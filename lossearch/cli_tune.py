@@ -1,0 +1,102 @@
+"""The ``lossearch tune`` command, and the verdict that ``lossearch compare RUN`` gives: parse, call, print."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lossearch.outcome import interrupted, print_json, reported, say
+
+
+def tune(
+    run: Annotated[Path, typer.Argument(help="Directory of a finished search.", metavar="RUN")],
+    top: Annotated[int, typer.Option(min=1, max=100, help="Losses of the leaderboard that are tuned.")] = 5,
+    trials: Annotated[int, typer.Option(min=2, max=10_000, help="Settings tried of each loss, known ones too.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings of each setting.")] = 2,
+    baselines: Annotated[
+        str | None, typer.Option(help="Known losses, separated by commas. [default: all that suit]")
+    ] = None,
+    random_search: Annotated[
+        bool, typer.Option("--random-search/--no-random-search", help="Search by random trees, with the same budget.")
+    ] = True,
+    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tune the best losses of RUN on the validation split, and known losses with the same budget."""
+    with reported():
+        from lossearch.comparison_view import comparison_view
+        from lossearch.launch_tuning import search_at_random
+        from lossearch.launch_tuning import tune as run_tuning
+        from lossearch.running import RunInterrupted
+        from lossearch.seeds import split_names
+        from lossearch.terminal import search_view
+
+        chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds, "random_search": random_search}
+        chosen["baselines"] = None if baselines is None else split_names(baselines)
+        where = {"executor": executor, "ray_address": ray_address}
+        try:
+            if random_search:
+                with search_view(_candidates_of(run)) as watching:
+                    search_at_random(run, **where, view=watching)
+            with comparison_view() as view:
+                done = run_tuning(run, **chosen, **where, view=view)
+        except RunInterrupted:
+            words = ["tune", str(run), "--top", str(top), "--trials", str(trials), "--seeds", str(seeds)]
+            words += [] if baselines is None else ["--baselines", baselines]
+            interrupted("trained", [*words, *([] if random_search else ["--no-random-search"])])
+        _print_tuned(done, as_json)
+        say(f"Studies, for optuna-dashboard: {done.path / 'studies.journal'}")
+        say(f"To judge these losses on the test split: lossearch compare {run}")
+
+
+def _candidates_of(run: Path) -> int:
+    """How many candidates the search of a run was to train."""
+    from lossearch.loop import planned_trainings
+    from lossearch.run_directory import RunDirectory
+
+    experiment = RunDirectory.recorded(run)
+    return planned_trainings(experiment) // experiment.fidelity.seeds // len(experiment.tasks)
+
+
+def _print_tuned(done: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from lossearch.terminal import tables
+    from lossearch.verdict_view import tuned_table
+
+    if as_json:
+        print_json([asdict(each) for each in done.losses])
+        return
+    console = tables()
+    for task in dict.fromkeys(each.task for each in done.losses):
+        own = [each for each in done.losses if each.task == task]
+        console.print(tuned_table(own, narrow=console.width < 100))
+
+
+def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
+    """Judge the tuned losses of a run, and print what may be said of them."""
+    from lossearch.comparison_view import comparison_view
+    from lossearch.launch_verdict import VerdictInterrupted, verdict
+    from lossearch.terminal import tables
+    from lossearch.verdict_view import verdict_table
+    from results.verdict_table import chosen_from
+
+    try:
+        with comparison_view() as view:
+            judged = verdict(run, view=view, **options)
+    except VerdictInterrupted:
+        given = [word for name in ("seeds", "top") if name in options for word in (f"--{name}", str(options[name]))]
+        interrupted("measured", ["compare", str(run), *given])
+    if as_json:
+        print_json(judged.table.to_dicts())
+    else:
+        console = tables()
+        for scene in judged.table.scenes:
+            lines = judged.table.of_scene(scene)
+            console.print(verdict_table(lines, narrow=console.width < 100))
+            for line in lines:
+                say(f"{line.formula}: {line.verdict}; {line.why}.")
+            say(chosen_from(lines[0]))
+            console.print()
+    say(f"Verdicts: {judged.path}")

@@ -1,0 +1,186 @@
+"""Judges the tuned losses of a search: fresh seeds, the test split, a second network and a second task family."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluators.executors import Executor
+from lossearch.comparing import Comparing
+from lossearch.comparison import Comparison, candidate_of, validated_comparison
+from lossearch.comparison_directory import ComparisonDirectory
+from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.experiment import Experiment
+from lossearch.launch_tuning import TUNING
+from lossearch.run_directory import RunDirectory
+from lossearch.running import RunInterrupted, require_data, running
+from lossearch.scenes import Place, places
+from lossearch.workers import executor_for
+from primitives.errors import UserError
+from results.statistics import mean
+from results.tuned_losses import TunedLoss, read_tuned
+from results.verdict_table import VerdictTable
+from results.verdicts import Judged, Scene, verdicts
+
+#: The folder of a run that holds its verdicts, and in it a comparison for each scene.
+VERDICT = "verdict"
+
+#: Learning rates tried of each loss in a scene that it was not tuned in.
+RATES = 6
+
+
+class VerdictInterrupted(RunInterrupted):
+    """Judging was stopped from outside; the same call goes on."""
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """The verdicts of a run, and where they are kept."""
+
+    path: Path
+    table: VerdictTable
+
+
+def verdict(
+    run: str | Path,
+    *,
+    seeds: int = 20,
+    top: int = 3,
+    network: str | None = None,
+    tasks: Sequence[str] | None = None,
+    executor: str | None = None,
+    ray_address: str | None = None,
+    view: ComparisonView | None = None,
+) -> JudgedRun:
+    """Judge losses of a search under ``seeds`` fresh seeds on the test split, by which nothing was chosen.
+
+    They are the ``top`` ones of those that were tuned, by the validation split; beside them stand all known losses that
+    were tuned, and the best of the random search.
+
+    Three scenes: the search's own task; the same with a second ``network``; and second ``tasks`` of another family,
+    [] for none. In the second ones a loss keeps its tuned constants, and each gets a learning rate that suits it there.
+    The same call goes on where one was stopped.
+
+    Raises UserError, RunDirectoryError, ClusterUnreachable, and VerdictInterrupted on Ctrl-C.
+    """
+    path = Path(run)
+    experiment = RunDirectory.recorded(path)
+    tuned = _entering(read_tuned(path / TUNING), top)
+    scenes = [(place, _declared(experiment, place, tuned, seeds)) for place in places(experiment, network, tasks)]
+    for _, declared in scenes:
+        require_data(declared, declared.tasks, test=True)
+    workers = executor_for(experiment.executor, executor, ray_address)
+    try:
+        judged = [
+            _scene(experiment, place, declared, tuned, path / VERDICT / place.folder, workers, view)
+            for place, declared in scenes
+        ]
+    finally:
+        workers.close()
+    table = VerdictTable([line for scene in judged for line in verdicts(scene)])
+    table.write(path / VERDICT)
+    return JudgedRun(path / VERDICT, table)
+
+
+def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
+    """The losses that are judged, best first, and what they are held against, on the first task and the others.
+
+    Which are the best is decided by the mean over the tasks. Raises UserError where every one failed.
+    """
+    values: dict[str, list[float]] = {}
+    for each in tuned:
+        values.setdefault(each.loss, []).append(-math.inf if each.value is None else each.value)
+    by_value = sorted(tuned, key=lambda each: -mean(values[each.loss]))
+    found = list(dict.fromkeys(each.loss for each in by_value if each.kind == "found" and each.value is not None))
+    at_random = [each.loss for each in by_value if each.kind == "random search" and each.value is not None]
+    if not found:
+        raise UserError("Expected a loss of the search that was tuned without failing, got none. Tune more of them.")
+    entering = {*found[:top], *at_random[:1]}
+    return [each for each in by_value if each.kind == "baseline" or each.loss in entering]
+
+
+def _declared(experiment: Experiment, place: Place, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
+    """The comparison of one scene: every tuned loss with its settings."""
+    own = _of_task(place, experiment, tuned)
+    anew = place.name != "own"
+    declared = {
+        "name": f"{experiment.name[:40]}-{place.folder[:23]}",
+        "tasks": [place.task],
+        "losses": [each.loss for each in own],
+        "baseline": own[0].loss,
+        "seeds": seeds,
+        "seed": experiment.seed,
+        "tune": RATES if anew else 0,
+        "settings": {place.task: {each.loss: _kept(each.settings_by_name(), anew) for each in own}},
+        "data": {name: each.model_dump() for name, each in experiment.data.items() if name == place.task},
+        "fidelity_of": {place.task: place.fidelity.model_dump(exclude={"seeds"})},
+        "executor": experiment.executor.model_dump(),
+    }
+    return validated_comparison(declared, "verdict")
+
+
+def _of_task(place: Place, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
+    """The losses as they were tuned on the scene's task, or elsewhere as on the search's first one."""
+    task = place.task if place.task in experiment.tasks else experiment.tasks[0]
+    gives = experiment.task_named(place.task).gives
+    own = [each for each in tuned if each.task == task]
+    return [each for each in own if _looks_at_given(each.formula, gives)]
+
+
+def _looks_at_given(text: str, gives: frozenset[str]) -> bool:
+    from primitives.parser import parse
+    from primitives.terminals import TERMINALS
+
+    return parse(text).names & TERMINALS.keys() <= gives
+
+
+def _kept(settings: Mapping[str, float], anew: bool) -> dict[str, float]:
+    """The settings that stay: all, or those that are no learning rate."""
+    return {name: value for name, value in settings.items() if not anew or name != "learning_rate"}
+
+
+def _scene(
+    experiment: Experiment,
+    place: Place,
+    declared: Comparison,
+    tuned: Sequence[TunedLoss],
+    path: Path,
+    workers: Executor,
+    view: ComparisonView | None,
+) -> Scene:
+    """Measure every loss in a scene, or recall what was measured."""
+    goes_on = ComparisonDirectory.goes_on(path, declared)
+    with running(ComparisonDirectory, declared, path, goes_on, VerdictInterrupted, force=True) as directory:
+        comparing = Comparing(declared, directory, workers, view or SilentComparison())
+        comparing.restore()
+        comparing.view.started(path)
+        measurements = comparing.execute()
+        directory.save_table(comparing.table(measurements))
+    own = _of_task(place, experiment, tuned)
+    found = [each for each in own if each.kind == "found"]
+    best = next((each for each in own if each.kind == "random search"), None)
+    baselines = [each for each in own if each.kind == "baseline"]
+    return Scene(
+        name=place.name,
+        measurements=measurements,
+        judged=[Judged(_called(each), each.rank) for each in found],
+        baselines=[_called(each) for each in baselines],
+        favourite=_called(baselines[0]),
+        random_search=None if best is None else _called(best),
+        chosen_from=max((each.chosen_from or 0 for each in found), default=0),
+        validation_samples=_validation_samples(experiment, place),
+    )
+
+
+def _called(tuned: TunedLoss) -> str:
+    """What the loss is called in the records of a comparison."""
+    return candidate_of(tuned.loss).called
+
+
+def _validation_samples(experiment: Experiment, place: Place) -> int | None:
+    """Samples, or pairs, of the validation split of the search's task; None for a metric that does not count them."""
+    task = experiment.task_named(place.task if place.task in experiment.tasks else experiment.tasks[0])
+    split = task.load().validation
+    if task.metric.name == "mean IoU":
+        return None
+    return len(split) if split.pairs is None else len(split.pairs.same)
