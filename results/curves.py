@@ -1,0 +1,196 @@
+"""Curves: the value and slope of a loss along a few lines through its predictions, as records.
+
+Over logits there are two lines. ``target``: the probability of the target varies, and the other classes share the rest
+equally. ``other``: the probability of one other class varies at the target's cost, and the others share a tenth. The
+logits are the logarithms of the probabilities, with mean zero.
+
+Over embeddings, class weights are the corners of a regular simplex, of length one, centers lie in their direction at
+the embedding's length, which is the root of its size: that of numbers of variance one. ``target``: the angle to the
+target's weight varies, and the others stay equally far. ``other``: the embedding moves from one other class's weight to
+the target's, by its angle to the former.
+
+The prior is uniform, and a batch is the sample alone.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from primitives.formula import Formula
+from primitives.pedcc import regular_simplex
+from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+
+#: What the classes share that do not vary, where there are more than two.
+HELD = 0.1
+
+#: Classes at most: of more, the lines hardly differ.
+MOST_CLASSES = 100
+
+#: Moments of training at which a loss that looks at progress is drawn.
+MOMENTS = (0.0, 0.5, 1.0)
+
+#: Probabilities of the target, and degrees to its weight, at which losses are compared: each is a point of its line.
+PROBABILITIES, DEGREES = (0.01, 0.1, 0.5, 0.9, 0.99), (150.0, 120.0, 90.0, 60.0, 30.0)
+
+#: Probabilities are spaced by their log-odds, from 8e-7 to 1 - 8e-7.
+_LOG_ODDS = torch.linspace(-14.0, 14.0, 113, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A loss to be drawn: what it is called, its formula without free names, and the factor that it is trained with."""
+
+    name: str
+    formula: Formula
+    factor: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A loss at one point of a line. Where a number is not finite there is none."""
+
+    loss: str  #: its name, or its formula where it has none
+    formula: str
+    line: str  #: what varies: target or other
+    axis: str  #: probability, or angle
+    progress: float | None  #: of training, in [0, 1], where the loss looks at it
+    at: float  #: the probability of the class that varies, or the angle to its weight in radians
+    target_probability: float  #: softmax of the logits, at the target
+    value: float | None  #: of the loss, times the factor
+    slope: float | None  #: derivative of the value along the line, for a unit of probability or a radian
+    slope_in_logit: float | None  #: derivative in the logit of the class that varies; none over embeddings
+    factor: float  #: that value and slopes were multiplied by, from the calibration
+    classes: int
+
+
+def curves(losses: Sequence[Drawn], classes: int, embedding_size: int) -> list[CurvePoint]:
+    """The points of all losses: over angles where the first of them looks at embeddings, else over probabilities."""
+    count = min(classes, MOST_CLASSES)
+    by_angle = losses[0].formula.looks_at_embeddings
+    lines = _angles(count, embedding_size) if by_angle else _probabilities(count)
+    return [point for loss in losses for point in _curve(loss, lines, count, math.sqrt(embedding_size), by_angle)]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line: its name, which class varies, its coordinates, and the prediction at a coordinate."""
+
+    name: str
+    varies: int
+    coordinates: Tensor
+    prediction: Callable[[Tensor], Tensor]
+
+
+_TARGET, _OTHER = 0, 1
+
+
+def _probabilities(classes: int) -> list[_Line]:
+    """Lines through logits [classes]."""
+    held = HELD if classes > 2 else 0.0
+
+    def of_target(p: Tensor) -> Tensor:
+        return _logits([p, *[(1.0 - p) / (classes - 1)] * (classes - 1)])
+
+    def of_other(p: Tensor) -> Tensor:
+        rest = torch.full_like(p, held / max(1, classes - 2))
+        return _logits([1.0 - held - p, p, *[rest] * (classes - 2)])
+
+    grid = torch.cat([torch.sigmoid(_LOG_ODDS), torch.tensor(PROBABILITIES, dtype=torch.float64)]).unique()
+    return [_Line("target", _TARGET, grid, of_target), _Line("other", _OTHER, (1.0 - held) * grid, of_other)]
+
+
+def _logits(probabilities: Sequence[Tensor]) -> Tensor:
+    logarithms = torch.stack(list(probabilities)).log()
+    return logarithms - logarithms.mean()
+
+
+def _angles(classes: int, embedding_size: int) -> list[_Line]:
+    """Lines through embeddings [classes]: the simplex spans one dimension less, and the last is at right angles."""
+    length = math.sqrt(embedding_size)
+    weights = class_weights(classes)
+    aside = torch.eye(classes, dtype=torch.float64)[-1]
+    between = math.acos(-1.0 / (classes - 1))
+    onward = weights[_TARGET] - weights[_OTHER] * math.cos(between)
+    onward = onward / onward.norm() if classes > 2 else aside
+
+    def of_target(angle: Tensor) -> Tensor:
+        return length * (angle.cos() * weights[_TARGET] + angle.sin() * aside)
+
+    def of_other(angle: Tensor) -> Tensor:
+        return length * (angle.cos() * weights[_OTHER] + angle.sin() * onward)
+
+    grid = torch.arange(1.0, 180.0, dtype=torch.float64) / 180.0  # at 0 and pi an angle has no slope
+    return [
+        _Line("target", _TARGET, math.pi * grid, of_target),
+        _Line("other", _OTHER, between * grid, of_other),
+    ]
+
+
+@lru_cache(maxsize=2)
+def class_weights(classes: int) -> Tensor:
+    """The corners [classes, classes] of a regular simplex, which the last dimension is at right angles to."""
+    return torch.nn.functional.pad(regular_simplex(classes), (0, 1))
+
+
+def _curve(loss: Drawn, lines: Sequence[_Line], classes: int, length: float, by_angle: bool) -> Iterator[CurvePoint]:
+    module = _module(loss, classes, length)
+    moments: Sequence[float | None] = MOMENTS if "progress" in loss.formula.names else (None,)
+    for moment in moments:
+        if moment is not None:
+            module.set_progress(moment)
+        for line in lines:
+            for coordinate in line.coordinates:
+                seen = _seen(module, line, coordinate, by_angle)
+                yield CurvePoint(
+                    loss.name,
+                    str(loss.formula),
+                    line.name,
+                    "angle" if by_angle else "probability",
+                    moment,
+                    factor=loss.factor,
+                    classes=classes,
+                    **seen,
+                )
+
+
+def _module(loss: Drawn, classes: int, length: float) -> FormulaLoss:
+    """The loss, times its factor, on the class weights of the lines."""
+    embeds = loss.formula.looks_at_embeddings
+    sizes: dict[str, Any] = {"num_classes": classes, "embedding_size": classes} if embeds else {}
+    prior = torch.full((classes,), 1.0 / classes)
+    module = loss_module(loss.formula, prior=prior, scale=loss.factor, **sizes).double()
+    if isinstance(module, EmbeddingLoss):
+        with torch.no_grad():
+            module.weight.copy_(class_weights(classes))
+            if module.centers is not None:
+                module.centers.copy_(length * class_weights(classes))
+    return module
+
+
+def _seen(module: FormulaLoss, line: _Line, coordinate: Tensor, by_angle: bool) -> dict[str, Any]:
+    """Value and slopes at a coordinate."""
+    at = coordinate.clone().requires_grad_()
+    prediction = line.prediction(at)
+    logits = class_weights(len(prediction)) @ prediction if by_angle else prediction
+    over_embeddings = isinstance(module, EmbeddingLoss)
+    value = module((prediction if over_embeddings else logits).unsqueeze(0), torch.tensor([_TARGET]))
+    slope, in_logits = torch.zeros(()), torch.zeros_like(logits)
+    if value.requires_grad:
+        slope, in_logits = torch.autograd.grad(value, (at, logits), allow_unused=True, materialize_grads=True)
+    return {
+        "at": coordinate.item(),
+        "target_probability": torch.softmax(logits, 0)[_TARGET].item(),
+        "value": _finite(value),
+        "slope": _finite(slope),
+        "slope_in_logit": None if by_angle else _finite(in_logits[line.varies]),
+    }
+
+
+def _finite(number: Tensor) -> float | None:
+    found = float(number.detach())
+    return found if math.isfinite(found) else None

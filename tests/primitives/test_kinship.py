@@ -1,0 +1,54 @@
+"""The known loss that a formula trains most like."""
+
+import pytest
+import torch
+
+from primitives.catalog import CATALOG
+from primitives.kinship import SAME, nearest_known
+from primitives.parser import parse
+
+
+@pytest.mark.parametrize(
+    ("formula", "name"),
+    [
+        ("7*ce(z) + 3", "cross_entropy"),
+        ("lse_c(z) - at_target(z)", "cross_entropy"),
+        ("sum_c((p - y)**2)/4", "mse"),
+        ("-0.2*at_target((1 - p)**2*log(p))", "focal"),
+        ("ce(30*cosine - 10.5*y)", "am_softmax"),
+        ("ce(z) + 0*norm", "cross_entropy"),
+    ],
+)
+def test_a_known_loss_is_recognised_up_to_a_factor_and_a_shift(formula, name):
+    found = nearest_known(parse(formula))
+    assert found.name == name
+    assert found.cosine >= SAME
+
+
+def test_the_cosine_is_that_of_the_gradients():
+    """The gradient of ce(z) is p - y, of ce(2*z) twice softmax(2*z) - y: by hand, on the probe's logits."""
+    from primitives.probe import _batch
+
+    z, y = _batch()["logits"], _batch()["hard"]
+    one, other = (torch.softmax(factor * z, 1) - y for factor in (1.0, 2.0))
+    expected = float((one * other).sum() / one.norm() / other.norm())
+    names = {name: loss for name, loss in CATALOG.items() if name == "cross_entropy"}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("primitives.kinship.CATALOG", names)
+        found = nearest_known(parse("ce(2*z)"))
+    assert found.cosine == pytest.approx(expected, abs=1e-12)
+    assert 0.9 < expected < 1.0
+
+
+def test_the_opposite_of_a_loss_is_not_near_it():
+    found = nearest_known(parse("-ce(z)"))
+    assert found is None or found.cosine < 0.5
+
+
+def test_a_flat_formula_is_near_none():
+    assert nearest_known(parse("p - p")) is None
+
+
+def test_a_loss_that_looks_at_progress_or_the_prior_has_its_nearest():
+    assert nearest_known(parse("ce(z) + 1e-9*progress*mean_c(p)")).name == "cross_entropy"
+    assert nearest_known(parse("2*ce(z + log(prior))")).name == "logit_adjustment"

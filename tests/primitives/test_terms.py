@@ -1,0 +1,71 @@
+"""The parts of a formula that can be left out: which there are, and what is left."""
+
+import pytest
+from hypothesis import given
+
+from primitives.parser import parse
+from primitives.probe import responses
+from primitives.terms import parts_of, without
+from tests.primitives.strategies import formulas
+
+
+def left(text):
+    """What stands there without each part of a formula."""
+    formula = parse(text)
+    return {part.text: str(without(formula, [part])) for part in parts_of(formula)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "ce(z) + 1 - at_target(p)",
+            {"ce(z)": "1 - at_target(p)", "+ 1": "ce(z) - at_target(p)", "- at_target(p)": "ce(z) + 1"},
+        ),
+        ("-ce(z) - 0.5*mean_c(p)", {"- ce(z)": "-(0.5*mean_c(p))", "- 0.5*mean_c(p)": "-ce(z)"}),
+        ("p - (y - z)", {"p": "-(y - z)", "- y": "p - (-z)", "+ z": "p - y"}),
+        ("0.5*sum_c(p**2 - y)", {"p**2": "0.5*sum_c(-y)", "- y": "0.5*sum_c(p**2)"}),
+        (
+            "-sum_c(y*log(p)*(1 - p)**2)",
+            {"y": "-sum_c(log(p)*(1 - p)**2)", "log(p)": "-sum_c(y*(1 - p)**2)", "(1 - p)**2": "-sum_c(y*log(p))"},
+        ),
+        ("2*ce(z)/(1 + at_target(p))", {"ce(z)": "2/(1 + at_target(p))", "1/(1 + at_target(p))": "2*ce(z)"}),
+        ("ce(cosine*z)", {"cosine": "ce(z)", "z": "ce(cosine)"}),
+        ("sqrt(ce(13*z))", {"13": "sqrt(ce(z))"}),
+        (
+            "ce(30*(cosine - 0.35*y))",
+            {"30": "ce(cosine - 0.35*y)", "cosine": "ce(30*(-(0.35*y)))", "- 0.35*y": "ce(30*cosine)"},
+        ),
+        ("exp(minimum(p*z, 3))", {"p": "exp(minimum(z, 3))", "z": "exp(minimum(p, 3))"}),
+    ],
+)
+def test_every_part_and_what_is_left_without_it(text, expected):
+    assert left(text) == expected
+
+
+@pytest.mark.parametrize("text", ["z", "ce(z)", "3*ce(z)", "square(sin(p))", "detach(p + y)", "at_target(p**y)"])
+def test_a_formula_of_one_part_has_none_to_leave_out(text):
+    assert parts_of(parse(text)) == []
+
+
+def test_without_several_parts_and_without_all():
+    formula = parse("ce(z) + p - y + 1")
+    terms = parts_of(formula)
+    assert str(without(formula, terms[1:3])) == "ce(z) + 1"
+    assert without(formula, terms) is None
+    assert without(formula, []) == formula
+
+
+@given(formulas())
+def test_terms_add_up_to_the_whole(formula):
+    """For a sum at the root: the whole is what is left without a term, and that term alone."""
+    terms = [part for part in parts_of(formula) if part.kind == "term"]
+    if not terms or formula.operator not in ("add", "sub") or formula.hyperparameters:
+        return
+    one = terms[0]
+    rest, alone = without(formula, [one]), without(formula, terms[1:])
+    if len({each.looks_at_embeddings for each in (formula, rest, alone)}) > 1:
+        return
+    (whole, _), (left, _), (part, _) = responses([formula, rest, alone])
+    if whole.isfinite().all() and max(map(lambda x: x.abs().max(), (whole, left, part))) < 1e6:
+        assert (whole - left - part).abs().max() < 1e-6

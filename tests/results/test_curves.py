@@ -1,0 +1,130 @@
+"""Curves of losses, by the values and slopes that are known of them, and what is said of the curves."""
+
+import math
+
+import pytest
+
+from primitives.parser import parse
+from results.curve_facts import curve_facts, pulls
+from results.curves import DEGREES, PROBABILITIES, Drawn, class_weights, curves
+
+CE = Drawn("cross_entropy", parse("ce(z)"), 1.0)
+FOCAL = Drawn("focal", parse("-sum_c(y*log(p)*(1 - p)**2)"), 2.0)
+GCE = Drawn("gce", parse("at_target((1 - p**0.7)/0.7)"), 1.0)
+
+
+def drawn(text, name="own", classes=10, factor=1.0, size=64):
+    return curves([Drawn(name, parse(text), factor), CE], classes, size)
+
+
+def line(points, name, which="target"):
+    return [each for each in points if each.loss == name and each.line == which]
+
+
+def test_cross_entropy_and_focal_have_their_textbook_values_and_slopes():
+    """-log p has slope -1/p, and p - 1 in the logit; focal twice -(1-p)^2 log p, by Eq. (4) of Lin et al. 2017."""
+    points = curves([FOCAL, CE], 10, 64)
+    for each in line(points, "cross_entropy"):
+        p = each.at
+        assert each.value == pytest.approx(-math.log(p), rel=1e-9, abs=1e-12)
+        assert each.slope == pytest.approx(-1.0 / p, rel=1e-6)
+        assert each.slope_in_logit == pytest.approx(p - 1.0, rel=1e-6, abs=1e-12)
+    for each in line(points, "focal"):
+        p = each.at
+        of_p = 2.0 * (2.0 * (1.0 - p) * math.log(p) - (1.0 - p) ** 2 / p)
+        assert each.value == pytest.approx(-2.0 * (1.0 - p) ** 2 * math.log(p), rel=1e-6, abs=1e-12)
+        assert each.slope == pytest.approx(of_p, rel=1e-5, abs=1e-9)
+        assert each.slope_in_logit == pytest.approx(of_p * p * (1.0 - p), rel=1e-5, abs=1e-9)
+
+
+def test_another_class_takes_the_targets_probability_while_the_others_hold_a_tenth():
+    for each in line(drawn("ce(z)", classes=5), "own", "other"):
+        assert each.target_probability == pytest.approx(0.9 - each.at, rel=1e-9, abs=1e-12)
+        assert each.value == pytest.approx(-math.log(0.9 - each.at), rel=1e-6)
+        assert each.slope_in_logit == pytest.approx(each.at, rel=1e-9)  # of cross-entropy: p of the other class
+
+
+def test_with_two_classes_none_is_held():
+    for each in line(drawn("ce(z)", classes=2), "own", "other"):
+        assert each.target_probability == pytest.approx(1.0 - each.at, rel=1e-9, abs=1e-12)
+
+
+def test_a_loss_over_cosines_is_drawn_over_the_angle_and_so_is_cross_entropy():
+    """z is 8 cos(angle) at the target, for an embedding of the length 8, and -1/9 of that at nine other classes."""
+    points = drawn("ce(z*1) + 0*norm + at_target(1 - cosine)")
+    assert {each.axis for each in points} == {"angle"}
+    for each in line(points, "cross_entropy"):
+        z = 8.0 * math.cos(each.at)
+        cross_entropy = math.log(math.exp(z) + 9.0 * math.exp(-z / 9.0)) - z
+        assert each.value == pytest.approx(cross_entropy, rel=1e-9)
+        assert each.slope_in_logit is None
+    for one, other in zip(line(points, "own"), line(points, "cross_entropy"), strict=True):
+        assert one.value - other.value == pytest.approx(1.0 - math.cos(one.at), rel=1e-6, abs=1e-9)
+        assert one.slope - other.slope == pytest.approx(math.sin(one.at), rel=1e-6, abs=1e-9)
+
+
+def test_an_embedding_on_its_class_center_has_no_distance():
+    """At the angle a, centers of the embedding's length r = 8 are 2 r^2 (1 - cos a) away."""
+    for each in line(drawn("at_target(dist2)"), "own"):
+        assert each.value == pytest.approx(128.0 * (1.0 - math.cos(each.at)), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_class_weights_are_equally_far_apart(classes):
+    cosines = class_weights(classes) @ class_weights(classes).T
+    for row in range(classes):
+        for column in range(classes):
+            expected = 1.0 if row == column else -1.0 / (classes - 1)
+            assert cosines[row, column].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_loss_that_looks_at_progress_is_drawn_at_three_moments_and_one_with_a_prior_at_equal_classes():
+    points = line(drawn("(1 + progress)*ce(z + log(prior))"), "own")
+    halves = {moment: [each for each in points if each.progress == moment] for moment in (0.0, 0.5, 1.0)}
+    for moment, own in halves.items():
+        assert own[5].value == pytest.approx(-(1.0 + moment) * math.log(own[5].at), rel=1e-6)
+    assert any(each.startswith("At 50% of the training: ") for each in curve_facts(points, "own"))
+
+
+def test_pulls_stand_at_the_probabilities_and_angles_that_they_name():
+    for pull, p in zip(pulls(drawn("ce(z)")), PROBABILITIES, strict=True):
+        assert pull.where == f"p = {p:g}"
+        assert pull.of_loss["own"] == pytest.approx(1.0 - p, rel=1e-9)
+    of_angle = pulls(drawn("at_target(1 - cosine)"))
+    assert [each.where for each in of_angle] == [f"{each:g} degrees" for each in DEGREES]
+    for pull in of_angle:
+        assert pull.of_loss["own"] == pytest.approx(1.0, rel=1e-9)  # the derivative in the cosine
+
+
+def facts(text):
+    return " ".join(curve_facts(drawn(text), "own"))
+
+
+def test_what_vanishes_and_what_does_not():
+    vanishes, stays = "Its pull vanishes as the target's probability goes to 0", "Its pull does not vanish as the"
+    assert stays in facts("2*ce(z) + 0")
+    assert vanishes in facts("at_target((1 - p**0.7)/0.7)")  # Zhang & Sabuncu 2018: p^q times cross-entropy's
+    assert "0.04 times as hard at p = 0.01" in facts("at_target((1 - p**0.7)/0.7)")  # 0.01**0.7 = 0.0398
+    assert "Its pull does not vanish at the target: it is 100% of the largest" in facts("-at_target(z)")
+    assert "it pulls 2 times as hard at p = 0.01" in facts("2*ce(z)")
+
+
+def test_where_the_least_value_lies_and_where_it_rises():
+    assert "falls all the way as the target's probability rises" in facts("ce(z)")
+    smoothed = facts("0.9*ce(z) - 0.1*mean_c(log(p))")  # least where p is the smoothed target, 0.9 + 0.1/10
+    assert "Its least value lies at p = 1 - 0.09, and not at the target" in smoothed or "p = 1 - 0.1" in smoothed
+    assert "rises between" in smoothed
+    assert "as far from the target as it can be" in facts("-ce(z)")
+
+
+def test_what_falls_as_another_class_takes_over():
+    assert "As one other class takes the target's place, it rises all the way." in facts("ce(z)")
+    assert "As one other class takes the target's place, it falls between" in facts("-ce(z)")
+
+
+def test_a_loss_that_does_not_look_at_the_prediction_says_so():
+    assert facts("p - p") == "The loss does not look at how probable the target is."
+
+
+def test_cross_entropy_is_not_compared_with_itself():
+    assert not any("beside cross-entropy" in each for each in curve_facts(curves([CE], 10, 64), "cross_entropy"))
