@@ -34,7 +34,7 @@ def tune(
 
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds, "random_search": random_search}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
-        where = {"executor": executor, "ray_address": ray_address}
+        where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:
             if random_search:
                 with search_view(_candidates_of(run)) as watching:
