@@ -73,6 +73,24 @@ a large one. Measurements and tuning are in [miniature/](miniature) as Parquet; 
 `python -m benchmarks.miniature`.
 """
 
+SEARCHES = """## Searches
+
+Beside the tables there are searches, run with `lossearch search NAME`. None needs a download, and each says in its
+head how long it takes on two cores.
+
+| name | what for |
+|---|---|
+| `digits` | the demonstration: handwritten digits |
+| `noisy_labels` | wrong labels: 40 % of those that train |
+| `long_tail` | classes of unequal size, up to 50 to 1 |
+| `few_labels` | five training samples of each class |
+| `verification` | pairs of identities that were never trained on |
+| `segmentation` | a class for each pixel |
+
+The five families start from every known loss that suits them, and their size was set by the speed of a small search
+alone, before anything was found.
+"""
+
 
 def keep(run: Path) -> None:
     """Take in a run: its measurements, its tuning and what was declared."""
@@ -101,6 +119,7 @@ def page() -> str:
     every = ComparisonTable(found, BASELINE)
     parts.append(as_markdown(every.lines, 3))
     parts += ["## The settings that were found best", "", *_settings(every.lines), ""]
+    parts.append(SEARCHES)
     return "\n".join(parts)
 
 

@@ -8,8 +8,12 @@ from importlib import resources
 import pytest
 
 from benchmarks import miniature
+from evaluators.screening import rejections
 from lossearch.comparison import load_comparison
 from lossearch.experiment import load_experiment
+from lossearch.seeds import read_seed
+from primitives.catalog import CATALOG
+from primitives.fingerprint import FingerprintArchive, fingerprints
 
 TEXTS = {
     entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
@@ -121,3 +125,49 @@ def test_a_table_of_a_paper_trains_losses_as_they_are_and_saves_every_epoch(name
 
 def test_the_page_of_the_miniature_tables_is_made_of_what_was_measured():
     assert miniature.PAGE.read_text(encoding="utf-8") == miniature.page()
+
+
+#: Searches for a loss for one family of tasks, and the family.
+FAMILIES = {
+    "noisy_labels": "label noise",
+    "long_tail": "long tail",
+    "few_labels": "few labels",
+    "verification": "open-set verification",
+    "segmentation": "segmentation",
+}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Formulas of known losses that screening lets pass, without those that train as an earlier one does."""
+    seeds = {name: read_seed(name) for name in CATALOG}
+    columns = [seed.formula for seed in seeds.values()], [seed.class_weights for seed in seeds.values()]
+    archive, found = FingerprintArchive(), {}
+    for (name, seed), seen, reason in zip(seeds.items(), fingerprints(*columns), rejections(*columns), strict=True):
+        if reason is None and seen is not None and archive.find(seen) is None:
+            archive.add(seen, name)
+            found[name] = seed.formula
+    return found
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_search_for_a_family_starts_from_every_known_loss_that_suits_it(name, known):
+    evolution = load_experiment(name).evolution
+    unequal = "prior" in evolution.terminals  # where classes are alike, the prior says nothing
+    suited = {loss for loss, formula in known.items() if unequal or "prior" not in formula.names}
+    assert set(evolution.seeds) == suited
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILIES.items())
+def test_a_search_for_a_family_trains_every_candidate_alike_on_a_task_of_the_family(name, family):
+    experiment = load_experiment(name)
+    task = experiment.task_named(experiment.task)
+    assert task.family == family
+    assert not task.needs_download
+    assert (experiment.seed, experiment.fidelity.steps, experiment.fidelity.seeds) == (1, 200, 2)
+    assert experiment.fidelity.network == task.fidelity.network
+
+
+def test_the_page_names_every_search():
+    listed = re.findall(r"^\| `(\w+)` \|", miniature.SEARCHES, re.MULTILINE)
+    assert sorted(listed) == [name for name in TEXTS if is_search(name)]
