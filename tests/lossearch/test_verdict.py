@@ -1,0 +1,173 @@
+"""From a finished search to verdicts: tuning, a random search, three scenes."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from lossearch.cli import app
+from lossearch.launch import search
+from lossearch.launch_tuning import TUNING, TuningInterrupted, random_experiment, search_at_random, tune
+from lossearch.launch_verdict import VERDICT, VerdictInterrupted, verdict
+from lossearch.scenes import places
+from lossearch.survivors import suitable_baselines, survivors
+from primitives.errors import UserError
+from results.leaderboard import Leaderboard
+from results.tuned_losses import read_tuned
+from results.verdict_table import read_verdicts
+from tests.lossearch.small import SMALL, stopped_at
+
+KNOWN = ["cross_entropy", "mse", "am_softmax"]
+OPTIONS = {"top": 2, "trials": 4, "seeds": 2, "baselines": KNOWN}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return search(SMALL, run_dir=tmp_path_factory.mktemp("judged") / "run").path
+
+
+@pytest.fixture(scope="module")
+def tuned(run):
+    return tune(run, **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def judged(run, tuned):
+    return verdict(run, seeds=7, top=1)
+
+
+def test_losses_that_differ_by_their_numbers_alone_are_tuned_once(run):
+    board = Leaderboard(run)
+    found = survivors(board, 100)
+    assert all(board[each.rank - 1].row.name is None for each in found)
+    assert [each.rank for each in found] == sorted(each.rank for each in found)
+    assert len({each.loss for each in found}) == len(found) < len([row for row in board.rows if row.rank])
+
+
+def test_every_loss_gets_the_same_budget(tuned):
+    assert {each.kind for each in tuned.losses} == {"found", "random search", "baseline"}
+    assert {each.trials for each in tuned.losses} == {4}
+    assert [each.loss for each in tuned.losses if each.kind == "baseline"] == KNOWN
+    assert all("learning_rate" in each.settings_by_name() for each in tuned.losses)
+    assert read_tuned(tuned.path) == tuned.losses
+
+
+def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
+    theirs = Leaderboard(run / "random_search")
+    born = {row.birth for row in theirs.rows if row.rank is not None}
+    assert born <= {"known", "random", "baseline"}
+    wanted = SMALL.evolution.population * SMALL.evolution.generations
+    assert sum(row.rank is not None or row.status == "failed" for row in theirs.rows) == wanted
+    assert random_experiment(SMALL).evolution.random_trees == 1.0
+
+
+def test_what_was_done_is_not_done_again(run, tuned, monkeypatch):
+    monkeypatch.setattr("evaluators.executors.InlineExecutor.submit", lambda *given: pytest.fail("trained again"))
+    assert tune(run, **OPTIONS).losses == tuned.losses
+
+
+def test_tuning_that_was_stopped_goes_on_as_if_it_had_not_been(run, tuned, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / TUNING)
+    with stopped_at(monkeypatch, 3, TuningInterrupted):
+        tune(copy, **OPTIONS)
+    assert tune(copy, **OPTIONS).losses == tuned.losses
+
+
+def test_tuning_in_another_way_keeps_what_was_tuned(run, tuned, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    tune(copy, **(OPTIONS | {"trials": 2}))
+    assert read_tuned(copy / f"{TUNING}-1") == tuned.losses
+    assert {each.trials for each in read_tuned(copy / TUNING)} == {2}
+
+
+def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(judged):
+    assert [(each.scene, each.task) for each in judged.table.lines] == [
+        ("own", "digits"),
+        ("second network", "digits"),
+        ("second task", "digits_noisy"),
+    ]
+    networks = [each.fidelity[:3] for each in judged.table.lines]
+    assert networks == ["mlp", "cnn", "mlp"]
+    assert {each.seeds for each in judged.table.lines} == {7}
+    assert all(each.baselines == 3 and each.random_difference is not None for each in judged.table.lines)
+    assert read_verdicts(judged.path).lines == judged.table.lines
+
+
+def test_the_loss_that_is_judged_is_the_best_on_the_validation_split(tuned, judged):
+    found = [each for each in tuned.losses if each.kind == "found"]
+    best = max(found, key=lambda each: each.value)
+    own = judged.table.lines[0]
+    assert (own.loss, own.formula, own.rank) == (best.loss, best.formula, best.rank)
+    at_random = [each for each in tuned.losses if each.kind == "random search"]
+    assert own.random_search == max(at_random, key=lambda each: each.value).loss
+
+
+def test_it_says_from_how_many_candidates_a_loss_was_chosen(run, judged):
+    counts = Leaderboard(run).counts()
+    assert {each.chosen_from for each in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
+
+
+def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned, judged):
+    own, second, _ = judged.table.lines
+    assert own.formula == second.formula
+    log = (judged.path / "second_network_digits" / "log.jsonl").read_text().splitlines()
+    tried = [json.loads(line) for line in log if '"tuned"' in line]
+    assert {each["trials"] for each in tried} == {6}
+    assert all(each.formula in {one["formula"] for one in tried} for each in tuned.losses if each.kind == "baseline")
+
+
+def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(run, judged, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / VERDICT)
+    with stopped_at(monkeypatch, 2, VerdictInterrupted):
+        verdict(copy, seeds=6, top=1, tasks=[])
+    verdict(copy, seeds=6, top=1, tasks=[])
+    found = verdict(copy, seeds=7, top=1, tasks=[])
+    assert found.table.lines == judged.table.lines[:2]
+    assert not list((copy / VERDICT).glob("own*-1"))
+
+
+def test_what_cannot_be_judged_is_refused(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / TUNING, ignore_errors=True)
+    with pytest.raises(UserError, match="Run 'lossearch tune'"):
+        verdict(copy)
+    with pytest.raises(UserError, match="Unknown task 'digts'.*digits"):
+        places(SMALL, tasks=["digts"])
+    with pytest.raises(UserError, match="that the search was not on"):
+        places(SMALL, tasks=["digits"])
+    with pytest.raises(UserError, match="dense"):
+        places(SMALL, network="dense")
+    with pytest.raises(UserError, match="crossentropy.*cross_entropy"):
+        tune(copy, baselines=["crossentropy"], random_search=False)
+
+
+def test_baselines_are_the_known_losses_that_the_task_can_give(run):
+    names = suitable_baselines(SMALL)
+    assert names[0] == "cross_entropy"
+    assert {"logit_adjustment", "pedcc", "ramp"} <= set(names)
+
+
+def test_the_commands_print_what_may_be_said(run, judged):
+    runner = CliRunner()
+    words = [str(run), "--top", "2", "--trials", "4", "--seeds", "2", "--baselines", ",".join(KNOWN)]
+    printed = runner.invoke(app, ["tune", *words, "--json"])
+    assert printed.exit_code == 0, printed.output
+    assert {each["kind"] for each in json.loads(printed.stdout)} == {"found", "random search", "baseline"}
+    printed = runner.invoke(app, ["compare", str(run), "--seeds", "7", "--top", "1", "--json"])
+    assert printed.exit_code == 0, printed.output
+    assert [each["verdict"] for each in json.loads(printed.stdout)] == [each.verdict for each in judged.table.lines]
+    printed = runner.invoke(app, ["compare", str(run), "--seeds", "7", "--top", "1"])
+    assert "chosen from" in printed.stderr
+    assert runner.invoke(app, ["tune", str(run / "nowhere")]).exit_code == 2
+
+
+def test_search_at_random_is_done_once(run, tuned, monkeypatch):
+    monkeypatch.setattr("lossearch.launch_tuning.search", lambda *given, **more: pytest.fail("searched again"))
+    search_at_random(run)

@@ -1,0 +1,162 @@
+"""Verdicts from measurements made up by hand."""
+
+import numpy as np
+import pytest
+
+from results.records import Measurement
+from results.verdict_table import VerdictTable, read_verdicts
+from results.verdicts import Judged, Scene, verdicts
+
+SEEDS = 12
+
+
+def measured(loss, values, right=None, measure="accuracy"):
+    """A training of a loss under each seed; None is one that failed."""
+    return [
+        Measurement(
+            f"{loss}-{seed}",
+            "digits",
+            loss,
+            "ce(z)",
+            None,
+            "mlp64-10x64",
+            seed,
+            "test",
+            measure,
+            value,
+            reason=None if value is not None else "diverged",
+            right=() if right is None or value is None else tuple(right[seed]),
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def scene(*groups, judged=("found",), baselines=("cross_entropy", "mse"), validation=1000, random=None):
+    return Scene(
+        "own",
+        [each for group in groups for each in group],
+        [Judged(loss, 1) for loss in judged],
+        list(baselines),
+        baselines[-1],
+        random,
+        1532,
+        validation,
+    )
+
+
+def around(center, step=0.0005, seeds=SEEDS):
+    """Different values for each seed, so that no two differences tie."""
+    return [center + step * seed for seed in range(seeds)]
+
+
+CROSS_ENTROPY = measured("cross_entropy", [0.8] * SEEDS)
+MSE = measured("mse", [0.82] * SEEDS)
+
+
+def said(*groups, **options):
+    return verdicts(scene(*groups, **options))[0]
+
+
+def test_a_loss_that_beats_every_baseline_under_every_seed_is_better():
+    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+    assert found.verdict == "better than every baseline"
+    assert (found.closest, found.baselines, found.chosen_from) == ("mse", 2, 1532)
+    assert found.difference == pytest.approx(0.03 + 0.0005 * 5.5)
+    assert found.p == pytest.approx(2 / 2**SEEDS)  # the largest of two that are alike, of one loss
+
+
+def test_one_baseline_that_is_not_beaten_is_enough_for_no_verdict():
+    level = measured("mse", [0.85 + 0.01 * (-1) ** seed for seed in range(SEEDS)])
+    found = said(CROSS_ENTROPY, level, measured("found", [0.85 + 0.0001 * seed for seed in range(SEEDS)]))
+    assert found.verdict == "no difference shown"
+    assert found.why == "not shown to be better than mse"
+
+
+def test_p_values_are_corrected_for_the_losses_that_are_judged_and_not_for_the_baselines():
+    many = [measured(f"known{number}", [0.8] * SEEDS) for number in range(20)]
+    names = [f"known{number}" for number in range(20)]
+    judged = {"judged": ("found", "other"), "baselines": names}
+    both = verdicts(scene(*many, measured("found", around(0.85)), measured("other", around(0.84)), **judged))
+    assert [each.p for each in both] == [pytest.approx(2 * 2 / 2**SEEDS)] * 2
+
+
+def test_a_loss_behind_the_best_known_one_is_worse():
+    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.75)))
+    assert found.verdict == "worse than a known loss"
+    assert "worse than mse" in found.why
+
+
+def test_with_five_seeds_nothing_is_said():
+    groups = [measured(loss, [0.8] * 5) for loss in ("cross_entropy", "mse")]
+    found = said(*groups, measured("found", around(0.9, seeds=5)))
+    assert found.verdict == "too few seeds"
+    assert found.why == "5 seeds; it takes 6 for so many losses"
+
+
+def test_a_loss_that_failed_under_a_seed_has_failed():
+    values = [*around(0.9)[1:], None]
+    found = said(CROSS_ENTROPY, MSE, measured("found", values))
+    assert (found.verdict, found.why, found.mean) == ("failed", "diverged", None)
+
+
+def test_a_baseline_that_failed_is_not_compared_with():
+    found = said(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
+    assert (found.verdict, found.baselines) == ("better than every baseline", 1)
+    none = said(*(measured(name, [None] * SEEDS) for name in ("cross_entropy", "mse")), measured("found", around(0.85)))
+    assert none.verdict == "baselines failed"
+
+
+def rows(accuracy, samples, shift=0):
+    """The same samples rightly told under every seed, but for one that is right under some seeds."""
+    right = np.zeros((SEEDS, samples), int)
+    right[:, shift : shift + int(accuracy * samples)] = 1
+    return right
+
+
+def test_a_task_on_which_little_is_left_to_win_is_saturated():
+    right = rows(0.97, 100)
+    groups = [measured(loss, [0.97] * SEEDS, right) for loss in ("cross_entropy", "mse")]
+    found = said(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
+    assert found.verdict == "saturated"
+    assert "3.0 errors on 100 samples" in found.why
+
+
+def test_a_difference_that_other_samples_might_not_show_is_not_claimed():
+    # right on two samples more of 100, under every seed: the seeds are sure, the samples are not
+    groups = [measured(loss, [0.80] * SEEDS, rows(0.8, 100)) for loss in ("cross_entropy", "mse")]
+    small = said(*groups, measured("found", around(0.82, 1e-5), rows(0.82, 100)))
+    assert small.low is not None
+    assert small.low > 0.0
+    assert small.verdict == "split too small"
+    assert "100 samples" in small.why
+    large = said(
+        *(measured(loss, [0.80] * SEEDS, rows(0.8, 2000)) for loss in ("cross_entropy", "mse")),
+        measured("found", around(0.82, 1e-5), rows(0.82, 2000)),
+    )
+    assert large.verdict == "better than every baseline"
+    assert large.low_on_other_samples is not None
+    assert large.low_on_other_samples > 0.0
+
+
+def test_a_difference_of_less_than_one_validation_sample_is_not_claimed():
+    groups = (CROSS_ENTROPY, MSE, measured("found", around(0.825, 1e-5)))
+    assert said(*groups, validation=100).verdict == "split too small"
+    assert said(*groups, validation=1000).verdict == "better than every baseline"
+    assert said(*groups, validation=None).verdict == "better than every baseline"
+
+
+def test_the_best_of_random_search_stands_beside():
+    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)), measured("grown", [0.84] * SEEDS), random="grown")
+    assert found.random_search == "grown"
+    assert found.random_difference == pytest.approx(0.01 + 0.0005 * 5.5)
+    assert found.random_p == pytest.approx(2 / 2**SEEDS)
+
+
+def test_verdicts_are_kept_as_they_are(tmp_path):
+    lines = verdicts(scene(CROSS_ENTROPY, MSE, measured("found", around(0.85))))
+    VerdictTable(lines).write(tmp_path)
+    assert read_verdicts(tmp_path).lines == lines
+    text = (tmp_path / "verdicts.md").read_text()
+    assert "chosen from 1,532 candidates" in text
+    assert "better than every baseline" in text
+    assert read_verdicts(tmp_path / "nowhere") is None
