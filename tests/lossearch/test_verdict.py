@@ -138,13 +138,13 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
     shutil.rmtree(copy / TUNING, ignore_errors=True)
     with pytest.raises(UserError, match="Run 'lossearch tune'"):
         verdict(copy)
-    with pytest.raises(UserError, match="Unknown task 'digts'.*digits"):
+    with pytest.raises(UserError, match=r"Unknown task 'digts'.*digits"):
         places(SMALL, tasks=["digts"])
     with pytest.raises(UserError, match="that the search was not on"):
         places(SMALL, tasks=["digits"])
     with pytest.raises(UserError, match="dense"):
         places(SMALL, network="dense")
-    with pytest.raises(UserError, match="crossentropy.*cross_entropy"):
+    with pytest.raises(UserError, match=r"crossentropy.*cross_entropy"):
         tune(copy, baselines=["crossentropy"], random_search=False)
 
 
