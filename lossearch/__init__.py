@@ -1,8 +1,9 @@
 """lossearch: the automatic discovery of loss functions.
 
 ``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
-``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.compare(...)`` compares losses with intervals, and
-``lossearch.export(loss, path)`` writes a loss as a file that needs nothing of ours.
+``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.compare(...)`` compares losses with intervals,
+``lossearch.explain(run)`` says what a loss does and which of its parts matter, and ``lossearch.export(loss, path)``
+writes a loss as a file that needs nothing of ours.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     from lossearch.exporting import export
     from lossearch.launch import search
     from lossearch.launch_comparison import compare
+    from lossearch.launch_explanation import explain
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "compare", "export", "loss", "search"]
+__all__ = ["Leaderboard", "compare", "explain", "export", "loss", "search"]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from lossearch.launch_comparison import compare
 
         return compare
+    if name == "explain":
+        from lossearch.launch_explanation import explain
+
+        return explain
     if name == "Leaderboard":
         from results.leaderboard import Leaderboard
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lossearch.cli_compare import compare
+from lossearch.cli_explain import explain
 from lossearch.cli_export import board_of, export
 from lossearch.cli_health import doctor, status
 from lossearch.cli_tune import tune
@@ -170,6 +171,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
 
 app.command()(tune)
 app.command()(compare)
+app.command()(explain)
 app.command()(export)
 app.command()(status)
 app.command()(doctor)

@@ -19,6 +19,7 @@ from primitives.nearest import nearest
 from primitives.parser import valid_name
 from primitives.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
 from results.atomic import write_whole_text
+from results.explanation import folder_of, read_explanation
 from results.export import write_export
 from results.exportable import Exportable, of_formula, of_known, of_module, options_of
 from results.graph_export import FORMATS, write_graph
@@ -109,7 +110,8 @@ def evidence_of(loss: "str | FormulaLoss | Entry") -> Evidence | None:
         return None
     task = TASKS.get(loss.row.task)
     samples = len(task.load().validation) if task is not None and not task.needs_download else None
-    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples)
+    explanation = read_explanation(folder_of(loss.board.path, loss.row.loss_id))
+    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples, explanation)
 
 
 def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> tuple[Exportable, bool]:

@@ -130,6 +130,8 @@ def _beside(line: Sequence[CurvePoint], baseline: Sequence[CurvePoint]) -> Itera
 
 
 def _rounded(ratio: float) -> str:
+    if abs(ratio) >= 10.0:
+        return f"{ratio:.0f}"
     return f"{ratio:.2g}" if abs(ratio) >= 1e-3 else "0.000"
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from primitives.latex import latex
 from results.checks import checks, conditions
+from results.explanation import Explanation
+from results.explanation_markdown import explained
 from results.export import written_by
 from results.exportable import Exportable
 from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
@@ -25,7 +27,8 @@ from results.usage import usage
 class Evidence:
     """What a run says about one of its losses: its row, all rows, all evaluations, its trial if it had one.
 
-    ``samples`` is the size of the validation split, where it is known.
+    ``samples`` is the size of the validation split, where it is known; ``explanation`` is what ``lossearch explain``
+    found.
     """
 
     row: Row
@@ -33,6 +36,7 @@ class Evidence:
     evaluations: Sequence[Evaluation]
     trial: Trial | None = None
     samples: int | None = None
+    explanation: Explanation | None = None
 
 
 def model_card(
@@ -47,6 +51,8 @@ def model_card(
     parts += (
         [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(loss, evidence)]
     )
+    if evidence is not None and evidence.explanation is not None:
+        parts.append(explained(evidence.explanation))
     parts += [_checked(loss, evidence, rejected), _limits(loss, form), _provenance(loss)]
     return "\n\n".join(parts) + "\n"
 

@@ -67,5 +67,5 @@ def test_terms_add_up_to_the_whole(formula):
     if len({each.looks_at_embeddings for each in (formula, rest, alone)}) > 1:
         return
     (whole, _), (left, _), (part, _) = responses([formula, rest, alone])
-    if whole.isfinite().all() and max(map(lambda x: x.abs().max(), (whole, left, part))) < 1e6:
+    if whole.isfinite().all() and max(x.abs().max() for x in (whole, left, part)) < 1e6:
         assert (whole - left - part).abs().max() < 1e-6

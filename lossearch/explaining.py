@@ -1,0 +1,188 @@
+"""Explaining: a loss is drawn, trained without its parts, and trained on wrong and few labels beside others.
+
+Invariant: every network is measured on the validation split; the test split is not looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from evaluators.attached_loss import loss_for
+from evaluators.calibration import calibration_factor
+from evaluators.executors import Executor
+from evaluators.outcome import TrainingFailed
+from evaluators.screening import rejection
+from evaluators.work import Candidate, Work, training_seed
+from lossearch.ablation import Ablated, ablations, as_candidate, effect, simplified
+from lossearch.checkpoints import Checkpoints
+from lossearch.comparison_view import ComparisonView
+from lossearch.explanation_directory import ExplanationDirectory, ExplanationPlan
+from lossearch.measured import Measured
+from lossearch.seeds import read_seed
+from primitives.algebra import canonical
+from primitives.catalog import CATALOG
+from primitives.formula import Formula
+from primitives.kinship import nearest_known
+from primitives.latex import latex
+from primitives.parser import parse
+from results.comparison_lines import Line, comparison_lines
+from results.curves import CurvePoint, Drawn, curves
+from results.explanation import Explanation, Form, PartEffect
+from results.leaderboard_rows import BASELINE
+from results.records import loss_id
+
+#: The first seeds of ablations and behaviour, and of a simplified loss: searches, trials and tuning have others.
+FRESH_SEEDS, SEEDS_OF_SIMPLIFIED = 5_000_000, 6_000_000
+
+#: A known loss that every loss is drawn beside.
+DRAWN_BESIDE = "focal"
+
+
+@dataclass
+class Explaining:
+    """One explanation in its directory, on an executor, watched by a view."""
+
+    plan: ExplanationPlan
+    run: ExplanationDirectory
+    executor: Executor
+    view: ComparisonView
+
+    def __post_init__(self) -> None:
+        size = self.plan.executor.cohort_size
+        checkpoints = Checkpoints(self.run.path / "checkpoint")
+        more = self.executor, self.view, self._note, None if size == "auto" else size
+        self.measured = Measured(self.run.store, checkpoints, *more)
+
+    def _note(self, task: str, note: str) -> None:
+        self.run.log("cohort", task=task, note=note)
+
+    def execute(self) -> Explanation:
+        """Train what is not measured yet, and say what follows."""
+        for kept, damage in self.measured.recorder.restore():
+            self.view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
+        found = ablations(self.formula, self.plan.class_weights)
+        trained = [self.whole, *_candidates(found)]
+        works = {task: self._work(task, trained) for task in self.plan.tasks}
+        beside = {task: self._work(task, self._beside()) for task in self.plan.all_tasks}
+        self._complete([*works.values(), *beside.values()])
+        effects = [each for task, work in works.items() for each in self._effects(task, work, found)]
+        effects += self._of_simplified(effects, found)
+        behaviour = [line for work in beside.values() for line in self._lines(work, BASELINE)]
+        return Explanation(self._form(len(found)), self._curves(), effects, behaviour)
+
+    # --- losses ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def formula(self) -> Formula:
+        """The canonical formula."""
+        return parse(self.plan.loss)
+
+    @cached_property
+    def whole(self) -> Candidate:
+        """The loss itself."""
+        return as_candidate(self.formula, self.plan.class_weights, self.plan.called)
+
+    def _beside(self) -> list[Candidate]:
+        """The loss, cross-entropy and the rival, each once."""
+        found = {self.whole.loss_id: self.whole}
+        for text in (BASELINE, self.plan.rival):
+            if text is not None:
+                seed = read_seed(text)
+                each = as_candidate(canonical(seed.formula), seed.class_weights, seed.name)
+                if each.loss_id not in found or text == BASELINE:
+                    found[each.loss_id] = each
+        return list(found.values())
+
+    # --- trainings ------------------------------------------------------------------------------------
+
+    def _work(self, task: str, candidates: Sequence[Candidate], first_seed: int = FRESH_SEEDS) -> Work:
+        plan = self.plan
+        return Work(
+            tuple({each.key: each for each in candidates}.values()),
+            task,
+            plan.fidelity_of[task],
+            plan.seed,
+            device=plan.executor.device,
+            measured="validation",
+            first_seed=first_seed,
+            data=plan.data.get(task),
+            unhurried=True,
+        )
+
+    def _complete(self, works: Sequence[Work]) -> None:
+        """One after the other, since some want the same training."""
+        self.view.planned(sum(len(work.candidates) * work.fidelity.seeds for work in works))
+        for work in works:
+            self.measured.complete([work])
+
+    def _lines(self, work: Work, baseline: str) -> list[Line]:
+        records = [each for one in work.candidates for each in self.measured.of(one, work) or []]
+        return comparison_lines(records, baseline)
+
+    def _effects(self, task: str, work: Work, found: Sequence[Ablated], together: bool = False) -> list[PartEffect]:
+        lines = {line.loss: line for line in self._lines(work, self.whole.called)}
+        whole, metric = lines[self.whole.called], work.on.metric.name
+        return [
+            effect(
+                each,
+                "simplified" if together else each.parts[0].kind,
+                task,
+                metric,
+                None if each.candidate is None else lines[each.candidate.called],
+                whole,
+            )
+            for each in found
+        ]
+
+    def _of_simplified(self, effects: Sequence[PartEffect], found: Sequence[Ablated]) -> list[PartEffect]:
+        """What becomes of the loss without all the parts that were not shown to matter, under other seeds."""
+        simpler = simplified(self.formula, self.plan.class_weights, effects, found)
+        if simpler is None:
+            return []
+        trained = [self.whole, *_candidates([simpler])]
+        works = {task: self._work(task, trained, SEEDS_OF_SIMPLIFIED) for task in self.plan.tasks}
+        self._complete(list(works.values()))
+        return [each for task, work in works.items() for each in self._effects(task, work, [simpler], together=True)]
+
+    # --- what needs no training -----------------------------------------------------------------------
+
+    def _form(self, parts: int) -> Form:
+        plan, kin = self.plan, nearest_known(self.formula)
+        return Form(
+            loss_id=loss_id(plan.loss, plan.class_weights),
+            called=self.whole.called,
+            formula=plan.formula,
+            canonical=plan.loss,
+            latex=latex(self.formula),
+            class_weights=plan.class_weights,
+            task=" + ".join(plan.tasks),
+            seeds=plan.seeds,
+            factor=self._factor(self.formula, plan.class_weights) if plan.factor is None else plan.factor,
+            rejected=rejection(self.formula, self.whole.class_weights),
+            nearest=None if kin is None else kin.name,
+            cosine=None if kin is None else kin.cosine,
+            parts=parts,
+        )
+
+    def _curves(self) -> list[CurvePoint]:
+        """Of the loss, cross-entropy and focal, each once, at the size of the first task."""
+        factor = self.plan.factor or self._factor(self.formula, self.plan.class_weights)
+        drawn = {self.plan.loss: Drawn(self.whole.called, self.formula, factor or 1.0)}
+        for name in (BASELINE, DRAWN_BESIDE):
+            formula = canonical(CATALOG[name].bound())
+            drawn.setdefault(str(formula), Drawn(name, formula, self._factor(formula, None) or 1.0))
+        task = self.plan.tasks[0]
+        return curves(list(drawn.values()), self.plan.task_named(task).classes, self.plan.fidelity_of[task].hidden)
+
+    def _factor(self, formula: Formula, class_weights: str | None) -> float | None:
+        """The factor that gives a loss cross-entropy's first gradient on the first task; None where it has none."""
+        task, fidelity = self.plan.task_named(self.plan.tasks[0]), self.plan.fidelity_of[self.plan.tasks[0]]
+        seed = training_seed(self._work(self.plan.tasks[0], []), FRESH_SEEDS)
+        try:
+            return calibration_factor(loss_for(formula, task, fidelity, class_weights), task, fidelity, seed)
+        except TrainingFailed:
+            return None
+
+
+def _candidates(found: Sequence[Ablated]) -> list[Candidate]:
+    return [each.candidate for each in found if each.candidate is not None]
