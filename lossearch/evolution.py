@@ -5,7 +5,7 @@ size limits, whether it is a seed, a random tree or a child.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,15 @@ class Evolution:
             self._ancestry.remember(everyone, kept)
         self._keep(kept)
 
+    def revalue(self, worth: Mapping[str, float | None]) -> None:
+        """Take in what members are worth by now, by their ids; None of one that failed, which leaves."""
+        if not any(each.loss_id in worth for each in self.population):
+            return
+        left = [each for each in self.population if worth.get(each.loss_id, 0.0) is not None]
+        for member in left:
+            member.revalue(worth.get(member.loss_id))
+        self._keep(survivors(left, len(left)))
+
     def state(self) -> dict[str, Any]:
         """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""
         version, numbers, normal = self.generator.getstate()
@@ -114,7 +123,7 @@ class Evolution:
             "unborn": len(self._unborn),
             "population": [each.state() for each in self.population],
             "generation": self._generation,
-            "seeds": [each.state() for each in self.seeds],
+            "seeds": [each.state() | {"crowding": None} for each in self.seeds],  # which is of the population alone
             "restarts": self._restarts.state(),
             "left": {} if self._ancestry is None else self._ancestry.left,
         }

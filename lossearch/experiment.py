@@ -78,6 +78,9 @@ class EvolutionSettings(Section):
     wrapping: float = Field(0.0, ge=0.0, description="weight of a function applied to a part")
     hoist: float = Field(0.0, ge=0.0, description="weight of a part put for the whole, against bloat")
     shrink: float = Field(0.0, ge=0.0, description="weight of a call replaced by something below it, against bloat")
+    retests: int = Field(
+        0, ge=0, le=10_000, description="best losses trained under one more seed after each generation"
+    )
     random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
     max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
@@ -122,12 +125,19 @@ class EvolutionSettings(Section):
             )
         if not any(getattr(self, each) for each in VARIATIONS.values()):
             raise ValueError("expected a weight above 0 for crossover or one of the mutations")
+        if self.retests and self.mode == "steady":
+            raise ValueError("retests: expected 0 beside mode = 'steady', which has no generations that end")
         if self.population < 2 * self.islands:
             raise ValueError(
                 f"population = {self.population}: expected two losses at least for each of {self.islands} islands"
             )
         if "y" not in self.terminals and not {"at_target", "ce"} & set(self.operators):
             raise ValueError("random trees cannot see the target: add y to terminals, or at_target or ce to operators")
+        if not self.seeds and not _see_predictions(self.terminals):
+            raise ValueError(
+                "seeds: expected a loss to start from, since random trees cannot see a prediction: name one, or add p, "
+                "z or cosine to terminals"
+            )
         for name in self.seeds:
             _require_within_limits(name, self.max_nodes, self.max_depth)
         return self
@@ -240,3 +250,9 @@ def _vocabulary(field: str) -> tuple[str, set[str]]:
         "terminals": ("terminal", set(TERMINALS)),
         "operators": ("operator", set(OPERATORS)),
     }[field]
+
+
+def _see_predictions(terminals: tuple[str, ...]) -> bool:
+    from primitives.joint_program import FEATURES
+
+    return not {"p", *FEATURES}.isdisjoint(terminals)

@@ -5,17 +5,24 @@ a run that was stopped anywhere goes on as if it had not been.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any
 
 from evaluators.work import Candidate
 from lossearch.loop import Search, member
 from lossearch.member import Member
+from lossearch.retesting import LAST_ROUNDS, Retests
 from lossearch.standing import Standing, promoted
-from lossearch.trainings import States, cohorts
+from lossearch.trainings import Arrival, States, cohorts
 
 
 class GenerationalSearch(Search):
     """Trains a generation to its end before the next one is born."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = self.experiment.training_on(self.experiment.tasks[0]).seeds
+        self.retests = Retests(self.experiment.evolution.retests, own)
 
     def _go_on(self, start: int) -> None:
         generations = self.experiment.evolution.generations
@@ -26,12 +33,20 @@ class GenerationalSearch(Search):
             members = self._generation(generation)
             with self.watch.doing("selecting"):
                 self.breeding.evolution.tell(members)
+            self._retest(is_last=generation == generations - 1)
             self._generation_ended(generation + 1)
             self._forget_before(generation + 1)
         self._save_checkpoint(generations)
 
     def _forget_before(self, generation: int) -> None:
-        self.recorder.forget(lambda each: each.generation < generation)
+        own = self.experiment.training_on(self.experiment.tasks[0]).seeds
+        self.recorder.forget(lambda each: each.generation < generation and (each.seed or 0) < own)
+
+    def _save_checkpoint(self, generation: int, **more: Any) -> None:
+        super()._save_checkpoint(generation, retests=self.retests.state(), **more)
+
+    def _take_up(self, state: dict[str, Any] | None) -> None:
+        self.retests.restore((state or {}).get("retests", {}))
 
     def _generation(self, number: int) -> list[Member]:
         """Train a generation's candidates, from rung to rung, and return those that were trained to the end.
@@ -45,11 +60,38 @@ class GenerationalSearch(Search):
             self.progress.stopped += len(stand) - len(going_on)
             self.view.moved(self.progress)
             stand = self._trained(going_on, stage, {each.loss_id: stand[each].states for each in going_on})
+        if self.experiment.evolution.retests:
+            self.retests.told(stand)
         return [
             member(each, stand[each])
             for each in sorted(stand, key=lambda each: each.birth_number)
             if each.birth != "baseline"
         ]
+
+    def _retest(self, is_last: bool) -> None:
+        """Train the losses that lead under one more seed; after the last generation until all of them have had one."""
+        if not self.experiment.evolution.retests:
+            return
+        due = self.retests.due()
+        for _ in range(LAST_ROUNDS if is_last else 1):
+            for seed, candidates in due.items():
+                worth = self.retests.take(self._trained_again(candidates, seed))
+                self.breeding.evolution.revalue(worth)
+            due = self.retests.due(untested=True)
+        best = self.retests.best()
+        if best is not None:
+            self.progress.best_formula, self.progress.best_fitness = best
+
+    def _trained_again(self, candidates: Sequence[Candidate], seed: int) -> dict[Candidate, float | None]:
+        """The fitness of candidates under one more seed, None where a training failed."""
+        for cohort in cohorts(candidates, max(1, math.ceil(len(candidates) / self.executor.slots))):
+            self.trainings.hand_out_again(cohort, seed)
+        arrivals: list[Arrival] = []
+        while self.trainings.in_flight:
+            arrivals += self.trainings.arrived(waiting=True)
+        self.trainings.save()
+        found = {each.candidate: None if each.standing is None else each.standing.fitness for each in arrivals}
+        return {each: found[each] for each in candidates}  # in their own order
 
     def _born(self, generation: int) -> Iterator[Candidate]:
         if generation == 0:

@@ -5,7 +5,7 @@ island has a generator of its own, so that what one proposes does not depend on 
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,11 @@ class Islands:
             own = [each for each in members if (each.island or 0) % len(self.islands) == number]
             if own:
                 island.tell(own)
+
+    def revalue(self, worth: Mapping[str, float | None]) -> None:
+        """Take in what losses are worth by now, on every island that has them; None of one that failed."""
+        for island in self.islands:
+            island.revalue(worth)
 
     def migrate(self) -> None:
         """Send copies of the best losses of each island on to the next one."""

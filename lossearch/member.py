@@ -58,6 +58,11 @@ class Member:
         """Its fitness alone."""
         return float(self.fitness.values[0])
 
+    def revalue(self, fitness: float | None) -> None:
+        """Give it another fitness, where there is one; its other objectives stay."""
+        if fitness is not None:
+            self.fitness = type(self.fitness)((fitness, *self.fitness.values[1:]))
+
     def on_island(self, island: int) -> "Member":
         """A copy for another population, which does not know its place on the front."""
         return Member(
@@ -97,7 +102,7 @@ def restored(saved: dict[str, Any], read: Callable[[str], Formula], island: int 
         island,
         cases=saved.get("cases", ()),
         generation=int(saved.get("generation", 0)),
-        origin=int(saved.get("origin") or 0),
+        origin=saved.get("origin"),
     )
     member.fitness.crowding_dist = math.inf if saved["crowding"] is None else float(saved["crowding"])
     return member

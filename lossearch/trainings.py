@@ -20,6 +20,9 @@ from results.recorder import Recorder
 from results.records import Evaluation
 from results.statistics import mean
 
+#: In the place of a stage's number: a training under one more seed.
+AGAIN = -1
+
 #: Handles of the states of a candidate's trainings, by task.
 States = Mapping[str, list[Any]]
 
@@ -63,12 +66,22 @@ class Trainings:
         Those whose evaluations are known from before a restart are not handed out.
         """
         for task in self._experiment.tasks:
-            recalled, new = self._recalled(work_of(self._experiment, cohort, task, stage))
-            if recalled is not None:
-                self._pending.append((stage, recalled))
-            if new is not None:
-                before = [handle for each in new.candidates for handle in states.get(each.loss_id, {}).get(task, ())]
-                self._pending.append((stage, self._submitted(new, before)))
+            self._hand_out(work_of(self._experiment, cohort, task, stage), stage, states)
+
+    def hand_out_again(self, cohort: Sequence[Candidate], seed: int) -> None:
+        """Have candidates that were trained before trained in full under one more seed, by its index."""
+        for task in self._experiment.tasks:
+            work = work_of(self._experiment, cohort, task)
+            alone = work.fidelity.model_copy(update={"seeds": 1})
+            self._hand_out(replace(work, fidelity=alone, first_seed=seed), AGAIN, {})
+
+    def _hand_out(self, work: Work, stage: int, states: Mapping[str, States]) -> None:
+        recalled, new = self._recalled(work)
+        if recalled is not None:
+            self._pending.append((stage, recalled))
+        if new is not None:
+            before = [handle for each in new.candidates for handle in states.get(each.loss_id, {}).get(work.task, ())]
+            self._pending.append((stage, self._submitted(new, before)))
 
     def arrived(self, waiting: bool) -> list[Arrival]:
         """Who has arrived at a stage by now, or ``waiting`` until there is somebody or a second is over."""
@@ -120,7 +133,7 @@ class Trainings:
         """The candidate's evaluations that are known; none where some are missing."""
         if not self._recorder.known:
             return []
-        ids = [evaluation_id(candidate, work, seed) for seed in range(work.fidelity.seeds)]
+        ids = [evaluation_id(candidate, work, seed) for seed in work.seeds]
         found = [self._recorder.known[each] for each in ids if each in self._recorder.known]
         complete = len(found) == len(ids) or any(each.status == "failed" for each in found)
         return found if complete else []
@@ -143,7 +156,8 @@ class Trainings:
             on_each[done.work.task] = Standing(mean(cases), states, cases) if finished else None
             if len(on_each) == len(self._experiment.tasks):
                 del self._found[candidate, stage]
-                yield self._counted(Arrival(candidate, stage, standing_on_all(on_each)), done.work)
+                arrival = Arrival(candidate, stage, standing_on_all(on_each))
+                yield arrival if stage == AGAIN else self._counted(arrival, done.work)
         self._view.moved(self._progress)
 
     def _counted(self, arrival: Arrival, work: Work) -> Arrival:
