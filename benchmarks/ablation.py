@@ -15,6 +15,7 @@ from typing import Any
 
 from lossearch.experiment import Experiment, validated
 from lossearch.launch import search
+from lossearch.retesting import LAST_ROUNDS
 from results.statistics import interval, mean
 
 #: What differs from the plain search, by the name of the case.
@@ -40,10 +41,9 @@ CASES: dict[str, dict[str, Any]] = {
     "lexicase": {"selection": "lexicase"},
     "age": {"age": True},
     "restart": {"restart_after": 3},
-    "niches": {
-        "niche_radius": 0.002,
-        "niche_capacity": 2,
-    },  # ce(z) and ce(1.1*z) are 0.0002 apart, ce(z) and focal 0.003
+    # Of gradients of known losses ce(z) and ce(1.1*z) are 0.0002 apart, ce(z) and focal 0.003.
+    "niches": {"niche_radius": 0.002, "niche_capacity": 2},
+    "retests": {"retests": 1},  # of an eighth of the population; of fewer candidates, see experiment()
 }
 
 
@@ -55,6 +55,10 @@ def experiment(task: str, seed: int, population: int, generations: int, changes:
         "terminals": ["p", "y", "z", "cosine"],
         "seeds": ["cross_entropy", "mse", "ngl", "am_softmax"],
     }
+    if "retests" in changes:  # a retest is half of a candidate, which has two seeds; cross-entropy's count as well
+        retests = population // 8
+        trained = retests * (generations + LAST_ROUNDS) + generations + LAST_ROUNDS
+        changes = {"retests": retests, "population": population - math.ceil(trained / (2 * generations))}
     declared = {
         "name": "ablation",
         "task": task,
