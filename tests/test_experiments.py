@@ -10,7 +10,7 @@ import pytest
 from benchmarks import miniature
 from evaluators.screening import rejections
 from lossearch.comparison import load_comparison
-from lossearch.experiment import load_experiment
+from lossearch.experiment import EvolutionSettings, load_experiment
 from lossearch.seeds import read_seed
 from primitives.catalog import CATALOG
 from primitives.fingerprint import FingerprintArchive, fingerprints
@@ -171,3 +171,10 @@ def test_a_search_for_a_family_trains_every_candidate_alike_on_a_task_of_the_fam
 def test_the_page_names_every_search():
     listed = re.findall(r"^\| `(\w+)` \|", miniature.SEARCHES, re.MULTILINE)
     assert sorted(listed) == [name for name in TEXTS if is_search(name)]
+
+
+def test_rediscovery_has_to_put_cross_entropy_together():
+    evolution = load_experiment("rediscovery").evolution
+    assert evolution.seeds == ()
+    assert set(evolution.operators) == set(EvolutionSettings().operators) - {"ce"}
+    assert evolution.population * evolution.generations == 1_500

@@ -48,6 +48,10 @@ def test_name_and_task_suffice(tmp_path):
             MINIMAL + '[evolution]\noperators = ["add"]\nterminals = ["z"]',
             "random trees cannot see the target: add y to terminals",
         ),
+        (
+            MINIMAL + '[evolution]\nseeds = []\nterminals = ["y", "prior"]',
+            "seeds: expected a loss to start from, since random trees cannot see a prediction",
+        ),
         (MINIMAL + "[[[", r"x\.toml: expected TOML, got:.*line 3"),
         (MINIMAL + "evolution = 3", "evolution: expected"),
     ],

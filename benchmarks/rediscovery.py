@@ -1,0 +1,216 @@
+"""How many candidates a search trains until it reaches cross-entropy, from random trees alone; prints JSON.
+
+The search is experiments/rediscovery.toml: no known loss among its seeds, and no operator ``ce``. Cross-entropy is
+reached by the first candidate, in the order of birth, whose validation accuracy is as large under the same seeds, or
+that is cross-entropy up to a factor and a constant; the latter comes as a duplicate of the baseline and is not trained.
+The first one above a line is flattered by luck: it is trained again, beside cross-entropy, under six fresh seeds.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluators.evaluation import evaluate
+from evaluators.executors import InlineExecutor
+from evaluators.work import Candidate, Work, candidate_of
+from lossearch.experiment import Experiment, load_experiment, validated
+from lossearch.generational import GenerationalSearch
+from lossearch.progress import SilentView
+from lossearch.run_directory import RunDirectory
+from results.leaderboard_rows import BASELINE
+from results.records import Evaluation
+from results.statistics import interval, mean
+
+#: What differs from the experiment, by the name of the case. Without p the softmax must be put together, too.
+CASES: dict[str, dict[str, Any]] = {
+    "search": {},
+    "search without p": {"terminals": ["y", "z"]},
+    "random trees alone, without p": {"random_trees": 1.0, "terminals": ["y", "z"]},
+}
+
+#: Candidates that a search of a case trains at most.
+BUDGET = {"search": 1_500, "search without p": 500, "random trees alone, without p": 500}
+
+FRESH_SEEDS, FIRST_FRESH = 6, 1_000_000  # seeds of a search count from 0
+
+#: Rounding of a mean accuracy.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A candidate that was sought, and what it took: births considered and candidates trained, with itself."""
+
+    candidate: Candidate
+    births: int
+    trained: int  #: itself counts where it was trained
+    accuracy: float | None  #: None where it was not trained
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "candidates_trained": self.trained,
+            "births_considered": self.births,
+            "formula": self.candidate.formula,
+            "accuracy": None if self.accuracy is None else round(self.accuracy, 4),
+        }
+
+
+class Seeking(GenerationalSearch):
+    """A search that ends with the generation in which cross-entropy was both reached and found."""
+
+    def _go_on(self, start: int) -> None:
+        self.history: list[Evaluation] = []
+        with suppress(StopIteration):
+            super()._go_on(start)
+
+    def _generation_ended(self, number: int) -> None:
+        super()._generation_ended(number)
+        self.history.extend(self.recorder.known.values())  # those of this generation: the others are forgotten
+        if reached(self.history) and identical(self.history):
+            raise StopIteration
+
+
+def reached(history: Sequence[Evaluation]) -> Sighting | None:
+    """The first candidate as good as cross-entropy, or cross-entropy itself, if that was born before."""
+    line = mean(each.fitness for each in history if each.name == BASELINE and each.fitness is not None)
+    good = next((each for each in _trained(history) if (each[1] or 0.0) >= line - ROUNDING), None)
+    found = identical(history)
+    if good is None or (found is not None and found.candidate.birth_number < good[0].birth_number):
+        return found
+    return _sighting(history, *good)
+
+
+def identical(history: Sequence[Evaluation]) -> Sighting | None:
+    """The first candidate whose gradient points where cross-entropy's does."""
+    baseline = next(each.loss_id for each in history if each.name == BASELINE)
+    twins = (each for each in history if each.status == "duplicate" and each.loss_id == baseline)
+    first = min(twins, key=lambda each: each.birth_number, default=None)
+    return None if first is None else _sighting(history, candidate_of(first), None)
+
+
+def _trained(history: Sequence[Evaluation]) -> Iterator[tuple[Candidate, float | None]]:
+    """Candidates in the order of birth, with their mean accuracy; None for those that failed. Not the baseline."""
+    groups = defaultdict(list)
+    for each in history:
+        if each.seed is not None and each.name != BASELINE:
+            groups[each.birth_number].append(each)
+    for _, group in sorted(groups.items()):
+        accuracies = [each.fitness for each in group if each.fitness is not None]
+        yield candidate_of(group[0]), mean(accuracies) if len(accuracies) == len(group) else None
+
+
+def _sighting(history: Sequence[Evaluation], candidate: Candidate, accuracy: float | None) -> Sighting:
+    trained = sum(each.birth_number <= candidate.birth_number for each, _ in _trained(history))
+    return Sighting(candidate, candidate.birth_number - 1, trained, accuracy)  # the first birth is the baseline's
+
+
+def experiment(case: str, seed: int, candidates: int) -> Experiment:
+    """The experiment under a seed, with so many candidates at most."""
+    declared = load_experiment("rediscovery", seed=seed).model_dump()
+    generations = max(1, candidates // declared["evolution"]["population"])
+    declared["evolution"] |= {"generations": generations, **CASES[case]}
+    declared["executor"] |= {"kind": "inline"}
+    return validated(declared, "rediscovery")
+
+
+def measure(case: str, seed: int, candidates: int) -> dict[str, Any]:
+    """One search: when it reached cross-entropy, and when it found it."""
+    declared, started = experiment(case, seed, candidates), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory.create(declared, Path(folder) / "run")
+        search = Seeking(declared, run, InlineExecutor("cpu"), SilentView())
+        search.execute()
+        run.close()
+    first, same = reached(search.history), identical(search.history)
+    own = None if first is None else first.facts() | {"fresh_difference": fresh_difference(declared, first)}
+    return {
+        "case": case,
+        "seed": seed,
+        "budget": candidates,
+        "candidates_trained": search.progress.finished - 1,  # less the baseline
+        "cross_entropy": search.progress.baseline_fitness,
+        "reached": own,
+        "identical": same and same.facts(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
+    """Mean difference to cross-entropy under fresh seeds; 0 for cross-entropy itself, None where a training fails."""
+    if first.accuracy is None:
+        return 0.0
+    fidelity = declared.fidelity.model_copy(update={"seeds": FRESH_SEEDS})
+    baseline = Candidate(BASELINE, "ce(z)", 2, 0, "baseline", 0, name=BASELINE)
+    pair = (baseline, first.candidate)
+    work = Work(pair, declared.tasks[0], fidelity, declared.seed, device="cpu", first_seed=FIRST_FRESH)
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for each in evaluate(work).evaluations:
+        found[each.loss_id].append(each.fitness)
+    ours, theirs = found[first.candidate.loss_id], found[BASELINE]
+    if None in ours or None in theirs:
+        return None
+    return round(mean(each for each in ours if each is not None) - mean(each for each in theirs if each is not None), 4)
+
+
+def quartiles(values: Sequence[float | None]) -> list[float | None]:
+    """Lower quartile, median and upper quartile; None, not reached, is later than every number, and where it falls."""
+    ordered = sorted(math.inf if each is None else each for each in values)
+    found: list[float | None] = []
+    for share in (0.25, 0.5, 0.75):
+        place = share * (len(ordered) - 1)
+        low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+        value = low if low == high else low + (place - math.floor(place)) * (high - low)
+        found.append(value if math.isfinite(value) else None)
+    return found
+
+
+def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Quartiles over the searches of a case, and the difference of those that were trained again."""
+    result: dict[str, Any] = {"searches": len(found), "budget": found[0]["budget"]}
+    for event in ("reached", "identical"):
+        result[event] = {"times": sum(each[event] is not None for each in found)}
+        for count in ("candidates_trained", "births_considered"):
+            values = [each[event] and each[event][count] for each in found]
+            result[event][count] = {"quartiles": quartiles(values), "values": values}
+    again = [each["reached"] for each in found if each["reached"] and each["reached"]["accuracy"] is not None]
+    differences = [each["fresh_difference"] for each in again if each["fresh_difference"] is not None]
+    limits = interval(differences)
+    result["fresh_difference"] = {
+        "searches": len(differences),
+        "mean": round(mean(differences), 4) if differences else None,
+        "interval": limits and [round(limit, 4) for limit in limits],
+        "values": differences,
+    }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--seeds", type=int, default=10, help="searches of each case: seeds from 0 on")
+    parser.add_argument("--candidates", type=int, help="that a search trains at most; left out: by case")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
+    chosen = parser.parse_args()
+    with ProcessPoolExecutor(chosen.processes) as pool:
+        jobs = {
+            case: [pool.submit(measure, case, seed, chosen.candidates or BUDGET[case]) for seed in range(chosen.seeds)]
+            for case in chosen.cases
+        }
+        found = {case: [job.result() for job in own] for case, own in jobs.items()}
+    cases = {case: summary(own) | {"each": own} for case, own in found.items()}
+    print(json.dumps({"rediscovery": {"cases": cases}}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
