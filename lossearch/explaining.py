@@ -4,7 +4,7 @@ Invariant: every network is measured on the validation split; the test split is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from evaluators.attached_loss import loss_for
@@ -29,7 +29,6 @@ from results.comparison_lines import Line, comparison_lines
 from results.curves import CurvePoint, Drawn, curves
 from results.explanation import Explanation, Form, PartEffect
 from results.leaderboard_rows import BASELINE
-from results.records import loss_id
 
 #: The first seeds of ablations and behaviour, and of a simplified loss: searches, trials and tuning have others.
 FRESH_SEEDS, SEEDS_OF_SIMPLIFIED = 5_000_000, 6_000_000
@@ -79,19 +78,23 @@ class Explaining:
 
     @cached_property
     def whole(self) -> Candidate:
-        """The loss itself."""
-        return as_candidate(self.formula, self.plan.class_weights, self.plan.called)
+        """The loss itself; the baseline by its name, however it was given."""
+        found = as_candidate(self.formula, self.plan.class_weights, self.plan.called)
+        return replace(found, name=BASELINE) if found.loss_id == self._named(BASELINE).loss_id else found
 
     def _beside(self) -> list[Candidate]:
         """The loss, cross-entropy and the rival, each once."""
         found = {self.whole.loss_id: self.whole}
         for text in (BASELINE, self.plan.rival):
             if text is not None:
-                seed = read_seed(text)
-                each = as_candidate(canonical(seed.formula), seed.class_weights, seed.name)
-                if each.loss_id not in found or text == BASELINE:
-                    found[each.loss_id] = each
+                each = self._named(text)
+                found.setdefault(each.loss_id, each)
         return list(found.values())
+
+    def _named(self, text: str) -> Candidate:
+        """A known loss in its canonical form, as a search trains it."""
+        seed = read_seed(text)
+        return as_candidate(canonical(seed.formula), seed.class_weights, seed.name)
 
     # --- trainings ------------------------------------------------------------------------------------
 
@@ -149,7 +152,7 @@ class Explaining:
     def _form(self, parts: int) -> Form:
         plan, kin = self.plan, nearest_known(self.formula)
         return Form(
-            loss_id=loss_id(plan.loss, plan.class_weights),
+            loss_id=plan.name,
             called=self.whole.called,
             formula=plan.formula,
             canonical=plan.loss,

@@ -36,7 +36,7 @@ class ExplanationDirectory(Directory[ExplanationPlan, Measurement]):
     """The directory of an explanation; what may change in it changes no training that it holds."""
 
     FILE, PARTS, FOLDERS, RECORD = "explanation.toml", "measurements", ("measurements",), Measurement
-    FORCIBLE = ("name", "called", "formula", "rival", "factor", "seeds")
+    FORCIBLE = ("called", "rival", "factor", "seeds")
 
     @classmethod
     def _may_change(cls, key: str, declared: ExplanationPlan) -> bool:

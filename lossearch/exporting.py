@@ -25,6 +25,8 @@ from results.exportable import Exportable, of_formula, of_known, of_module, opti
 from results.graph_export import FORMATS, write_graph
 from results.leaderboard import Entry
 from results.model_card import Evidence, model_card
+from results.records import loss_id
+from results.verdict_table import read_verdicts
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 
@@ -110,8 +112,10 @@ def evidence_of(loss: "str | FormulaLoss | Entry") -> Evidence | None:
         return None
     task = TASKS.get(loss.row.task)
     samples = len(task.load().validation) if task is not None and not task.needs_download else None
-    explanation = read_explanation(folder_of(loss.board.path, loss.row.loss_id))
-    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples, explanation)
+    explanation = read_explanation(folder_of(loss.board.path, loss_id(loss.row.formula, loss.row.class_weights)))
+    table = read_verdicts(loss.board.path / "verdict")
+    verdicts = [] if table is None else table.of_loss(loss.row.rank, loss.row.formula)
+    return Evidence(loss.row, loss.board.rows, loss.board.evaluations, loss.trial, samples, explanation, verdicts)
 
 
 def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> tuple[Exportable, bool]:

@@ -24,6 +24,7 @@ from results.explanation import Explanation, folder_of
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE, Row
 from results.record_tables import DamagedFile
+from results.records import loss_id
 
 
 class ExplanationInterrupted(RunInterrupted):
@@ -61,7 +62,7 @@ def explain(
     """
     plan, run = _planned(source, rank, task, seeds, None if run_dir is None else Path(run_dir))
     require_data(plan, plan.all_tasks)
-    path = folder_of(run, as_candidate(parse(plan.loss), plan.class_weights).loss_id)
+    path = folder_of(run, plan.name)
     workers = executor_for(plan.executor, executor or ("ray" if ray_address else "inline"), ray_address)
     try:
         known = (path / ExplanationDirectory.FILE).exists()
@@ -100,8 +101,7 @@ def _of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     formula = _checked(parse(row.formula), row.class_weights)
     known = [each for each in board.rows.named() if each.rank is not None and each.name not in (BASELINE, row.name)]
     return ExplanationPlan(
-        **_loss(formula, row.class_weights, row.name),
-        formula=row.formula,
+        **_loss(row.formula, formula, row.class_weights, row.name),
         rival=_rival(known),
         tasks=experiment.tasks,
         factor=row.calibration,
@@ -116,8 +116,7 @@ def _of_text(text: str, task: str, seeds: int) -> ExplanationPlan:
     known_task(task)
     experiment = Experiment(name="explain", task=task, fidelity=known_task(task).fidelity)
     return ExplanationPlan(
-        **_loss(formula, seed.class_weights, seed.name),
-        formula=str(seed.formula),
+        **_loss(str(seed.formula), formula, seed.class_weights, seed.name),
         rival=DRAWN_BESIDE if seed.name != DRAWN_BESIDE else None,
         tasks=(task,),
         **_trainings(experiment, formula, seeds),
@@ -132,10 +131,12 @@ def _checked(formula: Formula, class_weights: str | None) -> Formula:
     return canonical(formula)
 
 
-def _loss(formula: Formula, class_weights: str | None, name: str | None) -> dict[str, Any]:
+def _loss(found: str, formula: Formula, class_weights: str | None, name: str | None) -> dict[str, Any]:
+    """The loss as it was found, and its canonical form; it is kept under the id that a leaderboard has for it."""
     candidate = as_candidate(formula, class_weights, name)
     return {
-        "name": candidate.loss_id,
+        "name": loss_id(found, class_weights),
+        "formula": found,
         "loss": candidate.formula,
         "called": name,
         "class_weights": candidate.class_weights,

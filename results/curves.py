@@ -67,6 +67,11 @@ class CurvePoint:
     factor: float  #: that value and slopes were multiplied by, from the calibration
     classes: int
 
+    def __post_init__(self) -> None:
+        ends = {"probability": 1.0, "angle": math.pi}
+        if self.axis not in ends or not 0.0 < self.at < ends[self.axis]:
+            raise ValueError(f"Expected a probability in (0, 1) or an angle in (0, pi), got {self.axis!r} {self.at!r}.")
+
 
 def curves(losses: Sequence[Drawn], classes: int, embedding_size: int) -> list[CurvePoint]:
     """The points of all losses: over angles where the first of them looks at embeddings, else over probabilities."""

@@ -1,6 +1,7 @@
 """Curves of losses, by the values and slopes that are known of them, and what is said of the curves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -128,3 +129,9 @@ def test_a_loss_that_does_not_look_at_the_prediction_says_so():
 
 def test_cross_entropy_is_not_compared_with_itself():
     assert not any("beside cross-entropy" in each for each in curve_facts(curves([CE], 10, 64), "cross_entropy"))
+
+
+@pytest.mark.parametrize(("axis", "at"), [("probability", 0.0), ("probability", 1.0), ("angle", 4.0), ("time", 0.5)])
+def test_a_point_that_is_on_no_line_is_refused(axis, at):
+    with pytest.raises(ValueError, match="Expected a probability"):
+        replace(drawn("ce(z)")[0], axis=axis, at=at)

@@ -1,0 +1,148 @@
+"""Explanations in files and in words; files and texts of strangers."""
+
+from dataclasses import replace
+
+import pytest
+
+from primitives.kinship import SAME
+from primitives.parser import parse
+from results.comparison_lines import Line
+from results.curves import Drawn, curves
+from results.explanation import CurvePoint, Explanation, Form, PartEffect, folder_of, read_explanation
+from results.explanation_markdown import explained
+from results.explanation_text import as_data, sections
+from results.record_tables import DamagedFile, write_records
+
+FORM = Form(
+    loss_id="0123456789", called="ce(2*z)", formula="ce(2*z)", canonical="ce(2*z)", latex="x", class_weights=None,
+    task="digits", seeds=10, factor=0.5, rejected=None, nearest="cross_entropy", cosine=0.98, parts=3,
+)  # fmt: skip
+POINTS = curves([Drawn("ce(2*z)", parse("ce(2*z)"), 0.5), Drawn("cross_entropy", parse("ce(z)"), 1.0)], 10, 64)
+EFFECT = PartEffect(
+    "digits", "accuracy", "2", "factor", "ce(z)", "matters", 10, 0.95, 0.94, -0.01, -0.015, -0.005, 0.004
+)  # fmt: skip
+LINE = Line(
+    "digits", "accuracy", "validation", "ce(2*z)", "ce(2*z)", "mlp", 10, 0, 0.95, 0.01, 0.01, 0.005, 0.015,
+    0.002, 0.002, 0.004, "better", 0.5, 0.1, 1.0, None,
+)  # fmt: skip
+WHOLE = Explanation(FORM, POINTS, [EFFECT], [LINE])
+
+
+def text_of(explanation=WHOLE, **changes):
+    found = sections(replace(explanation, form=replace(explanation.form, **changes)), str)
+    return {each.title: " ".join((*each.sentences, *each.conclusions)) for each in found}
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    assert read_explanation(folder_of(tmp_path, "0123456789")) is None
+    path = folder_of(tmp_path, "0123456789")
+    path.mkdir(parents=True)
+    WHOLE.write(path)
+    assert read_explanation(path) == WHOLE
+    assert path == tmp_path / "explanation" / "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("cosine", "words"),
+    [
+        (1.0, "It is the known loss cross_entropy, up to a factor and a constant."),
+        (SAME, "It is the known loss cross_entropy"),
+        (0.995, "It is nearly the known loss cross_entropy: on the probe the cosine of their gradients is 0.9950"),
+        (0.5, "The nearest known loss is cross_entropy: on the probe the cosine of their gradients is 0.5000"),
+    ],
+)
+def test_how_near_a_known_loss_it_is(cosine, words):
+    assert words in text_of(cosine=cosine)["What it is"]
+
+
+def test_a_flat_loss_and_one_that_screening_rejects():
+    assert "it has no gradient on the probe" in text_of(nearest=None, cosine=None)["What it is"]
+    assert "would reject it: flat." in text_of(rejected="flat")["What it is"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("matters", "These parts matter; without one the loss is worse: 2."),
+        ("better without", "Without these the loss is better: 2."),
+        (
+            "no difference shown",
+            "No difference is shown without these, though one within the interval may be there",
+        ),
+        ("too few seeds", "With so few seeds nothing can be said of these: 2."),
+        ("moves no weight", "These move no weight: the gradient is the same without them: 2."),
+    ],
+)
+def test_what_is_said_of_a_part(verdict, words):
+    found = replace(WHOLE, parts=[replace(EFFECT, verdict=verdict)])
+    assert words in text_of(found)["Which parts matter"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("no difference shown", "-0.0100, 95 % interval -0.0150 to -0.0050. No difference is shown: the simpler"),
+        ("matters", "Left out so, they matter after all."),
+        ("too few seeds", "Nothing can be said of it."),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_the_simplified_loss(verdict, words):
+    found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, kind="simplified", verdict=verdict)])
+    assert words in text_of(found)["Which parts matter"]
+    failed = replace(EFFECT, kind="simplified", verdict="failed", mean=None, difference=None, reason="diverged")
+    assert "was not trained to the end: diverged." in text_of(replace(WHOLE, parts=[failed]))["Which parts matter"]
+
+
+def test_what_is_said_of_tasks():
+    lines = [LINE, replace(LINE, task="digits_noisy", verdict="worse"), replace(LINE, loss="focal", task="other")]
+    told = text_of(replace(WHOLE, behaviour=lines))["Wrong labels and a long tail"]
+    assert "It is better than cross-entropy on digits." in told
+    assert "It is worse than cross-entropy on digits_noisy." in told
+    assert "other" not in told
+
+
+def test_several_tasks_are_told_apart():
+    found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
+    told = text_of(found)["Which parts matter"]
+    assert "On digits: These parts matter" in told
+    assert "On shapes: Without these the loss is better" in told
+
+
+def test_text_of_a_stranger_is_shown_as_code_and_not_obeyed():
+    hostile = "a|b`<script>\n## x\x1b[31m"
+    form = replace(FORM, called=hostile, canonical=hostile, nearest=hostile, rejected=hostile)
+    part = replace(EFFECT, part=hostile, formula=hostile, task=hostile, measure=hostile, reason=hostile)
+    line = replace(LINE, task=hostile, loss=hostile, verdict=hostile)
+    points = [replace(each, loss=hostile) if each.loss == "ce(2*z)" else each for each in POINTS]
+    card = explained(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
+    assert "<script>" not in card
+    assert "\x1b" not in card
+    assert "\n## x" not in card
+    assert "a|b" not in card
+
+
+def test_a_file_with_another_verdict_is_damaged(tmp_path):
+    WHOLE.write(tmp_path)
+    bad = replace(EFFECT)
+    object.__setattr__(bad, "verdict", "<b>great</b>")
+    write_records(tmp_path / "parts.parquet", PartEffect, [bad])
+    with pytest.raises(DamagedFile, match=r"parts\.parquet"):
+        read_explanation(tmp_path)
+    write_records(tmp_path / "parts.parquet", PartEffect, [EFFECT])
+    (tmp_path / "points.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DamagedFile, match=r"points\.parquet"):
+        read_explanation(tmp_path)
+
+
+def test_curves_without_points_or_without_finite_values_are_told_without_an_error():
+    assert text_of(replace(WHOLE, points=[]))["How it pulls"]
+    lost = [replace(each, value=None, slope=None, slope_in_logit=None) for each in POINTS]
+    assert "not finite along most of the line" in text_of(replace(WHOLE, points=lost))["How it pulls"]
+    assert isinstance(lost[0], CurvePoint)
+
+
+def test_the_data_for_json_has_no_curves_but_what_they_say():
+    data = as_data(WHOLE)
+    assert data["form"]["cosine"] == 0.98
+    assert data["pulls"][0]["of_loss"]["cross_entropy"] == pytest.approx(0.99)
+    assert "points" not in data
