@@ -6,6 +6,7 @@ Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 
 
 import io
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,11 +112,17 @@ def leaderboard(
 ) -> None:
     """Show the best losses of a run, and cross-entropy."""
     with reported():
-        board = board_of(run)
+        from results.verdict_table import read_verdicts
+
+        board, table = board_of(run), read_verdicts(run / "verdict")
+        verdicts = [] if table is None else table.lines
         if as_json:
-            print_json([row for row in board.to_dicts() if row["rank"] is not None][:top])
+            rows = [row for row in board.to_dicts() if row["rank"] is not None][:top]
+            print_json([row | {"verdicts": _said_of(row["rank"], verdicts)} for row in rows])
         else:
             _print_board(board, top)
+            for each in verdicts:
+                say(f"rank {each.rank}, {each.scene}, {each.task}: {each.verdict}; {each.why}.")
         for damage in board.damages:
             say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
         if board.damages:
@@ -209,6 +216,11 @@ def _print_board(board: Any, top: int, known: bool = False) -> None:
 
     console = tables()
     console.print(leaderboard_table(board.rows, top, known, narrow=console.width < 80))
+
+
+def _said_of(rank: int, verdicts: Any) -> list[dict[str, Any]]:
+    """The verdicts on the loss of a rank, as plain data."""
+    return [asdict(each) for each in verdicts if each.rank == rank]
 
 
 def _looks_at(loss: Any) -> str:

@@ -21,6 +21,8 @@ from results.rows import Rows
 from results.statistics import interval, mean, paired_differences, spread
 from results.trial_record import Trial
 from results.usage import usage
+from results.verdict_markdown import judged
+from results.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Evidence:
     """What a run says about one of its losses: its row, all rows, all evaluations, its trial if it had one.
 
     ``samples`` is the size of the validation split, where it is known; ``explanation`` is what ``lossearch explain``
-    found.
+    found, ``verdicts`` what ``lossearch compare`` on the run said of the loss.
     """
 
     row: Row
@@ -37,6 +39,7 @@ class Evidence:
     trial: Trial | None = None
     samples: int | None = None
     explanation: Explanation | None = None
+    verdicts: Sequence[Verdict] = ()
 
 
 def model_card(
@@ -51,6 +54,8 @@ def model_card(
     parts += (
         [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(loss, evidence)]
     )
+    if evidence is not None and evidence.verdicts:
+        parts.append(judged(evidence.verdicts))
     if evidence is not None and evidence.explanation is not None:
         parts.append(explained(evidence.explanation))
     parts += [_checked(loss, evidence, rejected), _limits(loss, form), _provenance(loss)]

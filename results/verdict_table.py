@@ -21,6 +21,10 @@ class VerdictTable:
     def __repr__(self) -> str:
         return f"<VerdictTable: {len(self.lines)} verdicts>"
 
+    def of_loss(self, rank: int | None, formula: str) -> list[Verdict]:
+        """What was said of a loss of the search's leaderboard, in every scene."""
+        return [each for each in self.lines if each.rank == rank and each.loss.partition(" [")[0] == formula]
+
     @property
     def scenes(self) -> list[tuple[str, str]]:
         """The name and the task of each scene, in the order judged."""

@@ -171,3 +171,18 @@ def test_the_commands_print_what_may_be_said(run, judged):
 def test_search_at_random_is_done_once(run, tuned, monkeypatch):
     monkeypatch.setattr("lossearch.launch_tuning.search", lambda *given, **more: pytest.fail("searched again"))
     search_at_random(run)
+
+
+def test_a_card_and_the_leaderboard_tell_the_verdicts(run, judged):
+    runner = CliRunner()
+    own = judged.table.lines[0]
+    printed = runner.invoke(app, ["leaderboard", str(run), "--top", "1000", "--json"])
+    rows = {row["rank"]: row["verdicts"] for row in json.loads(printed.stdout)}
+    assert [each["verdict"] for each in rows[own.rank]] == [each.verdict for each in judged.table.lines]
+    assert all(not said for rank, said in rows.items() if rank != own.rank)
+    file = run.parent / "loss.py"
+    printed = runner.invoke(app, ["export", str(run), "--rank", str(own.rank), "--out", str(file), "--card"])
+    assert printed.exit_code == 0, printed.output
+    card = (run.parent / "loss.py.md").read_text()
+    assert f"**{own.verdict}**" in card
+    assert f"chosen from {own.chosen_from:,} candidates" in card
