@@ -86,6 +86,7 @@ head how long it takes on two cores.
 | `few_labels` | five training samples of each class |
 | `verification` | pairs of identities that were never trained on |
 | `segmentation` | a class for each pixel |
+| `ngl` | a loss over predictions and targets on three tasks at once, as NGL was found |
 | `rediscovery` | cross-entropy, from random trees without its operator |
 
 The five families start from every known loss that suits them, and their size was set by the speed of a small search

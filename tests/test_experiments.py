@@ -14,6 +14,7 @@ from lossearch.experiment import EvolutionSettings, load_experiment
 from lossearch.seeds import read_seed
 from primitives.catalog import CATALOG
 from primitives.fingerprint import FingerprintArchive, fingerprints
+from primitives.formula import Call
 
 TEXTS = {
     entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
@@ -178,3 +179,18 @@ def test_rediscovery_has_to_put_cross_entropy_together():
     assert evolution.seeds == ()
     assert set(evolution.operators) == set(EvolutionSettings().operators) - {"ce"}
     assert evolution.population * evolution.generations == 1_500
+
+
+def test_the_search_for_ngl_could_write_ngl_and_its_tasks_need_no_download():
+    experiment = load_experiment("ngl")
+    evolution, ngl = experiment.evolution, read_seed("ngl").formula
+    assert operators_in(ngl) == {"add", "sub", "mul", "exp", "sin", "cos"} <= set(evolution.operators)
+    assert ngl.names == set(evolution.terminals) == {"p", "y"}
+    assert ngl.size <= evolution.max_nodes
+    assert [experiment.task_named(task).needs_download for task in experiment.tasks] == [False] * 3
+
+
+def operators_in(formula):
+    if not isinstance(formula, Call):
+        return set()
+    return {formula.operator}.union(*map(operators_in, formula.arguments))
