@@ -37,7 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
     "random trees alone, without p": {"random_trees": 1.0, "terminals": ["y", "z"]},
 }
 
-#: Candidates that a search of a case trains at most.
+#: Candidates that a search of a case trains at most; it trains fewer where few births are worth it.
 BUDGET = {"search": 1_500, "search without p": 500, "random trees alone, without p": 500}
 
 FRESH_SEEDS, FIRST_FRESH = 6, 1_000_000  # seeds of a search count from 0

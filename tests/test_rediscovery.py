@@ -1,10 +1,12 @@
 """What the benchmark of re-discovery counts, on histories that are written by hand."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
-from benchmarks.rediscovery import CASES, experiment, identical, quartiles, reached
+from benchmarks.rediscovery import BUDGET, CASES, experiment, identical, quartiles, reached, summary
 from evaluators.work import Candidate, Work, record
 from lossearch.admission import Admission, Refusal
 from lossearch.breeding import birth_of_seed
@@ -12,6 +14,7 @@ from lossearch.evolution import Birth
 from lossearch.experiment import load_experiment
 from primitives.parser import parse
 
+KEPT = Path(__file__).parent.parent / "benchmarks" / "rediscovery.json"
 FIDELITY = load_experiment("rediscovery").fidelity
 WORK = Work((), "digits", FIDELITY, 0)
 
@@ -89,3 +92,11 @@ def test_no_case_has_the_operator_or_a_known_loss(case):
     assert "ce" not in evolution.operators
     assert evolution.seeds == ()
     assert evolution.population * evolution.generations == 500
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_figures_that_were_kept_are_those_of_ten_searches(case):
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))["rediscovery"]["cases"][case]
+    assert [each["seed"] for each in kept["each"]] == list(range(10))
+    assert {each["budget"] for each in kept["each"]} == {BUDGET[case]}
+    assert {name: value for name, value in kept.items() if name != "each"} == summary(kept["each"])
