@@ -38,9 +38,10 @@ class Ancestry:
             del self.left[loss_id]
 
     def restore(self, left: Mapping[str, int], population: Sequence[Member]) -> None:
-        """Continue from those who left, and a population without its ages."""
+        """Continue from those who left, and a population; one from before ages counted is as old as can be."""
         self.left = {loss_id: int(origin) for loss_id, origin in left.items()}
         for member in population:
+            member.origin = member.origin or 0
             count_age(member)
 
 

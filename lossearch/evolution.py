@@ -114,6 +114,7 @@ class Evolution:
         for member in left:
             member.revalue(worth.get(member.loss_id))
         self._keep(survivors(left, len(left)))
+        self._restarts.revalued(left)
 
     def state(self) -> dict[str, Any]:
         """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""

@@ -82,8 +82,9 @@ def crowded_out(directions: Tensor, radius: float, capacity: int) -> Tensor:
     rows = max(1, _AT_ONCE // count)
     for start in range(0, count, rows):
         near = 1.0 - directions[start : start + rows] @ directions.T < radius
-        for place in range(start, min(start + rows, count)):
+        for row in torch.nonzero(near.sum(1) > capacity).flatten().tolist():  # the others have room for all near them
+            place = start + row
             if not leaves[place]:
-                later = torch.nonzero(near[place - start, place + 1 :] & ~leaves[place + 1 :]).flatten() + place + 1
+                later = torch.nonzero(near[row, place + 1 :] & ~leaves[place + 1 :]).flatten() + place + 1
                 leaves[later[capacity - 1 :]] = True
     return leaves

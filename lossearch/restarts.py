@@ -46,6 +46,11 @@ class Restarts:
 
     def restore(self, state: dict[str, Any], population: Sequence[Member]) -> None:
         """Continue from a saved state; an older one knows nothing, and its population is the best so far."""
-        best = state.get("best")
-        self._best = max((each.worth for each in population), default=-math.inf) if best is None else float(best)
+        self.revalued(population)
+        if state.get("best") is not None:
+            self._best = float(state["best"])
         self._since, self.lacking = state.get("since"), int(state.get("lacking", 0))
+
+    def revalued(self, population: Sequence[Member]) -> None:
+        """Measure what comes by what the population is worth now: a best that was lucky is no measure."""
+        self._best = max((each.worth for each in population), default=-math.inf)

@@ -2,16 +2,24 @@ import json
 import random
 
 import pytest
-from hypothesis import given
 
 from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
 from lossearch.member import Member
-from lossearch.trees import from_tree, to_tree
+from lossearch.trees import to_tree
 from primitives.catalog import CATALOG
 from primitives.formula import Call
 from primitives.parser import parse
-from tests.primitives.strategies import formulas
+from results.statistics import mean
+
+#: What selection may be, beside what it is where nothing is said.
+SELECTIONS = {
+    "lexicase": {"selection": "lexicase"},
+    "age": {"age": True},
+    "restarts": {"restart_after": 1},
+    "niches": {"niche_radius": 0.01, "niche_capacity": 2},
+    "all": {"selection": "lexicase", "age": True, "restart_after": 1, "niche_radius": 0.01},
+}
 
 SETTINGS = EvolutionSettings(population=12, terminals=("p", "y", "z", "cosine"), max_nodes=20, max_depth=7)
 
@@ -30,11 +38,6 @@ def live(started, generations, fitness):
         members = [Member(f"id-{each.formula}", each.formula, fitness.random()) for each in births]
         started.tell(members)
     return born
-
-
-@given(formulas(max_leaves=30))
-def test_a_formula_becomes_a_deap_tree_and_back(formula):
-    assert from_tree(to_tree(formula)) == formula
 
 
 def test_the_seeds_are_born_first_and_as_they_are():
@@ -108,6 +111,69 @@ def test_an_evolution_continues_exactly_from_its_saved_state():
     assert live(later, 5, random.Random(9)) == live(whole, 5, random.Random(9))
 
 
+def live_on(started, generations, fitness):
+    """As above, with all that a search tells of its losses."""
+    born = []
+    for generation in generations:
+        births = [started.ask() for _ in range(15)]
+        born += births
+        started.tell([trained(each, generation, fitness) for each in births])
+    return born
+
+
+def trained(birth, generation, fitness):
+    cases = [round(fitness.random(), 2) for _ in range(3)]
+    return Member(
+        f"id-{birth.formula}",
+        birth.formula,
+        mean(cases),
+        birth.class_weights,
+        cases=cases,
+        parents=birth.parents,
+        generation=generation,
+        is_seed=birth.birth == "known",
+    )
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_whatever_selection_is_an_evolution_continues_exactly_from_its_saved_state(selection, stop):
+    settings = SETTINGS.model_copy(update=SELECTIONS[selection])
+    whole = evolution(7, settings)
+    live_on(whole, range(stop), random.Random(0))
+    later = evolution(0, settings)
+    later.restore(json.loads(json.dumps(whole.state())), parse)
+    after = range(stop, stop + 4)
+    assert live_on(later, after, random.Random(9)) == live_on(whole, after, random.Random(9))
+    assert later.state() == whole.state()
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_each_selection_changes_what_is_born_and_one_seed_gives_one_evolution(selection):
+    settings = SETTINGS.model_copy(update=SELECTIONS[selection])
+    one, other, plain = (
+        live_on(evolution(5, each), range(6), random.Random(0)) for each in (settings, settings, SETTINGS)
+    )
+    assert one == other
+    assert one != plain
+
+
+@pytest.mark.parametrize("selection", [{}, *SELECTIONS.values()], ids=["plain", *SELECTIONS])
+def test_a_checkpoint_from_before_selection_could_be_chosen_goes_on(selection):
+    whole = evolution(7)
+    live(whole, 4, random.Random(0))
+    saved = json.loads(json.dumps(whole.state()))
+    older = {key: saved[key] for key in ("generator", "unborn", "population")}
+    keys = ("loss_id", "formula", "class_weights", "fitness", "crowding")
+    older["population"] = [{key: each[key] for key in keys} for each in saved["population"]]
+    later = evolution(0, SETTINGS.model_copy(update=selection))
+    later.restore(older, parse)
+    born = live_on(later, range(4, 9), random.Random(9))
+    assert len(born) == 5 * 15
+    if not selection:
+        assert born == live_on(whole, range(4, 9), random.Random(9))
+
+
 def test_selection_keeps_the_pareto_front_of_fitness_and_complexity():
     started = evolution()
     long, short = parse("ce(z) + p*y*z*p + p"), parse("ce(z)")
@@ -119,6 +185,6 @@ def test_selection_keeps_the_pareto_front_of_fitness_and_complexity():
 
 
 def test_limits_that_no_random_tree_can_keep_are_reported():
-    settings = EvolutionSettings(seeds=(), operators=("add",), terminals=("y",), max_nodes=3, initial_depth=(2, 2))
+    settings = EvolutionSettings(seeds=(), operators=("add",), terminals=("p", "y"), max_nodes=3, initial_depth=(2, 2))
     with pytest.raises(ValueError, match="No random tree kept the limits"):
         evolution(0, settings).ask()

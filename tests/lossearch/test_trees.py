@@ -1,0 +1,52 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lossearch.experiment import EvolutionSettings
+from lossearch.trees import Trees, from_tree, to_tree
+from primitives.formula import Call
+from primitives.parser import parse
+from tests.primitives.strategies import formulas
+
+TREES = Trees(EvolutionSettings(terminals=("p", "y", "z", "cosine")))
+
+
+@given(formulas(max_leaves=30))
+def test_a_formula_becomes_a_deap_tree_and_back(formula):
+    assert from_tree(to_tree(formula)) == formula
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_grown_keeps_the_depth_and_the_vocabulary_and_leaves_the_global_generator(seed):
+    before = random.getstate()
+    formula = Trees(EvolutionSettings(operators=("add", "at_target"), terminals=("p",))).grow(random.Random(seed))
+    assert random.getstate() == before
+    assert formula is not None
+    assert formula.depth <= 5
+    assert formula.names <= {"p"}
+    assert {each.operator for each in formula.walk() if isinstance(each, Call)} <= {"add", "at_target"}
+
+
+@pytest.mark.parametrize("how", ["crossover", "subtree", "point", "constant"])
+@given(formulas(max_leaves=10), formulas(max_leaves=10), st.integers(0, 2**32))
+def test_a_variation_depends_on_its_generator_alone_and_leaves_its_parents(how, one, other, seed):
+    parents = [one, other] if how == "crossover" else [one]
+    texts = [str(each) for each in parents]
+    first = TREES.varied(how, parents, random.Random(seed))
+    random.random()
+    assert TREES.varied(how, parents, random.Random(seed)) == first
+    assert [str(each) for each in parents] == texts
+
+
+def test_a_crossover_of_one_leaf_takes_the_other_parent_or_a_part_of_it():
+    giver = parse("ce(z) + p")
+    found = {str(TREES.varied("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
+    assert found == {str(each) for each in giver.walk()}
+
+
+def test_other_kinds_of_variation_are_not_of_trees():
+    assert [each for each in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.knows(each)] == [
+        *("crossover", "subtree", "point", "constant")
+    ]
