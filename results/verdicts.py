@@ -1,8 +1,10 @@
 """Verdicts: what may be said of losses that a search found, beside every baseline and the best of a random search.
 
 A loss is better than every baseline where it is better than each of them: the p-value of that claim is the largest of
-theirs, with no correction for how many there are (the intersection-union test; Berger, Technometrics 1982). Over the
-losses that are judged, p-values are corrected by Holm. The seeds are those of no search and no tuning.
+theirs, with no correction for how many there are (the intersection-union test; Berger, Technometrics 1982). It is worse
+than a known loss where it is behind that which looked best on the validation split, or behind some other by p-values
+that are corrected for how many there are. Over the losses that are judged, p-values are corrected by Holm. The seeds
+are those of no search and no tuning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,12 +92,12 @@ def verdicts(scene: Scene) -> list[Verdict]:
     usable = [each for each in scene.baselines if values.mean(each) is not None]
     tests = [_tests(values, each.loss, usable) for each in scene.judged]
     claims = holm([_claim(own) for own in tests])
-    beside_favourite = [own.get(scene.favourite) for own in tests]
-    worse = holm([1.0 if test is None else test.p_wilcoxon or 0.0 for test in beside_favourite])
+    behind = [_behind(own, scene.favourite) for own in tests]
+    worse = holm([p for _, p in behind])
     judging = _Judging(scene, values, usable)
     return [
-        judging.verdict(judged, own, claim, test is not None and p < LEVEL and (test.high or 0.0) < 0.0)
-        for judged, own, claim, test, p in zip(scene.judged, tests, claims, beside_favourite, worse, strict=True)
+        judging.verdict(judged, own, claim, name if p < LEVEL else None)
+        for judged, own, claim, (name, _), p in zip(scene.judged, tests, claims, behind, worse, strict=True)
     ]
 
 
@@ -110,6 +112,17 @@ def _claim(tests: Mapping[str, PairedTest]) -> float:
     return max((test.p_wilcoxon or 0.0 if test.difference > 0.0 else 1.0 for test in tests.values()), default=1.0)
 
 
+def _behind(tests: Mapping[str, PairedTest], favourite: str) -> tuple[str | None, float]:
+    """The baseline that a loss is behind by the smallest p-value, and that: of the favourite, or corrected for all."""
+    found = {
+        name: min(1.0, (test.p_wilcoxon or 0.0) * (1 if name == favourite else len(tests)))
+        for name, test in tests.items()
+        if test.high is not None and test.high < 0.0
+    }
+    best = min(found, key=lambda name: (found[name], tests[name].difference), default=None)
+    return (None, 1.0) if best is None else (best, found[best])
+
+
 @dataclass(frozen=True)
 class _Judging:
     """One scene's verdicts, each from the tests of one loss."""
@@ -118,11 +131,11 @@ class _Judging:
     values: PairedValues
     baselines: Sequence[str]  #: those that did not fail
 
-    def verdict(self, judged: Judged, tests: Mapping[str, PairedTest], claim: float, worse: bool) -> Verdict:
+    def verdict(self, judged: Judged, tests: Mapping[str, PairedTest], claim: float, behind: str | None) -> Verdict:
         values, loss = self.values, judged.loss
         closest = max(self.baselines, key=lambda each: values.mean(each) or 0.0, default=None)
         test = tests.get(closest) if closest is not None else None
-        said, why = self._said(loss, tests, claim, worse, closest)
+        said, why = self._said(loss, tests, claim, behind, closest)
         first = values.first(loss)
         random_test = None if self.scene.random_search is None else values.test(loss, self.scene.random_search)
         other = None if closest is None or test is None else values.two_way(loss, closest)
@@ -156,7 +169,7 @@ class _Judging:
         )
 
     def _said(
-        self, loss: str, tests: Mapping[str, PairedTest], claim: float, worse: bool, closest: str | None
+        self, loss: str, tests: Mapping[str, PairedTest], claim: float, behind: str | None, closest: str | None
     ) -> tuple[Said, str]:
         """The verdict, and why."""
         if self.values.mean(loss) is None:
@@ -170,8 +183,8 @@ class _Judging:
         errors = None if samples is None else (1.0 - mean) * samples
         if errors is not None and errors < FEWEST_ERRORS:
             return "saturated", f"{closest} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
-        if worse:
-            return "worse than a known loss", f"worse than {self.scene.favourite}, the best one on the validation split"
+        if behind is not None:
+            return "worse than a known loss", f"worse than {behind}"
         if claim >= LEVEL or any((test.low or 0.0) <= 0.0 for test in tests.values()):
             ahead = sorted(tests, key=lambda name: tests[name].difference)  # those it is least ahead of first
             level = [name for name in ahead if (tests[name].low or 0.0) <= 0.0] or ahead[:1]

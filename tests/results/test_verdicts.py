@@ -86,6 +86,18 @@ def test_a_loss_behind_the_best_known_one_is_worse():
     assert "worse than mse" in found.why
 
 
+def test_to_be_behind_another_than_the_favourite_counts_after_correction_for_all():
+    level = measured("found", [0.8145 + 0.001 * seed for seed in range(SEEDS)])  # about as good as mse, the favourite
+    ahead = measured("ahead", [0.9] * SEEDS)
+    few = said(MSE, ahead, level, baselines=("ahead", "mse"))
+    assert (few.verdict, few.why) == ("worse than a known loss", "worse than ahead")
+    names = [f"known{number}" for number in range(200)]  # 2/2**12 * 202 is no evidence
+    many = said(
+        MSE, ahead, *(measured(name, [0.5] * SEEDS) for name in names), level, baselines=(*names, "ahead", "mse")
+    )
+    assert many.verdict == "no difference shown"
+
+
 def test_with_five_seeds_nothing_is_said():
     groups = [measured(loss, [0.8] * 5) for loss in ("cross_entropy", "mse")]
     found = said(*groups, measured("found", around(0.9, seeds=5)))
