@@ -2,8 +2,9 @@
 
 ``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
 ``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.compare(...)`` compares losses with intervals,
-``lossearch.explain(run)`` says what a loss does and which of its parts matter, and ``lossearch.export(loss, path)``
-writes a loss as a file that needs nothing of ours.
+``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)`` whether
+short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that needs
+nothing of ours.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from lossearch.launch import search
     from lossearch.launch_comparison import compare
     from lossearch.launch_explanation import explain
+    from lossearch.launch_fidelity import fidelity
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "compare", "explain", "export", "loss", "search"]
+__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search"]
 
 
 def __getattr__(name: str) -> Any:
@@ -41,6 +43,10 @@ def __getattr__(name: str) -> Any:
         from lossearch.launch_explanation import explain
 
         return explain
+    if name == "fidelity":
+        from lossearch.launch_fidelity import fidelity
+
+        return fidelity
     if name == "Leaderboard":
         from results.leaderboard import Leaderboard
 

@@ -15,6 +15,7 @@ import typer
 from lossearch.cli_compare import compare
 from lossearch.cli_explain import explain
 from lossearch.cli_export import board_of, export
+from lossearch.cli_fidelity import fidelity
 from lossearch.cli_health import doctor, status
 from lossearch.cli_tune import tune
 from lossearch.outcome import fail, interrupted, print_json, reported, say
@@ -179,6 +180,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
 app.command()(tune)
 app.command()(compare)
 app.command()(explain)
+app.command()(fidelity)
 app.command()(export)
 app.command()(status)
 app.command()(doctor)

@@ -1,0 +1,155 @@
+"""The table of proxies, from values whose taus are known by hand."""
+
+from dataclasses import replace
+
+import pytest
+from scipy.stats import kendalltau
+
+from results.comparison_markdown import code
+from results.proxy_table import CEILING, chosen, proxy_lines, read_lines, write_lines
+from results.proxy_text import as_markdown, cells, said
+from results.proxy_values import FULL, PROXIES, ProxyValue, read_values, write_values
+
+LOSSES = [f"loss{number}" for number in range(12)]
+RANKED = [number / 20 for number in range(12)]
+REVERSED = RANKED[::-1]
+#: Neighbours swapped: of 66 pairs, 6 disagree, 60 agree.
+SWAPPED = [RANKED[number + 1 - 2 * (number % 2)] for number in range(12)]
+FULL_STEPS, FULL_SEEDS = 80, 4
+
+
+def values(task="digits", full=RANKED, **of_proxy):
+    """Values of twelve losses, the same under every seed; ``of_proxy`` are those of proxies, else as in full."""
+    trainings = [(FULL, FULL_STEPS, full, range(FULL_SEEDS))]
+    for number, (proxy, divisor) in enumerate(PROXIES.items()):
+        worth = of_proxy.get(f"p{divisor}", full)
+        trainings.append((proxy, FULL_STEPS // divisor, worth, range(100, 100 + (4 if number == 3 else 2))))
+    return [
+        ProxyValue(task, loss, f"ce({loss}*z)", None, None, proxy, steps, FULL_STEPS, seed, "accuracy", worth, None)
+        for proxy, steps, of_losses, seeds in trainings
+        for loss, worth in zip(LOSSES, of_losses, strict=True)
+        for seed in seeds
+    ]
+
+
+def failing(found, loss, proxy, seed):
+    """The values, of which one is a failure."""
+    return [
+        replace(each, fitness=None, reason="diverged") if (each.loss_id, each.proxy, each.seed) == (loss, proxy, seed)
+        else each
+        for each in found
+    ]  # fmt: skip
+
+
+def by_proxy(lines):
+    return {(line.proxy, line.seeds): line for line in lines}
+
+
+def test_every_part_of_the_steps_has_a_line_for_each_number_of_seeds_and_the_ceiling_comes_last():
+    lines = proxy_lines(values())
+    assert [(line.proxy, line.seeds, line.steps) for line in lines] == [
+        ("1/8", 1, 10), ("1/8", 2, 10), ("1/4", 1, 20), ("1/4", 2, 20), ("1/2", 1, 40), ("1/2", 2, 40),
+        ("all steps", 1, 80), ("all steps", 2, 80), (CEILING, 4, 80),
+    ]  # fmt: skip
+    assert [line.ceiling for line in lines] == [False] * 8 + [True]
+
+
+def test_cost_is_a_share_of_the_steps_of_the_full_training_under_all_of_its_seeds():
+    lines = by_proxy(proxy_lines(values()))
+    assert lines["1/8", 1].cost == 1 / 32
+    assert lines["1/2", 2].cost == 1 / 4
+    assert lines[CEILING, 4].cost == 1.0
+
+
+def test_tau_is_kendalls():
+    line = by_proxy(proxy_lines(values(p8=SWAPPED)))["1/8", 1]
+    assert line.tau == pytest.approx((60 - 6) / 66)
+    assert line.low < line.tau < line.high
+
+
+def test_the_better_half_is_the_better_one_by_full_training():
+    """The worse half is ranked rightly and the better one reversed."""
+    line = by_proxy(proxy_lines(values(p8=[*RANKED[:6], *RANKED[:5:-1]])))["1/8", 2]
+    assert line.tau_of_better_half == -1.0
+    assert line.tau == pytest.approx((66 - 2 * 15) / 66)
+
+
+def test_more_seeds_are_averaged():
+    """Under the first seed all are reversed, under the second as in full and farther apart."""
+    found = [
+        replace(each, fitness=REVERSED[LOSSES.index(each.loss_id)] / 4) if (each.proxy, each.seed) == ("1/8", 100)
+        else each
+        for each in values()
+    ]  # fmt: skip
+    lines = by_proxy(proxy_lines(found))
+    assert (lines["1/8", 1].tau, lines["1/8", 2].tau) == (-1.0, 1.0)
+
+
+def test_the_cheapest_that_is_good_enough_is_chosen():
+    lines = proxy_lines(values(p8=REVERSED, p4=SWAPPED))
+    assert [line.cheapest for line in lines].count(True) == 1
+    assert (chosen(lines, "digits").proxy, chosen(lines, "digits").seeds) == ("1/4", 1)
+
+
+def test_of_two_as_cheap_the_better_one_is_chosen():
+    """An eighth under two seeds costs as much as a quarter under one; its first seed tells nothing apart."""
+    found = [
+        replace(each, fitness=0.5) if (each.proxy, each.seed) == ("1/8", 100) else each for each in values(p8=SWAPPED)
+    ]
+    lines = by_proxy(proxy_lines(found))
+    assert lines["1/8", 1].tau is None
+    assert 0.6 < lines["1/8", 2].tau < lines["1/4", 1].tau
+    assert lines["1/4", 1].cheapest
+
+
+def test_the_full_training_under_other_seeds_is_no_proxy():
+    wrong = {f"p{divisor}": REVERSED for divisor in PROXIES.values()}
+    lines = proxy_lines(values(**wrong))
+    assert chosen(lines, "digits") is None
+    assert "no proxy reaches a tau of 0.6, so that the full training is to be used" in said(lines)
+    assert not any(line.cheapest for line in lines)
+
+
+def test_a_candidate_that_fails_under_one_seed_ranks_last():
+    lines = by_proxy(proxy_lines(failing(values(), "loss11", "1/2", 101)))
+    last = [-1.0 if number == 11 else worth for number, worth in enumerate(RANKED)]
+    assert lines["1/2", 2].tau == pytest.approx(kendalltau(RANKED, last).statistic)
+    assert (lines["1/2", 1].tau, lines["1/2", 1].failed, lines["1/2", 2].failed) == (1.0, 0, 1)
+    assert "1 candidate of 12 failed, which ranks last." in said(list(lines.values()))
+
+
+def test_candidates_that_are_all_equal_leave_tau_undefined():
+    lines = proxy_lines(values(full=[0.1] * 12))
+    assert {(line.tau, line.low, line.high, line.tau_of_better_half) for line in lines} == {(None,) * 4}
+    assert "tau is undefined, since all candidates are worth the same" in said(lines)
+    assert cells(lines[0])[4] == "undefined"
+    assert chosen(lines, "digits") is None
+
+
+def test_a_proxy_that_cannot_tell_candidates_apart_is_not_chosen():
+    lines = proxy_lines(values(p8=[0.1] * 12))
+    assert by_proxy(lines)["1/8", 1].tau is None
+    assert chosen(lines, "digits").proxy == "1/4"
+
+
+def test_tasks_are_judged_apart():
+    lines = proxy_lines([*values("digits", p8=REVERSED), *values("glyphs")])
+    assert chosen(lines, "digits").proxy == "1/4"
+    assert chosen(lines, "glyphs").proxy == "1/8"
+
+
+def test_files_give_back_what_was_written(tmp_path):
+    found = failing(values(), "loss3", FULL, 2)
+    write_values(tmp_path, found)
+    write_lines(tmp_path, proxy_lines(found))
+    assert read_values(tmp_path) == found
+    assert read_lines(tmp_path) == proxy_lines(read_values(tmp_path))
+
+
+def test_the_page_has_every_line_and_says_which_is_chosen():
+    lines = proxy_lines(values(p8=SWAPPED))
+    page = as_markdown(lines)
+    assert f"### {code('digits')}: accuracy on the validation split, full training 80 steps x 4 seeds" in page
+    assert "| 1/8 | 10 | 1 | 3.12 % | 0.82 |" in page
+    assert page.count("\n|") == 2 + len(lines)
+    assert "with a tau of 0.6 or more has 10 steps and 1 seed, 3.12 % of the full training." in page
