@@ -12,8 +12,10 @@ from evaluators.tasks import TASKS
 from evaluators.work import Work, training_seed
 from lossearch.ablation import ablations
 from lossearch.cli import app
+from lossearch.experiment import validated
 from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from lossearch.explanation_directory import BEHAVIOUR
+from lossearch.launch import search
 from lossearch.launch_explanation import ExplanationInterrupted, explain
 from lossearch.run_directory import RunDirectory
 from primitives.errors import UserError
@@ -24,7 +26,7 @@ from results.paired_tests import paired_test
 from results.record_tables import DamagedFile
 from results.records import Measurement
 from results.store import RecordStore
-from tests.lossearch.small import run_search, stopped_at
+from tests.lossearch.small import SMALL, run_search, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner
 
@@ -326,3 +328,17 @@ def test_the_command_says_what_is_wrong_with_the_input(words, message, tmp_path,
 def test_explain_is_a_public_name():
     assert lossearch.explain is explain
     assert "explain" in dir(lossearch)
+
+
+def test_a_loss_of_a_search_on_several_tasks_is_told_of_each(tmp_path):
+    two = validated(SMALL.model_dump() | {"task": ["digits", "digits_few_labels"]}, "two")
+    search(two, run_dir=tmp_path)
+    best = Leaderboard(tmp_path).rows[0]
+    found = explain(tmp_path, seeds=1).explanation
+    assert found.form.task == "digits + digits_few_labels"
+    assert best.calibration is None  # one factor for each task: that of the first is taken
+    assert found.form.factor > 0.0
+    assert [each.task for each in found.parts if each.kind != "simplified"] == [
+        task for task in two.tasks for _ in range(found.form.parts)
+    ]
+    assert {line.task for line in found.behaviour} == {*BEHAVIOUR, "digits_few_labels"}
