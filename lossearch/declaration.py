@@ -50,7 +50,7 @@ class Declaration(Section):
     """What a run does, under a name, on tasks: known ones, and folders of the user's own images.
 
     ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
-    ``[fidelity_of.TASK]`` of a file say otherwise.
+    ``[fidelity_of.TASK]`` of a file say otherwise; in a search the task's proxy, where they say nothing at all.
     """
 
     name: str = Field(pattern=NAME, description="letters, digits, - and _")
@@ -119,10 +119,13 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
 
 
-def resolved_trainings(declared: dict[str, Any], tasks: Sequence[str], **fixed: Any) -> dict[str, Any]:
+def resolved_trainings(
+    declared: dict[str, Any], tasks: Sequence[str], by_proxy: bool = False, **fixed: Any
+) -> dict[str, Any]:
     """Each task's training with all its keys, from what a file declares; ``fixed`` are keys that stand elsewhere.
 
-    Raises ValueError for tables of tasks that are not there.
+    ``by_proxy`` takes the proxy of a task of whose training nothing is declared: it stands in for the task's own
+    training and for no other. Raises ValueError for tables of tasks that are not there.
     """
     for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
     if not isinstance(of_task, dict) or not isinstance(data, dict):
@@ -131,18 +134,31 @@ def resolved_trainings(declared: dict[str, Any], tasks: Sequence[str], **fixed: 
         stray = named.keys() - set(tasks)
         if stray:
             raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
+    given = {name: as_keys(for_all) | as_keys(of_task.get(name, {})) for name in tasks}
     return {
-        name: as_keys(_own_training(name, data.get(name))) | as_keys(for_all) | as_keys(of_task.get(name, {})) | fixed
-        for name in tasks
+        name: _own_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
+        for name, keys in given.items()
     }
 
 
-def _own_training(name: str, data: Any) -> Fidelity:
+def search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    """Each task's training in a search: its proxy where nothing is declared, under as many seeds as any of them has.
+
+    Raises ValueError for tables of tasks that are not there.
+    """
+    found = resolved_trainings(declared, tasks, by_proxy=True)
+    said = found if declared.get("fidelity") else declared.get("fidelity_of", {})
+    most = max(each["seeds"] if isinstance(each["seeds"], int) else 1 for each in found.values())
+    return {name: each if said.get(name) else each | {"seeds": most} for name, each in found.items()}
+
+
+def _own_training(name: str, data: Any, by_proxy: bool) -> Fidelity:
     """The training of a task where none is declared; a plain one where there is no such task or data."""
     try:
-        return task_on(name, None if data is None else FolderData.model_validate(data)).fidelity
+        task = task_on(name, None if data is None else FolderData.model_validate(data))
     except (ValidationError, UserError):  # said of the key itself
         return Fidelity()
+    return task.proxy or task.fidelity if by_proxy else task.fidelity
 
 
 def require_tasks(names: Sequence[str], data: Mapping[str, FolderData]) -> None:

@@ -17,7 +17,7 @@ from lossearch.declaration import (
     each_once,
     read_declaration,
     require_tasks,
-    resolved_trainings,
+    search_trainings,
 )
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -146,7 +146,8 @@ class EvolutionSettings(Section):
 class Experiment(Declaration):
     """One search: what is looked for, on what task or tasks, with how much work.
 
-    ``fidelity`` is the training on the task; where there are several tasks, ``fidelity_of`` holds that on each.
+    ``fidelity`` is the training on the task; where there are several tasks, ``fidelity_of`` holds that on each. Where
+    nothing is declared of it, it is the task's proxy.
     """
 
     task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of several")
@@ -174,7 +175,7 @@ class Experiment(Declaration):
         tasks = [task] if isinstance(task, str) else task
         if not isinstance(tasks, list | tuple) or not tasks or not all(isinstance(each, str) for each in tasks):
             return declared
-        trainings = resolved_trainings(declared, tasks)
+        trainings = search_trainings(declared, tasks)
         found = declared | {"fidelity": trainings[tasks[0]]}
         if isinstance(task, str):
             return {key: value for key, value in found.items() if key != "fidelity_of"}

@@ -41,7 +41,8 @@ def said(lines: Sequence[ProxyLine]) -> str:
     else:
         parts.append(
             f"{task}: the cheapest proxy with a tau of {GOOD_ENOUGH:g} or more has {found.steps} steps and "
-            f"{_number(found.seeds, 'seed')}, {100.0 * found.cost:.3g} % of the full training."
+            f"{_number(found.seeds, 'seed')}, {100.0 * found.cost:.3g} % of the full training. Among the better half "
+            f"its tau is {_tau(found.tau_of_better_half)}."
         )
     if failed:
         parts.append(f"{_number(failed, 'candidate')} of {lines[0].candidates} failed, which ranks last.")

@@ -9,11 +9,25 @@ from functools import lru_cache
 
 from evaluators.data.datasets import handwritten_digits
 from evaluators.data.parts import PARTS, SHARES, rows_of_parts
+from evaluators.fidelity import Fidelity
 from evaluators.splits import Split, Splits, few_labels, long_tailed, with_asymmetric_noise, with_symmetric_noise
 from evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
 _NOISE_SEED = 7
+
+#: Of each task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
+_PROXIES = {
+    "digits": Fidelity(steps=50, seeds=1),
+    "digits_noisy_20": Fidelity(steps=100, seeds=1),
+    "digits_noisy": Fidelity(steps=100, seeds=1),
+    "digits_noisy_60": Fidelity(steps=100, seeds=1),
+    "digits_asymmetric_20": Fidelity(steps=50, seeds=1),
+    "digits_asymmetric_40": Fidelity(steps=100, seeds=1),
+    "digits_asymmetric_60": Fidelity(steps=100, seeds=1),
+    "digits_long_tail": Fidelity(steps=50, seeds=1),
+    "digits_few_labels": Fidelity(steps=25, seeds=1),
+}
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +48,8 @@ def _task(name: str, family: str, what: str, corrupted: Callable[[Split], Split]
         train, validation, _ = _parts()
         return Splits(corrupted(train), validation)
 
-    return Task(name, family, f"8x8 handwritten digits{what}", CLASSES, SHAPE, load, _test)
+    summary = f"8x8 handwritten digits{what}"
+    return Task(name, family, summary, CLASSES, SHAPE, load, _test, proxy=_PROXIES[name])
 
 
 def _symmetric(percent: int) -> Task:

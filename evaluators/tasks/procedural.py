@@ -24,6 +24,15 @@ IDENTITIES = {_TRAIN: range(24), _VALIDATION: range(24, 36), _TEST: range(36, 48
 #: Kinds of shapes in the segmentation task; its classes are these and the background.
 KINDS = 3
 
+_SHAPES = Fidelity(network="resnet", learning_rate=0.1, steps=400)
+_PIXELS = Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
+
+#: Of a task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
+_PROXIES = {
+    "shapes": _SHAPES.model_copy(update={"steps": 200, "seeds": 1}),
+    "shapes_segmentation": _PIXELS.model_copy(update={"steps": 50, "seeds": 1}),
+}
+
 
 @lru_cache(maxsize=4)
 def _shapes(seed: int, count: int) -> Split:
@@ -69,7 +78,8 @@ def _classification(name: str, family: str, what: str, load: Callable[[], Splits
         SHAPE,
         load,
         lambda: _shapes(_TEST, 800),
-        fidelity=Fidelity(network="resnet", learning_rate=0.1, steps=400),
+        fidelity=_SHAPES,
+        proxy=_PROXIES.get(name),
     )
 
 
@@ -103,6 +113,7 @@ TASKS = (
         lambda: _masks(_TEST, 200),
         metric=MEAN_IOU,
         dense=True,
-        fidelity=Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400),
+        fidelity=_PIXELS,
+        proxy=_PROXIES["shapes_segmentation"],
     ),
 )

@@ -33,7 +33,8 @@ class Task:
     dense: bool = False  #: whether every pixel has a class
     needs_download: bool = False
     gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
-    fidelity: Fidelity = _USUAL  #: the training where none is declared
+    fidelity: Fidelity = _USUAL  #: the full training, where none is declared
+    proxy: Fidelity | None = None  #: a search's training where none is declared; None: the full one
     data_from: str | None = None  #: the page or command that provides the data
     ignores_pixels: bool = False  #: whether some pixels have no class: their targets are negative
 

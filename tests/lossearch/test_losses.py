@@ -8,8 +8,8 @@ import torch.nn.functional as F
 import lossearch
 
 
-def test_the_public_names_are_five():
-    assert dir(lossearch) == ["Leaderboard", "compare", "export", "loss", "search"]
+def test_the_public_names():
+    assert dir(lossearch) == ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search"]
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 

@@ -1,0 +1,51 @@
+"""The proxies by which searches train are those that were measured to be the cheapest that are good enough."""
+
+import pytest
+
+from benchmarks.fidelity import KEPT
+from evaluators.tasks import TASKS
+from lossearch.experiment import Experiment
+from lossearch.proxies import proxy_of
+from results.proxy_table import GOOD_ENOUGH, chosen, proxy_lines, read_lines
+from results.proxy_values import FULL, read_values
+
+LINES, VALUES = read_lines(KEPT), read_values(KEPT)
+MEASURED = list(dict.fromkeys(line.task for line in LINES))
+
+
+def test_the_table_follows_from_the_values():
+    assert proxy_lines(VALUES) == LINES
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_the_proxy_of_a_task_is_the_cheapest_with_a_tau_of_six_tenths(task):
+    own = [line for line in LINES if line.task == task and not line.ceiling]
+    good = [line for line in own if line.tau is not None and line.tau >= GOOD_ENOUGH == 0.6]
+    assert own[0].full_steps == TASKS[task].fidelity.steps
+    if not good:
+        assert TASKS[task].proxy is None
+        return
+    best = min(good, key=lambda line: (line.cost, -line.tau))
+    assert chosen(LINES, task) == best
+    assert TASKS[task].proxy == proxy_of(TASKS[task].fidelity, best.proxy, best.seeds)
+    assert Experiment(name="a", task=task).fidelity == TASKS[task].proxy
+
+
+def test_a_task_that_was_not_measured_has_no_proxy():
+    assert [name for name, task in TASKS.items() if task.proxy is not None and name not in MEASURED] == []
+
+
+def test_no_seed_of_a_proxy_is_one_of_the_full_training():
+    full = {(each.task, each.seed) for each in VALUES if each.proxy == FULL}
+    assert not full & {(each.task, each.seed) for each in VALUES if each.proxy != FULL}
+
+
+@pytest.mark.parametrize("task", MEASURED)
+def test_every_candidate_stands_there_with_a_value_or_a_reason_under_every_seed(task):
+    own = [each for each in VALUES if each.task == task]
+    losses = {each.loss_id for each in own}
+    for proxy in {each.proxy for each in own}:
+        found = [(each.loss_id, each.seed) for each in own if each.proxy == proxy]
+        seeds = {seed for _, seed in found}
+        assert sorted(found) == sorted((loss, seed) for loss in losses for seed in seeds)
+    assert all((each.fitness is None) != (each.reason is None) for each in own)
