@@ -1,0 +1,245 @@
+"""What the filters of a search save, and how often they throw a good candidate away; prints JSON.
+
+Filters are the duplicate test, each check of the screening, and each rung. Of what one refused, a random sample is
+trained in full after all, by the search's own protocol: its seeds, steps and canonical form. A refused candidate was
+good where its mean fitness reaches that of the worst of the top tenth of those that the search trained to the end; it
+is counted beside that where it reaches cross-entropy's. Intervals are exact binomial ones (Clopper and Pearson, 1934).
+A duplicate is worth what its original is, so that only one whose original is not good was lost. Rungs are measured in
+a search of their own, where the top tenth is one of candidates that had passed all rungs.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from evaluators.evaluation import evaluate
+from evaluators.executors import InlineExecutor
+from evaluators.work import Candidate, Work, candidate_of
+from lossearch.experiment import Experiment, load_experiment, validated
+from lossearch.generational import GenerationalSearch
+from lossearch.progress import SilentView
+from lossearch.run_directory import RunDirectory
+from primitives.algebra import canonical
+from primitives.parser import parse
+from results.leaderboard_rows import BASELINE
+from results.records import Evaluation
+from results.statistics import mean
+
+COHORT = 50
+
+#: Rounding of a mean fitness.
+ROUNDING = 1e-9
+
+DUPLICATE = "duplicate"
+
+#: Mean fitness by birth number; None of a candidate of which a training failed.
+Worth = Mapping[int, float | None]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter, whom it refused, and the training steps that each of these was spared under one seed."""
+
+    name: str
+    refused: tuple[Candidate, ...]
+    steps_saved: int
+
+
+def check_of(reason: str) -> str:
+    """The check of the screening that gives a reason; one that is not finite says on what."""
+    head, _, said = reason.partition(": ")
+    return f"{head} on {said.rpartition(' on ')[2]}" if head == "not finite" else head
+
+
+def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
+    """The filters of a search of so many steps, in the order in which a candidate meets them."""
+    found: dict[str, list[Candidate]] = defaultdict(list)
+    for each in history:
+        if each.status in ("duplicate", "rejected"):
+            found[DUPLICATE if each.status == "duplicate" else check_of(each.reason or "")].append(candidate_of(each))
+    return [
+        *(Filter(name, tuple(refused), steps) for name, refused in sorted(found.items())),
+        *(Filter(f"rung at {rung}", tuple(stopped), steps - rung) for rung, stopped in _stopped(history)),
+    ]
+
+
+def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]:
+    """Candidates that were stopped at each rung, by its steps; not those that failed."""
+    failed = {each.birth_number for each in history if each.status == "failed"}
+    last: dict[int, Evaluation] = {}
+    for each in sorted(history, key=lambda each: each.steps or 0):
+        if each.steps is not None and each.birth_number not in failed:
+            last[each.birth_number] = each
+    found: dict[int, list[Candidate]] = defaultdict(list)
+    for number in sorted(last):
+        if last[number].at_a_rung:
+            found[last[number].steps or 0].append(candidate_of(last[number]))
+    return sorted(found.items())
+
+
+def trained(history: Sequence[Evaluation]) -> dict[str, float]:
+    """Mean fitness, by loss id, of what the search trained to the end under every seed."""
+    own: dict[str, list[Evaluation]] = defaultdict(list)
+    for each in history:
+        if each.seed is not None and (each.status == "failed" or not each.at_a_rung):
+            own[each.loss_id].append(each)
+    return {
+        loss: mean(each.fitness for each in group if each.fitness is not None)
+        for loss, group in own.items()
+        if all(each.fitness is not None for each in group)
+    }
+
+
+def bars(history: Sequence[Evaluation]) -> dict[str, float]:
+    """The fitness of the worst of the top tenth, and cross-entropy's."""
+    worth = trained(history)
+    ordered = sorted(worth.values(), reverse=True)
+    baseline = next(each.loss_id for each in history if each.name == BASELINE and each.seed is not None)
+    return {"top_tenth": ordered[max(0, len(ordered) // 10 - 1)], BASELINE: worth[baseline]}
+
+
+def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -> dict[int, float | None]:
+    """What candidates are worth when they are trained as those that were admitted, in the order given."""
+    numbered = [_admitted(each) for each in candidates]
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for start in range(0, len(numbered), COHORT):
+        cohort = tuple(numbered[start : start + COHORT])
+        work = Work(cohort, experiment.tasks[0], experiment.fidelity, experiment.seed, device="cpu")
+        for each in evaluate(work).evaluations:
+            found[each.loss_id].append(each.fitness)
+    return {int(number): _mean_of_all(own) for number, own in found.items()}
+
+
+def _admitted(refused: Candidate) -> Candidate:
+    """The candidate that admission would have made; its birth number tells it apart from its twin."""
+    formula = canonical(parse(refused.formula))
+    kind = refused.class_weights if formula.looks_at_embeddings else None
+    number = str(refused.birth_number)
+    return replace(refused, loss_id=number, formula=str(formula), complexity=formula.size, class_weights=kind)
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    finished = [each for each in values if each is not None]
+    return mean(finished) if len(finished) == len(values) else None
+
+
+def reaches(worth: float | None, bar: float) -> bool:
+    """Whether a fitness is as good as a bar; one that failed is not."""
+    return worth is not None and worth >= bar - ROUNDING
+
+
+def share(count: int, of: int) -> dict[str, Any]:
+    """How many of a sample, their share, and its exact 95 % interval."""
+    limits = binomtest(count, of).proportion_ci(0.95, method="exact")
+    return {"count": count, "share": round(count / of, 4), "interval": [round(limits.low, 4), round(limits.high, 4)]}
+
+
+def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds: int) -> dict[str, Any]:
+    """What a filter saved, and what of a sample of the refused was good."""
+    limits, births = bars(history), max(each.birth_number for each in history)
+    twins = {each.birth_number: each.loss_id for each in filter_.refused}
+    known = trained(history)
+    own = {number: known.get(twins[number]) for number in sample}
+    finished = [each for each in sample.values() if each is not None]
+    found: dict[str, Any] = {
+        "filter": filter_.name,
+        "refused": len(filter_.refused),
+        "share_of_births": round(len(filter_.refused) / births, 4),
+        "training_steps_saved": len(filter_.refused) * filter_.steps_saved * seeds,
+        "sample": len(sample),
+        "failed": len(sample) - len(finished),
+        "mean_fitness": round(mean(finished), 4) if finished else None,
+        "best_fitness": round(max(finished), 4) if finished else None,
+    }
+    for name, bar in limits.items():
+        found[name] = share(sum(reaches(worth, bar) for worth in sample.values()), len(sample))
+    if filter_.name == DUPLICATE:
+        found |= dict(_beside_originals(sample, own, limits))
+    return found
+
+
+def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
+    """How duplicates differ from their originals, as far as these were trained, and which of them were lost."""
+    pairs = [
+        (worth, original)
+        for number, worth in sample.items()
+        if worth is not None and (original := originals[number]) is not None
+    ]
+    differences = [abs(worth - original) for worth, original in pairs]
+    yield "originals_trained", sum(each is not None for each in originals.values())
+    yield "mean_absolute_difference", round(mean(differences), 5) if differences else None
+    yield "largest_difference", round(max(differences), 5) if differences else None
+    yield "exactly_as_good", sum(each <= ROUNDING for each in differences)
+    for name, bar in limits.items():
+        lost = sum(reaches(sample[each], bar) and not reaches(originals[each], bar) for each in sample)
+        yield f"{name}_but_not_its_original", share(lost, len(sample))
+
+
+def experiment(task: str, with_rungs: bool, seed: int, population: int | None, generations: int | None) -> Experiment:
+    """The shipped search on digits, on a task, at an eighth and half of the steps with rungs or without any."""
+    declared = load_experiment("digits").model_dump()
+    steps = declared["fidelity"]["steps"]
+    sizes = {"population": population, "generations": generations}
+    declared["evolution"] |= {key: value for key, value in sizes.items() if value is not None}
+    declared["fidelity"] |= {"rungs": (steps // 8, steps // 2) if with_rungs else ()}
+    declared["executor"] |= {"kind": "inline"}
+    return validated(declared | {"task": task, "seed": seed}, "digits")
+
+
+def history_of(declared: Experiment) -> list[Evaluation]:
+    """What a search records."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory.create(declared, Path(folder) / "run")
+        GenerationalSearch(declared, run, InlineExecutor("cpu"), SilentView()).execute()
+        found, _ = run.store.read()
+        run.close()
+    return found
+
+
+def measure(declared: Experiment, size: int) -> dict[str, Any]:
+    """A search, and what its filters did: the rungs where it has some, else the others."""
+    history, rungs = history_of(declared), bool(declared.fidelity.rungs)
+    reports = []
+    for each in filters(history, declared.fidelity.steps):
+        if each.name.startswith("rung") is rungs:
+            generator = random.Random(f"{declared.seed}-{each.name}")
+            chosen = generator.sample(each.refused, min(size, len(each.refused)))
+            reports.append(report(each, trained_after_all(chosen, declared), history, declared.fidelity.seeds))
+    return {
+        "task": declared.tasks[0],
+        "rungs": list(declared.fidelity.rungs),
+        "births": max(each.birth_number for each in history),
+        "trained_to_the_end": len(trained(history)),
+        "bars": {name: round(bar, 4) for name, bar in bars(history).items()},
+        "filters": reports,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="+", default=["digits", "digits_noisy"])
+    parser.add_argument("--sample", type=int, default=200, help="refused candidates trained for each filter, at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--population", type=int, help="left out: as the shipped search on digits has it")
+    parser.add_argument("--generations", type=int, help="left out: likewise")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
+    chosen = parser.parse_args()
+    sizes = (chosen.seed, chosen.population, chosen.generations)
+    declared = [experiment(task, rungs, *sizes) for task in chosen.tasks for rungs in (False, True)]
+    with ProcessPoolExecutor(chosen.processes) as pool:
+        found = list(pool.map(measure, declared, [chosen.sample] * len(declared)))
+    print(json.dumps({"filters": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
