@@ -1,12 +1,14 @@
 """lossearch: the automatic discovery of loss functions.
 
 ``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
-``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.compare(...)`` compares losses with intervals,
-``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)`` whether
-short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that needs
-nothing of ours.
+``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.tune(run)`` tunes its survivors and
+``lossearch.verdict(run)`` says what holds of them on the test split, ``lossearch.compare(...)`` compares losses with
+intervals, ``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)``
+whether short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that
+needs nothing of ours.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,43 +17,31 @@ if TYPE_CHECKING:
     from lossearch.launch_comparison import compare
     from lossearch.launch_explanation import explain
     from lossearch.launch_fidelity import fidelity
+    from lossearch.launch_tuning import tune
+    from lossearch.launch_verdict import verdict
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search"]
+__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
+
+_HOMES = {
+    "Leaderboard": "results.leaderboard",
+    "compare": "lossearch.launch_comparison",
+    "explain": "lossearch.launch_explanation",
+    "export": "lossearch.exporting",
+    "fidelity": "lossearch.launch_fidelity",
+    "loss": "lossearch.losses",
+    "search": "lossearch.launch",
+    "tune": "lossearch.launch_tuning",
+    "verdict": "lossearch.launch_verdict",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch alone takes seconds."""
-    if name == "loss":
-        from lossearch.losses import loss
-
-        return loss
-    if name == "export":
-        from lossearch.exporting import export
-
-        return export
-    if name == "search":
-        from lossearch.launch import search
-
-        return search
-    if name == "compare":
-        from lossearch.launch_comparison import compare
-
-        return compare
-    if name == "explain":
-        from lossearch.launch_explanation import explain
-
-        return explain
-    if name == "fidelity":
-        from lossearch.launch_fidelity import fidelity
-
-        return fidelity
-    if name == "Leaderboard":
-        from results.leaderboard import Leaderboard
-
-        return Leaderboard
-    raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,9 @@ import lossearch
 
 
 def test_the_public_names():
-    assert dir(lossearch) == ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search"]
+    functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
+    assert dir(lossearch) == ["Leaderboard", *functions]
+    assert all(callable(getattr(lossearch, name)) for name in functions)
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 
