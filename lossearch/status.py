@@ -22,6 +22,9 @@ _TOLD = ("started", "resumed", "generation", "ended", "interrupted")
 #: Seconds before the last evaluation over which the speed is taken.
 RECENT = 300.0
 
+#: Seconds over which it can be taken at least: the trainings of a cohort end at once.
+SHORTEST = 10.0
+
 
 @dataclass(frozen=True)
 class WorkerStatus:
@@ -75,7 +78,7 @@ def status(path: Path) -> Status:
         generations=experiment.evolution.generations,
         candidates=board.counts(),
         trainings=len(finished),
-        trainings_per_minute=_per_minute(finished),
+        trainings_per_minute=speed(finished),
         best_formula=best.formula if best else None,
         best_fitness=best.fitness_mean if best else None,
         cross_entropy=next((row.fitness_mean for row in board.rows.named() if row.rank and row.name == BASELINE), None),
@@ -129,15 +132,15 @@ def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
     return "interrupted" if last and last[-1] == "interrupted" else "stopped"
 
 
-def _per_minute(finished: list[str]) -> float | None:
-    """Trainings in a minute, over the last minutes in which there were some."""
+def speed(finished: list[str]) -> float | None:
+    """Trainings in a minute, over the last minutes in which there were some; None where these are too few seconds."""
     try:
         times = [datetime.fromisoformat(each).timestamp() for each in finished]
     except ValueError:
         return None
     recent = [each for each in times if each > times[-1] - RECENT] if times else []
     span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
-    return round(60.0 * (len(recent) - 1) / span, 1) if span > 0.0 else None
+    return round(60.0 * (len(recent) - 1) / span, 1) if span >= SHORTEST else None
 
 
 def _whole(value: Any) -> int:

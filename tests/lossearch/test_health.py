@@ -10,7 +10,7 @@ from lossearch import doctor, workers
 from lossearch.cli import app
 from lossearch.launch import SearchInterrupted, search
 from lossearch.run_directory import RunDirectory, RunDirectoryError
-from lossearch.status import status
+from lossearch.status import speed, status
 from lossearch.stopwatch import Stopwatch
 from tests.lossearch.small import SMALL, Interrupting, run_search
 
@@ -168,3 +168,14 @@ def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
 def test_a_cluster_on_this_machine_tells_of_its_node():
     (node,) = ray_cluster.about_nodes(None)
     assert doctor._node(node).state == "ok"
+
+
+def test_the_speed_is_told_where_there_is_time_to_tell_it_by():
+    def at(*seconds):
+        return [f"2026-01-01T00:{each // 60:02}:{each % 60:02}.000+00:00" for each in seconds]
+
+    assert speed(at(0, 10, 20, 30)) == 6.0
+    assert speed(at(0, 400, 430)) == 2.0  # of the last five minutes alone
+    assert speed(at(0, 0, 0, 1)) is None  # a cohort, whose trainings end at once
+    assert speed([]) is None
+    assert speed(["yesterday"]) is None
