@@ -30,6 +30,31 @@ def test_wilcoxons_rank_sums_by_hand():
     assert paired_test([0.1, -0.2, 0.3, 0.4, 0.5, 0.6]).p_wilcoxon == pytest.approx(6 / 64)
 
 
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=9).filter(any))
+def test_wilcoxons_p_is_that_of_all_sign_patterns_where_differences_tie(differences):
+    moved = [float(each) for each in differences if each]
+    ranks = stats.rankdata([abs(each) for each in moved])
+    sums = [
+        sum(r for r, up in zip(ranks, signs, strict=True) if up)
+        for signs in itertools.product((0, 1), repeat=len(moved))
+    ]
+    reached = sum(rank for rank, each in zip(ranks, moved, strict=True) if each > 0)
+    tail = min(sum(each <= reached for each in sums), sum(each >= reached for each in sums)) / len(sums)
+    assert paired_test([float(each) for each in differences]).p_wilcoxon == pytest.approx(min(1.0, 2 * tail))
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=60, unique_by=lambda each: round(abs(each), 6)))
+def test_wilcoxons_p_is_scipys_where_none_ties(differences):
+    moved = [each for each in differences if abs(each) > 1e-6] or [1.0]
+    if len(moved) > 1:
+        assert paired_test(moved).p_wilcoxon == pytest.approx(stats.wilcoxon(moved, method="exact").pvalue)
+
+
+def test_of_very_many_pairs_the_p_is_the_asymptotic_one():
+    many = [0.01 * (k % 7 - 2) + 0.0001 * k for k in range(1, 302)]
+    assert paired_test(many).p_wilcoxon == pytest.approx(stats.wilcoxon(many, method="asymptotic").pvalue, rel=1e-6)
+
+
 def test_the_interval_holds_the_mean_and_is_scipys():
     found = paired_test(TEN)
     assert found.low < found.difference < found.high
