@@ -39,12 +39,13 @@ interval over the seeds, though on other samples it may not be. Behind each tabl
 `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements`, one row for each
 training; `benchmarks/evidence.py` makes this page of them.
 
-Some families were searched in rounds, each with other settings of the search: the test split had been looked at when a
-later round was made. In the first ones the search trained at a learning rate of 0.1, where it could not see how good the
-known loss was that won in the end; after that learning rate and settings were those that were best for known losses on
-the validation split, and the leading losses were retested. In the last one the search also varied by all kinds, since
-plain crossover did not join terms of which known losses are made: label smoothing and logit adjustment, which are better
-together on the validation split of the long tail. Families that have one round had it with all of this.
+Some families were searched in rounds, each with other settings of the search: the test split had been looked at when
+a later round was made. In the first ones the search trained at a learning rate of 0.1, where it could not see how
+good the known loss was that won in the end; after that learning rate and settings were those that were best for known
+losses on the validation split, and the leading losses were retested. In the last one the search also varied by all
+kinds, since plain crossover did not join terms of which known losses are made: label smoothing and logit adjustment,
+which are better together on the validation split of the long tail. Families that have one round had it with all of
+this.
 
 ## The goal, and how far it was reached
 
