@@ -8,7 +8,6 @@ whether short trainings rank losses as full ones do, and ``lossearch.export(loss
 needs nothing of ours.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,24 +23,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
 
-_HOMES = {
-    "Leaderboard": "results.leaderboard",
-    "compare": "lossearch.launch_comparison",
-    "explain": "lossearch.launch_explanation",
-    "export": "lossearch.exporting",
-    "fidelity": "lossearch.launch_fidelity",
-    "loss": "lossearch.losses",
-    "search": "lossearch.launch",
-    "tune": "lossearch.launch_tuning",
-    "verdict": "lossearch.launch_verdict",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch alone takes seconds."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name == "compare":
+        from lossearch.launch_comparison import compare
+
+        return compare
+    if name == "explain":
+        from lossearch.launch_explanation import explain
+
+        return explain
+    if name == "export":
+        from lossearch.exporting import export
+
+        return export
+    if name == "fidelity":
+        from lossearch.launch_fidelity import fidelity
+
+        return fidelity
+    if name == "loss":
+        from lossearch.losses import loss
+
+        return loss
+    if name == "search":
+        from lossearch.launch import search
+
+        return search
+    if name == "tune":
+        from lossearch.launch_tuning import tune
+
+        return tune
+    if name == "verdict":
+        from lossearch.launch_verdict import verdict
+
+        return verdict
+    if name == "Leaderboard":
+        from results.leaderboard import Leaderboard
+
+        return Leaderboard
+    raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -43,8 +43,12 @@ def survivors(board: Leaderboard, top: int) -> list[Survivor]:
 
 
 def suitable_baselines(experiment: Experiment) -> list[str]:
-    """The known losses that look at nothing which a task of the experiment cannot give, cross-entropy first."""
+    """Losses of the literature that look at nothing which a task of the experiment cannot give, cross-entropy first.
+
+    Losses that a search discovered are none of them: the search that found one would be held against its own find.
+    """
     gives = [experiment.task_named(name).gives for name in experiment.tasks]
     terminals = TERMINALS.keys()
-    names = [name for name, loss in CATALOG.items() if all(loss.formula.names & terminals <= each for each in gives)]
+    literature = [loss for loss in CATALOG.values() if loss.origin == "literature"]
+    names = [loss.name for loss in literature if all(loss.formula.names & terminals <= each for each in gives)]
     return sorted(names, key=lambda name: name != BASELINE)

@@ -141,7 +141,7 @@ FAMILIES = {
 @pytest.fixture(scope="module")
 def known():
     """Formulas of known losses that screening lets pass, without those that train as an earlier one does."""
-    seeds = {name: read_seed(name) for name in CATALOG}
+    seeds = {name: read_seed(name) for name, loss in CATALOG.items() if loss.origin == "literature"}
     columns = [seed.formula for seed in seeds.values()], [seed.class_weights for seed in seeds.values()]
     archive, found = FingerprintArchive(), {}
     for (name, seed), seen, reason in zip(seeds.items(), fingerprints(*columns), rejections(*columns), strict=True):

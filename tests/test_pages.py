@@ -1,8 +1,11 @@
 """Pages of figures are made of what was measured, and stay so."""
 
 import pytest
+import torch
 
+import lossearch
 from benchmarks import evidence, parts
+from primitives.catalog import CATALOG
 from results.record_tables import read_records
 from results.records import Measurement
 from results.verdict_table import read_verdicts
@@ -11,6 +14,16 @@ from results.verdict_table import read_verdicts
 @pytest.mark.parametrize("page", [evidence, parts])
 def test_a_page_is_made_of_what_was_measured(page):
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
+
+
+@pytest.mark.parametrize("loss", [each for each in CATALOG.values() if each.origin == "discovered"], ids=str)
+def test_a_discovered_loss_is_one_that_was_judged_better_than_every_baseline(loss):
+    logits, target = 3.0 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 5
+    prior = [0.4, 0.3, 0.15, 0.1, 0.05]
+    value = loss.module(prior=prior)(logits, target)
+    verdicts = [each for folder in evidence.KEPT.iterdir() for each in read_verdicts(folder).lines]
+    better = {each.formula for each in verdicts if each.verdict == "better than every baseline"}
+    assert any(torch.isclose(value, lossearch.loss(each, prior=prior)(logits, target)) for each in better)
 
 
 def test_all_that_a_verdict_is_based_on_is_kept_beside_it():

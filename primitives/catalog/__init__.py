@@ -1,13 +1,15 @@
 """The known losses by name: each is one entry in a file of its family."""
 
-from primitives.catalog import centers, classification, imbalance, margins, robust
+from primitives.catalog import centers, classification, discovered, imbalance, margins, robust
 from primitives.errors import UserError
 from primitives.loss import Loss
 from primitives.nearest import nearest, shown
 
 #: Every known loss by its name.
 CATALOG: dict[str, Loss] = {
-    loss.name: loss for family in (classification, robust, imbalance, margins, centers) for loss in family.LOSSES
+    loss.name: loss
+    for family in (classification, robust, imbalance, margins, centers, discovered)
+    for loss in family.LOSSES
 }
 
 #: Other names of known losses, each with the catalogue's own.
