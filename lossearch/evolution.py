@@ -9,12 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossearch.ancestry import Ancestry
 from lossearch.experiment import VARIATIONS, EvolutionSettings
 from lossearch.member import Member, restored
-from lossearch.niches import Niches
-from lossearch.restarts import Restarts
-from lossearch.selection import PARENTS, survivors
+from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
 from lossearch.variation import deepest_nesting, looks_at_target, varied
 from primitives.class_weights import suits
@@ -22,9 +19,6 @@ from primitives.errors import UserError
 from primitives.formula import Formula
 
 _ATTEMPTS = 50  # to make one child that keeps the limits
-
-#: Share of random trees among the newcomers of a restart; the others are children of seeds.
-_RANDOM_NEWCOMERS = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Evolution:
 
     The first births are the seeds, then random trees until the first population is complete; after that
     each is a child of members, or now and then a new random tree. Survival is NSGA-II's (Deb et al., 2002) on fitness
-    against complexity; age, niches and restarts join in where the settings say so.
+    against complexity.
     """
 
     def __init__(self, settings: EvolutionSettings, seeds: Sequence[Birth], generator: random.Random) -> None:
@@ -57,16 +51,11 @@ class Evolution:
         self._unborn = list(seeds)
         self._trees = Trees(settings)
         self._weights = {name: getattr(settings, key) for name, key in VARIATIONS.items() if getattr(settings, key)}
-        self._ancestry = Ancestry(2 * settings.population) if settings.age else None
-        self._niches = Niches(settings.niche_radius, settings.niche_capacity) if settings.niche_radius else None
-        self._restarts = Restarts(settings.restart_after)
-        self._generation = 0  # of the latest member
-        self.seeds: list[Member] = []  #: that were trained
         self._keep([])
 
     def _keep(self, population: list[Member]) -> None:
         self.population = population
-        self._parents = PARENTS[self._settings.selection](population)
+        self._parents = Tournament(population)
 
     @property
     def has_seeds_left(self) -> bool:
@@ -83,28 +72,14 @@ class Evolution:
             return self._unborn.pop(0)
         if fresh or not self.population:
             return self._random_birth()
-        if self._restarts.lacking:
-            return self._newcomer()
         if self.generator.random() < self._settings.random_trees:
             return self._random_birth()
-        return self._child(self._parents.draw)
+        return self._child()
 
     def tell(self, members: Sequence[Member]) -> None:
         """Take in a generation's evaluated losses and keep the best of old and new."""
-        size, before = self._settings.population, self.population
-        self._generation = max([self._generation, *(each.generation for each in members)])
-        self.seeds += [each for each in members if each.is_seed]
-        if self._ancestry is not None:
-            self._ancestry.trace(members, before)
-        everyone = [*before, *members]
-        candidates = everyone if self._niches is None else self._niches.cleared(everyone)
-        kept = survivors(candidates, min(size, len(candidates)))
-        self._restarts.told(members, self.seeds, self._generation)
-        if self._restarts.due(self._generation):
-            kept = self._restarts.elite(kept, size, self._generation)
-        if self._ancestry is not None:
-            self._ancestry.remember(everyone, kept)
-        self._keep(kept)
+        everyone = [*self.population, *members]
+        self._keep(survivors(everyone, min(self._settings.population, len(everyone))))
 
     def revalue(self, worth: Mapping[str, float | None]) -> None:
         """Take in what members are worth by now, by their ids; None of one that failed, which leaves."""
@@ -114,7 +89,6 @@ class Evolution:
         for member in left:
             member.revalue(worth.get(member.loss_id))
         self._keep(survivors(left, len(left)))
-        self._restarts.revalued(left)
 
     def state(self) -> dict[str, Any]:
         """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""
@@ -123,23 +97,14 @@ class Evolution:
             "generator": [version, list(numbers), normal],
             "unborn": len(self._unborn),
             "population": [each.state() for each in self.population],
-            "generation": self._generation,
-            "seeds": [each.state() | {"crowding": None} for each in self.seeds],  # which is of the population alone
-            "restarts": self._restarts.state(),
-            "left": {} if self._ancestry is None else self._ancestry.left,
         }
 
     def restore(self, state: dict[str, Any], read: Callable[[str], Formula]) -> None:
-        """Continue from a saved state; ``read`` parses a formula. Older states know neither generation nor seeds."""
+        """Continue from a saved state; ``read`` parses a formula."""
         version, numbers, normal = state["generator"]
         self.generator.setstate((version, tuple(numbers), normal))
         self._unborn = self._unborn[len(self._unborn) - state["unborn"] :]
         self._keep([restored(each, read) for each in state["population"]])
-        self._generation = int(state.get("generation", 0))
-        self.seeds = [restored(each, read) for each in state.get("seeds", ())]
-        self._restarts.restore(state.get("restarts", {}), self.population)
-        if self._ancestry is not None:
-            self._ancestry.restore(state.get("left", {}), self.population)
 
     # --- birth --------------------------------------------------------------------------------------
 
@@ -157,18 +122,12 @@ class Evolution:
         formula = self._random_formula()
         return Birth(formula, "random", class_weights=_inherited(formula, []))
 
-    def _newcomer(self) -> Birth:
-        """A random tree or a child of seeds, for a population that begins anew."""
-        if not self.seeds or self.generator.random() < _RANDOM_NEWCOMERS:
-            return self._random_birth()
-        return self._child(lambda generator: generator.choice(self.seeds))
-
-    def _child(self, draw: Callable[[random.Random], Member]) -> Birth:
+    def _child(self) -> Birth:
         """A child of parents that are drawn; a random tree where many attempts fail."""
         names, weights = list(self._weights), list(self._weights.values())
         for _ in range(_ATTEMPTS):
             (chosen,) = self.generator.choices(names, weights)
-            parents = [draw(self.generator) for _ in range(2 if chosen == "crossover" else 1)]
+            parents = [self._parents.draw(self.generator) for _ in range(2 if chosen == "crossover" else 1)]
             formula = self._varied(chosen, [parent.formula for parent in parents])
             if formula is not None and formula not in [parent.formula for parent in parents]:
                 ids = tuple(parent.loss_id for parent in parents)

@@ -58,13 +58,6 @@ class EvolutionSettings(Section):
     islands: int = Field(1, ge=1, le=10_000, description="populations that breed apart, each with its share")
     migration_interval: int = Field(5, ge=1, le=1_000_000, description="generations between migrations")
     migrants: int = Field(2, ge=0, le=1_000, description="best losses that each island sends to the next one")
-    selection: Literal["pareto", "lexicase"] = Field(
-        "pareto", description="how parents are chosen: by the Pareto front, or by lexicase over tasks and seeds"
-    )
-    age: bool = Field(False, description="survival also favours losses whose ancestors were born lately")
-    restart_after: int = Field(0, ge=0, description="generations without a better loss until a restart; 0: never")
-    niche_radius: float = Field(0.0, ge=0.0, le=2.0, description="cosine distance of gradients within a niche; 0: none")
-    niche_capacity: int = Field(1, ge=1, description="losses kept in a niche at most")
     seeds: tuple[str, ...] = Field(_SEEDS, description="losses to start from: known ones by name, or formulas")
     terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
     operators: tuple[str, ...] = Field(_GROWN_OPERATORS, min_length=1, description="what random trees grow from")

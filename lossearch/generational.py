@@ -63,7 +63,7 @@ class GenerationalSearch(Search):
         if self.experiment.evolution.retests:
             self.retests.told(stand)
         return [
-            member(each, stand[each])
+            member(each, stand[each].fitness)
             for each in sorted(stand, key=lambda each: each.birth_number)
             if each.birth != "baseline"
         ]

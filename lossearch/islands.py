@@ -107,11 +107,9 @@ class Islands:
         unborn = [
             seed for share, island in zip(shares, saved, strict=True) for seed in share[len(share) - island["unborn"] :]
         ]
-        trained = [each for island in saved for each in island.get("seeds", ())]
         count = len(self.islands)
         for number, island in enumerate(self.islands):
             island.bear(unborn[number::count])
-            island.seeds = [restored(each, read, number) for each in trained[number::count]]
             island.tell([restored(each, read, number) for each in members[number::count]])
 
 

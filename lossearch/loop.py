@@ -16,7 +16,6 @@ from lossearch.experiment import Experiment
 from lossearch.member import Member
 from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
-from lossearch.standing import Standing
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import Trainings
 from primitives.fingerprint import FingerprintArchive
@@ -117,19 +116,10 @@ class Search:
         """Continue what a kind of search keeps beside the rest; None where it starts again from its records."""
 
 
-def member(candidate: Candidate, standing: Standing) -> Member:
+def member(candidate: Candidate, fitness: float) -> Member:
     """A candidate that was trained to the end, for evolution."""
-    return Member(
-        candidate.loss_id,
-        parse(candidate.formula),
-        standing.fitness,
-        candidate.class_weights,
-        candidate.island,
-        cases=standing.cases,
-        parents=candidate.parents,
-        generation=candidate.generation,
-        is_seed=candidate.birth == "known",
-    )
+    formula = parse(candidate.formula)
+    return Member(candidate.loss_id, formula, fitness, candidate.class_weights, candidate.island)
 
 
 def planned_trainings(experiment: Experiment) -> int:

@@ -1,7 +1,7 @@
 """Member: an evaluated loss of a population, and what of it a checkpoint keeps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from deap import base
@@ -15,18 +15,8 @@ class Fitness(base.Fitness):
     weights = (1.0, -1.0)
 
 
-class AgedFitness(base.Fitness):
-    """As above, and the generation of the oldest ancestor to be late."""
-
-    weights = (1.0, -1.0, 1.0)
-
-
 class Member:
-    """An evaluated loss of a population.
-
-    ``cases`` are its fitness on each task under each seed, ``generation`` is when it was born of its ``parents``, by
-    their ids. ``origin`` is when its oldest ancestor was born, once a population knows it.
-    """
+    """An evaluated loss of a population."""
 
     def __init__(
         self,
@@ -35,23 +25,12 @@ class Member:
         fitness: float,
         class_weights: str | None = None,
         island: int | None = None,
-        *,
-        cases: Sequence[float] = (),
-        parents: Sequence[str] = (),
-        generation: int = 0,
-        is_seed: bool = False,
-        origin: int | None = None,
     ) -> None:
         self.loss_id = loss_id
         self.formula = formula
         self.class_weights = class_weights
         self.island = island
-        self.cases = tuple(cases) or (fitness,)
-        self.parents = tuple(parents)
-        self.generation = generation
-        self.is_seed = is_seed
-        self.origin = origin
-        self.fitness: base.Fitness = Fitness((fitness, float(formula.size)))
+        self.fitness = Fitness((fitness, float(formula.size)))
 
     @property
     def worth(self) -> float:
@@ -61,21 +40,11 @@ class Member:
     def revalue(self, fitness: float | None) -> None:
         """Give it another fitness, where there is one; its other objectives stay."""
         if fitness is not None:
-            self.fitness = type(self.fitness)((fitness, *self.fitness.values[1:]))
+            self.fitness = Fitness((fitness, float(self.formula.size)))
 
     def on_island(self, island: int) -> "Member":
         """A copy for another population, which does not know its place on the front."""
-        return Member(
-            self.loss_id,
-            self.formula,
-            self.worth,
-            self.class_weights,
-            island,
-            cases=self.cases,
-            parents=self.parents,
-            generation=self.generation,
-            origin=self.origin,
-        )
+        return Member(self.loss_id, self.formula, self.worth, self.class_weights, island)
 
     def state(self) -> dict[str, Any]:
         """What restores it, as plain JSON data."""
@@ -85,24 +54,12 @@ class Member:
             "formula": str(self.formula),
             "class_weights": self.class_weights,
             "fitness": self.worth,
-            "cases": list(self.cases),
-            "generation": self.generation,
-            "origin": self.origin,
             "crowding": crowding if math.isfinite(crowding) else None,
         }
 
 
 def restored(saved: dict[str, Any], read: Callable[[str], Formula], island: int | None = None) -> Member:
-    """A member from its saved state; ``read`` parses a formula. Older states know no cases and no origin."""
-    member = Member(
-        saved["loss_id"],
-        read(saved["formula"]),
-        saved["fitness"],
-        saved.get("class_weights"),
-        island,
-        cases=saved.get("cases", ()),
-        generation=int(saved.get("generation", 0)),
-        origin=saved.get("origin"),
-    )
+    """A member from its saved state; ``read`` parses a formula."""
+    member = Member(saved["loss_id"], read(saved["formula"]), saved["fitness"], saved.get("class_weights"), island)
     member.fitness.crowding_dist = math.inf if saved["crowding"] is None else float(saved["crowding"])
     return member

@@ -11,14 +11,10 @@ from results.statistics import mean
 
 @dataclass(frozen=True)
 class Standing:
-    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each.
-
-    ``cases`` are its fitness under each seed, task after task.
-    """
+    """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each."""
 
     fitness: float
     states: Mapping[str, list[Any]]
-    cases: tuple[float, ...] = ()
 
 
 def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
@@ -27,8 +23,7 @@ def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
     if len(finished) < len(on_each):
         return None
     states = {task: standing.states[task] for task, standing in finished.items()}
-    cases = tuple(case for task in sorted(finished) for case in finished[task].cases)  # tasks arrive in any order
-    return Standing(mean(standing.fitness for standing in finished.values()), states, cases)
+    return Standing(mean(standing.fitness for standing in finished.values()), states)
 
 
 def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:

@@ -117,7 +117,7 @@ class SteadySearch(Search):
                 continue
             if each.stage == len(self._lately) - 1:
                 if each.candidate.birth != "baseline":
-                    through.append(member(each.candidate, each.standing))
+                    through.append(member(each.candidate, each.standing.fitness))
             elif self._goes_on(each):
                 going_on.append(each)
             else:

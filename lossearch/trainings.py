@@ -149,11 +149,10 @@ class Trainings:
         for each in evaluations:
             own.setdefault(each.loss_id, []).append(each)
         for candidate in done.work.candidates:
-            by_seed = sorted(own.get(candidate.loss_id, ()), key=lambda each: each.seed or 0)
-            cases = tuple(each.fitness for each in by_seed if each.fitness is not None)
-            finished, states = len(cases) == done.work.fidelity.seeds, {done.work.task: done.states()}
+            fitness = [each.fitness for each in own.get(candidate.loss_id, ()) if each.fitness is not None]
+            finished, states = len(fitness) == done.work.fidelity.seeds, {done.work.task: done.states()}
             on_each = self._found.setdefault((candidate, stage), {})
-            on_each[done.work.task] = Standing(mean(cases), states, cases) if finished else None
+            on_each[done.work.task] = Standing(mean(fitness), states) if finished else None
             if len(on_each) == len(self._experiment.tasks):
                 del self._found[candidate, stage]
                 arrival = Arrival(candidate, stage, standing_on_all(on_each))

@@ -94,20 +94,6 @@ def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
     assert fresh[0] == fresh[1] != fresh[2]
 
 
-def test_other_islands_share_trained_seeds_out_and_losses_keep_their_ages():
-    settings = SETTINGS.model_copy(update={"age": True, "restart_after": 1})
-    one = islands(settings)
-    births = [one.ask() for _ in range(10)]
-    one.tell([Member(str(n), each.formula, 0.5, None, each.island, is_seed=n < 4) for n, each in enumerate(births)])
-    one.tell([Member("child", parse("ce(3*z)"), 0.9, None, 0, parents=("0",), generation=1)])
-    one.tell([Member("newcomer", parse("ce(4*z)"), 0.8, None, 0, generation=1)])
-    other = islands(settings.model_copy(update={"islands": 2}))
-    other.restore(json.loads(json.dumps(one.state())), parse, births=11)
-    assert sorted(each.loss_id for island in other.islands for each in island.seeds) == ["0", "1", "2", "3"]
-    ages = {each.loss_id: each.origin for island in other.islands for each in island.population}
-    assert (ages["child"], ages["newcomer"]) == (0, 1)
-
-
 def test_what_was_born_on_an_island_that_is_gone_is_told_to_another():
     started = islands()
     started.tell([Member("id", parse("ce(z)"), 0.5, None, 7)])
