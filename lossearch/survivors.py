@@ -4,13 +4,21 @@ from dataclasses import dataclass
 
 from lossearch.comparison import candidate_of
 from lossearch.experiment import Experiment
+from primitives.algebra import canonical
 from primitives.catalog import CATALOG
 from primitives.constants import tunable_constants
 from primitives.errors import UserError
+from primitives.formula import Formula
 from primitives.parser import parse
 from primitives.terminals import TERMINALS
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE
+
+#: Known losses that those of a search are held against. What a search discovered is none: it may be found again.
+LITERATURE = [loss for loss in CATALOG.values() if loss.origin == "literature"]
+
+#: A formula with names in the place of its numbers, and where its class weights come from.
+Shape = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -24,31 +32,40 @@ class Survivor:
 def survivors(board: Leaderboard, top: int) -> list[Survivor]:
     """The best losses of a run that are no known ones, best first; of those that differ by their numbers alone, one.
 
-    Raises UserError where there is none.
+    A known loss with other numbers is a known one: tuning would give it the same. Raises UserError where there is none.
     """
-    known = {candidate_of(name).loss_id for name in CATALOG}
     found: list[Survivor] = []
-    seen: set[tuple[str, str | None]] = set()
+    seen = _known_shapes()
     for row in board.rows:
         if row.rank is None or len(found) == top:
             break
-        shape = (str(tunable_constants(parse(row.formula))[0]), row.class_weights)
-        if row.name is None and row.loss_id not in known and shape not in seen:
+        shape = _shape(parse(row.formula), row.class_weights)
+        if row.name is None and shape not in seen:
             seen.add(shape)
             learned = row.class_weights in (None, "learned")
             found.append(Survivor(row.rank, row.formula if learned else f"{row.formula} [{row.class_weights}]"))
     if not found:
-        raise UserError(f"{board.path}: expected a loss that was found and trained to the end, got none.")
+        raise UserError(
+            f"{board.path}: expected a loss that is no known one and was trained to the end, got none. Search for more "
+            "generations, or with a larger population."
+        )
     return found
 
 
-def suitable_baselines(experiment: Experiment) -> list[str]:
-    """Losses of the literature that look at nothing which a task of the experiment cannot give, cross-entropy first.
+def _shape(formula: Formula, class_weights: str | None) -> Shape:
+    return str(tunable_constants(formula)[0]), class_weights
 
-    Losses that a search discovered are none of them: the search that found one would be held against its own find.
-    """
+
+def _known_shapes() -> set[Shape]:
+    """The shapes of known losses, as they are written and in the canonical form that those of a search have."""
+    known = [candidate_of(loss.name) for loss in LITERATURE]
+    written = [(parse(each.formula), each.class_weights) for each in known]
+    return {_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}
+
+
+def suitable_baselines(experiment: Experiment) -> list[str]:
+    """Losses of the literature that look at nothing which a task of the experiment cannot give, cross-entropy first."""
     gives = [experiment.task_named(name).gives for name in experiment.tasks]
     terminals = TERMINALS.keys()
-    literature = [loss for loss in CATALOG.values() if loss.origin == "literature"]
-    names = [loss.name for loss in literature if all(loss.formula.names & terminals <= each for each in gives)]
+    names = [loss.name for loss in LITERATURE if all(loss.formula.names & terminals <= each for each in gives)]
     return sorted(names, key=lambda name: name != BASELINE)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,10 @@ from lossearch.launch_tuning import TUNING, TuningInterrupted, random_experiment
 from lossearch.launch_verdict import VERDICT, VerdictInterrupted, verdict
 from lossearch.scenes import places
 from lossearch.survivors import suitable_baselines, survivors
+from primitives.algebra import canonical
+from primitives.catalog import CATALOG
 from primitives.errors import UserError
+from primitives.parser import parse
 from results.leaderboard import Leaderboard
 from results.tuned_losses import read_tuned
 from results.verdict_table import read_verdicts
@@ -43,6 +47,19 @@ def test_losses_that_differ_by_their_numbers_alone_are_tuned_once(run):
     assert all(board[each.rank - 1].row.name is None for each in found)
     assert [each.rank for each in found] == sorted(each.rank for each in found)
     assert len({each.loss for each in found}) == len(found) < len([row for row in board.rows if row.rank])
+
+
+def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_be_found_again():
+    known = ["ce(z + 1.15*log(prior))", "at_target((1 - p**0.3)/0.3)", "ce(z) + 0.7*at_target(dist2)"]
+    discovered = str(CATALOG["logit_adjusted_hinge"].bound())
+    rows = [
+        SimpleNamespace(rank=rank, formula=str(canonical(parse(text))), name=None, class_weights=weights)
+        for rank, (text, weights) in enumerate(zip([*known, discovered], [None, None, "learned", None], strict=True), 1)
+    ]
+    found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
+    assert [each.rank for each in found] == [4]
+    with pytest.raises(UserError, match="expected a loss that is no known one"):
+        survivors(SimpleNamespace(rows=rows[:3], path="a"), 100)
 
 
 def test_every_loss_gets_the_same_budget(tuned):
