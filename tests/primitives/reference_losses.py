@@ -142,6 +142,17 @@ def logit_adjustment(logits, target, prior, tau=1.0):
     return np.array(losses)
 
 
+def logit_adjusted_hinge(logits, target, prior, tau=1.023, a=0.0624, b=0.216, m=0.927):
+    # cross-entropy of z_j + tau log prior_j, + a z_t + b/C sum_{j != t, z_j > 0} max(0, m + p_j + log z_j - z_t)
+    losses = []
+    for z, t, adjusted in zip(logits, target, logit_adjustment(logits, target, prior, tau), strict=True):
+        p = softmax(z)
+        positive = [j for j in others(t, len(z)) if z[j] > 0]
+        hinges = sum(max(0.0, m + p[j] + math.log(z[j]) - z[t]) for j in positive)
+        losses.append(adjusted + a * z[t] + b * hinges / len(z))
+    return np.array(losses)
+
+
 def ldam(embeddings, weight, target, prior, s=30.0, m=0.5):
     # cross-entropy of s (c_t - Delta_t) and s c_j, Delta_j = m (n_min / n_j)^(1/4), Cao et al. 2019
     losses = []
@@ -222,6 +233,7 @@ REFERENCES = {
         ramp,
         unhinged,
         logit_adjustment,
+        logit_adjusted_hinge,
         ldam,
         l2_constrained_softmax,
         mv_am_softmax,

@@ -26,6 +26,7 @@ OTHER_HYPERPARAMETERS = {
     "ramp": {"m": 0.5, "cap": 2.5},
     "unhinged": {"m": 3.0},
     "logit_adjustment": {"tau": 2.5},
+    "logit_adjusted_hinge": {"tau": 2.5, "a": 0.3, "b": 1.5, "m": 2.0},
     "ldam": {"s": 10.0, "m": 0.9},
     "l2_constrained_softmax": {"s": 40.0},
     "mv_am_softmax": {"s": 16.0, "m": 0.1, "tau": 0.9},
