@@ -1,6 +1,10 @@
 """Survivors: the losses of a finished search that are worth tuning, and the known ones to hold them against."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+
+import torch
 
 from lossearch.comparison import candidate_of
 from lossearch.experiment import Experiment
@@ -9,6 +13,7 @@ from primitives.catalog import CATALOG
 from primitives.constants import tunable_constants
 from primitives.errors import UserError
 from primitives.formula import Formula
+from primitives.kinship import NEARLY, directions
 from primitives.parser import parse
 from primitives.terminals import TERMINALS
 from results.leaderboard import Leaderboard
@@ -16,6 +21,9 @@ from results.leaderboard_rows import BASELINE
 
 #: Known losses that those of a search are held against. What a search discovered is none: it may be found again.
 LITERATURE = [loss for loss in CATALOG.values() if loss.origin == "literature"]
+
+#: Losses whose gradients are compared at once.
+_AT_ONCE = 64
 
 #: A formula with names in the place of its numbers, and where its class weights come from.
 Shape = tuple[str, str | None]
@@ -30,26 +38,41 @@ class Survivor:
 
 
 def survivors(board: Leaderboard, top: int) -> list[Survivor]:
-    """The best losses of a run that are no known ones, best first; of those that differ by their numbers alone, one.
+    """The best losses of a run that are no known ones and do not train nearly as a better one does, best first.
 
-    A known loss with other numbers is a known one: tuning would give it the same. Raises UserError where there is none.
+    A known loss with other numbers is a known one: tuning would give it the same. Likewise, of those that differ by
+    their numbers alone there is one. Raises UserError where there is none.
     """
     found: list[Survivor] = []
-    seen = _known_shapes()
-    for row in board.rows:
-        if row.rank is None or len(found) == top:
-            break
-        shape = _shape(parse(row.formula), row.class_weights)
-        if row.name is None and shape not in seen:
-            seen.add(shape)
-            learned = row.class_weights in (None, "learned")
-            found.append(Survivor(row.rank, row.formula if learned else f"{row.formula} [{row.class_weights}]"))
+    chosen: dict[str | None, list[torch.Tensor]] = {}
+    left = _of_unseen_shapes(board)
+    while len(found) < top and (some := list(islice(left, _AT_ONCE))):
+        for (one, _, weights), direction in zip(some, directions([formula for _, formula, _ in some]), strict=True):
+            better = chosen.setdefault(weights, [])
+            if len(found) < top and all(float(direction @ each) < NEARLY for each in better):
+                better.append(direction)
+                found.append(one)
     if not found:
         raise UserError(
             f"{board.path}: expected a loss that is no known one and was trained to the end, got none. Search for more "
             "generations, or with a larger population."
         )
     return found
+
+
+def _of_unseen_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
+    """The first of each shape that no known loss has, with its formula and class weights, best first."""
+    seen = _known_shapes()
+    for row in board.rows:
+        if row.rank is None:
+            return
+        formula = parse(row.formula)
+        shape = _shape(formula, row.class_weights)
+        if row.name is None and shape not in seen:
+            seen.add(shape)
+            learned = row.class_weights in (None, "learned")
+            text = row.formula if learned else f"{row.formula} [{row.class_weights}]"
+            yield Survivor(row.rank, text), formula, row.class_weights
 
 
 def _shape(formula: Formula, class_weights: str | None) -> Shape:

@@ -1,12 +1,14 @@
-"""Kinship: the known loss that a formula trains most like, by the angle between their gradients on the probe.
+"""Kinship: which losses train alike, by the angle between their gradients on the probe.
 
 A factor is a learning rate and a constant moves no weight, so that a cosine of 1 is the same loss. Known losses have
 their default settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from primitives.catalog import CATALOG
 from primitives.fingerprint import FLAT
@@ -44,6 +46,16 @@ def nearest_known(formula: Formula) -> Kin | None:
         if theirs.shape == gradient.shape and 0.0 < float(theirs.norm()) < torch.inf
     ]
     return max(kin, key=lambda each: round(each.cosine, 9), default=None)
+
+
+def directions(formulas: Sequence[Formula]) -> Tensor:
+    """Unit gradients on the probe [formulas, numbers], in the same points for all; about zero for a flat formula.
+
+    The product of two is the cosine between them. The formulas have no free names.
+    """
+    alike = [_plus_nothing(_plus_nothing(formula, "norm"), "progress") for formula in formulas]
+    gradients = torch.stack([gradient for _, gradient in responses(alike, target="hard")])
+    return torch.nn.functional.normalize(gradients.nan_to_num(0.0, 0.0, 0.0), dim=1)
 
 
 def _seen_alike(known: Formula, formula: Formula) -> Formula:

@@ -62,6 +62,24 @@ def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_
         survivors(SimpleNamespace(rows=rows[:3], path="a"), 100)
 
 
+def test_what_trains_nearly_as_a_better_one_is_not_tuned():
+    texts = [
+        "log(ce(z/3))",
+        "sqrt(1.0 + 0.001*ce(sin(z)))",
+        "0.01 + log(0.001 + ce(z/3))",
+        "ce(tanh(z))",
+        "log(ce(cosine))",
+    ]
+    rows = [
+        SimpleNamespace(rank=rank, formula=text, name=None, class_weights=weights)
+        for rank, (text, weights) in enumerate(zip(texts, [None, None, None, None, "learned"], strict=True), 1)
+    ]
+    rows.append(SimpleNamespace(rank=6, formula=texts[-1], name=None, class_weights="pedcc"))
+    found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
+    assert [each.rank for each in found] == [1, 2, 4, 5, 6]
+    assert [each.rank for each in survivors(SimpleNamespace(rows=rows, path="a"), 3)] == [1, 2, 4]
+
+
 def test_every_loss_gets_the_same_budget(tuned):
     assert {each.kind for each in tuned.losses} == {"found", "random search", "baseline"}
     assert {each.trials for each in tuned.losses} == {4}

@@ -1,10 +1,10 @@
-"""The known loss that a formula trains most like."""
+"""Which losses train alike."""
 
 import pytest
 import torch
 
 from primitives.catalog import CATALOG
-from primitives.kinship import SAME, nearest_known
+from primitives.kinship import SAME, directions, nearest_known
 from primitives.parser import parse
 
 
@@ -52,3 +52,13 @@ def test_a_flat_formula_is_near_none():
 def test_a_loss_that_looks_at_progress_or_the_prior_has_its_nearest():
     assert nearest_known(parse("ce(z) + 1e-9*progress*mean_c(p)")).name == "cross_entropy"
     assert nearest_known(parse("2*ce(z + log(prior))")).name == "logit_adjustment"
+
+
+def test_directions_are_those_of_gradients_in_the_same_points_for_every_formula():
+    like, scaled, moving, margin, flat = directions(
+        [parse(each) for each in ("ce(z)", "3*ce(z) - 2", "progress*ce(z)", "ce(cosine)", "sum_c(p)")]
+    )
+    assert float(like @ scaled) == pytest.approx(1.0)
+    assert 0.5 < float(like @ moving) < 1.0 - 1e-3  # another factor at each moment
+    assert abs(float(like @ margin)) < 0.99
+    assert float(flat.norm()) < 1e-2
