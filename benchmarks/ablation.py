@@ -51,6 +51,7 @@ def experiment(task: str, seed: int, population: int, generations: int, changes:
         "generations": generations,
         "terminals": ["p", "y", "z", "cosine"],
         "seeds": ["cross_entropy", "mse", "ngl", "am_softmax"],
+        "max_nesting": 64,  # the plain search allows sin of sin of sin
     }
     if "retests" in changes:  # a retest is half of a candidate, which has two seeds; cross-entropy's count as well
         retests = population // 8

@@ -80,7 +80,7 @@ class EvolutionSettings(Section):
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
     max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
     max_depth: int = Field(12, ge=1, le=64, description="levels of a formula at most")
-    max_nesting: int = Field(64, ge=1, le=64, description="how often a function may stand within itself, at most")
+    max_nesting: int = Field(2, ge=1, le=64, description="how often a function may stand within itself, at most")
 
     @field_validator("seeds", "terminals", "operators", "initial_depth", mode="before")
     @classmethod
