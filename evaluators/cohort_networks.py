@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.proxies import ConvNet, DenseNet, Perceptron, ResidualNet
+from evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
 
 #: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
 LARGEST_BY_MATRIX = 256
@@ -77,10 +77,12 @@ class BatchedResidualNet:
         return F.silu(self.hidden.applied(x))
 
 
-class BatchedDenseNet:
-    """:class:`~evaluators.networks.proxies.DenseNet` many times over; the samples of an embedding are pixels."""
+class _OfPixels:
+    """Two convolutions and blocks between them, many times over; the samples of an embedding are pixels."""
 
-    def __init__(self, networks: Sequence[DenseNet], candidates: int, device: torch.device) -> None:
+    def __init__(
+        self, networks: Sequence[DenseNet | FullyConvolutionalNet], candidates: int, device: torch.device
+    ) -> None:
         self.stem, self.last = (
             Layer([getattr(network, name) for network in networks], candidates, device) for name in ("stem", "last")
         )
@@ -89,12 +91,30 @@ class BatchedDenseNet:
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        x = F.silu(self.stem.convolved(side_by_side(inputs)))
+        x = F.silu(self.last.convolved(self.through_blocks(F.silu(self.stem.convolved(side_by_side(inputs))))))
+        return x.unflatten(1, self.last.bias.shape).permute(1, 2, 3, 0, 4, 5).flatten(3)
+
+    def through_blocks(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class BatchedDenseNet(_OfPixels):
+    """:class:`~evaluators.networks.proxies.DenseNet` many times over."""
+
+    def through_blocks(self, x: Tensor) -> Tensor:
         for (conv, norm), dilation in zip(self.blocks, DenseNet.DILATIONS, strict=True):
             x = x + F.silu(norm.normalised(conv.convolved(x, dilation), DenseNet.GROUPS))
-        x = F.silu(self.last.convolved(x))
-        seeds, candidates, size = self.last.bias.shape
-        return x.unflatten(1, (seeds, candidates, size)).permute(1, 2, 3, 0, 4, 5).flatten(3)
+        return x
+
+
+class BatchedFullyConvolutionalNet(_OfPixels):
+    """:class:`~evaluators.networks.proxies.FullyConvolutionalNet` many times over."""
+
+    def through_blocks(self, x: Tensor) -> Tensor:
+        inner = pooled(x)
+        for conv, norm in self.blocks:
+            inner = inner + F.silu(norm.normalised(conv.convolved(inner), FullyConvolutionalNet.GROUPS))
+        return x + F.interpolate(inner, x.shape[2:])
 
 
 class Layer:
@@ -207,4 +227,5 @@ BATCHED: dict[type[nn.Module], Callable[..., BatchedNetwork]] = {
     ConvNet: BatchedConvNet,
     ResidualNet: BatchedResidualNet,
     DenseNet: BatchedDenseNet,
+    FullyConvolutionalNet: BatchedFullyConvolutionalNet,
 }

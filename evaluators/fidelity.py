@@ -48,7 +48,7 @@ class Fidelity(BaseModel):
     network: Network = Field(
         "mlp",
         description="mlp, cnn, resnet: small proxies; vgg_pedcc, resnet18, resnet18_ir, emosynthnet: of papers; "
-        "dense, unet: for each pixel",
+        "dense, fcn, unet: for each pixel",
     )
     hidden: int = Field(64, ge=1, le=65_536, description="units of the last hidden layer: the embedding size")
     seeds: int = Field(2, ge=1, le=1_000, description="trainings of each candidate, with other weights and batches")

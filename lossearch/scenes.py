@@ -13,7 +13,7 @@ from primitives.errors import UserError
 Name = Literal["own", "second network", "second task"]
 
 #: The network that stands in for another, of a kind as different as there is among the small ones.
-_SECOND_NETWORK: dict[str, Network] = {"mlp": "cnn", "cnn": "resnet", "resnet": "cnn", "dense": "unet"}
+_SECOND_NETWORK: dict[str, Network] = {"mlp": "cnn", "cnn": "resnet", "resnet": "cnn", "dense": "fcn"}
 
 
 @dataclass(frozen=True)

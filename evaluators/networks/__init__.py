@@ -4,13 +4,13 @@ from typing import Literal
 
 from evaluators.networks.emosynthnet import EmoSynthNet
 from evaluators.networks.layers import Backbone
-from evaluators.networks.proxies import ConvNet, DenseNet, Perceptron, ResidualNet
+from evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
 from evaluators.networks.resnet import ImprovedResNet18, ResNet18
 from evaluators.networks.unet import UNet
 from evaluators.networks.vgg import VGG
 
 #: Names of the networks.
-Network = Literal["mlp", "cnn", "resnet", "dense", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]
+Network = Literal["mlp", "cnn", "resnet", "dense", "fcn", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]
 
 #: Each network by its name: from the shape of an input, the size of an embedding and a generator.
 NETWORKS: dict[Network, type[Backbone]] = {
@@ -18,6 +18,7 @@ NETWORKS: dict[Network, type[Backbone]] = {
     "cnn": ConvNet,
     "resnet": ResidualNet,
     "dense": DenseNet,
+    "fcn": FullyConvolutionalNet,
     "vgg_pedcc": VGG,
     "resnet18": ResNet18,
     "resnet18_ir": ImprovedResNet18,
@@ -26,4 +27,4 @@ NETWORKS: dict[Network, type[Backbone]] = {
 }
 
 #: Networks that give every pixel an embedding, for tasks whose pixels have classes.
-DENSE = ("dense", "unet")
+DENSE = ("dense", "fcn", "unet")

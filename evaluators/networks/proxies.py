@@ -75,6 +75,36 @@ class ResidualNet(Backbone):
         return F.silu(self.hidden(x.flatten(1)))
 
 
+class FullyConvolutionalNet(Backbone):
+    """A convolution, two residual blocks at half the image's size, whose maps return beside what was seen before.
+
+    Images [batch, channels, height, width], each side at least 4, -> an embedding for each pixel,
+    [batch*height*width, size]. What returns is enlarged and added (Long et al., CVPR 2015).
+    """
+
+    SMALLEST = SMALLEST_IMAGE
+    WIDTH, GROUPS, BLOCKS = 8, 4, 2
+
+    def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
+        super().__init__(shape, size, generator)
+        self.stem = convolution(shape[0], self.WIDTH, generator)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([convolution(self.WIDTH, self.WIDTH, generator), nn.GroupNorm(self.GROUPS, self.WIDTH)])
+            for _ in range(self.BLOCKS)
+        )
+        self.last = convolution(self.WIDTH, size, generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        seen = F.silu(self.stem(inputs))
+        x = F.avg_pool2d(seen, 2)
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleList)
+            conv, norm = block
+            x = x + F.silu(norm(conv(x)))
+        x = seen + F.interpolate(x, seen.shape[2:])
+        return F.silu(self.last(x)).permute(0, 2, 3, 1).flatten(0, 2)
+
+
 class DenseNet(Backbone):
     """A convolution, two residual blocks that look further and further, and one more, all at the image's size.
 

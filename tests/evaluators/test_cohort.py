@@ -175,7 +175,9 @@ def test_calibrations_are_those_of_the_candidates():
         assert ours == pytest.approx(calibration_factor(loss, TASK, FIFTY_STEPS, SEEDS[0]), rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "network"), [("glyphs", "cnn"), ("shapes_segmentation", "dense")])
+@pytest.mark.parametrize(
+    ("name", "network"), [("glyphs", "cnn"), ("shapes_segmentation", "dense"), ("shapes_segmentation", "fcn")]
+)
 @pytest.mark.parametrize("kind", [None, "learned"])
 def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network, kind):
     task = known_task(name)
