@@ -25,11 +25,15 @@ IDENTITIES = {_TRAIN: range(24), _VALIDATION: range(24, 36), _TEST: range(36, 48
 KINDS = 3
 
 _SHAPES = Fidelity(network="resnet", learning_rate=0.1, steps=400)
+_GLYPHS = Fidelity(network="resnet", learning_rate=0.3, steps=400)
 _PIXELS = Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 #: Of a task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
 _PROXIES = {
     "shapes": _SHAPES.model_copy(update={"steps": 200, "seeds": 1}),
+    "shapes_noisy": _SHAPES.model_copy(update={"steps": 200, "seeds": 1}),
+    "shapes_long_tail": _SHAPES.model_copy(update={"steps": 200, "seeds": 1}),
+    "glyphs": _GLYPHS.model_copy(update={"steps": 200, "seeds": 2}),
     "shapes_segmentation": _PIXELS.model_copy(update={"steps": 50, "seeds": 1}),
 }
 
@@ -79,7 +83,7 @@ def _classification(name: str, family: str, what: str, load: Callable[[], Splits
         load,
         lambda: _shapes(_TEST, 800),
         fidelity=_SHAPES,
-        proxy=_PROXIES.get(name),
+        proxy=_PROXIES[name],
     )
 
 
@@ -101,7 +105,8 @@ TASKS = (
         lambda: Splits(_glyphs(_TRAIN, 1_440), _glyphs(_VALIDATION, 480)),
         lambda: _glyphs(_TEST, 480),
         metric=VERIFICATION,
-        fidelity=Fidelity(network="resnet", learning_rate=0.3, steps=400),
+        fidelity=_GLYPHS,
+        proxy=_PROXIES["glyphs"],
     ),
     Task(
         "shapes_segmentation",
