@@ -25,6 +25,7 @@ from primitives.formula import (
 )
 from primitives.operators import OPERATORS
 from primitives.probe import same_on_probe
+from primitives.shapes import Shape
 
 #: Python calls that sympy may spend on one formula: about half a second; a usual one takes 2 % of it.
 WORK_LIMIT = 400_000
@@ -132,11 +133,20 @@ def _build(formula: Formula) -> Any:
         return arguments[0] ** (sympy.Rational(int(twice), 2) if twice == int(twice) else sympy.Float(twice / 2.0))
     if operator.algebra is not None:
         return operator.algebra(sympy, *arguments)
+    if _is_its_argument(formula, arguments):
+        return arguments[0]
     opaque = sympy.Function(formula.operator, real=True)
     if operator.linear:
         factor, rest = arguments[0].as_coeff_Mul()
         return factor * opaque(rest)
     return opaque(*arguments)
+
+
+def _is_its_argument(formula: Call, arguments: list[Any]) -> bool:
+    """Whether it is the mean or largest of what is the same for all classes, or the smaller or larger of equal ones."""
+    if formula.operator in ("mean_c", "max_c"):
+        return formula.arguments[0].shape is not Shape.CLASS
+    return formula.operator in ("minimum", "maximum") and arguments[0] == arguments[1]
 
 
 # --- sympy -> formula -------------------------------------------------------------------------------
