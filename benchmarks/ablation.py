@@ -40,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "max_nesting": 2,
     },
     "no crossover": {"crossover": 0.0},
+    "islands": {"islands": 4},
     "retests": {"retests": 1},  # of an eighth of the population; of fewer candidates, see experiment()
 }
 
