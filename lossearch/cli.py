@@ -17,6 +17,7 @@ from lossearch.cli_explain import explain
 from lossearch.cli_export import board_of, export
 from lossearch.cli_fidelity import fidelity
 from lossearch.cli_health import doctor, status
+from lossearch.cli_report import report
 from lossearch.cli_tune import tune
 from lossearch.outcome import fail, interrupted, print_json, reported, say
 
@@ -182,6 +183,7 @@ app.command()(compare)
 app.command()(explain)
 app.command()(fidelity)
 app.command()(export)
+app.command()(report)
 app.command()(status)
 app.command()(doctor)
 

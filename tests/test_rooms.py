@@ -22,6 +22,7 @@ THEIR_FILES = {
     "torchvision": ("evaluators/data/torchvision_data.py",),
     "PIL": ("evaluators/data/images.py",),
     "optuna": ("lossearch/tuning.py",),
+    "plotly": ("results/report/figures.py",),
 }
 
 

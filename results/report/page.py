@@ -1,0 +1,152 @@
+"""The page of a report: its contents and figures as one HTML file that loads nothing.
+
+Invariant: text of a run is escaped wherever it stands, and the page's own policy forbids every request.
+"""
+
+import html
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from primitives.errors import UserError
+from results.atomic import write_whole_text
+from results.leaderboard_rows import Row
+from results.report import figures
+from results.report.contents import Contents, Survivor, contents
+from results.statistics import interval_of_mean, standard_error
+
+FILE = "report.html"
+
+#: Unicode's categories of characters that are not seen: controls, formats, surrogates, line and paragraph ends.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
+    """Write the report of a run; returns its path, ``report.html`` in the run unless ``out`` is given.
+
+    Raises NotARun where there is none, UserError where the file's directory does not exist.
+    """
+    path = run / FILE if out is None else out
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: expected a file in a directory that exists, got none called {path.parent}")
+    write_whole_text(path, page(contents(run, top)))
+    return path
+
+
+def page(told: Contents) -> str:
+    """The page."""
+    environment = Environment(
+        loader=PackageLoader("results.report", "page"),
+        autoescape=True,
+        finalize=visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"mathml": _mathml, "signed": _signed, "number": _number, "short": _short}
+    drawn = _figures(told)
+    data = {"figures": {name: json.loads(figure.to_json()) for name, figure in drawn.items()}, "rows": _table(told)}
+    return environment.get_template("page.html").render(
+        told=told,
+        drawn=drawn,
+        survivors=list(enumerate(told.survivors, 1)),
+        interval=_interval,
+        data=Markup(_as_script(data)),
+        plotly=Markup(figures.library()),
+    )
+
+
+def _figures(told: Contents) -> dict[str, figures.Figure]:
+    """The figures by the ids of their places."""
+    found: dict[str, figures.Figure] = {}
+    rows = [survivor.row for survivor in told.survivors]
+    if rows:
+        found["pareto"] = figures.pareto(told.rows, rows)
+    if told.generations:
+        baseline = None if told.baseline is None else told.baseline.fitness_mean
+        found["progress"] = figures.progress(told.generations, told.metric, baseline)
+        found["outcomes"] = figures.outcomes(told.generations)
+    for number, survivor in enumerate(told.survivors, 1):
+        found |= {f"{name}-{number}": figure for name, figure in _of_survivor(survivor, told.metric).items()}
+    return found
+
+
+def _of_survivor(survivor: Survivor, metric: str) -> dict[str, figures.Figure]:
+    found = {}
+    if survivor.curves:
+        for line in ("target", "other"):
+            found[f"value-{line}"] = figures.curve(survivor.curves, line, "value")
+            found[f"slope-{line}"] = figures.curve(survivor.curves, line, "slope")
+    if len(survivor.ancestors) > 1:
+        found["family"] = figures.family(survivor.ancestors, metric)
+    return found
+
+
+def _table(told: Contents) -> list[list[Any]]:
+    """What the leaderboard shows of each loss with a rank: few columns, since there may be many rows."""
+    judged: dict[int | None, str] = {}
+    for each in told.verdicts:
+        if each.scene == "own":
+            judged.setdefault(each.rank, each.verdict)
+    return [
+        [
+            row.rank,
+            visible(row.name or ""),
+            visible(row.formula),
+            row.fitness_mean,
+            row.fitness_std,
+            row.seeds,
+            row.difference_to_cross_entropy,
+            row.complexity,
+            visible(f"{row.birth} g{row.generation}"),
+            row.pareto,
+            judged.get(row.rank, ""),
+        ]
+        for row in told.rows
+        if row.rank is not None
+    ]
+
+
+def visible(value: Any) -> Any:
+    """Text in which characters that are not seen, or turn others around, are replaced; anything else as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join("\ufffd" if unicodedata.category(each) in _UNSEEN else each for each in value)
+
+
+def _as_script(data: Any) -> str:
+    """JSON that no text in it can end the script of."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _mathml(latex: str) -> Markup:
+    """LaTeX of ours as MathML, which browsers draw themselves; its text where it cannot be converted."""
+    try:
+        return Markup(latex2mathml.converter.convert(latex, display="block"))
+    except Exception:  # the converter raises whatever it stumbles over
+        return Markup(f"<code>{html.escape(latex)}</code>")
+
+
+def _interval(row: Row) -> tuple[float, float] | None:
+    """95 % interval of the fitness over the seeds."""
+    if row.fitness_mean is None or row.fitness_std is None or row.seeds < 2:
+        return None
+    return interval_of_mean(row.fitness_mean, standard_error(row.fitness_std, row.seeds), row.seeds)
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _short(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

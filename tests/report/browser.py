@@ -1,0 +1,63 @@
+"""A headless Chromium that opens files, and what it saw: errors, requests, the page."""
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
+
+
+@contextmanager
+def browser(*, width=1200, height=900, dark=False):
+    """A browser without a window. Tests are skipped where there is none, but not in continuous integration."""
+    if CHROMIUM is None or DRIVER is None:
+        assert "CI" not in os.environ, ".ci/install_browser did not install chromium and chromedriver"
+        pytest.skip("chromium and chromedriver are not installed: .ci/install_browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        scheme = "dark" if dark else "light"
+        driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        yield driver
+    finally:
+        driver.quit()
+
+
+def opened(driver, path):
+    """Open a file and wait until its plots are drawn."""
+    driver.get(path.resolve().as_uri())
+    driver.set_script_timeout(60)
+    driver.execute_async_script(
+        "const done = arguments[0]; const wait = () => [...document.querySelectorAll('.plot')].every("
+        "p => p.querySelector('.main-svg')) ? done() : setTimeout(wait, 50); wait();"
+    )
+
+
+def console(driver):
+    """What the console says, from warnings on."""
+    return [each for each in driver.get_log("browser") if each["level"] in ("WARNING", "SEVERE")]
+
+
+def requests(driver):
+    """Addresses that were asked for, but the file itself and data in it."""
+    found = []
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            found.append(message["params"]["request"]["url"])
+    return [each for each in found if not each.startswith(("file:", "data:", "blob:"))]
+
+
+def all_of(driver, selector):
+    return driver.find_elements(By.CSS_SELECTOR, selector)
