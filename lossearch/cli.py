@@ -6,7 +6,6 @@ Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 
 
 import io
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +13,10 @@ import typer
 
 from lossearch.cli_compare import compare
 from lossearch.cli_explain import explain
-from lossearch.cli_export import board_of, export
+from lossearch.cli_export import export
 from lossearch.cli_fidelity import fidelity
 from lossearch.cli_health import doctor, status
+from lossearch.cli_leaderboard import leaderboard, print_board
 from lossearch.cli_report import report
 from lossearch.cli_tune import tune
 from lossearch.outcome import fail, interrupted, print_json, reported, say
@@ -30,7 +30,6 @@ app = typer.Typer(
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-RunArgument = Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -107,31 +106,6 @@ def search(
 
 
 @app.command()
-def leaderboard(
-    run: RunArgument,
-    top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show the best losses of a run, and cross-entropy."""
-    with reported():
-        from results.verdict_table import read_verdicts
-
-        board, table = board_of(run), read_verdicts(run / "verdict")
-        verdicts = [] if table is None else table.lines
-        if as_json:
-            rows = [row for row in board.to_dicts() if row["rank"] is not None][:top]
-            print_json([row | {"verdicts": _said_of(row["rank"], verdicts)} for row in rows])
-        else:
-            _print_board(board, top)
-            for each in verdicts:
-                say(f"rank {each.rank}, {each.scene}, {each.task}: {each.verdict}; {each.why}.")
-        for damage in board.damages:
-            say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
-        if board.damages:
-            raise typer.Exit(1)
-
-
-@app.command()
 def losses(
     name: Annotated[str | None, typer.Argument(help="One loss.")] = None,
     as_json: JsonFlag = False,
@@ -178,6 +152,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
         print(download_task(task))
 
 
+app.command()(leaderboard)
 app.command()(tune)
 app.command()(compare)
 app.command()(explain)
@@ -199,7 +174,7 @@ def main() -> None:
 def _print_run(run: Any) -> None:
     from results.leaderboard_rows import difference_noise
 
-    _print_board(run.leaderboard, top=10, known=True)
+    print_board(run.leaderboard.rows, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)
     if noise is not None:
         say(
@@ -213,18 +188,6 @@ def _print_run(run: Any) -> None:
     say(f"Run: {run.path}")
     if run.exported is not None:
         say(f"Best loss: {run.exported}")
-
-
-def _print_board(board: Any, top: int, known: bool = False) -> None:
-    from lossearch.terminal import leaderboard_table, tables
-
-    console = tables()
-    console.print(leaderboard_table(board.rows, top, known, narrow=console.width < 80))
-
-
-def _said_of(rank: int, verdicts: Any) -> list[dict[str, Any]]:
-    """The verdicts on the loss of a rank, as plain data."""
-    return [asdict(each) for each in verdicts if each.rank == rank]
 
 
 def _looks_at(loss: Any) -> str:

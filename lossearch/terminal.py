@@ -138,8 +138,10 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False, narrow: bool = False) -> Table:
-    """The best rows, and cross-entropy's wherever it stands; with ``known`` those of all known losses.
+def leaderboard_table(
+    rows: Sequence[Row], top: int, known: bool = False, narrow: bool = False, beside: bool = True
+) -> Table:
+    """The first rows, and ``beside`` them cross-entropy's wherever it stands; with ``known`` those of all known losses.
 
     ``narrow`` leaves out what a small terminal has no room for.
     """
@@ -150,9 +152,11 @@ def leaderboard_table(rows: Sequence[Row], top: int, known: bool = False, narrow
     if not narrow:
         table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
-    beside = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
-    shown = {row.rank: row for row in (*rows[:top], *beside) if row.rank is not None}
-    for _, row in sorted(shown.items()):
+    shown = [row for row in rows[:top] if row.rank is not None]
+    if beside:
+        more = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
+        shown = sorted({row.rank: row for row in (*shown, *more)}.values(), key=lambda row: row.rank or 0)
+    for row in shown:
         cells = [Text(printable(cell)) for cell in _cells(row, narrow)]
         table.add_row(*cells, style="bold" if row.name == BASELINE else None)
     return table

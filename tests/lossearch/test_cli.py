@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import signal
@@ -58,6 +59,22 @@ def test_the_leaderboard_as_a_table_and_as_json(folder, finished):
     rows = json.loads(lossearch("leaderboard", "run", "--top", 3, "--json", cwd=folder).stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert {"loss_id", "formula", "complexity", "fitness_mean", "difference_to_cross_entropy"} <= rows[0].keys()
+
+
+def test_the_leaderboard_is_chosen_from_and_printed_as_csv(folder, finished):
+    chosen = ["--sort", "-complexity", "--where", "complexity<20", "--where", "birth!=known"]
+    rows = json.loads(lossearch("leaderboard", "run", *chosen, "--json", cwd=folder).stdout)
+    assert rows
+    assert [row["complexity"] for row in rows] == sorted((row["complexity"] for row in rows), reverse=True)
+    assert all(row["complexity"] < 20 and row["birth"] != "known" for row in rows)
+    table = list(csv.DictReader(lossearch("leaderboard", "run", *chosen, "--csv", cwd=folder).stdout.splitlines()))
+    assert [row["formula"] for row in table] == [row["formula"] for row in rows]
+    front = json.loads(lossearch("leaderboard", "run", "--pareto", "--json", cwd=folder).stdout)
+    assert [row["loss_id"] for row in front] == [each.loss_id for each in Leaderboard(folder / "run") if each.pareto]
+    shown = lossearch("leaderboard", "run", "--where", "name=mse", cwd=folder).stdout.splitlines()
+    assert len(shown) == 2  # and cross-entropy not beside it
+    refused = lossearch("leaderboard", "run", "--where", "complexit<20", cwd=folder)
+    assert (refused.returncode, "did you mean complexity?" in refused.stderr) == (2, True)
 
 
 def test_a_loss_is_exported(folder, finished):
