@@ -18,6 +18,7 @@ from lossearch.cli_fidelity import fidelity
 from lossearch.cli_health import doctor, status
 from lossearch.cli_leaderboard import leaderboard, print_board
 from lossearch.cli_report import report
+from lossearch.cli_show import show
 from lossearch.cli_tune import tune
 from lossearch.outcome import fail, interrupted, print_json, reported, say
 
@@ -153,6 +154,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
 
 
 app.command()(leaderboard)
+app.command()(show)
 app.command()(tune)
 app.command()(compare)
 app.command()(explain)

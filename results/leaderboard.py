@@ -145,11 +145,13 @@ class Leaderboard:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self[:])
 
+    def of_loss(self, loss_id: str) -> "list[Evaluation]":
+        """All evaluations of a loss, in the order written."""
+        return self._evaluations.records(self._evaluations.texts("loss_id").are(loss_id).nonzero()[0])
+
     def calibrations(self, loss_id: str) -> dict[str, float]:
         """The factor that gives a loss cross-entropy's first gradient size on each task."""
-        places = self._evaluations.texts("loss_id").are(loss_id).nonzero()[0]
-        own = self._evaluations.records(places)
-        return {each.task: each.calibration for each in own if each.calibration is not None}
+        return {each.task: each.calibration for each in self.of_loss(loss_id) if each.calibration is not None}
 
     def counts(self) -> dict[str, int]:
         """How many losses have each status."""

@@ -13,36 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from primitives.catalog import CATALOG
 from primitives.errors import UserError
-from primitives.formula import Formula
-from primitives.latex import latex
-from primitives.parser import parse
-from results.curves import CurvePoint, Drawn, curves
-from results.explanation import Explanation, folder_of, read_explanation
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE, Row
-from results.record_tables import DamagedFile, NewerFile
+from results.loss_facts import Family, LossFacts, loss_facts, since
 from results.run_log import logged_events
-from results.trial_record import Trial, read_trial
-from results.tuned_losses import TunedLoss, read_tuned
-from results.verdict_table import read_verdicts
 from results.verdicts import Verdict
-
-#: A known loss that survivors are drawn beside, with cross-entropy.
-DRAWN_BESIDE = "focal"
-
-#: Classes and size of the embedding that curves are drawn with.
-CLASSES, EMBEDDING_SIZE = 10, 64
-
-#: What is raised for a file that cannot be read.
-_UNREADABLE = (DamagedFile, NewerFile, UserError, OSError)
 
 #: What the log of a run counts.
 _COUNTED = ("evaluated", "stopped", "failed", "rejected", "duplicates")
-
-#: Ancestors of a survivor that are told of at most, the nearest.
-ANCESTORS = 60
 
 
 @dataclass(frozen=True)
@@ -59,31 +38,6 @@ class Generation:
     median: float | None  #: of the losses born in it that were trained to the end
 
 
-@dataclass(frozen=True)
-class Ancestor:
-    """A loss that a survivor comes from, or the survivor itself."""
-
-    row: Row
-    gained: float | None  #: fitness beyond that of its better parent
-
-
-@dataclass(frozen=True)
-class Survivor:
-    """One of the best losses, and all that a run tells of it."""
-
-    row: Row
-    latex: str
-    simplified: str | None
-    nearest: str | None
-    ancestors: list[Ancestor]  #: itself first, then from the youngest to the oldest
-    forgotten: int  #: ancestors that are not among them
-    curves: list[CurvePoint]
-    trial: Trial | None
-    explanation: Explanation | None
-    tuned: list[TunedLoss]
-    verdicts: list[Verdict]
-
-
 @dataclass
 class Contents:
     """What the report of a run tells."""
@@ -97,7 +51,7 @@ class Contents:
     rows: list[Row]
     generations: list[Generation]
     reasons: list[tuple[str, str, int]]  #: status, reason without its numbers, how many losses
-    survivors: list[Survivor]
+    survivors: list[LossFacts]
     verdicts: list[Verdict]
     baseline: Row | None
     missing: list[str] = field(default_factory=list)  #: what is not there, and how it is had
@@ -114,21 +68,23 @@ def contents(path: Path, top: int = 3) -> Contents:
     missing = [f"{each.reason.rstrip('.')}. Its evaluations are left out." for each in board.damages]
     rows = list(board.rows)
     events = list(logged_events(path / "log.jsonl"))
-    verdicts = _verdicts(path, missing)
-    tuned = _tuned(path, missing)
+    known = since(path)
+    missing += known.missing
     generations = _generations(events, rows)
     if not generations:
         missing.append("No generation has ended yet, so that there is no progress to draw.")
     best = [row for row in rows[:top] if row.rank is not None]
     if not best:
         missing.append("No loss was trained to the end yet, so that there is nothing to rank.")
-    family = _Family(rows)
-    survivors = []
+    family, survivors = Family(rows), []
     for row in best:
         try:
-            survivors.append(_survivor(row, path, family, tuned, verdicts, missing))
+            facts = loss_facts(board, row, family, known)
         except UserError as error:
             missing.append(f"Rank {row.rank} cannot be shown: {error}")
+        else:
+            missing += facts.missing
+            survivors.append(facts)
     return Contents(
         run=path.resolve().name,
         name=_named(path),
@@ -140,7 +96,7 @@ def contents(path: Path, top: int = 3) -> Contents:
         generations=generations,
         reasons=_reasons(rows),
         survivors=survivors,
-        verdicts=verdicts,
+        verdicts=known.verdicts,
         baseline=next((row for row in board.rows.named() if row.name == BASELINE), None),
         missing=missing,
     )
@@ -209,95 +165,3 @@ def _reasons(rows: Sequence[Row]) -> list[tuple[str, str, int]]:
         if row.reason and row.status in ("rejected", "failed")
     )
     return [(status, reason, count) for (status, reason), count in found.most_common(20)]
-
-
-def _verdicts(path: Path, missing: list[str]) -> list[Verdict]:
-    try:
-        table = read_verdicts(path / "verdict")
-    except _UNREADABLE as error:
-        missing.append(f"Verdicts cannot be read: {error}")
-        return []
-    if table is None:
-        missing.append("No verdict: lossearch tune and lossearch compare on this run say what may be claimed.")
-        return []
-    return table.lines
-
-
-def _tuned(path: Path, missing: list[str]) -> list[TunedLoss]:
-    if not (path / "tuning").is_dir():
-        return []
-    try:
-        return read_tuned(path / "tuning")
-    except _UNREADABLE as error:
-        missing.append(f"Tuned settings cannot be read: {error}")
-        return []
-
-
-class _Family:
-    """The losses of a run by their ids, and who comes from whom."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = {row.loss_id: row for row in rows}
-
-    def ancestors(self, row: Row) -> list[Ancestor]:
-        """A loss and all that it comes from, itself first, then the youngest first."""
-        seen, waiting = {row.loss_id: row}, [row]
-        while waiting:
-            for parent in self._parents(waiting.pop()):
-                if parent.loss_id not in seen:
-                    seen[parent.loss_id] = parent
-                    waiting.append(parent)
-        older = sorted(list(seen.values())[1:], key=lambda each: (-each.generation, each.loss_id))
-        return [Ancestor(each, self._gained(each)) for each in (row, *older)]
-
-    def _parents(self, row: Row) -> list[Row]:
-        return [self._rows[each] for each in row.parents if each in self._rows]
-
-    def _gained(self, row: Row) -> float | None:
-        known = [each.fitness_mean for each in self._parents(row) if each.fitness_mean is not None]
-        return None if row.fitness_mean is None or not known else row.fitness_mean - max(known)
-
-
-def _survivor(
-    row: Row, path: Path, family: _Family, tuned: Sequence[TunedLoss], verdicts: Sequence[Verdict], missing: list[str]
-) -> Survivor:
-    formula = parse(row.formula)
-    ancestors = family.ancestors(row)
-    explanation = _explanation(path, row, missing)
-    return Survivor(
-        row=row,
-        latex=latex(formula),
-        simplified=None if explanation is None else explanation.form.canonical,
-        nearest=None if explanation is None else explanation.form.nearest,
-        ancestors=ancestors[:ANCESTORS],
-        forgotten=max(0, len(ancestors) - ANCESTORS),
-        curves=_curves(formula, row, missing),
-        trial=read_trial(path / "log.jsonl", row.loss_id),
-        explanation=explanation,
-        tuned=[each for each in tuned if each.rank == row.rank and each.kind == "found"],
-        verdicts=[each for each in verdicts if each.rank == row.rank],
-    )
-
-
-def _explanation(path: Path, row: Row, missing: list[str]) -> Explanation | None:
-    try:
-        found = read_explanation(folder_of(path, row.loss_id))
-    except _UNREADABLE as error:
-        missing.append(f"The explanation of rank {row.rank} cannot be read: {error}")
-        return None
-    if found is None:
-        missing.append(
-            f"Rank {row.rank} is not explained: lossearch explain RUN --rank {row.rank} trains it without its parts."
-        )
-    return found
-
-
-def _curves(formula: Formula, row: Row, missing: list[str]) -> list[CurvePoint]:
-    beside = [(name, CATALOG[name].bound()) for name in (BASELINE, DRAWN_BESIDE) if row.name != name]
-    drawn = [Drawn(row.name or row.formula, formula, row.calibration or 1.0)]
-    drawn += [Drawn(name, known, 1.0) for name, known in beside]
-    try:
-        return curves(drawn, CLASSES, EMBEDDING_SIZE)
-    except (ValueError, RuntimeError) as error:
-        missing.append(f"Rank {row.rank} cannot be drawn: {error}")
-        return []

@@ -13,7 +13,8 @@ from plotly.offline import get_plotlyjs
 
 from results.curves import CurvePoint
 from results.leaderboard_rows import Row
-from results.report.contents import Ancestor, Generation
+from results.loss_facts import Ancestor
+from results.report.contents import Generation
 
 __all__ = ["Figure", "curve", "family", "library", "outcomes", "pareto", "progress"]
 

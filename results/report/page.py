@@ -16,11 +16,15 @@ from markupsafe import Markup
 from primitives.errors import UserError
 from results.atomic import write_whole_text
 from results.leaderboard_rows import Row
+from results.loss_facts import LossFacts
 from results.report import figures
-from results.report.contents import Contents, Survivor, contents
+from results.report.contents import Contents, contents
 from results.statistics import interval_of_mean, standard_error
 
 FILE = "report.html"
+
+#: Ancestors of a survivor that are shown at most, the youngest.
+ANCESTORS = 60
 
 #: Unicode's categories of characters that are not seen: controls, formats, surrogates, line and paragraph ends.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -55,6 +59,7 @@ def page(told: Contents) -> str:
         told=told,
         drawn=drawn,
         survivors=list(enumerate(told.survivors, 1)),
+        ancestors=ANCESTORS,
         interval=_interval,
         data=Markup(_as_script(data)),
         plotly=Markup(figures.library()),
@@ -76,14 +81,14 @@ def _figures(told: Contents) -> dict[str, figures.Figure]:
     return found
 
 
-def _of_survivor(survivor: Survivor, metric: str) -> dict[str, figures.Figure]:
+def _of_survivor(survivor: LossFacts, metric: str) -> dict[str, figures.Figure]:
     found = {}
     if survivor.curves:
         for line in ("target", "other"):
             found[f"value-{line}"] = figures.curve(survivor.curves, line, "value")
             found[f"slope-{line}"] = figures.curve(survivor.curves, line, "slope")
     if len(survivor.ancestors) > 1:
-        found["family"] = figures.family(survivor.ancestors, metric)
+        found["family"] = figures.family(survivor.ancestors[:ANCESTORS], metric)
     return found
 
 

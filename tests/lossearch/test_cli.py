@@ -77,6 +77,21 @@ def test_the_leaderboard_is_chosen_from_and_printed_as_csv(folder, finished):
     assert (refused.returncode, "did you mean complexity?" in refused.stderr) == (2, True)
 
 
+def test_a_loss_is_shown_by_its_rank_its_id_and_its_name(folder, finished):
+    board = Leaderboard(folder / "run")
+    by_rank, by_id = (lossearch("show", "run", each, cwd=folder) for each in ("1", board[0].loss_id[:8]))
+    assert by_rank.stdout == by_id.stdout
+    assert by_rank.stdout.startswith(f"{board[0].loss_id}")
+    assert f"rank 1: accuracy {board[0].fitness_mean:.4f}" in by_rank.stdout
+    assert "fresh      accuracy" in by_rank.stdout
+    assert by_rank.stdout.count("seed ") >= 2
+    curves = [line for line in by_rank.stdout.splitlines() if "\N{LOWER ONE EIGHTH BLOCK}" in line]
+    assert [line.split()[-1] for line in curves][-1] == "focal"
+    assert json.loads(lossearch("show", "run", "mse", "--json", cwd=folder).stdout)["row"]["name"] == "mse"
+    unknown = lossearch("show", "run", "nothing", cwd=folder)
+    assert (unknown.returncode, "expected a rank up to" in unknown.stderr) == (2, True)
+
+
 def test_a_loss_is_exported(folder, finished):
     result = lossearch("export", "run", "--rank", 2, "--out", "second.py", cwd=folder)
     assert (result.returncode, result.stdout.strip()) == (0, "second.py")
