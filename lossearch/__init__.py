@@ -5,12 +5,13 @@
 ``lossearch.verdict(run)`` says what holds of them on the test split, ``lossearch.compare(...)`` compares losses with
 intervals, ``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)``
 whether short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that
-needs nothing of ours.
+needs nothing of ours. ``lossearch.plot`` draws what a report shows.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossearch import plot
     from lossearch.exporting import export
     from lossearch.launch import search
     from lossearch.launch_comparison import compare
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
+__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "plot", "search", "tune", "verdict"]
 
 
 def __getattr__(name: str) -> Any:
@@ -46,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from lossearch.losses import loss
 
         return loss
+    if name == "plot":
+        import lossearch.plot
+
+        return lossearch.plot
     if name == "search":
         from lossearch.launch import search
 

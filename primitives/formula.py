@@ -86,6 +86,12 @@ class Formula(ABC):
         """The formula with each named hyper-parameter replaced by its value."""
         return self
 
+    def _repr_latex_(self) -> str:
+        """What a notebook shows."""
+        from primitives.latex import latex
+
+        return f"${latex(self)}$"
+
     def __str__(self) -> str:
         return _text(self)[0]
 

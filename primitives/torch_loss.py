@@ -81,6 +81,10 @@ class FormulaLoss(nn.Module):
         hint = " Divide the step by the number of steps."
         self.progress.fill_(number_between("progress", progress, 0.0, 1.0, hint=hint))
 
+    def _repr_latex_(self) -> str:
+        """What a notebook shows."""
+        return self._bound._repr_latex_()
+
     def extra_repr(self) -> str:
         values = "".join(f", {name}={number_text(value)}" for name, value in self.hyperparameters.items())
         options = f", reduction='{self.reduction}'"

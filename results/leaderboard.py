@@ -37,6 +37,11 @@ class Entry:
         fitness = "no fitness" if self.row.fitness_mean is None else f"fitness {self.row.fitness_mean:.4f}"
         return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
 
+    def _repr_html_(self) -> str:
+        from results.notebook import html_table
+
+        return html_table(("column", "value"), asdict(self.row).items())
+
     @property
     def formula(self) -> "Formula":
         """The formula, parsed from the row's text."""
@@ -130,6 +135,11 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         return f"<Leaderboard of {self.path}: {len(self)} losses>"
+
+    def _repr_html_(self) -> str:
+        from results.notebook import leaderboard_html
+
+        return leaderboard_html(self.rows, self.ranked, self.path.name)
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

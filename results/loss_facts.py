@@ -161,12 +161,15 @@ def _explanation(path: Path, row: Row, missing: list[str]) -> Explanation | None
     return found
 
 
+def drawn_curves(loss: Drawn, classes: int = CLASSES, embedding_size: int = EMBEDDING_SIZE) -> list[CurvePoint]:
+    """The curves of a loss, cross-entropy's and focal loss's. Raises ValueError or RuntimeError for what has none."""
+    beside = [Drawn(name, CATALOG[name].bound(), 1.0) for name in (BASELINE, DRAWN_BESIDE) if name != loss.name]
+    return curves([loss, *beside], classes, embedding_size)
+
+
 def _curves(formula: Formula, row: Row, missing: list[str]) -> list[CurvePoint]:
-    beside = [(name, CATALOG[name].bound()) for name in (BASELINE, DRAWN_BESIDE) if row.name != name]
-    drawn = [Drawn(row.name or row.formula, formula, row.calibration or 1.0)]
-    drawn += [Drawn(name, known, 1.0) for name, known in beside]
     try:
-        return curves(drawn, CLASSES, EMBEDDING_SIZE)
+        return drawn_curves(Drawn(row.name or row.formula, formula, row.calibration or 1.0))
     except (ValueError, RuntimeError) as error:
         missing.append(f"{row.loss_id} cannot be drawn: {error}")
         return []

@@ -21,6 +21,16 @@ class VerdictTable:
     def __repr__(self) -> str:
         return f"<VerdictTable: {len(self.lines)} verdicts>"
 
+    def _repr_html_(self) -> str:
+        from results.notebook import html_table
+
+        head = ("loss", "scene", "task", "mean", "to the best known", "low", "high", "p", "verdict")
+        lines = [
+            (each.formula, each.scene, each.task, each.mean, each.difference, each.low, each.high, each.p, each.verdict)
+            for each in self.lines
+        ]
+        return html_table(head, lines)
+
     def of_loss(self, rank: int | None, formula: str) -> list[Verdict]:
         """What was said of a loss of the search's leaderboard, in every scene."""
         return [each for each in self.lines if each.rank == rank and each.loss.partition(" [")[0] == formula]

@@ -67,10 +67,9 @@ def contents(path: Path, top: int = 3) -> Contents:
         board = Leaderboard(path)
     missing = [f"{each.reason.rstrip('.')}. Its evaluations are left out." for each in board.damages]
     rows = list(board.rows)
-    events = list(logged_events(path / "log.jsonl"))
     known = since(path)
     missing += known.missing
-    generations = _generations(events, rows)
+    generations = generations_of(path, rows)
     if not generations:
         missing.append("No generation has ended yet, so that there is no progress to draw.")
     best = [row for row in rows[:top] if row.rank is not None]
@@ -90,7 +89,7 @@ def contents(path: Path, top: int = 3) -> Contents:
         name=_named(path),
         task=rows[0].task if rows else "unknown",
         metric=rows[0].metric if rows else "fitness",
-        state=_state(events),
+        state=_state(list(logged_events(path / "log.jsonl"))),
         counts=board.counts(),
         rows=rows,
         generations=generations,
@@ -123,11 +122,10 @@ def _state(events: Sequence[dict[str, Any]]) -> str:
     return next((said[name] for each in reversed(events) if (name := each.get("event")) in said), "unknown")
 
 
-def _generations(events: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[Generation]:
-    """The generations that ended; a resumed run tells of one twice, and the last counts."""
-    told = {
-        each["number"]: each for each in events if each.get("event") == "generation" and _is_whole(each.get("number"))
-    }
+def generations_of(path: Path, rows: Sequence[Row]) -> list[Generation]:
+    """The generations of a run that ended; a resumed run tells of one twice, and the last counts."""
+    events = [each for each in logged_events(path / "log.jsonl") if each.get("event") == "generation"]
+    told = {each["number"]: each for each in events if _is_whole(each.get("number"))}
     born: dict[int, list[float]] = {}
     for row in rows:
         if row.fitness_mean is not None:

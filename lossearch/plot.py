@@ -1,0 +1,98 @@
+"""Plots: each figure of the report on its own, as a plotly figure.
+
+A notebook shows them; ``figure.write_html("a.html")`` writes one that can be zoomed, ``figure.write_image("a.svg")``
+(or ``.png``, ``.pdf``) a picture, with the extra ``lossearch[plot]`` and a Chrome or Chromium.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lossearch.seeds import read_seed
+from primitives.errors import UserError
+from results.curves import Drawn
+from results.leaderboard import Entry, Leaderboard
+from results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
+from results.report import figures
+from results.report.contents import Generation, generations_of
+
+if TYPE_CHECKING:
+    from results.report.figures import Figure
+
+__all__ = ["curve", "family", "outcomes", "pareto", "progress"]
+
+
+def pareto(run: str | Path | Leaderboard, top: int = 3) -> "Figure":
+    """Fitness against size of every loss, the Pareto front, the known losses and the ``top`` ones.
+
+    Raises NotARun, and UserError where no loss was trained to the end.
+    """
+    board = _board(run)
+    _require_ranked(board)
+    return figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
+
+
+def progress(run: str | Path | Leaderboard) -> "Figure":
+    """The best fitness so far and the median of what was born, generation by generation, beside cross-entropy's.
+
+    Raises NotARun, and UserError where no generation has ended.
+    """
+    board = _board(run)
+    known = [row for row in board.rows.named() if row.name == "cross_entropy"]
+    found = _generations(board)
+    return figures.progress(found, board.rows[0].metric, known[0].fitness_mean if known else None)
+
+
+def outcomes(run: str | Path | Leaderboard) -> "Figure":
+    """What became of the losses that were born, generation by generation. Raises what ``progress`` does."""
+    return figures.outcomes(_generations(_board(run)))
+
+
+def family(run: str | Path | Leaderboard, rank: int = 1) -> "Figure":
+    """A loss of a run and those that it comes from: generation against fitness.
+
+    Raises NotARun, and UserError for a rank that there is not.
+    """
+    board = _board(run)
+    _require_ranked(board)
+    if not 1 <= rank <= board.ranked:
+        raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
+    row = board.rows[rank - 1]
+    return figures.family(Family(board.rows).ancestors(row), row.metric)
+
+
+def curve(
+    loss: str | Entry,
+    what: Literal["value", "slope"] = "slope",
+    line: Literal["target", "other"] = "target",
+    *,
+    classes: int = CLASSES,
+    embedding_size: int = EMBEDDING_SIZE,
+) -> "Figure":
+    """The value or the slope of a loss beside cross-entropy and focal loss.
+
+    ``loss`` is a known one's name, a formula, or a row of a leaderboard. Along ``target`` the probability of the target
+    varies (over embeddings, the angle to its class weight), along ``other`` that of one other class. Raises UserError
+    for what is no loss.
+    """
+    if isinstance(loss, Entry):
+        drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
+    else:
+        seed = read_seed(loss)
+        drawn = Drawn(seed.name or loss, seed.formula, 1.0)
+    return figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
+
+
+def _board(run: str | Path | Leaderboard) -> Leaderboard:
+    return run if isinstance(run, Leaderboard) else Leaderboard(run)
+
+
+def _require_ranked(board: Leaderboard) -> None:
+    if not board.ranked:
+        raise UserError(f"{board.path}: expected a loss that was trained to the end, got none yet.")
+
+
+def _generations(board: Leaderboard) -> list[Generation]:
+    found = generations_of(board.path, list(board.rows))
+    if not found:
+        raise UserError(f"{board.path}: expected a generation that has ended, got none yet.")
+    return found

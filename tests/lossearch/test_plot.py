@@ -1,0 +1,71 @@
+"""Figures on their own, and what a notebook shows."""
+
+import html.parser
+import shutil
+
+import pytest
+
+import lossearch
+from primitives.errors import UserError
+from primitives.parser import parse
+from results.leaderboard import Leaderboard
+from results.store import EvaluationStore
+from tests.lossearch.small import SMALL
+from tests.results.helpers import evaluation
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return lossearch.search(SMALL, run_dir=tmp_path_factory.mktemp("drawn") / "run").path
+
+
+def test_every_figure_has_what_the_run_says(run):
+    board = Leaderboard(run)
+    front = [each for each in lossearch.plot.pareto(run).data if each.name == "Pareto front"]
+    assert list(front[0].y) == sorted(row.fitness_mean for row in board.rows if row.pareto)
+    best, _, baseline = lossearch.plot.progress(board).data
+    assert best.y[-1] == pytest.approx(board.rows[0].fitness_mean)
+    assert baseline.y[0] == next(row.fitness_mean for row in board.rows if row.name == "cross_entropy")
+    assert sum(map(sum, (bar.y for bar in lossearch.plot.outcomes(run).data))) > SMALL.evolution.population
+    joined, ancestors = lossearch.plot.family(run, rank=1).data
+    assert len(ancestors.x) >= 1
+    assert len(joined.x) % 3 == 0
+    for loss in ("focal", "ce(2*z)", board[0], "ce(30*(cosine - 0.35*y))"):
+        names = [each.name for each in lossearch.plot.curve(loss, "value").data]
+        assert "cross_entropy" in names
+        assert "focal" in names
+
+
+def test_what_is_not_there_is_said(run, tmp_path):
+    with pytest.raises(UserError, match="Expected a rank from 1 to"):
+        lossearch.plot.family(run, rank=10_000)
+    with pytest.raises(UserError, match="did you mean focal"):
+        lossearch.plot.curve("focall")
+    EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)")])
+    with pytest.raises(UserError, match="expected a generation that has ended"):
+        lossearch.plot.progress(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="pictures are drawn by a Chromium")
+def test_a_figure_is_written_as_a_picture(tmp_path):
+    figure = lossearch.plot.curve("ngl")
+    for name, begins in (("a.svg", b"<svg"), ("a.png", b"\x89PNG")):
+        figure.write_image(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_notebook_shows_tables_and_formulas_and_runs_nothing(tmp_path):
+    hostile = "<script>alert(1)</script>"
+    EvaluationStore(tmp_path / "evaluations").append(
+        [evaluation("ce(z)"), evaluation("ce(2*z)", fitness=0.95, name=hostile, birth=hostile)]
+    )
+    board = Leaderboard(tmp_path)
+    for shown in (board._repr_html_(), board[0]._repr_html_()):
+        tags = []
+        reader = html.parser.HTMLParser()
+        reader.handle_starttag = lambda tag, _, tags=tags: tags.append(tag)
+        reader.feed(shown)
+        assert "ce(2*z)" in shown
+        assert set(tags) <= {"table", "caption", "thead", "tr", "th", "td"}
+    assert parse("p/y")._repr_latex_() == r"$\frac{p}{y}$"
+    assert lossearch.loss("focal", gamma=3.0)._repr_latex_().count("3") >= 1
