@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evaluators.fidelity import Fidelity
-from evaluators.networks import Network
+from evaluators.networks import NETWORKS, Network
 from evaluators.tasks import TASKS
 from lossearch.experiment import Experiment
 from primitives.errors import UserError
+from primitives.nearest import nearest, shown
 
 Name = Literal["own", "second network", "second task"]
 
@@ -43,6 +44,10 @@ def places(experiment: Experiment, network: str | None = None, tasks: Sequence[s
 
     Raises UserError where a network or task does not suit.
     """
+    if network is not None and network not in NETWORKS:
+        raise UserError(
+            f"--network: expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}."
+        )
     own = [Place("own", name, full_training(experiment, name)) for name in experiment.tasks]
     second = [each for each in (_on_second_network(experiment, place, network) for place in own) if each]
     if tasks is None:

@@ -1,9 +1,12 @@
 """Tuning: settings of a loss, asked for and told what they were worth. The only file with Optuna."""
 
 import copy
+import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import optuna
@@ -58,13 +61,13 @@ class Tuner:
         self._defaults = {each.name: each.default for each in hyperparameters}
         self._study.enqueue_trial(self._defaults)
 
-    def ask(self, count: int) -> None:
+    def ask(self, wanted: int) -> None:
         """Open so many settings more, or as many as are left."""
-        for _ in range(min(count, self._left)):
+        for _ in range(min(wanted, self._left)):
             trial = self._study.ask(self._space)
             rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in trial.params.items()}
             self.tried.append(Tried(trial, self._defaults if trial.number == 0 else rounded))
-        self._left -= min(count, self._left)
+        self._left -= min(wanted, self._left)
 
     def open(self) -> list[dict[str, float]]:
         """The settings that are to be trained under one more seed."""
@@ -89,7 +92,11 @@ class Tuner:
                 self._study.tell(tried.trial, tried.value, state=failed)
 
     def keep(self, file: Path, name: str) -> None:
-        """Add the study to a journal that Optuna and its dashboard read, in the place of one of the same name."""
+        """Add the study to a journal that Optuna and its dashboard read, in the place of one of the same name.
+
+        A journal with a torn line is set aside with a warning: Optuna would read no further.
+        """
+        _set_aside_if_torn(file)
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
@@ -103,6 +110,27 @@ class Tuner:
     def best(self) -> Tried:
         """The settings that were worth most under every seed, the first of equals; the defaults where all failed."""
         return max(self.tried, key=lambda each: -math.inf if each.value is None or each.pruned else each.value)
+
+
+def _set_aside_if_torn(journal: Path) -> None:
+    """Rename a journal in which a line is no JSON."""
+    if not journal.exists():
+        return
+    with open(journal, encoding="utf-8", errors="replace") as lines:
+        if all(map(_is_json, lines)):
+            return
+    names = (f"{journal.name}.damaged{number or ''}" for number in count())
+    aside = next(path for path in map(journal.with_name, names) if not path.exists())
+    journal.replace(aside)
+    warnings.warn(f"{journal}: a line is torn. Set aside as {aside.name}; a new one is begun.", stacklevel=2)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return line.endswith("\n")
 
 
 def proposed(

@@ -81,3 +81,18 @@ def test_the_study_is_one_of_optunas(tmp_path):
     assert len(states) == 12
     assert states.count(optuna.trial.TrialState.PRUNED) == sum(each.pruned for each in tuner.tried)
     assert study.best_params["learning_rate"] == pytest.approx(tuner.best().settings["learning_rate"], rel=1e-3)
+
+
+@pytest.mark.parametrize("torn", ["garbage\n", '{"op_code": 0', "\xff"])
+def test_a_torn_journal_is_set_aside_and_a_new_one_begun(tmp_path, torn):
+    journal, tuner = tmp_path / "studies.journal", run(Tuner([RATE], 3, seed=0), peak)
+    tuner.keep(journal, "digits: ce(z)")
+    whole = journal.read_bytes()
+    for number in range(2):
+        journal.write_bytes(whole + torn.encode("latin-1"))
+        with pytest.warns(UserWarning, match="a line is torn. Set aside as studies.journal.damaged"):
+            tuner.keep(journal, "digits: ce(2*z)")
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        assert optuna.get_all_study_names(storage) == ["digits: ce(2*z)"]
+        assert len(list(tmp_path.glob("*.damaged*"))) == number + 1
+    assert (tmp_path / "studies.journal.damaged").read_bytes() == whole + torn.encode("latin-1")

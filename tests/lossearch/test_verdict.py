@@ -179,6 +179,8 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
         places(SMALL, tasks=["digits"])
     with pytest.raises(UserError, match="dense"):
         places(SMALL, network="dense")
+    with pytest.raises(UserError, match="did you mean resnet"):
+        places(SMALL, network="resnet2")
     with pytest.raises(UserError, match=r"crossentropy.*cross_entropy"):
         tune(copy, baselines=["crossentropy"], random_search=False)
 
