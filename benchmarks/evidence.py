@@ -26,7 +26,7 @@ Each family was searched, tuned and judged by three commands, with the seed that
 ```
 lossearch search FAMILY --run-dir runs/FAMILY
 lossearch tune runs/FAMILY --top K --trials N --seeds S
-lossearch compare runs/FAMILY --seeds 20
+lossearch compare runs/FAMILY --seeds N
 ```
 
 The best losses that the search found, the best of a random search that trained as many candidates, and every known loss
@@ -39,13 +39,15 @@ interval over the seeds, though on other samples it may not be. Behind each tabl
 `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements`, one row for each
 training; `benchmarks/evidence.py` makes this page of them.
 
-Some families were searched in rounds, each with other settings of the search: the test split had been looked at when
-a later round was made. In the first ones the search trained at a learning rate of 0.1, where it could not see how
-good the known loss was that won in the end; after that learning rate and settings were those that were best for known
-losses on the validation split, and the leading losses were retested. In the last one the search also varied by all
-kinds, since plain crossover did not join terms of which known losses are made: label smoothing and logit adjustment,
-which are better together on the validation split of the long tail. Families that have one round had it with all of
-this.
+Some families were searched in rounds, each with other settings: the test split had been looked at when a later round
+was made, and p-values are multiplied by the number of rounds. In the first ones the search trained at a learning rate
+of 0.1, where it could not see how good the known loss was that won in the end; after that learning rate and settings
+were those that were best for known losses on the validation split, and the leading losses were retested. In the third
+one on the long tail the search also varied by all kinds, since plain crossover did not join terms of which known losses
+are made: label smoothing and logit adjustment, which are better together on the validation split. In the third one on
+noisy labels and the second on few labels, losses that train nearly as a better one does were not tuned, since the best
+had been near copies, and the verdict had 40 seeds, as was fixed before. Families that have one round had it with all of
+this, and with 10 seeds, since their networks take longer.
 
 ## The goal, and how far it was reached
 
