@@ -25,16 +25,16 @@ class Row:
     """
 
     rank: int | None  #: 1 is best: by mean fitness, then by complexity
-    loss_id: str
+    loss_id: str  #: identifies the formula, with its class weights
     name: str | None  #: of a known loss
     class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits
-    formula: str
+    formula: str  #: canonical text, hyper-parameters as numbers
     complexity: int  #: nodes of the formula
     task: str  #: its name, or those of several
     fitness_by_task: tuple[str, ...]  #: where there are several: the name of each and the mean fitness there
-    fidelity: str
+    fidelity: str  #: how much training: network, steps, batch size, learning rate
     steps: int | None  #: optimiser steps of the longest training; null where none was, and in old files
-    status: RowStatus
+    status: RowStatus  #: evaluated, stopped (at a rung), failed, rejected or duplicate
     seeds: int  #: finished trainings
     metric: str  #: what fitness is: accuracy, verification accuracy or mean IoU
     fitness_mean: float | None  #: of the metric on the validation split, in [0, 1]
@@ -42,11 +42,11 @@ class Row:
     difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
     pareto: bool  #: no other loss is both at least as good and at most as complex
     calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size, on one task
-    generation: int
-    birth: str
+    generation: int  #: in which it was born, from 0
+    birth: str  #: known, baseline, random, or a kind of variation, such as crossover
     parents: tuple[str, ...]  #: loss ids
     duplicates: int  #: how often a candidate that trains alike was born again
-    reason: str | None
+    reason: str | None  #: why it has no rank
     seconds: float | None  #: of training, over all seeds
     finished_at: str | None  #: of the last training, UTC
 

@@ -44,13 +44,13 @@ class Evaluation:
     """
 
     evaluation_id: str  #: identifies the work: the same in every process and after every restart
-    loss_id: str  #: identifies the formula
+    loss_id: str  #: identifies the formula, with its class weights
     formula: str  #: canonical text, hyper-parameters as numbers
     complexity: int  #: nodes of the formula
-    task: str
+    task: str  #: its name
     fidelity: str  #: how much training: network, steps, batch size, learning rate
-    status: Status
-    generation: int
+    status: Status  #: evaluated, rejected, duplicate or failed
+    generation: int  #: in which it was born, from 0
     birth: str  #: ``known``, ``baseline``, ``random``, or a kind of variation, such as ``crossover``
     birth_number: int  #: counts the births of the run, from 1
     parents: tuple[str, ...] = ()  #: loss ids
@@ -101,7 +101,7 @@ class Measurement:
     """
 
     measurement_id: str  #: identifies the training and the measure
-    task: str
+    task: str  #: its name
     loss: str  #: its name, or its formula where it has none
     formula: str  #: hyper-parameters as numbers
     class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits

@@ -16,8 +16,8 @@ FILE = "tuned.parquet"
 class TunedLoss:
     """One loss with the settings that were best on a task's validation split."""
 
-    task: str
-    kind: Kind
+    task: str  #: its name
+    kind: Kind  #: found, random search or baseline
     rank: int | None  #: in the leaderboard of the search that found it
     loss: str  #: as it was found, or a known loss's name
     formula: str  #: with the settings as numbers

@@ -37,30 +37,30 @@ class Verdict:
     """What may be said of one discovered loss in one scene: a task with a network, on the test split."""
 
     scene: str  #: own, second network or second task
-    task: str
+    task: str  #: its name
     fidelity: str  #: the training: network, steps, batch size, learning rate
-    measure: str
+    measure: str  #: accuracy, verification accuracy or mean IoU, on the test split
     loss: str  #: as it was found
     rank: int | None  #: in the search's leaderboard
     formula: str  #: with the tuned numbers
-    seeds: int
+    seeds: int  #: trainings of the loss that were finished
     mean: float | None  #: of the measure over the seeds; null where a training failed
-    verdict: Said
+    verdict: Said  #: what may be said
     why: str  #: the verdict in a sentence
     baselines: int  #: known losses that it was compared with, each tuned with the same budget
     closest: str | None  #: the baseline whose mean is highest
-    closest_mean: float | None
+    closest_mean: float | None  #: its mean
     difference: float | None  #: mean of the paired differences to that baseline
     low: float | None  #: 95 % BCa interval over the seeds
-    high: float | None
+    high: float | None  #: its other end
     low_on_other_samples: float | None  #: 95 % interval over seeds and samples; null where samples are not told
-    high_on_other_samples: float | None
+    high_on_other_samples: float | None  #: its other end
     p: float | None  #: that it is better than every baseline, corrected by Holm over the losses judged
     random_search: str | None  #: the best loss of a random search at the same budget, chosen on the validation split
     random_difference: float | None  #: mean of the paired differences to it
-    random_low: float | None
-    random_high: float | None
-    random_p: float | None
+    random_low: float | None  #: 95 % BCa interval over the seeds
+    random_high: float | None  #: its other end
+    random_p: float | None  #: Wilcoxon's, two-sided
     chosen_from: int  #: candidates that were trained in the search that found it
 
 

@@ -1,17 +1,20 @@
 """Pages of figures are made of what was measured, and stay so."""
 
+import re
+
 import pytest
 import torch
 
 import lossearch
-from benchmarks import evidence, parts
+from benchmarks import evidence, parts, reading
 from primitives.catalog import CATALOG
 from results.record_tables import read_records
 from results.records import Measurement
 from results.verdict_table import read_verdicts
+from tests.lossearch.small import SMALL
 
 
-@pytest.mark.parametrize("page", [evidence, parts])
+@pytest.mark.parametrize("page", [evidence, parts, reading])
 def test_a_page_is_made_of_what_was_measured(page):
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
@@ -39,3 +42,24 @@ def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
             ]
             assert len(own) == verdict.seeds
             assert sum(own) / len(own) == pytest.approx(verdict.mean)
+
+
+def test_every_column_of_every_file_is_described():
+    for _, record, source, _ in reading.FILES:
+        for name, _, comment in reading.declared(reading.ROOT / source, record):
+            assert comment, f"{record}.{name}"
+
+
+@pytest.mark.parametrize("recipe", re.findall(r"```python\n(.*?)```", reading.HEAD, re.DOTALL))
+def test_a_recipe_reads_a_run(recipe, small_run, monkeypatch, capsys):
+    monkeypatch.chdir(small_run)
+    exec(compile(recipe, "recipe", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) > 4  # heads, and a line at least
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A directory with a run called runs/a."""
+    folder = tmp_path_factory.mktemp("read")
+    lossearch.search(SMALL, run_dir=folder / "runs" / "a")
+    return folder

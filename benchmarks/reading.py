@@ -1,0 +1,153 @@
+"""How to read a run without lossearch: writes docs/reading.md, its recipes and the columns of every file.
+
+The columns are read from the records themselves, with the comments that stand beside them.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from results.records import SCHEMA_VERSION
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reading.md"
+
+#: The files of a run, the record that a row of each is, and where that is declared.
+FILES = (
+    (
+        "leaderboard.parquet",
+        "Row",
+        "results/leaderboard_rows.py",
+        "one row for each loss, derived from the evaluations",
+    ),
+    ("evaluations/*.parquet", "Evaluation", "results/records.py", "one row for each training, or refused candidate"),
+    ("tuning/tuned.parquet", "TunedLoss", "results/tuned_losses.py", "one row for each loss that was tuned on a task"),
+    ("verdict/verdicts.parquet", "Verdict", "results/verdicts.py", "one row for each loss that was judged in a scene"),
+    ("verdict/*/measurements/*.parquet", "Measurement", "results/records.py", "one row for each measure of a training"),
+)
+
+HEAD = f"""# Reading a run without lossearch
+
+Everything that a run found is in Parquet files, which DuckDB, polars and pandas open as they are. Numbers are double
+precision or 64-bit integers, times are text in ISO 8601 and UTC, and what does not apply is null. Fitness and other
+shares are in [0, 1], seconds are wall time, complexity is nodes of the formula. The evaluations have version
+{SCHEMA_VERSION} of their columns, written in each file's metadata under `lossearch.schema_version`; lossearch reads
+older ones, and columns that they lack are null.
+
+## Recipes
+
+The best losses, with DuckDB:
+
+```python
+import duckdb
+
+duckdb.sql(\"\"\"
+    select rank, formula, fitness_mean, difference_to_cross_entropy
+    from 'runs/a/leaderboard.parquet' where rank <= 10 order by rank
+\"\"\").show()
+```
+
+Fitness seed by seed, and how far it spreads:
+
+```python
+import duckdb
+
+duckdb.sql(\"\"\"
+    select formula, count(*) as seeds, avg(fitness) as fitness, stddev_samp(fitness) as spread
+    from 'runs/a/evaluations/*.parquet' where status = 'evaluated'
+    group by formula having count(*) > 1 order by fitness desc limit 10
+\"\"\").show()
+```
+
+Why candidates were refused, with polars:
+
+```python
+import polars as pl
+
+evaluations = pl.scan_parquet("runs/a/evaluations/*.parquet")
+refused = evaluations.filter(pl.col("status") == "rejected")
+print(refused.group_by("reason").len().sort("len", descending=True).head(10).collect())
+```
+
+The difference of every loss to cross-entropy under the same seeds, with polars:
+
+```python
+import polars as pl
+
+done = pl.scan_parquet("runs/a/evaluations/*.parquet").filter(pl.col("status") == "evaluated")
+baseline = done.filter(pl.col("name") == "cross_entropy").select("task", "seed", base="fitness")
+paired = done.join(baseline, on=["task", "seed"]).with_columns(gain=pl.col("fitness") - pl.col("base"))
+print(paired.group_by("loss_id", "formula").agg(pl.col("gain").mean(), pl.len()).sort("gain").tail(10).collect())
+```
+
+Progress by generation, with pandas:
+
+```python
+import pandas as pd
+
+board = pd.read_parquet("runs/a/leaderboard.parquet")
+ranked = board[board["rank"].notna()]
+print(ranked.groupby("generation")["fitness_mean"].agg(["max", "median", "count"]))
+```
+
+The ancestors of the best loss, with pandas:
+
+```python
+import pandas as pd
+
+losses = pd.read_parquet("runs/a/leaderboard.parquet").set_index("loss_id")
+waiting, seen = [losses.index[0]], set()
+while waiting:
+    one = waiting.pop()
+    if one in losses.index and one not in seen:
+        seen.add(one)
+        waiting.extend(losses.loc[one, "parents"])
+print(losses.loc[list(seen), ["generation", "birth", "formula", "fitness_mean"]].sort_values("generation"))
+```
+
+## Columns
+"""
+
+
+def page() -> str:
+    """The page."""
+    return "\n".join([HEAD, *(line for file in FILES for line in _columns(*file))])
+
+
+def _columns(file: str, record: str, source: str, what: str) -> Iterator[str]:
+    yield f"### `{file}`: {what}"
+    yield ""
+    yield "| column | type | |"
+    yield "|---|---|---|"
+    for name, kind, comment in declared(ROOT / source, record):
+        yield f"| `{name}` | {kind} | {comment} |"
+    yield ""
+
+
+def declared(source: Path, record: str) -> Iterator[tuple[str, str, str]]:
+    """Name, type and comment of every field of a record, in their order."""
+    text = source.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    (found,) = (each for each in ast.parse(text).body if isinstance(each, ast.ClassDef) and each.name == record)
+    for each in found.body:
+        if isinstance(each, ast.AnnAssign):
+            assert isinstance(each.target, ast.Name)
+            assert each.end_lineno is not None
+            comment = lines[each.end_lineno - 1].partition("#: ")[2]
+            yield each.target.id, _kind(ast.unparse(each.annotation)), comment.replace("|", r"\|").replace("``", "`")
+
+
+def _kind(annotation: str) -> str:
+    """What a column of a type is called."""
+    plain = annotation.replace(" | None", "")
+    named = {"str": "text", "int": "integer", "float": "double", "bool": "boolean"}
+    named |= {"tuple[str, ...]": "list of text", "tuple[int, ...]": "list of integers"}
+    return named.get(plain, "text") + (" or null" if annotation != plain else "")
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
