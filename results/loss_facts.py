@@ -15,6 +15,7 @@ from results.curves import CurvePoint, Drawn, curves
 from results.explanation import Explanation, folder_of, read_explanation
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE, Row
+from results.observation import Observation, observation_folder, read_observation
 from results.record_tables import DamagedFile, NewerFile
 from results.records import Evaluation
 from results.trial_record import Trial, read_trial
@@ -60,6 +61,7 @@ class LossFacts:
     curves: list[CurvePoint]  #: its own and those of cross-entropy and focal loss
     trial: Trial | None
     explanation: Explanation | None
+    observation: Observation | None
     tuned: list[TunedLoss]
     verdicts: list[Verdict]
     missing: list[str] = field(default_factory=list)  #: what is not there, and how it is had
@@ -117,6 +119,7 @@ def loss_facts(board: Leaderboard, row: Row, family: "Family | None" = None, kno
         curves=_curves(formula, row, missing),
         trial=read_trial(board.path / "log.jsonl", row.loss_id),
         explanation=explanation,
+        observation=observation_of(board.path, row.loss_id, missing),
         tuned=[each for each in told.tuned if row.rank is not None and each.rank == row.rank and each.kind == "found"],
         verdicts=[each for each in told.verdicts if row.rank is not None and each.rank == row.rank],
         missing=missing,
@@ -146,6 +149,15 @@ class Family:
     def _gained(self, row: Row) -> float | None:
         known = [each.fitness_mean for each in self._parents(row) if each.fitness_mean is not None]
         return None if row.fitness_mean is None or not known else row.fitness_mean - max(known)
+
+
+def observation_of(path: Path, loss_id: str, missing: list[str]) -> Observation | None:
+    """What was seen of a training of a loss; what cannot be read is missing."""
+    try:
+        return read_observation(observation_folder(path, loss_id))
+    except UNREADABLE as error:
+        missing.append(f"What was seen of {loss_id} cannot be read: {error}")
+        return None
 
 
 def _explanation(path: Path, row: Row, missing: list[str]) -> Explanation | None:

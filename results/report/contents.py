@@ -16,7 +16,8 @@ from typing import Any
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from results.leaderboard_rows import BASELINE, Row
-from results.loss_facts import Family, LossFacts, loss_facts, since
+from results.loss_facts import Family, LossFacts, loss_facts, observation_of, since
+from results.observation import Observation
 from results.run_log import logged_events
 from results.verdicts import Verdict
 
@@ -54,6 +55,7 @@ class Contents:
     survivors: list[LossFacts]
     verdicts: list[Verdict]
     baseline: Row | None
+    observed_baseline: Observation | None
     missing: list[str] = field(default_factory=list)  #: what is not there, and how it is had
 
 
@@ -84,6 +86,12 @@ def contents(path: Path, top: int = 3) -> Contents:
         else:
             missing += facts.missing
             survivors.append(facts)
+    baseline = next((row for row in board.rows.named() if row.name == BASELINE), None)
+    if survivors and all(each.observation is None for each in survivors):
+        missing.append("No survivor was trained for the report: --no-training leaves that out.")
+    for each in survivors:
+        if each.observation is not None and each.observation.form.reason is not None:
+            missing.append(f"Rank {each.row.rank} was not seen in training: {each.observation.form.reason}")
     return Contents(
         run=path.resolve().name,
         name=_named(path),
@@ -96,7 +104,8 @@ def contents(path: Path, top: int = 3) -> Contents:
         reasons=_reasons(rows),
         survivors=survivors,
         verdicts=known.verdicts,
-        baseline=next((row for row in board.rows.named() if row.name == BASELINE), None),
+        baseline=baseline,
+        observed_baseline=None if baseline is None else observation_of(path, baseline.loss_id, missing),
         missing=missing,
     )
 

@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from primitives.errors import UserError
 from results.atomic import write_whole_text
-from results.leaderboard_rows import Row
+from results.leaderboard_rows import BASELINE, Row
 from results.loss_facts import LossFacts
+from results.observation import Observation
 from results.report import figures
 from results.report.contents import Contents, contents
 from results.statistics import interval_of_mean, standard_error
@@ -35,10 +36,16 @@ def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
 
     Raises NotARun where there is none, UserError where the file's directory does not exist.
     """
+    path = require_directory(run, out)
+    write_whole_text(path, page(contents(run, top)))
+    return path
+
+
+def require_directory(run: Path, out: Path | None) -> Path:
+    """Where the report of a run is written. Raises UserError where there is no such directory."""
     path = run / FILE if out is None else out
     if not path.parent.is_dir():
         raise UserError(f"{path}: expected a file in a directory that exists, got none called {path.parent}")
-    write_whole_text(path, page(contents(run, top)))
     return path
 
 
@@ -77,18 +84,43 @@ def _figures(told: Contents) -> dict[str, figures.Figure]:
         found["progress"] = figures.progress(told.generations, told.metric, baseline)
         found["outcomes"] = figures.outcomes(told.generations)
     for number, survivor in enumerate(told.survivors, 1):
-        found |= {f"{name}-{number}": figure for name, figure in _of_survivor(survivor, told.metric).items()}
+        found |= {
+            f"{name}-{number}": figure
+            for name, figure in _of_survivor(survivor, told.metric, told.observed_baseline).items()
+        }
     return found
 
 
-def _of_survivor(survivor: LossFacts, metric: str) -> dict[str, figures.Figure]:
+def _of_survivor(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, figures.Figure]:
     found = {}
     if survivor.curves:
         for line in ("target", "other"):
             found[f"value-{line}"] = figures.curve(survivor.curves, line, "value")
             found[f"slope-{line}"] = figures.curve(survivor.curves, line, "slope")
+    if survivor.observation is not None and survivor.observation.form.reason is None:
+        found |= _observed(survivor.row, survivor.observation, baseline)
     if len(survivor.ancestors) > 1:
         found["family"] = figures.family(survivor.ancestors[:ANCESTORS], metric)
+    return found
+
+
+def _observed(row: Row, seen: Observation, baseline: Observation | None) -> dict[str, figures.Figure]:
+    """The figures of one training, beside cross-entropy's where that was observed."""
+    both = {row.name or row.formula: seen}
+    if baseline is not None and baseline.form.loss_id != row.loss_id and baseline.form.reason is None:
+        both[BASELINE] = baseline
+    found = {f"course-{what}": figures.course(both, what) for what in ("fitness", "loss", "gradient")}
+    if seen.form.confusion:
+        found["confusion"] = figures.confusion(seen.form.confusion)
+    for number, (called, each) in enumerate(both.items()):
+        if each.embedded:
+            found[f"embedded-{number}"] = figures.embedded(each.embedded, called)
+        for what in ("value", "ratio"):
+            own = [point for point in each.grid if point.what == what]
+            if own:
+                found[f"grid-{what}-{number}"] = figures.landscape(own, what)
+    if seen.pictures:
+        found["maps"] = figures.class_maps(seen.pictures)
     return found
 
 
