@@ -3,7 +3,6 @@
 Invariant: text of a run is escaped wherever it stands, and the page's own policy forbids every request.
 """
 
-import html
 import json
 import unicodedata
 from pathlib import Path
@@ -14,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from primitives.errors import UserError
+from primitives.latex import latex
+from primitives.parser import parse
 from results.atomic import write_whole_text
 from results.leaderboard_rows import BASELINE, Row
 from results.loss_facts import LossFacts
@@ -23,6 +24,9 @@ from results.report.contents import Contents, contents
 from results.statistics import interval_of_mean, standard_error
 
 FILE = "report.html"
+
+#: Losses of the leaderboard whose formulas are typeset, beside known ones and those on the front.
+TYPESET = 50
 
 #: Ancestors of a survivor that are shown at most, the youngest.
 ANCESTORS = 60
@@ -143,10 +147,21 @@ def _table(told: Contents) -> list[list[Any]]:
             visible(f"{row.birth} g{row.generation}"),
             row.pareto,
             judged.get(row.rank, ""),
+            _typeset(row),
         ]
         for row in told.rows
         if row.rank is not None
     ]
+
+
+def _typeset(row: Row) -> str:
+    """The formula as MathML where the row is one that is looked at first; of all there would be too much."""
+    if row.rank is None or not (row.rank <= TYPESET or row.pareto or row.name):
+        return ""
+    try:
+        return latex2mathml.converter.convert(latex(parse(row.formula)))
+    except UserError:  # a stranger's text that is no formula
+        return ""
 
 
 def visible(value: Any) -> Any:
@@ -162,12 +177,9 @@ def _as_script(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _mathml(latex: str) -> Markup:
-    """LaTeX of ours as MathML, which browsers draw themselves; its text where it cannot be converted."""
-    try:
-        return Markup(latex2mathml.converter.convert(latex, display="block"))
-    except Exception:  # the converter raises whatever it stumbles over
-        return Markup(f"<code>{html.escape(latex)}</code>")
+def _mathml(text: str) -> Markup:
+    """LaTeX of ours as MathML, which browsers draw themselves."""
+    return Markup(latex2mathml.converter.convert(text, display="block"))
 
 
 def _interval(row: Row) -> tuple[float, float] | None:

@@ -80,6 +80,13 @@ def test_the_leaderboard_is_sorted_and_filtered(desk):
     desk.find_element(By.ID, "front-only").click()
 
 
+def test_formulas_of_the_leaderboard_are_typeset(desk):
+    shown = all_of(desk, "#board tbody tr:first-child math")
+    assert len(shown) == 1
+    assert shown[0].size["height"] > 10
+    assert "CE" in desk.execute_script("return document.querySelector('#board').textContent")
+
+
 def test_it_prints_to_pdf(desk):
     pdf = base64.b64decode(desk.print_page())
     assert pdf.startswith(b"%PDF")

@@ -20,7 +20,7 @@
   drawAll();
   dark.addEventListener("change", drawAll);
 
-  // The leaderboard. A row: rank, name, formula, fitness, spread, seeds, difference, size, born, front, verdict.
+  // The leaderboard. A row: rank, name, formula, fitness, spread, seeds, difference, size, born, front, verdict, MathML.
   const page = 25;
   const body = document.querySelector("#board tbody");
   const filter = document.getElementById("filter");
@@ -68,6 +68,8 @@
             const code = document.createElement("code");
             code.textContent = text(row, place);
             cell.append(code);
+            const typeset = row[11] && new DOMParser().parseFromString(row[11], "application/xml").documentElement;
+            if (typeset && typeset.localName === "math") cell.append(typeset);
           } else {
             cell.textContent = text(row, place);
           }
