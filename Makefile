@@ -35,6 +35,7 @@ bench: $(INSTALLED)   ## the measured figures, as JSON
 	$(BIN)/python -m benchmarks.driver --json
 	$(BIN)/python -m benchmarks.saturation --json
 	$(BIN)/python benchmarks/leaderboard.py --json
+	$(BIN)/python -m benchmarks.report --json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
