@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lossearch import plot
+    from lossearch.callbacks import Callback
     from lossearch.exporting import export
     from lossearch.launch import search
     from lossearch.launch_comparison import compare
@@ -22,11 +23,27 @@ if TYPE_CHECKING:
     from lossearch.losses import loss
     from results.leaderboard import Leaderboard
 
-__all__ = ["Leaderboard", "compare", "explain", "export", "fidelity", "loss", "plot", "search", "tune", "verdict"]
+__all__ = [
+    "Callback",
+    "Leaderboard",
+    "compare",
+    "explain",
+    "export",
+    "fidelity",
+    "loss",
+    "plot",
+    "search",
+    "tune",
+    "verdict",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: torch alone takes seconds."""
+    if name == "Callback":
+        from lossearch.callbacks import Callback
+
+        return Callback
     if name == "compare":
         from lossearch.launch_comparison import compare
 

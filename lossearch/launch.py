@@ -1,9 +1,11 @@
 """Launches a search: its directory, its executor, its view; then its leaderboard and its best loss's export."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.executors import Executor
+from lossearch.callbacks import Callback, Callbacks
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
 from lossearch.progress import SearchView, SilentView
@@ -44,6 +46,7 @@ def search(
     executor: str | None = None,
     ray_address: str | None = None,
     view: SearchView | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Search for a loss as an experiment declares, and export the best one.
 
@@ -51,7 +54,8 @@ def search(
     ``runs/<name>-<time>``) and with ``resume`` the directory of the run to continue; with ``force`` although the
     experiment's ``evolution`` was changed, such as its number of generations. ``seed`` replaces the experiment's;
     ``executor`` is ``ray`` or ``inline`` (default: the experiment's); ``ray_address`` is ``auto`` or ``host:port`` of a
-    cluster (default: one started on this machine, or in a Ray job its own).
+    cluster (default: one started on this machine, or in a Ray job its own). ``callbacks`` hear of evaluations,
+    generations and the end; one that fails is left out from there on.
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
@@ -65,7 +69,10 @@ def search(
     try:
         with running(RunDirectory, declared, path, resume, SearchInterrupted, force) as run:
             try:
-                return _execute(declared, run, resume, workers, view)
+                told = Callbacks(callbacks, view.warned)
+                done = _execute(declared, run, resume, workers, view, told)
+                told.ended(done)
+                return done
             except KeyboardInterrupt:
                 Leaderboard(run.path).write()
                 raise
@@ -81,9 +88,16 @@ def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experime
     return validated(experiment.model_dump() | {"seed": seed}, experiment.name)
 
 
-def _execute(experiment: Experiment, run: RunDirectory, resume: bool, executor: Executor, view: SearchView) -> Run:
+def _execute(
+    experiment: Experiment,
+    run: RunDirectory,
+    resume: bool,
+    executor: Executor,
+    view: SearchView,
+    callbacks: Callbacks,
+) -> Run:
     kind = SteadySearch if experiment.evolution.mode == "steady" else GenerationalSearch
-    running = kind(experiment, run, executor, view)
+    running = kind(experiment, run, executor, view, callbacks)
     start = running.restore() if resume else 0
     view.started(run.path, executor.slots)
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)

@@ -4,7 +4,7 @@ Invariant: the run's directory is the one source of truth. What was recorded sta
 and a checkpoint opens every generation, so that a run that was stopped anywhere goes on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evaluators.executors import Executor
@@ -12,6 +12,7 @@ from evaluators.work import Candidate
 from lossearch.admission import Admission
 from lossearch.archive_file import ArchiveFile
 from lossearch.breeding import Breeding
+from lossearch.callbacks import Callbacks
 from lossearch.experiment import Experiment
 from lossearch.member import Member
 from lossearch.progress import Progress, SearchView
@@ -32,13 +33,21 @@ class Search:
     run: RunDirectory
     executor: Executor
     view: SearchView
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
         self.progress = Progress(self.experiment.evolution.generations)
         self.watch = Stopwatch()
         self.recorder = Recorder(self.run.store, lambda each: each.evaluation_id)
         self.trainings = Trainings(
-            self.experiment, self.run, self.executor, self.recorder, self.progress, self.view, self.watch
+            self.experiment,
+            self.run,
+            self.executor,
+            self.recorder,
+            self.progress,
+            self.view,
+            self.watch,
+            self.callbacks,
         )
         self.breeding = Breeding(self.experiment, self.trainings.record, self.progress, self.view, self.watch)
         self.archive_file = ArchiveFile(self.run.path / "checkpoint" / "archive.jsonl")
@@ -58,6 +67,7 @@ class Search:
         if number % self.experiment.evolution.migration_interval == 0:
             self.breeding.evolution.migrate()
         self.view.generation_ended(self.progress)
+        self.callbacks.generation_ended(number, self.progress)
         self.run.log("generation", number=number, **self.progress.counts(), seconds=self.watch.rounded())
 
     def _save_checkpoint(self, generation: int, **more: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluators.executors import Executor, FinishedWork, Pending
 from evaluators.work import Candidate, Result, Work, evaluation_id
+from lossearch.callbacks import Callbacks
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
 from lossearch.run_directory import RunDirectory
@@ -48,9 +49,10 @@ class Trainings:
         progress: Progress,
         view: SearchView,
         watch: Stopwatch,
+        callbacks: Callbacks,
     ) -> None:
         self._experiment, self._run, self._executor, self._recorder = experiment, run, executor, recorder
-        self._progress, self._view, self._watch = progress, view, watch
+        self._progress, self._view, self._watch, self._callbacks = progress, view, watch, callbacks
         self._pending: list[tuple[int, Pending]] = []  # with the number of the stage
         self._found: dict[tuple[Candidate, int], dict[str, Standing | None]] = {}
         self.workforce = Workforce()
@@ -104,8 +106,10 @@ class Trainings:
         return [arrival for stage, each in done for arrival in self._taken_in(stage, each)]
 
     def record(self, evaluations: Iterable[Evaluation]) -> None:
-        """Keep evaluations; they are written now and then."""
-        self._recorder.record(evaluations)
+        """Keep evaluations, which are written now and then, and tell of those that are new."""
+        new = [each for each in evaluations if each.evaluation_id not in self._recorder.recorded]
+        self._recorder.record(new)
+        self._callbacks.evaluated(new)
         if self._recorder.is_due:
             self.save()
 

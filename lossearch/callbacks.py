@@ -1,0 +1,73 @@
+"""Callbacks: what a search tells others while it goes on, such as a tracker of experiments.
+
+Invariant: a callback that fails is left out from there on, with a warning; it never stops a search.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lossearch.progress import Progress
+from results.records import Evaluation
+
+if TYPE_CHECKING:
+    from lossearch.launch import Run
+
+
+@dataclass(frozen=True)
+class GenerationEnd:
+    """How a search stands after a generation; counts are of losses since it began."""
+
+    number: int  #: of the generation, from 1
+    generations: int  #: of the whole search
+    evaluated: int
+    stopped: int
+    failed: int
+    rejected: int
+    duplicates: int
+    best_formula: str
+    best_fitness: float | None
+    baseline_fitness: float | None  #: of cross-entropy
+
+
+class Callback:
+    """Hears of a search. Override what you want to hear of; it is called by the driver, in turn with its work."""
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """A training was recorded, or a candidate that was refused, with the reason."""
+
+    def on_generation(self, generation: GenerationEnd) -> None:
+        """A generation has ended; in a steady search, as many births as a generation has."""
+
+    def on_end(self, run: "Run") -> None:
+        """The search has ended; not called where it was interrupted."""
+
+
+class Callbacks:
+    """Some callbacks, told together."""
+
+    def __init__(self, callbacks: Sequence[Callback] = (), warn: Callable[[str], None] = lambda message: None) -> None:
+        self._left, self._warn = list(callbacks), warn
+
+    def evaluated(self, evaluations: Iterable[Evaluation]) -> None:
+        """Tell of recorded evaluations."""
+        for evaluation in evaluations if self._left else ():
+            self._tell("on_evaluation", evaluation)
+
+    def generation_ended(self, number: int, progress: Progress) -> None:
+        """Tell how the search stands after a generation."""
+        if self._left:
+            self._tell("on_generation", GenerationEnd(number, progress.generations, **progress.counts()))
+
+    def ended(self, run: "Run") -> None:
+        """Tell that the search has ended."""
+        self._tell("on_end", run)
+
+    def _tell(self, what: str, told: Any) -> None:
+        for callback in list(self._left):
+            try:
+                getattr(callback, what)(told)
+            except Exception as error:  # whatever a stranger's code raises
+                self._left.remove(callback)
+                called = type(callback).__name__
+                self._warn(f"The callback {called} failed in {what} and is left out from here on: {error!r}")

@@ -1,0 +1,81 @@
+"""Callbacks hear of everything once, and one that fails stops nothing."""
+
+import pytest
+
+import lossearch
+from lossearch.launch import SearchInterrupted, search
+from results.leaderboard import Leaderboard
+from tests.lossearch.small import SMALL, stopped_at
+
+
+class Listener(lossearch.Callback):
+    def __init__(self):
+        self.evaluations, self.generations, self.ends = [], [], []
+
+    def on_evaluation(self, evaluation):
+        self.evaluations.append(evaluation)
+
+    def on_generation(self, generation):
+        self.generations.append(generation)
+
+    def on_end(self, run):
+        self.ends.append(run)
+
+
+class Failing(Listener):
+    def on_evaluation(self, evaluation):
+        super().on_evaluation(evaluation)
+        raise RuntimeError("no tracker")
+
+
+class Views:
+    def __init__(self):
+        self.warnings = []
+
+    def started(self, run, slots): ...
+
+    def moved(self, progress): ...
+
+    def generation_ended(self, progress): ...
+
+    def warned(self, message):
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize("mode", ["generational", "steady"])
+def test_everything_is_told_once(tmp_path, mode):
+    declared = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": mode})})
+    listener = Listener()
+    run = search(declared, run_dir=tmp_path / "run", callbacks=[listener])
+    recorded = Leaderboard(run.path).evaluations
+    assert sorted(each.evaluation_id for each in listener.evaluations) == sorted(
+        each.evaluation_id for each in recorded
+    )
+    assert [each.number for each in listener.generations] == [1, 2, 3, 4]
+    last = listener.generations[-1]
+    counts = run.leaderboard.counts()
+    assert (last.evaluated, last.failed) == (counts["evaluated"], counts.get("failed", 0))
+    assert last.best_fitness == pytest.approx(run.leaderboard[0].fitness_mean)
+    assert [each.path for each in listener.ends] == [run.path]
+
+
+def test_what_was_told_before_an_interruption_is_not_told_again(tmp_path, monkeypatch):
+    before, after = Listener(), Listener()
+    with stopped_at(monkeypatch, 5, SearchInterrupted):
+        search(SMALL, run_dir=tmp_path / "run", callbacks=[before])
+    assert before.evaluations
+    assert before.ends == []
+    run = search(SMALL, run_dir=tmp_path / "run", resume=True, callbacks=[after])
+    told = [each.evaluation_id for each in (*before.evaluations, *after.evaluations)]
+    assert sorted(told) == sorted(each.evaluation_id for each in Leaderboard(run.path).evaluations)
+    assert len(after.ends) == 1
+
+
+def test_a_callback_that_fails_is_left_out_with_a_warning(tmp_path):
+    view, failing, listener = Views(), Failing(), Listener()
+    run = search(SMALL, run_dir=tmp_path / "run", callbacks=[failing, listener], view=view)
+    assert len(failing.evaluations) == 1
+    assert failing.generations == failing.ends == []
+    assert [each for each in view.warnings if "Failing failed in on_evaluation" in each and "no tracker" in each]
+    assert len(listener.evaluations) == len(Leaderboard(run.path).evaluations)
+    assert len(listener.ends) == 1
