@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from evaluators.observing import Observed, observed
 from evaluators.outcome import TrainingFailed
@@ -45,7 +46,8 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(left, start=1):
         say(f"Training {number} of {len(left)}, to show how it goes: {row.name or row.formula}")
-        _observation(row, experiment).write(observation_folder(run, row.loss_id))
+        with threadpool_limits(1):  # the problems are small, and threads would wait for each other
+            _observation(row, experiment).write(observation_folder(run, row.loss_id))
 
 
 def _observation(row: Row, experiment: Experiment) -> Observation:
