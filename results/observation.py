@@ -3,6 +3,7 @@
 Invariant: ``form.parquet`` is written last, so that where it is, the others are whole.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ class ObservationForm:
     seed: int  #: of weights and batches
     confusion: tuple[int, ...]  #: counts on the validation split, found classes in columns; none for verification
     reason: str | None = None  #: why the training failed: then nothing else is there
+
+    def __post_init__(self) -> None:
+        if math.isqrt(len(self.confusion)) ** 2 != len(self.confusion):
+            raise ValueError(f"Expected as many true as found classes, got {len(self.confusion)} counts.")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class GridPoint:
     b: float
     value: float
 
+    def __post_init__(self) -> None:
+        if self.what not in ("value", "ratio") or not all(map(math.isfinite, (self.a, self.b, self.value))):
+            raise ValueError(f"Expected a finite value or ratio, got {self}.")
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -64,6 +73,10 @@ class Picture:
     width: int
     image: tuple[float, ...]  #: row after row, in [0, 1]
     map: tuple[float, ...]  #: likewise
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or not self.height * self.width == len(self.image) == len(self.map):
+            raise ValueError(f"Expected {self.height} rows of {self.width} pixels, got {len(self.image)} pixels.")
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def _state(events: Sequence[dict[str, Any]]) -> str:
         "started": "running, or stopped",
         "resumed": "running, or stopped",
     }
-    return next((said[name] for each in reversed(events) if (name := each.get("event")) in said), "unknown")
+    told = (said.get(str(each.get("event"))) for each in reversed(events))
+    return next((each for each in told if each is not None), "unknown")
 
 
 def generations_of(path: Path, rows: Sequence[Row]) -> list[Generation]:

@@ -85,7 +85,9 @@ def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
     (copy / "verdict").mkdir()
     (copy / "verdict" / "verdicts.parquet").write_text("no Parquet")
     (copy / "experiment.toml").write_bytes(b"\xff\xfe")
-    (copy / "log.jsonl").write_text('[1]\n{"event": "generation", "number": 1, "evaluated": "many"}\n{"event": "gen')
+    (copy / "log.jsonl").write_text(
+        '[1]\n{"event": [2]}\n{"event": "generation", "number": 1, "evaluated": "many"}\n{"event": "gen'
+    )
     told = contents(copy)
     assert any(part.name in each for each in told.missing)
     assert any("Verdicts cannot be read" in each for each in told.missing)

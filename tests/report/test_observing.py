@@ -13,7 +13,7 @@ from lossearch.cli import app
 from lossearch.launch import search
 from primitives.parser import parse
 from results.leaderboard import Leaderboard
-from results.observation import observation_folder, read_observation
+from results.observation import GridPoint, Picture, observation_folder, read_observation
 from results.report.contents import contents
 from tests.lossearch.small import SMALL
 from tests.report.browser import all_of, browser, console, opened
@@ -89,6 +89,20 @@ def test_where_nothing_can_be_trained_the_rest_is_shown(run, tmp_path):
     assert done.exit_code == 0
     assert "Not trained: " in done.output
     assert "No survivor was trained for the report" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "fields"),
+    [
+        (Picture, {"height": 2, "width": 0, "image": (), "map": ()}),
+        (Picture, {"height": 2, "width": 2, "image": (0.0,) * 4, "map": (0.0,) * 3}),
+        (GridPoint, {"what": "other", "a": 0.0, "b": 0.0, "value": 1.0}),
+        (GridPoint, {"what": "value", "a": 0.0, "b": 0.0, "value": float("nan")}),
+    ],
+)
+def test_what_cannot_be_drawn_is_no_record(record, fields):
+    with pytest.raises(ValueError, match="Expected"):
+        record(**fields)
 
 
 def test_a_training_that_failed_or_cannot_be_read_is_told_of(run):
