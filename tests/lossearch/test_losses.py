@@ -10,8 +10,9 @@ import lossearch
 
 def test_the_public_names():
     functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
-    assert dir(lossearch) == ["Leaderboard", *functions]
-    assert all(callable(getattr(lossearch, name)) for name in functions)
+    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "plot", *functions}
+    assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
+    assert callable(lossearch.plot.pareto)
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 
