@@ -23,7 +23,6 @@ from results.statistics import interval, mean
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "random search": {"random_trees": 1.0},
-    "constants fitted": {"constant_fitting": 0.15, "constant_mutation": 0.1},
     "family": {"family_mutation": 0.15},
     "insertion": {"insertion": 0.15},
     "margin": {"margin": 0.1},

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
-from lossearch.fitting import Fitting
 from lossearch.member import Member, restored
 from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
@@ -52,7 +51,6 @@ class Evolution:
         self._unborn = list(seeds)
         self._trees = Trees(settings)
         self._weights = {name: getattr(settings, key) for name, key in VARIATIONS.items() if getattr(settings, key)}
-        self._fitting = Fitting() if settings.constant_fitting else None
         self._keep([])
 
     def _keep(self, population: list[Member]) -> None:
@@ -82,8 +80,6 @@ class Evolution:
         """Take in a generation's evaluated losses and keep the best of old and new."""
         everyone = [*self.population, *members]
         self._keep(survivors(everyone, min(self._settings.population, len(everyone))))
-        if self._fitting is not None:
-            self._fitting.told(members, self.population)
 
     def revalue(self, worth: Mapping[str, float | None]) -> None:
         """Take in what members are worth by now, by their ids; None of one that failed, which leaves."""
@@ -93,8 +89,6 @@ class Evolution:
         for member in left:
             member.revalue(worth.get(member.loss_id))
         self._keep(survivors(left, len(left)))
-        if self._fitting is not None:
-            self._fitting.told([each for each in left if each.loss_id in worth], left)
 
     def state(self) -> dict[str, Any]:
         """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""
@@ -103,7 +97,6 @@ class Evolution:
             "generator": [version, list(numbers), normal],
             "unborn": len(self._unborn),
             "population": [each.state() for each in self.population],
-            "fitting": None if self._fitting is None else self._fitting.state(),
         }
 
     def restore(self, state: dict[str, Any], read: Callable[[str], Formula]) -> None:
@@ -112,8 +105,6 @@ class Evolution:
         self.generator.setstate((version, tuple(numbers), normal))
         self._unborn = self._unborn[len(self._unborn) - state["unborn"] :]
         self._keep([restored(each, read) for each in state["population"]])
-        if self._fitting is not None:
-            self._fitting.restore(state.get("fitting") or [])
 
     # --- birth --------------------------------------------------------------------------------------
 
@@ -137,20 +128,17 @@ class Evolution:
         for _ in range(_ATTEMPTS):
             (chosen,) = self.generator.choices(names, weights)
             parents = [self._parents.draw(self.generator) for _ in range(2 if chosen == "crossover" else 1)]
-            formula = self._varied(chosen, parents)
+            formula = self._varied(chosen, [parent.formula for parent in parents])
             if formula is not None and formula not in [parent.formula for parent in parents]:
                 ids = tuple(parent.loss_id for parent in parents)
                 return Birth(formula, chosen, ids, class_weights=_inherited(formula, parents))
         return self._random_birth()
 
-    def _varied(self, how: str, parents: Sequence[Member]) -> Formula | None:
+    def _varied(self, how: str, parents: Sequence[Formula]) -> Formula | None:
         """What a kind of variation makes of the parents; None where it makes nothing that keeps the limits."""
-        formulas = [parent.formula for parent in parents]
         if self._trees.knows(how):
-            return self._within_limits(self._trees.varied(how, formulas, self.generator))
-        if how == "fitting" and self._fitting is not None:
-            return self._within_limits(self._fitting.fitted(parents[0], self.generator))
-        return self._within_limits(varied(how, formulas[0], self._settings, self.generator))
+            return self._within_limits(self._trees.varied(how, parents, self.generator))
+        return self._within_limits(varied(how, parents[0], self._settings, self.generator))
 
     def _within_limits(self, formula: Formula | None) -> Formula | None:
         """The formula, where there is one that keeps the limits."""

@@ -38,7 +38,6 @@ VARIATIONS = {
     "subtree": "subtree_mutation",
     "point": "point_mutation",
     "constant": "constant_mutation",
-    "fitting": "constant_fitting",
     "family": "family_mutation",
     "insertion": "insertion",
     "margin": "margin",
@@ -66,7 +65,6 @@ class EvolutionSettings(Section):
     subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
     point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
     constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
-    constant_fitting: float = Field(0.0, ge=0.0, description="weight of all numbers chosen by what others were worth")
     family_mutation: float = Field(0.0, ge=0.0, description="weight of one operator replaced by one of its family")
     insertion: float = Field(0.0, ge=0.0, description="weight of a known loss's term added, or put for a term")
     margin: float = Field(0.0, ge=0.0, description="weight of logits or cosines given another margin, or none")

@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 from deap import base
 
-from primitives.constants import tunable_constants
 from primitives.formula import Formula
-from primitives.loss import Hyperparameter
 
 
 class Fitness(base.Fitness):
@@ -39,20 +36,6 @@ class Member:
     def worth(self) -> float:
         """Its fitness alone."""
         return float(self.fitness.values[0])
-
-    @property
-    def named(self) -> Formula:
-        """The formula with names in the place of its numbers."""
-        return self._constants[0]
-
-    @property
-    def numbers(self) -> tuple[Hyperparameter, ...]:
-        """The numbers of the formula, by these names."""
-        return self._constants[1]
-
-    @cached_property
-    def _constants(self) -> tuple[Formula, tuple[Hyperparameter, ...]]:
-        return tunable_constants(self.formula)
 
     def revalue(self, fitness: float | None) -> None:
         """Give it another fitness, where there is one; its other objectives stay."""

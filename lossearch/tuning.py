@@ -1,10 +1,10 @@
-"""Tuning: settings of a loss, asked for and told what they were worth. The only file with Optuna."""
+"""Tuning: the settings of one loss, asked for in rounds and told what they were worth. The only file with Optuna."""
 
 import copy
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -131,22 +131,6 @@ def _is_json(line: str) -> bool:
     except ValueError:
         return False
     return line.endswith("\n")
-
-
-def proposed(
-    hyperparameters: Sequence[Hyperparameter], seen: Sequence[tuple[Mapping[str, float], float]], seed: int
-) -> dict[str, float]:
-    """Settings to try next, after those that were ``seen`` with what they were worth.
-
-    By a tree-structured Parzen estimator, over all settings together (Bergstra et al., NeurIPS 2011).
-    """
-    space = {each.name: _distribution(each) for each in hyperparameters}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for settings, worth in seen:
-        study.add_trial(optuna.trial.create_trial(params=dict(settings), distributions=space, value=worth))
-    return {name: float(value) for name, value in study.ask(space).params.items()}
 
 
 def _distribution(each: Hyperparameter) -> optuna.distributions.BaseDistribution:
