@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluators.attached_loss import looks_at_progress, loss_for, owns_class_weights, representation
+from evaluators.attached_loss import looks_at_progress, loss_for, representation
 from evaluators.calibration import calibration_factor
 from evaluators.class_maps import class_maps
 from evaluators.evaluation import one_thread
@@ -75,8 +75,8 @@ def _observed(formula: Formula, class_weights: str | None, task: Task, fidelity:
     course = list(watched.course())
     embeddings, targets, found = watched.shown()
     along = directions(watched.training.parameters, torch.Generator().manual_seed(seed))
-    values = values_around(watched.value_on(MEASURED_ON), watched.training.parameters, along, VALUES_AT)
-    ratios = ratios_around(watched.value_on(CURVED_ON), watched.training.parameters, along, RATIOS_AT)
+    values = values_around(watched.value(MEASURED_ON), watched.training.parameters, along, VALUES_AT)
+    ratios = ratios_around(watched.value(CURVED_ON), watched.training.parameters, along, RATIOS_AT)
     return Observed(course, embeddings, targets, found, watched.confusion(), values, ratios, *watched.maps())
 
 
@@ -89,6 +89,7 @@ class _Watched:
         self._validation = splits.validation
         self._order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(0))
         self._train = splits.train
+        self._measured_on = self._part(MEASURED_ON)
 
     def course(self) -> Iterator[Moment]:
         """Train to the end, and tell how it stands now and then."""
@@ -98,10 +99,9 @@ class _Watched:
             yield self._moment(step)
 
     def _moment(self, step: int) -> Moment:
-        training = self.training
-        part = self._part(MEASURED_ON)
+        training, part = self.training, self._measured_on
         with torch.no_grad():
-            value = float(self.value_on(MEASURED_ON)())
+            value = float(self.value_on(part)())
             (embeddings,) = training.seen(part.inputs, "embeddings")
         attached = Attached(training.loss, training.model.head, self._calibration)
         size = gradient_size(attached, embeddings.T, part.targets.flatten())
@@ -112,9 +112,13 @@ class _Watched:
     def _part(self, samples: int) -> Split:
         return self._train.part(self._order[: max(1, samples // self._train.targets_of_an_input)])
 
-    def value_on(self, samples: int) -> Value:
-        """The loss on some samples of the training split, as a function of the parameters as they stand."""
-        part, training = self._part(samples), self.training
+    def value(self, samples: int) -> Value:
+        """The loss on so many samples of the training split, likewise."""
+        return self.value_on(self._part(samples))
+
+    def value_on(self, part: Split) -> Value:
+        """The loss on a part of the training split, as a function of the parameters as they stand."""
+        training = self.training
         inputs = as_numbers(part.inputs)
 
         def value() -> Tensor:
@@ -147,10 +151,7 @@ class _Watched:
         images = as_numbers(self._validation.inputs[:IMAGES])
         if images.ndim != 4 or self._task.dense:
             return None, None
-        training = self.training
-        owns = owns_class_weights(training.loss)
-        logits_of = training.loss.get_logits if owns else training.model.head
-        maps = class_maps(training.model.backbone, logits_of, images)  # type: ignore[arg-type]
+        maps = class_maps(self.training.model.backbone, self.training.logits, images)
         grey = images.mean(1)
         low, high = grey.amin((1, 2), keepdim=True), grey.amax((1, 2), keepdim=True)
         return (None, None) if maps is None else ((grey - low) / (high - low).clamp_min(1e-12), maps)

@@ -141,9 +141,10 @@ class Training:
 
     def _seen_of(self, inputs: Tensor, what: Sequence[str]) -> list[Tensor]:
         embeddings: Tensor = self.model.backbone(inputs)
-        return [embeddings if each == "embeddings" else self._logits(embeddings) for each in what]
+        return [embeddings if each == "embeddings" else self.logits(embeddings) for each in what]
 
-    def _logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits [samples, classes] of embeddings [samples, size], by the loss's class weights where it has some."""
         logits: Tensor = (
             self.loss.get_logits(embeddings)  # type: ignore[operator]
             if owns_class_weights(self.loss)

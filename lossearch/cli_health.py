@@ -51,7 +51,7 @@ def doctor(
 
 
 def _print_status(found: Any) -> None:
-    from lossearch.terminal import printable
+    from results.plain_text import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in sorted(found.candidates.items())) or "none yet"
     speed = "" if found.trainings_per_minute is None else f", {found.trainings_per_minute:g} a minute lately"

@@ -50,7 +50,7 @@ def show(
 
 
 def _print(facts: Any) -> None:
-    from lossearch.terminal import printable
+    from results.plain_text import printable
 
     for line in _lines(facts):
         print(printable(line))

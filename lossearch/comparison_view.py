@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from lossearch.terminal import messages, printable
+from lossearch.terminal import messages
 from results.comparison_lines import Line
+from results.plain_text import printable
 
 
 class ComparisonView(Protocol):

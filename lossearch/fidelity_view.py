@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from lossearch.terminal import printable
+from results.plain_text import printable
 from results.proxy_table import ProxyLine
 from results.proxy_text import COLUMNS, cells, heading
 

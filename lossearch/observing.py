@@ -1,7 +1,7 @@
 """Observes survivors of a run: each is trained once in full, beside cross-entropy, and what was seen is kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -10,13 +10,14 @@ from threadpoolctl import threadpool_limits
 
 from evaluators.observing import Observed, observed
 from evaluators.outcome import TrainingFailed
+from evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from lossearch.run_directory import RunDirectory
 from lossearch.running import require_data
 from lossearch.scenes import full_training
 from primitives.parser import parse
 from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE, Row
+from results.leaderboard_rows import Row
 from results.observation import (
     CoursePoint,
     EmbeddedPoint,
@@ -26,7 +27,6 @@ from results.observation import (
     Picture,
     observation_folder,
 )
-from results.records import digest
 
 #: The seed of the one training: of no search, tuning, comparison or explanation.
 SEED = 8_000_000
@@ -41,7 +41,7 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
     rows = [row for row in board.rows[:top] if row.rank is not None]
     if not rows:
         return
-    rows += [row for row in board.rows.named() if row.name == BASELINE and row not in rows]
+    rows += [row for row in (board.baseline,) if row is not None and row not in rows]
     left = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(left, start=1):
@@ -54,7 +54,7 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
     """What is seen of a loss; where its training fails, why."""
     name = experiment.tasks[0]
     task, fidelity = experiment.task_named(name), full_training(experiment, name).model_copy(update={"seeds": 1})
-    seed = int(digest("observation", experiment.seed, name, SEED)[:8], 16)
+    seed = training_seed(Work((), name, fidelity, experiment.seed, measured="validation"), SEED)
     form = ObservationForm(
         loss_id=row.loss_id,
         formula=row.formula,
@@ -68,18 +68,14 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
     try:
         seen = observed(parse(row.formula), row.class_weights, task, fidelity, seed)
     except TrainingFailed as failure:
-        return Observation(_with(form, reason=str(failure)), [], [], [], [])
+        return Observation(replace(form, reason=str(failure)), [], [], [], [])
     return Observation(
-        _with(form, confusion=seen.confusion),
+        replace(form, confusion=seen.confusion),
         [CoursePoint(**asdict(each)) for each in seen.course],
         list(_embedded(seen)),
         [GridPoint(what, *each) for what in ("value", "ratio") for each in getattr(seen, f"{what}s")],
         _pictures(seen),
     )
-
-
-def _with(form: ObservationForm, **changes: object) -> ObservationForm:
-    return ObservationForm(**asdict(form) | changes)
 
 
 def _embedded(seen: Observed) -> Sequence[EmbeddedPoint]:

@@ -5,7 +5,7 @@ A notebook shows them; ``figure.write_html("a.html")`` writes one that can be zo
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lossearch.seeds import read_seed
 from primitives.errors import UserError
@@ -14,14 +14,12 @@ from results.leaderboard import Entry, Leaderboard
 from results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
 from results.report import figures
 from results.report.contents import Generation, generations_of
-
-if TYPE_CHECKING:
-    from results.report.figures import Figure
+from results.report.figures import Figure
 
 __all__ = ["curve", "family", "outcomes", "pareto", "progress"]
 
 
-def pareto(run: str | Path | Leaderboard, top: int = 3) -> "Figure":
+def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """Fitness against size of every loss, the Pareto front, the known losses and the ``top`` ones.
 
     Raises NotARun, and UserError where no loss was trained to the end.
@@ -31,23 +29,22 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> "Figure":
     return figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
 
 
-def progress(run: str | Path | Leaderboard) -> "Figure":
+def progress(run: str | Path | Leaderboard) -> Figure:
     """The best fitness so far and the median of what was born, generation by generation, beside cross-entropy's.
 
     Raises NotARun, and UserError where no generation has ended.
     """
     board = _board(run)
-    known = [row for row in board.rows.named() if row.name == "cross_entropy"]
-    found = _generations(board)
-    return figures.progress(found, board.rows[0].metric, known[0].fitness_mean if known else None)
+    found, baseline = _generations(board), board.baseline
+    return figures.progress(found, board.rows[0].metric, None if baseline is None else baseline.fitness_mean)
 
 
-def outcomes(run: str | Path | Leaderboard) -> "Figure":
+def outcomes(run: str | Path | Leaderboard) -> Figure:
     """What became of the losses that were born, generation by generation. Raises what ``progress`` does."""
     return figures.outcomes(_generations(_board(run)))
 
 
-def family(run: str | Path | Leaderboard, rank: int = 1) -> "Figure":
+def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """A loss of a run and those that it comes from: generation against fitness.
 
     Raises NotARun, and UserError for a rank that there is not.
@@ -67,7 +64,7 @@ def curve(
     *,
     classes: int = CLASSES,
     embedding_size: int = EMBEDDING_SIZE,
-) -> "Figure":
+) -> Figure:
     """The value or the slope of a loss beside cross-entropy and focal loss.
 
     ``loss`` is a known one's name, a formula, or a row of a leaderboard. Along ``target`` the probability of the target

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lossearch.progress import Progress
 from results.leaderboard_rows import BASELINE, Row
+from results.plain_text import printable
 from results.rows import known_losses
 
 
@@ -131,11 +132,6 @@ def best_line(progress: Progress) -> str:
     if progress.baseline_fitness is not None:
         against = f" ({progress.best_fitness - progress.baseline_fitness:+.4f} to cross-entropy)"
     return f"best: {progress.best_fitness:.4f}{against} {printable(progress.best_formula)}"
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which a terminal would obey."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def leaderboard_table(

@@ -107,9 +107,7 @@ class Trainings:
 
     def record(self, evaluations: Iterable[Evaluation]) -> None:
         """Keep evaluations, which are written now and then, and tell of those that are new."""
-        new = [each for each in evaluations if each.evaluation_id not in self._recorder.recorded]
-        self._recorder.record(new)
-        self._callbacks.evaluated(new)
+        self._callbacks.evaluated(self._recorder.record(evaluations))
         if self._recorder.is_due:
             self.save()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from lossearch.terminal import printable
+from results.plain_text import printable
 from results.tuned_losses import TunedLoss
 from results.verdict_table import interval_text, signed
 from results.verdicts import Verdict

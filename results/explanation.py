@@ -1,16 +1,13 @@
-"""Explanation: what is known of why a loss is worth what it is, as Parquet files in a directory of its own.
-
-Invariant: ``form.parquet`` is written last, so that where it is, the others are whole.
-"""
+"""Explanation: what is known of why a loss is worth what it is, as Parquet files in a directory of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from results.comparison_lines import Line
 from results.curves import CurvePoint
-from results.record_tables import read_records, write_records
+from results.record_folder import read_folder, write_folder
 
 #: What may be said of a part: of one that moves no weight, or whose rest does not train, without training it.
 PartVerdict = Literal[
@@ -76,9 +73,7 @@ class Explanation:
 
     def write(self, path: Path) -> None:
         """Replace the files of a directory."""
-        for name, kind in _FILES.items():
-            write_records(path / f"{name}.parquet", kind, getattr(self, name))
-        write_records(path / "form.parquet", Form, [self.form])
+        write_folder(path, self.form, _FILES, self)
 
 
 _FILES: dict[str, type] = {"points": CurvePoint, "parts": PartEffect, "behaviour": Line}
@@ -91,11 +86,5 @@ def folder_of(run: Path, loss_id: str) -> Path:
 
 def read_explanation(path: Path) -> Explanation | None:
     """The explanation in a directory; None where there is none. Raises DamagedFile."""
-    if not (path / "form.parquet").is_file():
-        return None
-    found: dict[str, Any] = {
-        name: read_records(path / f"{name}.parquet", kind) if (path / f"{name}.parquet").is_file() else []
-        for name, kind in _FILES.items()
-    }
-    forms = read_records(path / "form.parquet", Form)
-    return Explanation(forms[0], **found) if forms else None
+    found = read_folder(path, Form, _FILES)
+    return None if found is None else Explanation(**found)

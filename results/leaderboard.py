@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from primitives.errors import UserError
-from results.leaderboard_rows import Row
+from results.leaderboard_rows import BASELINE, Row
 
 if TYPE_CHECKING:
     from primitives.formula import Formula
@@ -129,6 +129,11 @@ class Leaderboard:
     def ranked(self) -> int:
         """How many losses have a rank."""
         return self.rows.ranking.ranked
+
+    @property
+    def baseline(self) -> Row | None:
+        """The row of cross-entropy, if the run has it."""
+        return next((row for row in self.rows.named() if row.name == BASELINE), None)
 
     def __len__(self) -> int:
         return len(self.rows)

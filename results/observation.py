@@ -1,15 +1,11 @@
-"""Observation: what was seen of one training of a loss, as Parquet files in a directory of its own.
-
-Invariant: ``form.parquet`` is written last, so that where it is, the others are whole.
-"""
+"""Observation: what was seen of one training of a loss, as Parquet files in a directory of its own."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from results.record_tables import read_records, write_records
+from results.record_folder import read_folder, write_folder
 
 
 @dataclass(frozen=True)
@@ -92,9 +88,7 @@ class Observation:
     def write(self, path: Path) -> None:
         """Replace the files of a directory."""
         path.mkdir(parents=True, exist_ok=True)
-        for name, kind in _FILES.items():
-            write_records(path / f"{name}.parquet", kind, getattr(self, name))
-        write_records(path / "form.parquet", ObservationForm, [self.form])
+        write_folder(path, self.form, _FILES, self)
 
 
 _FILES: dict[str, type] = {
@@ -112,8 +106,5 @@ def observation_folder(run: Path, loss_id: str) -> Path:
 
 def read_observation(path: Path) -> Observation | None:
     """The observation in a directory; None where there is none. Raises DamagedFile."""
-    if not (path / "form.parquet").is_file():
-        return None
-    found: dict[str, Any] = {name: read_records(path / f"{name}.parquet", kind) for name, kind in _FILES.items()}
-    forms = read_records(path / "form.parquet", ObservationForm)
-    return Observation(forms[0], **found) if forms else None
+    found = read_folder(path, ObservationForm, _FILES)
+    return None if found is None else Observation(**found)

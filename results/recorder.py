@@ -39,12 +39,13 @@ class Recorder(Generic[Record]):
             before_setting_aside()
         return [(self._store.set_aside(damage).name, damage) for damage in damages]
 
-    def record(self, records: Iterable[Record]) -> None:
-        """Take in those that were not recorded yet."""
+    def record(self, records: Iterable[Record]) -> list[Record]:
+        """Take in those that were not recorded yet, and return them."""
         new = {self._identity(each): each for each in records if self._identity(each) not in self.recorded}
         self._part[1].extend(new.values())  # first: what an interruption leaves unmarked is saved all the same
         self.known.update(new)
         self.recorded.update(new)  # in place: |= would copy all of them
+        return list(new.values())
 
     def forget(self, is_over: Callable[[Record], bool] = lambda _: True) -> None:
         """Keep of records that are over their identities alone."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from primitives.errors import UserError
 from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE, Row
+from results.leaderboard_rows import Row
 from results.loss_facts import Family, LossFacts, loss_facts, observation_of, since
 from results.observation import Observation
 from results.run_log import logged_events
@@ -86,7 +86,7 @@ def contents(path: Path, top: int = 3) -> Contents:
         else:
             missing += facts.missing
             survivors.append(facts)
-    baseline = next((row for row in board.rows.named() if row.name == BASELINE), None)
+    baseline = board.baseline
     if survivors and all(each.observation is None for each in survivors):
         missing.append("No survivor was trained for the report: --no-training leaves that out.")
     for each in survivors:

@@ -4,7 +4,6 @@ Invariant: text of a run is escaped wherever it stands, and the page's own polic
 """
 
 import json
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from results.atomic import write_whole_text
 from results.leaderboard_rows import BASELINE, Row
 from results.loss_facts import LossFacts
 from results.observation import Observation
+from results.plain_text import printable
 from results.report import figures
 from results.report.contents import Contents, contents
 from results.statistics import interval_of_mean, standard_error
@@ -30,9 +30,6 @@ TYPESET = 50
 
 #: Ancestors of a survivor that are shown at most, the youngest.
 ANCESTORS = 60
-
-#: Unicode's categories of characters that are not seen: controls, formats, surrogates, line and paragraph ends.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
@@ -165,10 +162,8 @@ def _typeset(row: Row) -> str:
 
 
 def visible(value: Any) -> Any:
-    """Text in which characters that are not seen, or turn others around, are replaced; anything else as it is."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join("\ufffd" if unicodedata.category(each) in _UNSEEN else each for each in value)
+    """Text of a run in which what is not seen is replaced; anything else as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _as_script(data: Any) -> str:
