@@ -14,8 +14,8 @@ from torch import Tensor
 
 from evaluators.screened_predictions import CLASSES, SIZE, Predictions
 from primitives.class_weights import require_suits
-from primitives.formula import Call, Formula
-from primitives.joint_program import FEATURES
+from primitives.dependence import PREDICTIONS, moves
+from primitives.formula import Formula
 from primitives.uniform_gradient import UniformGradient
 
 SAMPLES = 12
@@ -106,8 +106,8 @@ class _Screening:
 
     def _require_slopes(self, predictions: Predictions) -> None:
         for place, (value, slopes) in enumerate(zip(self._values(), predictions.slopes(), strict=True)):
-            moved = _MOVED - {"weight_norm"} if self._kinds[place] == "pedcc" else _MOVED
-            if not _depends_on(self._formulas[place], moved):
+            moved = PREDICTIONS - {"weight_norm"} if self._kinds[place] == "pedcc" else PREDICTIONS
+            if not moves(self._formulas[place], moved):
                 self._reject(place, "flat: the value depends on no prediction")
             elif not max(slopes) > FLAT * abs(value):
                 self._reject(place, f"flat: the largest slope is {max(slopes):.1g}")
@@ -143,17 +143,6 @@ def _shares_at_targets(predictions: Predictions, places: Sequence[int]) -> dict[
     classes = predictions.classes(places)
     shares = (torch.stack(list(classes.values())) == wanted).float().mean(1).tolist()
     return dict(zip(classes, shares, strict=True))
-
-
-#: What predictions move.
-_MOVED = frozenset({"p", *FEATURES})
-
-
-def _depends_on(formula: Formula, names: frozenset[str]) -> bool:
-    """Whether a gradient can pass from the formula to one of the names."""
-    if isinstance(formula, Call):
-        return formula.operator != "detach" and any(_depends_on(each, names) for each in formula.arguments)
-    return bool(formula.names & names)
 
 
 @lru_cache(maxsize=4)

@@ -49,26 +49,31 @@ class Admission:
         """The candidate to train, or the refusal to record."""
         return self.decide_all([birth], generation)[0]
 
-    def decide_all(self, births: Sequence[Birth], generation: int) -> list[Candidate | Refusal]:
+    def decide_all(
+        self, births: Sequence[Birth], generation: int, wanted: int | None = None
+    ) -> list[Candidate | Refusal]:
         """The decisions about births, as if one were decided about after the other, in less time.
 
-        Most births are refused: what is cheap comes first, and the canonical form is sought of new ones alone.
+        With so many candidates ``wanted``, nothing is decided about births after the last of these. Most births are
+        refused: what is cheap comes first, and the canonical form is sought of new ones alone.
         """
         born = [
             _candidate(birth, birth.formula, generation, self.births + number)
             for number, birth in enumerate(births, start=1)
         ]
-        self.births += len(births)
         losses = [(birth.formula, each.class_weights) for birth, each in zip(births, born, strict=True)]
         seen = each_apart(lambda some: fingerprints(*_columns(some)), losses)
         reasons = self._screened(losses, seen)
         decisions: list[Candidate | Refusal] = []
         for place, (birth, candidate) in enumerate(zip(births, born, strict=True)):
+            if wanted is not None and sum(isinstance(each, Candidate) for each in decisions) >= wanted:
+                break
             try:
                 decisions.append(self._decided(birth, candidate, _result(seen[place]), reasons.get(place)))
             except Exception as error:  # one formula does not end a search
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 decisions.append(Refusal(candidate, "rejected", reason))
+        self.births += len(decisions)
         return decisions
 
     def _screened(self, losses: Sequence[Loss], seen: Sequence[Fingerprint | Exception | None]) -> dict[int, Reason]:

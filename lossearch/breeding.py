@@ -1,5 +1,6 @@
 """Breeding: births that are worth training, and records of those that are not."""
 
+import math
 from collections.abc import Callable, Iterator
 
 from evaluators.evaluation import one_thread
@@ -42,7 +43,7 @@ class Breeding:
     def baseline(self) -> Iterator[Candidate]:
         """Cross-entropy, where it is not among the seeds: everything is compared with it."""
         if BASELINE not in self._experiment.evolution.seeds:
-            yield from self._decided([birth_of_seed(BASELINE, "baseline")], 0)
+            yield from self._recorded(self._decisions([birth_of_seed(BASELINE, "baseline")], 0, None))
 
     def candidates(self, wanted: int, generation: int, fresh: bool = False, together: int = 1) -> Iterator[Candidate]:
         """Births that are worth training: all seeds first, then as many as are wanted, if they can be found.
@@ -50,18 +51,28 @@ class Breeding:
         ``fresh`` ones have no parents. Of so many that are decided about ``together``, more than are wanted may be.
         """
         left = max(1, wanted) * BIRTHS_PER_CANDIDATE
+        decided = admitted = 0
         while left > 0 and (wanted > 0 or self.evolution.has_seeds_left):
-            count = min(TOGETHER, left, max(together, wanted))  # each is one candidate at most
-            left -= count
+            if together > 1 or self.evolution.has_seeds_left:
+                limit, count = None, max(together, wanted)  # each is one candidate at most
+            else:  # as many as give those that are wanted, by the share so far; what is left over was never born
+                limit, count = wanted, math.ceil(wanted * (decided + 1) / (admitted + 1))
             with self._watch.doing("breeding"):
-                births = [self.evolution.ask(fresh) for _ in range(count)]
-            for candidate in self._decided(births, generation):
+                births = [self.evolution.ask(fresh) for _ in range(min(TOGETHER, left, count))]
+            decisions = self._decisions(births, generation, limit)
+            left -= len(decisions)
+            decided += len(decisions)
+            for candidate in self._recorded(decisions):
+                admitted += 1
                 wanted -= 1
                 yield candidate
 
-    def _decided(self, births: list[Birth], generation: int) -> Iterator[Candidate]:
+    def _decisions(self, births: list[Birth], generation: int, wanted: int | None) -> list[Candidate | Refusal]:
         with self._watch.doing("breeding"), one_thread():  # the others are the workers'
-            decisions = self.admission.decide_all(births, generation)
+            return self.admission.decide_all(births, generation, wanted)
+
+    def _recorded(self, decisions: list[Candidate | Refusal]) -> Iterator[Candidate]:
+        """The candidates among the decisions; the others are recorded."""
         for decision in decisions:
             if isinstance(decision, Refusal):
                 self._progress.refused(decision.status)

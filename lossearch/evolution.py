@@ -13,8 +13,9 @@ from lossearch.experiment import VARIATIONS, EvolutionSettings
 from lossearch.member import Member, restored
 from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
-from lossearch.variation import deepest_nesting, looks_at_target, varied
+from lossearch.variation import deepest_nesting, varied
 from primitives.class_weights import suits
+from primitives.dependence import looks_at_target, moves
 from primitives.errors import UserError
 from primitives.formula import Formula
 
@@ -110,7 +111,7 @@ class Evolution:
 
     def _random_formula(self) -> Formula:
         for _ in range(10 * _ATTEMPTS):
-            formula = self._within_limits(self._trees.grow(self.generator))
+            formula = self._viable(self._trees.grow(self.generator))
             if formula is not None and looks_at_target(formula):
                 return formula
         raise UserError(
@@ -137,13 +138,15 @@ class Evolution:
     def _varied(self, how: str, parents: Sequence[Formula]) -> Formula | None:
         """What a kind of variation makes of the parents; None where it makes nothing that keeps the limits."""
         if self._trees.knows(how):
-            return self._within_limits(self._trees.varied(how, parents, self.generator))
-        return self._within_limits(varied(how, parents[0], self._settings, self.generator))
+            return self._viable(self._trees.varied(how, parents, self.generator))
+        return self._viable(varied(how, parents[0], self._settings, self.generator))
 
-    def _within_limits(self, formula: Formula | None) -> Formula | None:
-        """The formula, where there is one that keeps the limits."""
+    def _viable(self, formula: Formula | None) -> Formula | None:
+        """The formula, where there is one that keeps the limits and has a gradient for predictions."""
         settings = self._settings
         if formula is None or formula.size > settings.max_nodes or formula.depth > settings.max_depth:
+            return None
+        if not moves(formula):
             return None
         return formula if deepest_nesting(formula) <= settings.max_nesting else None
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from lossearch.experiment import EvolutionSettings
 from primitives.catalog import CATALOG
+from primitives.dependence import looks_at_target
 from primitives.formula import Call, Formula, FormulaError, Name, Number, call
 from primitives.operators import OPERATORS
 from primitives.shapes import Shape
@@ -184,12 +185,6 @@ def rounded(value: float) -> float:
 def _parts(formula: Formula) -> list[Place]:
     """Places of what is no number."""
     return [each for each in places(formula) if each.node.shape is not Shape.SCALAR]
-
-
-def looks_at_target(formula: Formula) -> bool:
-    """Whether the formula's value depends on the target."""
-    calls = (each for each in formula.walk() if isinstance(each, Call))
-    return "y" in formula.names or any("y" in OPERATORS[each.operator].reads for each in calls)
 
 
 def _summands(formula: Formula) -> Iterator[Place]:

@@ -1,8 +1,8 @@
 """Whether a loss is linear in the target: then a weight per class belongs into the target distribution."""
 
+from primitives.dependence import looks_at_target
 from primitives.formula import Call, Formula, Name
 from primitives.hard_targets import TARGET
-from primitives.operators import OPERATORS
 
 
 def linear_in_target(formula: Formula) -> bool:
@@ -29,11 +29,3 @@ def linear_in_target(formula: Formula) -> bool:
         case "neg" | "sum_c" | "mean_c" | "detach":
             return linear_in_target(first)
     return False
-
-
-def looks_at_target(formula: Formula) -> bool:
-    """Whether the value depends on y, by itself or by an operator that reads it."""
-    if isinstance(formula, Call):
-        reads = TARGET.name in OPERATORS[formula.operator].reads
-        return reads or any(map(looks_at_target, formula.arguments))
-    return formula == TARGET

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
-from lossearch.variation import deepest_nesting, known_terms, looks_at_target, places, replaced, varied
+from lossearch.variation import deepest_nesting, known_terms, places, replaced, varied
+from primitives.dependence import looks_at_target
 from primitives.formula import Call, Name
 from primitives.operators import OPERATORS
 from primitives.parser import parse

@@ -1,0 +1,80 @@
+"""How long the whole demonstration of a task family takes: search, tune and compare, as a user types them; prints JSON.
+
+With it how many candidates a search trained in a second, and where its time went. The commands are those of
+docs/evidence.md; a run that is there already is not searched again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from results.verdict_table import read_verdicts
+
+
+def seconds_of(*command: str) -> float:
+    """How long a command of lossearch takes, the start of its process included."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "lossearch", *command], check=True, stdout=sys.stderr)
+    return round(time.perf_counter() - started, 1)
+
+
+def searched(run: Path) -> dict[str, Any]:
+    """Candidates that a search trained in a second of its generations, and the share of each thing in that time."""
+    lines = map(json.loads, (run / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    generations = [each for each in lines if each["event"] == "generation"]
+    spent = sum((Counter(each["seconds"]) for each in generations), Counter[str]())
+    total = sum(spent.values())
+    trained = generations[-1]["evaluated"]
+    return {
+        "trained": trained,
+        "candidates_per_second": round(trained / total, 1),
+        "share_of_time": {name: round(seconds / total, 3) for name, seconds in spent.items()},
+    }
+
+
+def demonstrate(family: str, run: Path, executor: str, options: Mapping[str, int]) -> dict[str, Any]:
+    found: dict[str, float] = {}
+    if not (run / "leaderboard.parquet").exists():
+        found["search"] = seconds_of("search", family, "--run-dir", str(run), "--executor", executor)
+    tune = [text for name in ("top", "trials", "seeds") for text in (f"--{name}", str(options[f"tune_{name}"]))]
+    found["tune"] = seconds_of("tune", str(run), "--executor", executor, *tune)
+    found["compare"] = seconds_of("compare", str(run), "--executor", executor, "--seeds", str(options["seeds"]))
+    judged = read_verdicts(run / "verdict")
+    assert judged is not None
+    return {
+        "family": family,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "executor": executor,
+        **options,
+        "minutes": round(sum(found.values()) / 60, 1),
+        "seconds": found,
+        "search": searched(run),
+        "random_search": searched(run / "random_search"),
+        "verdicts": [f"{each.scene}: {each.verdict}" for each in judged.lines],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("family", help="a shipped experiment, or a TOML file")
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--executor", choices=("ray", "inline"), default="ray")
+    parser.add_argument("--tune-top", type=int, default=8)
+    parser.add_argument("--tune-trials", type=int, default=10)
+    parser.add_argument("--tune-seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=10)
+    options = vars(parser.parse_args())
+    family, run, executor = (options.pop(name) for name in ("family", "run_dir", "executor"))
+    print(json.dumps({"demonstration": demonstrate(family, run, executor, options)}))
+
+
+if __name__ == "__main__":
+    main()
