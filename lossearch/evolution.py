@@ -15,7 +15,7 @@ from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
 from lossearch.variation import deepest_nesting, varied
 from primitives.class_weights import suits
-from primitives.dependence import looks_at_target, moves
+from primitives.dependence import moves
 from primitives.errors import UserError
 from primitives.formula import Formula
 
@@ -112,7 +112,7 @@ class Evolution:
     def _random_formula(self) -> Formula:
         for _ in range(10 * _ATTEMPTS):
             formula = self._viable(self._trees.grow(self.generator))
-            if formula is not None and looks_at_target(formula):
+            if formula is not None:
                 return formula
         raise UserError(
             "evolution: No random tree kept the limits: raise max_nodes or max_depth, or allow operators that look "

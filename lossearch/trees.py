@@ -13,10 +13,15 @@ from deap import gp
 
 from lossearch.experiment import EvolutionSettings
 from lossearch.variation import log_uniform, rounded
+from primitives.dependence import PREDICTIONS
 from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
+from primitives.hard_targets import TARGET
 from primitives.operators import OPERATORS, Operator
 from primitives.shapes import Shape
 from primitives.terminals import TERMINALS
+
+#: What looks at the target.
+_TARGETS = {TARGET.name, *(each.name for each in OPERATORS.values() if TARGET.name in each.reads)}
 
 _CONSTANT = "constant"  # stands in the primitive set for a number that is drawn when a tree is made
 
@@ -48,10 +53,11 @@ class Trees:
         }
 
     def grow(self, generator: random.Random) -> Formula | None:
-        """A random formula; None where the language forbids what was grown."""
+        """A random formula; None where the language forbids what was grown, or it misses predictions or the target."""
         with _deap_draws_from(generator):
             tree = gp.PrimitiveTree(gp.genHalfAndHalf(self._vocabulary, *self._depths, _Class))
-        return _formula(tree, generator)
+        names = {node.name.partition("@")[0] for node in tree}
+        return None if names.isdisjoint(PREDICTIONS) or names.isdisjoint(_TARGETS) else _formula(tree, generator)
 
     def knows(self, how: str) -> bool:
         """Whether this kind of variation is one of trees."""
