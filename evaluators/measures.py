@@ -6,6 +6,7 @@ name; which there are depends on the task's metric.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,6 +36,11 @@ class Outputs:
         """Whether there is neither NaN nor infinity."""
         return bool(torch.isfinite(self.logits).all() and torch.isfinite(self.embeddings).all())
 
+    @cached_property
+    def found(self) -> Tensor:
+        """The class of the largest logit, [samples]."""
+        return self.logits.argmax(0)
+
 
 def measures(metric: str, outputs: Outputs, split: Split) -> dict[str, float]:
     """Every measure that suits a task with this metric, by its name."""
@@ -45,7 +51,7 @@ def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
     """Counts [classes, classes], row after row: rows are true classes, columns found ones."""
     targets, classes = split.targets.flatten(), range(outputs.logits.shape[0])
     has_class = targets >= 0
-    found = outputs.logits.argmax(0)[has_class]
+    found = outputs.found[has_class]
     counts = metrics.confusion_matrix(targets[has_class], found, labels=list(classes))
     return tuple(counts.flatten().tolist())
 
@@ -53,7 +59,7 @@ def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
 def right_ones(metric: str, outputs: Outputs, split: Split) -> tuple[int, ...]:
     """1 for each sample, or pair, that was told rightly, else 0; nothing for a metric that is no mean over them."""
     if metric == "accuracy":
-        right = outputs.logits.argmax(0) == split.targets.flatten()
+        right = outputs.found == split.targets.flatten()
     elif metric == "verification accuracy":
         assert split.pairs is not None
         right = rightly_told(cosines(outputs.embeddings, split.pairs), split.pairs.same)
@@ -75,7 +81,7 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
 
 
 def _of_classes(outputs: Outputs, split: Split) -> dict[str, float]:
-    targets, found = split.targets.numpy(), outputs.logits.argmax(0).numpy()
+    targets, found = split.targets.numpy(), outputs.found.numpy()
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         targets, found, average="macro", zero_division=0.0, labels=np.unique(targets)
     )
@@ -105,7 +111,7 @@ def class_distances(embeddings: Tensor, targets: Tensor) -> tuple[float, float]:
 
 def _of_pixels(outputs: Outputs, split: Split) -> dict[str, float]:
     every = split.targets.flatten()
-    targets, found = (each[every >= 0].numpy() for each in (every, outputs.logits.argmax(0)))
+    targets, found = (each[every >= 0].numpy() for each in (every, outputs.found))
     return {
         "mean IoU": float(mean_iou(outputs.logits, split)),
         "pixel accuracy": metrics.accuracy_score(targets, found),

@@ -24,10 +24,13 @@ def measurements(
     work: Work,
     seconds: Sequence[float],
 ) -> Iterator[Measurement]:
-    """Every measure of every candidate under every seed, on the split that the work names.
+    """Every measure of every candidate under every seed, on the split that the work names, or the metric alone.
 
     ``seconds`` are those of a training of each candidate.
     """
+    if work.metric_alone:
+        yield from _fitness(candidates, outcomes, work, seconds)
+        return
     measuring = _Measuring(work, CohortOutputs(cohort) if isinstance(cohort, Cohort) else cohort)
     for place, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         for number, (seed, reason) in enumerate(zip(work.seeds, outcome.reasons, strict=True)):
@@ -47,6 +50,20 @@ def measurements(
                     seconds=seconds[place],
                     **(beside_metric if name == work.on.metric.name else {}),
                 )
+
+
+def _fitness(
+    candidates: Sequence[Candidate], outcomes: Sequence[Outcome], work: Work, seconds: Sequence[float]
+) -> Iterator[Measurement]:
+    """The metric on the validation split, which training has found already."""
+    assert work.measured == "validation"
+    for candidate, outcome, spent in zip(candidates, outcomes, seconds, strict=True):
+        for seed, value, reason in zip(work.seeds, outcome.fitness, outcome.reasons, strict=True):
+            if value is None:
+                yield not_measured(candidate, work, seed, reason or NOT_FINITE)
+            else:
+                name, factor = work.on.metric.name, outcome.calibration
+                yield _measurement(candidate, work, seed, name, value=value, calibration=factor, seconds=spent)
 
 
 class _Measuring:

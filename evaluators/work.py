@@ -53,6 +53,7 @@ class Work:
     stage: int | None = None  #: steps to train to; None is to the end
     device: str = "auto"
     measured: str | None = None  #: of a comparison: the split, validation or test, that is measured on at the end
+    metric_alone: bool = False  #: whether nothing but the task's metric is measured, as for tuning, on validation
     first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
     data: FolderData | None = None  #: of a task on the user's own images
     unhurried: bool = False  #: whether it may take as long as it takes, where no deadline is declared

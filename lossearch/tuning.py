@@ -61,6 +61,10 @@ class Tuner:
         self._defaults = {each.name: each.default for each in hyperparameters}
         self._study.enqueue_trial(self._defaults)
 
+    def seeks_more_than(self, name: str) -> bool:
+        """Whether there is another hyper-parameter than this one."""
+        return bool(self._space.keys() - {name})
+
     def ask(self, wanted: int) -> None:
         """Open so many settings more, or as many as are left."""
         for _ in range(min(wanted, self._left)):

@@ -22,8 +22,8 @@ from results.records import digest, loss_id
 #: The first seed by which settings are tuned; those of a comparison count from 0.
 SEEDS_FROM = 2_000_000
 
-#: Rounds in which settings are asked for: each learns from those before.
-ROUNDS = 6
+#: Rounds in which settings are asked for: each learns from those before. Fewer where the learning rate alone is sought.
+ROUNDS, ROUNDS_OF_A_RATE = 6, 2
 
 #: The learning rate is sought between the declared one over this and times this.
 LEARNING_RATE_RANGE = 10.0
@@ -57,6 +57,7 @@ def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: P
         device=comparison.executor.device,
         data=comparison.data.get(task),
         measured="validation",
+        metric_alone=True,
         unhurried=True,
         first_seed=SEEDS_FROM,
     )
@@ -66,8 +67,9 @@ def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: P
         own = tunable(text, fidelity.learning_rate)
         sought = [each for each in own if each.name not in given.get(text, {})]
         tuners[text] = Tuner(sought, comparison.tune if sought else 1, _seed(comparison, task, text))
-    for _ in range(ROUNDS):
-        _round(tuners, comparison, whole, trials)
+    rounds = ROUNDS if any(tuner.seeks_more_than(_RATE) for tuner in tuners.values()) else ROUNDS_OF_A_RATE
+    for _ in range(rounds):
+        _round(tuners, comparison, whole, trials, math.ceil(comparison.tune / rounds))
     for text, tuner in tuners.items():
         tuner.keep(journal, f"{task}: {text}")
     return [_tuned(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
@@ -80,11 +82,11 @@ def _tuned(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
     return Tuned(text, with_settings(text, settings), settings, best.value, len(tuner.tried), pruned)
 
 
-def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: Measured) -> None:
+def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: Measured, wanted: int) -> None:
     """Ask every loss's tuner for settings, train with all that are open under one seed after the other, and tell."""
     given = comparison.settings.get(whole.task, {})
     for tuner in tuners.values():
-        tuner.ask(math.ceil(comparison.tune / ROUNDS))
+        tuner.ask(wanted)
     for number in range(comparison.tune_seeds):
         work = replace(whole, first_seed=whole.first_seed + number)
         asked = {

@@ -44,6 +44,16 @@ def test_a_cohort_larger_than_memory_is_split_and_the_log_is_told(monkeypatch):
     assert split.notes[0].startswith("a cohort of 4 needs 0.00 GiB, 0.00 GiB are free: split")
 
 
+def test_the_metric_alone_is_what_it_is_among_all_measures():
+    everything = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation"))
+    alone = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation", metric_alone=True))
+    metric = [each for each in everything.measurements if each.measure == "accuracy"]
+    told = [(each.measurement_id, each.value, each.reason, each.calibration) for each in alone.measurements]
+    assert told == [(each.measurement_id, pytest.approx(each.value), each.reason, each.calibration) for each in metric]
+    assert len(everything.measurements) > len(metric) == 2 * 5
+    assert metric[-1].value is None
+
+
 def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
     monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: 0)
     assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,18 @@ def test_births_are_decided_about_together_as_one_after_the_other(chosen):
     found = [*together.decide_all(births[:half], 0), *together.decide_all(births[half:], 0)]
     assert found == [by_turns.decide(birth, 0) for birth in births]
     assert [loss_id for _, loss_id in together.archive.entries] == [loss_id for _, loss_id in by_turns.archive.entries]
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 9])
+def test_after_the_last_candidate_that_is_wanted_nothing_is_decided(wanted):
+    births = [Birth(parse(text), "random") for text in ("ce(z)", "2*ce(z)", "square(p - y)", "ce(2*z)", "mean_c(y)")]
+    whole, part = Admission(), Admission()
+    decisions = part.decide_all(births, 0, wanted)
+    assert decisions == whole.decide_all(births, 0)[: {1: 1, 2: 3, 9: 5}[wanted]]
+    assert sum(isinstance(each, Candidate) for each in decisions) == min(wanted, 3)
+    assert part.births == len(decisions)
+    rest = part.decide_all(births[len(decisions) :], 0)
+    assert [*decisions, *rest] == Admission().decide_all(births, 0)
 
 
 def test_every_known_loss_is_decided_about_together_as_one_after_the_other():

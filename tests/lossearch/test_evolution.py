@@ -8,6 +8,7 @@ from lossearch.experiment import EvolutionSettings
 from lossearch.member import Member
 from lossearch.trees import to_tree
 from primitives.catalog import CATALOG
+from primitives.dependence import looks_at_target, moves
 from primitives.formula import Call
 from primitives.parser import parse
 
@@ -59,6 +60,12 @@ def test_random_trees_use_only_what_the_experiment_allows():
         formula = started.ask().formula
         assert {each.operator for each in formula.walk() if isinstance(each, Call)} <= {"add", "mul", "at_target"}
         assert formula.names <= {"p"}
+
+
+def test_what_no_prediction_or_target_is_in_is_not_born():
+    for each in live(evolution(4), 12, random.Random(0)):
+        assert moves(each.formula)
+        assert each.birth != "random" or looks_at_target(each.formula)
 
 
 def test_a_constant_mutation_changes_one_number_alone():
