@@ -31,9 +31,15 @@ def fail(message: str, code: int) -> NoReturn:
 
 def interrupted(what: str, words: Sequence[str]) -> NoReturn:
     """Say that the command was interrupted, and with which words it goes on; end."""
-    command = "lossearch" if shutil.which("lossearch") else sys.argv[0]  # how it is called from here
-    say(f"Interrupted. Everything {what} is kept. Continue with:\n  {shlex.join([command, *words])}")
+    say(f"Interrupted. Everything {what} is kept. Continue with:\n  {shlex.join([*_called(), *words])}")
     raise typer.Exit(130) from None
+
+
+def _called() -> list[str]:
+    """How the command is called from here."""
+    if shutil.which("lossearch"):
+        return ["lossearch"]
+    return ["python", "-m", "lossearch"] if sys.argv[0].endswith("__main__.py") else [sys.argv[0]]
 
 
 @contextmanager
