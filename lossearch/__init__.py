@@ -5,13 +5,14 @@
 ``lossearch.verdict(run)`` says what holds of them on the test split, ``lossearch.compare(...)`` compares losses with
 intervals, ``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)``
 whether short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that
-needs nothing of ours. ``lossearch.plot`` draws what a report shows.
+needs nothing of ours. ``lossearch.plot`` draws what a report shows, ``lossearch.trackers`` tell
+TensorBoard, MLflow or Weights & Biases of a search.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossearch import plot
+    from lossearch import plot, trackers
     from lossearch.callbacks import Callback
     from lossearch.exporting import export
     from lossearch.launch import search
@@ -33,6 +34,7 @@ __all__ = [
     "loss",
     "plot",
     "search",
+    "trackers",
     "tune",
     "verdict",
 ]
@@ -72,6 +74,10 @@ def __getattr__(name: str) -> Any:
         from lossearch.launch import search
 
         return search
+    if name == "trackers":
+        import lossearch.trackers
+
+        return lossearch.trackers
     if name == "tune":
         from lossearch.launch_tuning import tune
 

@@ -3,8 +3,9 @@
 Invariant: a callback that fails is left out from there on, with a warning; it never stops a search.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossearch.progress import Progress
@@ -12,6 +13,14 @@ from results.records import Evaluation
 
 if TYPE_CHECKING:
     from lossearch.launch import Run
+
+
+@dataclass(frozen=True)
+class SearchStart:
+    """What a search begins, or goes on, with."""
+
+    path: Path  #: the run's directory
+    experiment: Mapping[str, Any]  #: as resolved, with all defaults, as plain data
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,9 @@ class GenerationEnd:
 class Callback:
     """Hears of a search. Override what you want to hear of; it is called by the driver, in turn with its work."""
 
+    def on_start(self, start: SearchStart) -> None:
+        """The search begins, or goes on where it was stopped."""
+
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """A training was recorded, or a candidate that was refused, with the reason."""
 
@@ -48,6 +60,10 @@ class Callbacks:
 
     def __init__(self, callbacks: Sequence[Callback] = (), warn: Callable[[str], None] = lambda message: None) -> None:
         self._left, self._warn = list(callbacks), warn
+
+    def started(self, path: Path, experiment: Mapping[str, Any]) -> None:
+        """Tell that the search begins."""
+        self._tell("on_start", SearchStart(path, experiment))
 
     def evaluated(self, evaluations: Iterable[Evaluation]) -> None:
         """Tell of recorded evaluations."""

@@ -59,6 +59,7 @@ def search(
     seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Tell tensorboard, mlflow or wandb.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the experiment and show the plan.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the experiment's file.")] = False,
 ) -> None:
@@ -83,7 +84,9 @@ def search(
         from lossearch.launch import SearchInterrupted, search
         from lossearch.loop import planned_trainings
         from lossearch.terminal import search_view
+        from lossearch.trackers import known_tracker
 
+        trackers = [known_tracker(name) for name in track or []]
         try:
             with search_view(planned_trainings(declared) // declared.fidelity.seeds // len(declared.tasks)) as view:
                 run = search(
@@ -94,12 +97,14 @@ def search(
                     ray_address=ray_address,
                     executor=executor,
                     view=view,
+                    callbacks=trackers,
                 )
         except SearchInterrupted as stopped:
             words = ["search", experiment, "--run-dir", str(stopped.path), "--resume"]
             words += ["--seed", str(seed)] if seed is not None else []
             words += ["--ray-address", ray_address] if ray_address is not None else []
             words += ["--executor", executor] if executor is not None else []
+            words += [word for name in track or [] for word in ("--track", name)]
             interrupted("evaluated", words)
         _print_run(run)
         if run.exported is None:

@@ -54,8 +54,8 @@ def search(
     ``runs/<name>-<time>``) and with ``resume`` the directory of the run to continue; with ``force`` although the
     experiment's ``evolution`` was changed, such as its number of generations. ``seed`` replaces the experiment's;
     ``executor`` is ``ray`` or ``inline`` (default: the experiment's); ``ray_address`` is ``auto`` or ``host:port`` of a
-    cluster (default: one started on this machine, or in a Ray job its own). ``callbacks`` hear of evaluations,
-    generations and the end; one that fails is left out from there on.
+    cluster (default: one started on this machine, or in a Ray job its own). ``callbacks`` hear of the start,
+    evaluations, generations and the end; one that fails is left out from there on.
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
@@ -100,6 +100,7 @@ def _execute(
     running = kind(experiment, run, executor, view, callbacks)
     start = running.restore() if resume else 0
     view.started(run.path, executor.slots)
+    callbacks.started(run.path, experiment.model_dump(mode="json"))
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)
     running.execute(start)
     board = Leaderboard(run.path)

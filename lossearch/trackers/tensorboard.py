@@ -1,0 +1,45 @@
+"""TensorBoard as a tracker: event files, by torch's writer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lossearch.trackers.tracker import Tracker, missing
+
+
+class TensorBoard(Tracker):
+    """Writes event files for ``tensorboard --logdir`` into ``log_dir``, by default ``tensorboard/`` in the run.
+
+    Raises UserError where the package tensorboard is missing.
+    """
+
+    def __init__(self, log_dir: str | Path | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise missing("tensorboard", "tensorboard") from None
+        self._make, self._log_dir = SummaryWriter, log_dir
+
+    def open(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self._writer: Any = self._make(str(self._log_dir or path / "tensorboard"))
+        rows = "\n".join(f"| {name} | {_escaped(value)} |" for name, value in settings.items())
+        self._writer.add_text("experiment", f"| setting | value |\n|---|---|\n{rows}")
+        self._writer.flush()
+
+    def numbers(self, values: Mapping[str, float], step: int | None) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()  # so that a search that is killed has them
+
+    def text(self, name: str, text: str, step: int) -> None:
+        self._writer.add_text(name, f"    {text}", step)  # indented: code, in which Markdown has no signs
+
+    def files(self, paths: Sequence[Path]) -> None:
+        """Nothing: event files hold no others."""
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _escaped(value: Any) -> str:
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
