@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,8 @@ def searched(run: Path) -> dict[str, Any]:
     """Candidates that a search trained in a second of its generations, and the share of each thing in that time."""
     lines = map(json.loads, (run / "log.jsonl").read_text(encoding="utf-8").splitlines())
     generations = [each for each in lines if each["event"] == "generation"]
-    spent = sum((Counter(each["seconds"]) for each in generations), Counter[str]())
+    spent, trained = generations[-1]["seconds"], generations[-1]["evaluated"]  # since the search began
     total = sum(spent.values())
-    trained = generations[-1]["evaluated"]
     return {
         "trained": trained,
         "candidates_per_second": round(trained / total, 1),
