@@ -1,7 +1,7 @@
 """What the parts of the search add and what its filters save: writes docs/search.md from what was measured.
 
 The ablation and the filters are measured by benchmarks/ablation.py and benchmarks/filters.py, which keep what they
-found in ablation.jsonl, ablation_1200.jsonl, ablation_constants.jsonl and filters.json.
+found in ablation.jsonl, ablation_1200.jsonl, ablation_1200_by_100.jsonl and filters.json.
 """
 
 import argparse
@@ -32,14 +32,17 @@ other part could be shown to add anything at these budgets**: each interval reac
 unless an experiment gives them a weight. The searches for the five families do, though no figure here demands it.
 They retest: at 1,200 candidates the best of a plain search is worth less than at 320 where labels are wrong, since it
 was lucky, and retests are meant against that. And they vary by all kinds (`all`), since crossover alone had not
-joined terms that are better together on the long tail.
+joined terms that are better together on the long tail. Four islands added nothing either; they stay for steady searches
+on many workers (docs/clusters.md).
+
+The tables were measured before random trees without predictions or target were left out, in all cases alike.
 """
 
 #: The tables of the ablation, and what they are made of.
 TABLES = (
     ("320 candidates", "ablation.jsonl"),
     ("1,200 candidates", "ablation_1200.jsonl"),
-    ("1,200 candidates in generations of 100, numbers fitted", "ablation_constants.jsonl"),
+    ("1,200 candidates in generations of 100", "ablation_1200_by_100.jsonl"),
 )
 
 FILTERS = """
