@@ -55,7 +55,7 @@ wrongly where it reaches the worst of the top tenth that the search trained to t
 original does not. Intervals are exact binomial ones, 95 %.
 
 Screening costs next to no good losses, and the duplicate test none that were seen. Rungs save most where trainings are
-long, and are not free: of those that one stopped, 1.0 to 5.5 % would have been in the top tenth.
+long, and are not free: of those that one stopped, 0.5 to 10 % would have been in the top tenth.
 """
 
 
