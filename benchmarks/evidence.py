@@ -45,10 +45,10 @@ of 0.1, where it could not see how good the known loss was that won in the end; 
 were those that were best for known losses on the validation split, and the leading losses were retested. In the third
 one on the long tail the search also varied by all kinds, since plain crossover did not join terms of which known losses
 are made: label smoothing and logit adjustment, which are better together on the validation split. In the third one on
-noisy labels and the second on few labels, losses that train nearly as a better one does were not tuned, since the best
-had been near copies, and the verdict had 40 seeds, as was fixed before. In the third one on few labels, where the random
-search had found better ones, there were four populations and a quarter of all births had no parents. Families that have one round had it with all of
-this, and with 10 seeds, since their networks take longer.
+noisy labels and the second on few labels, losses that train nearly as a better one does were not tuned, since the
+best had been near copies, and the verdict had 40 seeds, as was fixed before. In the third one on few labels, where
+the random search had found better ones, there were four populations and a quarter of all births had no parents.
+Families that have one round had it with all of this, and with 10 seeds, since their networks take longer.
 
 ## The goal, and how far it was reached
 
