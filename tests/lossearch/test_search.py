@@ -34,11 +34,13 @@ def test_every_generation_trains_as_many_distinct_candidates_as_it_wants(uninter
     assert len({row.loss_id for row in trained}) == len(trained) == settings.population * settings.generations
 
 
-def test_what_was_not_trained_is_recorded_with_a_reason(uninterrupted):
-    statuses = {each.status for each in uninterrupted.leaderboard.evaluations}
-    assert {"evaluated", "rejected", "duplicate"} <= statuses
-    assert all(each.reason for each in uninterrupted.leaderboard.evaluations if each.status != "evaluated")
-    births = {each.birth_number for each in uninterrupted.leaderboard.evaluations}
+def test_what_was_not_trained_is_recorded_with_a_reason(tmp_path):
+    seeds = (*SMALL.evolution.seeds, "2*ce(z)", "sum_c(p)")  # a twin of cross-entropy, and a constant
+    declared = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"seeds": seeds})})
+    recorded = search(declared, run_dir=tmp_path / "run").leaderboard.evaluations
+    assert {"evaluated", "rejected", "duplicate"} <= {each.status for each in recorded}
+    assert all(each.reason for each in recorded if each.status != "evaluated")
+    births = {each.birth_number for each in recorded}
     assert births == set(range(1, max(births) + 1))
 
 
