@@ -65,14 +65,16 @@ class Admission:
         seen = each_apart(lambda some: fingerprints(*_columns(some)), losses)
         reasons = self._screened(losses, seen)
         decisions: list[Candidate | Refusal] = []
+        left = len(births) if wanted is None else wanted
         for place, (birth, candidate) in enumerate(zip(births, born, strict=True)):
-            if wanted is not None and sum(isinstance(each, Candidate) for each in decisions) >= wanted:
+            if not left:
                 break
             try:
                 decisions.append(self._decided(birth, candidate, _result(seen[place]), reasons.get(place)))
             except Exception as error:  # one formula does not end a search
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 decisions.append(Refusal(candidate, "rejected", reason))
+            left -= isinstance(decisions[-1], Candidate)
         self.births += len(decisions)
         return decisions
 

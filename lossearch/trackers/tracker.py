@@ -1,5 +1,6 @@
 """Tracker: what all trackers send of a search, and when."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _COUNTS = ("evaluated", "stopped", "failed", "rejected", "duplicates")
 
 
-class Tracker(Callback):
+class Tracker(Callback, ABC):
     """Sends parameters at the start, numbers after each generation, and the files of the results at the end."""
 
     def on_start(self, start: SearchStart) -> None:
@@ -40,25 +41,25 @@ class Tracker(Callback):
         self.files([each for each in found if each.exists()])
         self.close()
 
+    @abstractmethod
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Begin with a run in this directory, with settings by dotted names."""
-        raise NotImplementedError
 
+    @abstractmethod
     def numbers(self, values: Mapping[str, float], step: int | None) -> None:
         """Send numbers of a generation, or of the whole search."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, name: str, text: str, step: int) -> None:
         """Send a text of a generation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def files(self, paths: Sequence[Path]) -> None:
         """Send files."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """End what ``open`` began."""
-        raise NotImplementedError
 
 
 def flat(declared: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -76,3 +76,19 @@ def records(path):
     evaluations = Leaderboard(path).evaluations
     timeless = [replace(each, seconds=None, finished_at=None) for each in evaluations]
     return sorted(timeless, key=lambda each: (each.birth_number, each.seed if each.seed is not None else -1))
+
+
+class Warned:
+    """A view that keeps the warnings."""
+
+    def __init__(self):
+        self.warnings = []
+
+    def started(self, run, slots): ...
+
+    def moved(self, progress): ...
+
+    def generation_ended(self, progress): ...
+
+    def warned(self, message):
+        self.warnings.append(message)

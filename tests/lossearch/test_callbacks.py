@@ -5,7 +5,7 @@ import pytest
 import lossearch
 from lossearch.launch import SearchInterrupted, search
 from results.leaderboard import Leaderboard
-from tests.lossearch.small import SMALL, stopped_at
+from tests.lossearch.small import SMALL, Warned, stopped_at
 
 
 class Listener(lossearch.Callback):
@@ -26,20 +26,6 @@ class Failing(Listener):
     def on_evaluation(self, evaluation):
         super().on_evaluation(evaluation)
         raise RuntimeError("no tracker")
-
-
-class Views:
-    def __init__(self):
-        self.warnings = []
-
-    def started(self, run, slots): ...
-
-    def moved(self, progress): ...
-
-    def generation_ended(self, progress): ...
-
-    def warned(self, message):
-        self.warnings.append(message)
 
 
 @pytest.mark.parametrize("mode", ["generational", "steady"])
@@ -72,7 +58,7 @@ def test_what_was_told_before_an_interruption_is_not_told_again(tmp_path, monkey
 
 
 def test_a_callback_that_fails_is_left_out_with_a_warning(tmp_path):
-    view, failing, listener = Views(), Failing(), Listener()
+    view, failing, listener = Warned(), Failing(), Listener()
     run = search(SMALL, run_dir=tmp_path / "run", callbacks=[failing, listener], view=view)
     assert len(failing.evaluations) == 1
     assert failing.generations == failing.ends == []

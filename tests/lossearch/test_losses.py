@@ -10,7 +10,7 @@ import lossearch
 
 def test_the_public_names():
     functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
-    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "plot", *functions}
+    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "plot", "trackers", *functions}
     assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
     assert callable(lossearch.plot.pareto)
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):

@@ -6,36 +6,23 @@ import sys
 import pytest
 
 import lossearch
-from lossearch.callbacks import Callbacks, GenerationEnd
+from lossearch.callbacks import Callbacks
 from lossearch.experiment import load_experiment
 from lossearch.launch import search
+from lossearch.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
 from lossearch.trackers.tracker import flat
 from primitives.errors import UserError
-from tests.lossearch.small import SMALL, TOML
+from tests.lossearch.small import SMALL, TOML, Warned
 from tests.lossearch.test_cli import lossearch as command
 
 NUMBERS = {"evaluated", "stopped", "failed", "rejected", "duplicates", "best_fitness", "cross_entropy_fitness"}
 
 
-class View:
-    def __init__(self):
-        self.warnings = []
-
-    def started(self, run, slots): ...
-
-    def moved(self, progress): ...
-
-    def generation_ended(self, progress): ...
-
-    def warned(self, message):
-        self.warnings.append(message)
-
-
 @pytest.fixture
 def run_with(tmp_path):
     def run(callback):
-        view = View()
+        view = Warned()
         found = search(SMALL, run_dir=tmp_path / "run", callbacks=[callback], view=view)
         assert view.warnings == []
         return found
@@ -179,7 +166,7 @@ def test_a_search_in_which_nothing_was_evaluated_can_be_told():
 
     told = Told()
     warnings = []
-    Callbacks([told], warnings.append)._tell("on_generation", GenerationEnd(1, 2, 0, 0, 3, 4, 5, "", None, None))
+    Callbacks([told], warnings.append).generation_ended(1, Progress(2, rejected=4, duplicates=5, failed=3))
     assert warnings == []
     assert told.sent == {"evaluated": 0, "stopped": 0, "failed": 3, "rejected": 4, "duplicates": 5}
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from lossearch.cli import app
 from lossearch.launch import search
-from results.leaderboard import NotARun
+from results.leaderboard import Leaderboard, NotARun
 from results.leaderboard_rows import BASELINE
 from results.report.contents import contents
 from results.report.page import page, visible, write_report
@@ -24,8 +24,11 @@ def run(tmp_path_factory):
 def test_counts_of_the_generations_add_up_to_those_of_the_run(run):
     told = contents(run)
     assert [each.number for each in told.generations] == [1, 2, 3, 4]
-    for status in ("evaluated", "failed", "rejected"):
+    for status in ("evaluated", "failed"):
         assert sum(getattr(each, status) for each in told.generations) == told.counts.get(status, 0)
+    rejected = [each for each in Leaderboard(run).evaluations if each.status == "rejected"]
+    assert sum(each.rejected for each in told.generations) == len(rejected)
+    assert len({each.loss_id for each in rejected}) == told.counts["rejected"]
     assert told.generations[-1].best == pytest.approx(told.rows[0].fitness_mean)
     assert (told.name, told.task, told.metric, told.state) == ("small", "digits", "accuracy", "finished")
     refusals = sum(row.status in ("rejected", "failed") for row in told.rows)
