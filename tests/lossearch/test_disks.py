@@ -84,7 +84,7 @@ def test_one_call_that_fails_writes_nothing_twice(tmp_path, monkeypatch, kind, e
 
 
 def test_a_file_elsewhere_that_cannot_be_read_is_not_blamed_on_the_run(tmp_path, monkeypatch):
-    def refused(self, births, generation):
+    def refused(self, births, generation, wanted):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/else")
 
     monkeypatch.setattr(Admission, "decide_all", refused)

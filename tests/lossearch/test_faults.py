@@ -85,9 +85,11 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
         assert records(path) == records(undisturbed.path)
     else:
         trained = [each for each in Leaderboard(path).evaluations if each.seed is not None]
-        assert {each.status for each in trained} == {"evaluated"}
+        assert not any("worker" in (each.reason or "") for each in trained)  # what failed did so of itself
         ids = [each.evaluation_id for each in trained]
-        assert len(set(ids)) == len(ids) == 2 * SMALL.evolution.population * SMALL.evolution.generations
+        assert len(set(ids)) == len(ids)
+        wanted = SMALL.evolution.population * SMALL.evolution.generations
+        assert len({each.birth_number for each in trained}) == wanted
 
 
 def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cluster, tmp_path, monkeypatch):
