@@ -10,7 +10,7 @@ from typing import Any
 from evaluators.fidelity import Fidelity
 from evaluators.state import State
 from evaluators.tasks import task_on
-from evaluators.tasks.folder import FolderData
+from evaluators.tasks.own_data import OwnData
 from evaluators.tasks.task import Task
 from results.records import Evaluation, Measurement, digest
 
@@ -55,7 +55,7 @@ class Work:
     measured: str | None = None  #: of a comparison: the split, validation or test, that is measured on at the end
     metric_alone: bool = False  #: whether nothing but the task's metric is measured, as for tuning, on validation
     first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
-    data: FolderData | None = None  #: of a task on the user's own images
+    data: OwnData | None = None  #: of a task on the user's own data
     unhurried: bool = False  #: whether it may take as long as it takes, where no deadline is declared
 
     @property

@@ -16,7 +16,8 @@ def compare(
         typer.Argument(help="TOML file, name of a shipped comparison, or a search's directory.", metavar="[FILE]"),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="A task, or a folder of images; give it several times for several.")
+        list[str] | None,
+        typer.Option(help="A task, a folder of images, or an .npz file; give it several times for several."),
     ] = None,
     losses: Annotated[
         str | None, typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.")
@@ -111,7 +112,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     if isinstance(given.get("losses"), str):
         given["losses"] = split_names(given["losses"])
     if "tasks" in given:
-        given["tasks"], data = _folders(given["tasks"])
+        given["tasks"], data = _own_data(given["tasks"])
         given |= {"data": data} if data else {}
     if file is not None:
         return load_comparison(file, **given)
@@ -124,18 +125,20 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     return validated_comparison({"name": "compare", **given}, "compare")
 
 
-def _folders(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The names of tasks, folders of images under names made of theirs, and these folders."""
+def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of tasks, those of folders of images and of files of arrays made of theirs; and this data."""
     from evaluators.tasks import TASKS
 
     names, data = [], {}
     for task in tasks:
         name = task
-        if task not in TASKS and Path(task).is_dir():
-            plain = re.sub(r"[^A-Za-z0-9_-]", "_", Path(task).resolve().name).lstrip("_-")[:48] or "folder"
+        is_file = Path(task).is_file()
+        if task not in TASKS and (is_file or Path(task).is_dir()):
+            stem = Path(task).stem if is_file else Path(task).resolve().name
+            plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"
             tried = chain([plain], (f"{plain}_{number}" for number in count(2)))
             name = next(each for each in tried if each not in TASKS and each not in data)
-            data[name] = {"folder": task}
+            data[name] = {"arrays" if is_file else "folder": task}
         names.append(name)
     return names, data
 

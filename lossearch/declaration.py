@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evaluators.device import DeviceChoice
 from evaluators.fidelity import Fidelity
 from evaluators.tasks import TASKS, task_on
-from evaluators.tasks.folder import FolderData
+from evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from evaluators.tasks.task import Task
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -47,27 +47,25 @@ class ExecutorSettings(Section):
 
 
 class Declaration(Section):
-    """What a run does, under a name, on tasks: known ones, and folders of the user's own images.
+    """What a run does, under a name, on tasks: known ones, and others on the user's own data.
 
     ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
     ``[fidelity_of.TASK]`` of a file say otherwise; in a search the task's proxy, where they say nothing at all.
     """
 
     name: str = Field(pattern=NAME, description="letters, digits, - and _")
-    data: dict[Annotated[str, Field(pattern=NAME)], FolderData] = Field(
-        default_factory=dict, description="tasks on folders of your own images, by their names"
+    data: dict[Annotated[str, Field(pattern=NAME)], DeclaredData] = Field(
+        default_factory=dict, description="tasks on your own data, by their names"
     )
     fidelity_of: dict[str, Fidelity] = Field(default_factory=dict, description="the training on each task")
 
     @field_validator("data")
     @classmethod
-    def _new_names(cls, data: dict[str, FolderData]) -> dict[str, FolderData]:
+    def _new_names(cls, data: dict[str, OwnData]) -> dict[str, OwnData]:
         taken = data.keys() & TASKS.keys()
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give yours another")
-        return {
-            name: each.model_copy(update={"folder": str(Path(each.folder).resolve())}) for name, each in data.items()
-        }
+        return {name: each.seen_from_anywhere() for name, each in data.items()}
 
     def task_named(self, name: str) -> Task:
         """The task of a name. Raises UserError."""
@@ -155,13 +153,13 @@ def search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str
 def _own_training(name: str, data: Any, by_proxy: bool) -> Fidelity:
     """The training of a task where none is declared; a plain one where there is no such task or data."""
     try:
-        task = task_on(name, None if data is None else FolderData.model_validate(data))
+        task = task_on(name, None if data is None else own_data(data))
     except (ValidationError, UserError):  # said of the key itself
         return Fidelity()
     return task.proxy or task.fidelity if by_proxy else task.fidelity
 
 
-def require_tasks(names: Sequence[str], data: Mapping[str, FolderData]) -> None:
+def require_tasks(names: Sequence[str], data: Mapping[str, OwnData]) -> None:
     """Raise UserError unless there is a task of each name, with data that can be read."""
     for name in names:
         task_on(name, data.get(name))
@@ -185,7 +183,7 @@ def each_once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _problem(error: Any, kind: type[Declaration]) -> str:
     """One of pydantic's errors as a sentence: key, what was expected, what was got."""
-    key = ".".join(str(part) for part in error["loc"]) or "the experiment"
+    key = ".".join(map(str, _as_written(error["loc"]))) or "the experiment"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(str(error['loc'][-1]), _keys(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
@@ -195,6 +193,11 @@ def _problem(error: Any, kind: type[Declaration]) -> str:
     expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
     found = error["input"] if not isinstance(error["input"], tuple) else list(error["input"])
     return f"{key}: expected {expected}, got {found!r}"
+
+
+def _as_written(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where an error is, by the keys of the file: without the kind of data, which pydantic names."""
+    return location[:2] + location[3:] if location[:1] == ("data",) else location
 
 
 _EXPECTED = {
@@ -209,7 +212,9 @@ def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """The keys that a table of a declaration has."""
     section: Any = kind
     for part in location:
-        if get_origin(section) is dict:
+        if section is DeclaredData:
+            section = KINDS[part]
+        elif get_origin(section) is dict:
             section = get_args(section)[1]
         else:
             section = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None

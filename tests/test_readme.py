@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from evaluators.fidelity import Fidelity
+from evaluators.tasks.arrays import ArrayData
 from evaluators.tasks.folder import FolderData
 from lossearch.cli import app
 from lossearch.comparison import Comparison
@@ -20,21 +21,24 @@ from primitives.terminals import TERMINALS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-EXPERIMENT = {
-    "": Experiment,
-    "fidelity.": Fidelity,
-    "evolution.": EvolutionSettings,
-    "executor.": ExecutorSettings,
-    "data.TASK.": FolderData,
-}
-FILES = {"experiment": EXPERIMENT, "comparison": {"": Comparison}}
-KEYS = [
-    (file, f"{section}{name}", field.description)
-    for file, sections in FILES.items()
-    for section, model in sections.items()
-    for name, field in model.model_fields.items()
-    if name not in ("fidelity", "evolution", "executor", "data")
+EXPERIMENT = [
+    ("", Experiment),
+    ("fidelity.", Fidelity),
+    ("evolution.", EvolutionSettings),
+    ("executor.", ExecutorSettings),
+    ("data.TASK.", FolderData),
+    ("data.TASK.", ArrayData),
 ]
+FILES = {"experiment": EXPERIMENT, "comparison": [("", Comparison)]}
+KEYS = sorted(
+    {
+        (file, f"{section}{name}", field.description)
+        for file, sections in FILES.items()
+        for section, model in sections
+        for name, field in model.model_fields.items()
+        if name not in ("fidelity", "evolution", "executor", "data")
+    }
+)
 
 
 @pytest.mark.parametrize(("file", "key", "meaning"), KEYS)

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from evaluators.tasks import digits, downloaded, procedural
-from evaluators.tasks.folder import FolderData, folder_task
+from evaluators.tasks.own_data import OwnData, own_task
 from evaluators.tasks.task import Task
 from primitives.errors import UserError
 from primitives.nearest import nearest
@@ -20,22 +20,22 @@ def known_task(name: str) -> Task:
 
 
 #: Tasks whose data was sent to this process, in the place of those that would read files here.
-_SENT: dict[tuple[str, FolderData | None], Task] = {}
+_SENT: dict[tuple[str, OwnData | None], Task] = {}
 
 
-def task_on(name: str, data: FolderData | None = None) -> Task:
-    """The task of this name: on a folder of the user's where data is given, else the known one. Raises UserError."""
+def task_on(name: str, data: OwnData | None = None) -> Task:
+    """The task of this name: on data of the user's where it is given, else the known one. Raises UserError."""
     sent = _SENT.get((name, data))
     if sent is not None:
         return sent
     return known_task(name) if data is None else _own_task(name, data)
 
 
-def use_sent(name: str, data: FolderData | None, task: Task) -> None:
+def use_sent(name: str, data: OwnData | None, task: Task) -> None:
     """Let this process, a worker, train on what was sent to it whenever the task of this name is asked for."""
     _SENT[name, data] = task
 
 
 @lru_cache(maxsize=32)  # one task, so that its data is loaded once
-def _own_task(name: str, data: FolderData) -> Task:
-    return folder_task(name, data)
+def _own_task(name: str, data: OwnData) -> Task:
+    return own_task(name, data)

@@ -25,6 +25,10 @@ class FolderData(BaseModel):
     broken: Literal["skip", "refuse"] = Field("skip", description="files that give no image: skip them, or refuse all")
     verification: bool = Field(False, description="classes are identities: verify pairs of those never trained on")
 
+    def seen_from_anywhere(self) -> "FolderData":
+        """The same with a whole path."""
+        return self.model_copy(update={"folder": str(Path(self.folder).resolve())})
+
 
 def folder_task(name: str, data: FolderData) -> Task:
     """The task on a folder of images. Raises UserError where the folder cannot be divided."""

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -48,6 +49,37 @@ def test_a_folder_of_images_is_a_task_in_four_lines(folder, tmp_path):
     assert run.leaderboard.rows[0].rank == 1
 
 
+@pytest.fixture
+def arrays(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
+    np.savez(tmp_path / "pets.npz", inputs=inputs, targets=np.arange(48) % 3)
+    return tmp_path / "pets.npz"
+
+
+def test_a_file_of_arrays_is_a_task_in_three_lines(arrays, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntask = "pets"\n[data.pets]\narrays = "pets.npz"\n[fidelity]\nsteps = 4\n'
+        '[evolution]\npopulation = 3\ngenerations = 1\nseeds = ["cross_entropy", "mse"]\n'
+    )
+    declared = load_experiment(str(path))
+    assert (declared.fidelity.network, declared.task_named("pets").classes) == ("mlp", 3)
+    run = search(declared, run_dir=tmp_path / "run", executor="inline")
+    assert {row.task for row in run.leaderboard.rows} == {"pets"}
+    assert str(arrays) in (tmp_path / "run" / "experiment.toml").read_text()
+
+
+def test_the_command_takes_a_file_of_arrays_for_a_task(arrays, tmp_path):
+    words = ["compare", "--task", arrays, "--losses", "mse", "--seeds", 2, "--steps", 3, "--executor", "inline"]
+    found = lossearch(*words, "--run-dir", tmp_path / "run", "--json")
+    assert found.exit_code == 0, found.stderr
+    assert {line["task"] for line in json.loads(found.stdout)} == {"pets"}
+    refused = lossearch("compare", "--task", tmp_path / "run" / "log.jsonl", "--losses", "mse")
+    assert refused.exit_code == 2
+    assert "numpy.savez" in refused.stderr
+
+
 def test_a_run_on_a_folder_is_resumed_from_anywhere(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keys = {"name": "mine", "tasks": ["pets"], "losses": ["mse"], "seeds": 2, "fidelity": {"steps": 3}}
@@ -73,6 +105,9 @@ def test_the_command_takes_a_folder_for_a_task(folder, tmp_path):
     ("changes", "message"),
     [
         ({"data": {"pets": {"folder": "/nowhere/at/all"}}}, "nowhere"),
+        ({"data": {"pets": {"arrays": "/nowhere/at/all.npz"}}}, "got no file /nowhere/at/all.npz"),
+        ({"data": {"pets": {"arrays": "x", "sise": 8}}}, "data.pets.sise: unknown key; known: arrays, verification"),
+        ({"data": {"pets": {"arrays": 3}}}, "data.pets.arrays: expected string, got 3"),
         ({"data": {"pets": {}}}, "data.pets.folder: expected a value, got none"),
         ({"data": {"pets": {"folder": "x", "sise": 8}}}, "data.pets.sise: unknown key.*size"),
         ({"data": {"dogs": {"folder": "x"}}}, "data: dogs is not among the tasks"),
