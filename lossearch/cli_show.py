@@ -95,9 +95,10 @@ def _standing(row: Any) -> str:
     if row.rank is None:
         return f"{row.status}: {row.reason}"
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
-    difference = (
-        "" if row.difference_to_cross_entropy is None else f", {row.difference_to_cross_entropy:+.4f} to cross-entropy"
-    )
+    from lossearch.terminal import to_cross_entropy
+
+    against = to_cross_entropy(row)
+    difference = f", {against}{' (95 %)' if '±' in against else ''} to cross-entropy" if against else ""
     front = ", on the Pareto front" if row.pareto else ""
     return f"rank {row.rank}: {row.metric} {row.fitness_mean:.4f}{spread} over {row.seeds} seeds{difference}{front}"
 

@@ -143,7 +143,7 @@ def leaderboard_table(
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     metric = rows[0].metric if rows else "accuracy"
-    for name in ("rank", metric, "to CE") if narrow else ("rank", metric, "to CE", "size"):
+    for name in ("rank", metric, "to CE") if narrow else ("rank", metric, "to CE, 95 %", "size"):
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
         table.add_column("born", no_wrap=True)
@@ -160,9 +160,18 @@ def leaderboard_table(
 
 def _cells(row: Row, narrow: bool) -> Sequence[str]:
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
-    difference = "" if row.difference_to_cross_entropy is None else f"{row.difference_to_cross_entropy:+.4f}"
     if narrow:
-        return rank, f"{row.fitness_mean:.4f}", difference, row.formula
+        return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), row.formula
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
     born = row.name if row.name else f"{row.birth} g{row.generation}"
-    return rank, f"{row.fitness_mean:.4f}{spread}", difference, str(row.complexity), born, row.formula
+    return rank, f"{row.fitness_mean:.4f}{spread}", to_cross_entropy(row), str(row.complexity), born, row.formula
+
+
+def to_cross_entropy(row: Row, with_interval: bool = True) -> str:
+    """The difference with its sign, and half of its interval's width; empty where there is none."""
+    difference, high = row.difference_to_cross_entropy, row.difference_high
+    if difference is None:
+        return ""
+    if not with_interval or high is None or row.name == BASELINE:
+        return f"{difference:+.4f}"
+    return f"{difference:+.4f} ±{high - difference:.4f}"

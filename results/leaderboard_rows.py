@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from results.records import Evaluation
-from results.statistics import mean, paired_differences, spread
+from results.statistics import interval, mean, paired_differences, spread
 
 if TYPE_CHECKING:
     from results.rows import Rows
@@ -40,6 +40,8 @@ class Row:
     fitness_mean: float | None  #: of the metric on the validation split, in [0, 1]
     fitness_std: float | None  #: standard deviation over the seeds
     difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
+    difference_low: float | None  #: 95 % interval of that mean, Student's; null under fewer than two seeds
+    difference_high: float | None  #: its other end
     pareto: bool  #: no other loss is both at least as good and at most as complex
     calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size, on one task
     generation: int  #: in which it was born, from 0
@@ -87,6 +89,7 @@ def row_of(
     assert complete == (rank is not None)
     stopped = not fitness and failed is None and longest.at_a_rung
     differences = paired_differences(fitness, baseline) if complete else []
+    low, high = interval(differences) or (None, None)
     seconds = [each.seconds for each in group if each.seconds is not None]
     return Row(
         rank=rank,
@@ -106,6 +109,8 @@ def row_of(
         fitness_mean=mean(fitness.values()) if complete else None,
         fitness_std=spread(fitness.values()) if complete else None,
         difference_to_cross_entropy=mean(differences) if differences else None,
+        difference_low=low,
+        difference_high=high,
         pareto=pareto,
         calibration=first.calibration if len(tasks) == 1 else None,
         generation=first.generation,

@@ -65,7 +65,14 @@ def on_task(rows: Sequence[Row], task: str) -> list[Row]:
         return list(rows)
     alone = [
         replace(
-            row, task=task, fitness_mean=there[task], fitness_std=None, difference_to_cross_entropy=None, pareto=False
+            row,
+            task=task,
+            fitness_mean=there[task],
+            fitness_std=None,
+            difference_to_cross_entropy=None,
+            difference_low=None,
+            difference_high=None,
+            pareto=False,
         )
         for row in rows
         if task in (there := dict(map(_task_and_fitness, row.fitness_by_task)))

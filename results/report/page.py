@@ -145,6 +145,8 @@ def _table(told: Contents) -> list[list[Any]]:
             row.pareto,
             judged.get(row.rank, ""),
             _typeset(row),
+            row.difference_low,
+            row.difference_high,
         ]
         for row in told.rows
         if row.rank is not None

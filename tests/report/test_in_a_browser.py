@@ -93,6 +93,23 @@ def test_it_prints_to_pdf(desk):
     assert len(pdf) > 50_000
 
 
+def test_it_is_printed_in_black_on_white_also_from_a_dark_screen(report):
+    with browser(dark=True) as driver:
+        opened(driver, report)
+        driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+        )
+        style = "return getComputedStyle(document.querySelector('{}')).{}"
+        assert _luminance(driver.execute_script(style.format("body", "backgroundColor"))) > 0.99
+        for selector in ("body", "figcaption", "#board td", "a"):
+            assert _luminance(driver.execute_script(style.format(selector, "color"))) < 0.25, selector
+        for selector in (".xtick text", ".ytick text", ".xtitle", ".legendtext"):
+            assert _luminance(driver.execute_script(style.format(f"#progress {selector}", "fill"))) == 0.0, selector
+        paper = driver.execute_script(style.format("thead", "backgroundColor"))
+        assert _luminance(paper) > 0.9
+
+
 def test_it_fits_a_phone(report):
     with browser(width=500, height=800) as driver:  # the narrowest window that a headless one gets
         driver.execute_cdp_cmd(

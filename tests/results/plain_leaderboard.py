@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
-from results.statistics import mean, noise_of_a_difference, paired_differences, spread
+from results.statistics import interval, mean, noise_of_a_difference, paired_differences, spread
 
 
 def plain_rows(evaluations):
@@ -57,6 +57,7 @@ def plain_row(group, baseline, tasks):
         status, reason = (refused or [first])[0].status, (refused or [first])[0].reason
     complete = bool(fitness) and not refused
     differences = paired_differences(fitness, baseline) if complete else []
+    limits = interval(differences) or (None, None)
     seconds = [each.seconds for each in group if each.seconds is not None]
     metrics = {each.metric or "accuracy" for each in group}
     return Row(
@@ -76,6 +77,8 @@ def plain_row(group, baseline, tasks):
         fitness_mean=mean(fitness.values()) if complete else None,
         fitness_std=spread(fitness.values()) if complete else None,
         difference_to_cross_entropy=mean(differences) if differences else None,
+        difference_low=limits[0],
+        difference_high=limits[1],
         pareto=False,
         calibration=first.calibration if len(tasks) == 1 else None,
         generation=first.generation,

@@ -38,6 +38,7 @@ def test_mean_spread_and_paired_difference_to_cross_entropy():
     assert row.fitness_mean == pytest.approx(0.91)
     assert row.fitness_std == pytest.approx(0.02 / 2**0.5)
     assert row.difference_to_cross_entropy == pytest.approx(((0.90 - 0.80) + (0.92 - 0.84)) / 2)
+    assert (row.difference_low, row.difference_high) == pytest.approx((-0.037062, 0.217062), rel=1e-5)
     assert by_formula()["ce(z)"].difference_to_cross_entropy == 0.0
 
 

@@ -20,7 +20,8 @@
   drawAll();
   dark.addEventListener("change", drawAll);
 
-  // The leaderboard. A row: rank, name, formula, fitness, spread, seeds, difference, size, born, front, verdict, MathML.
+  // The leaderboard. A row: rank, name, formula, fitness, spread, seeds, difference, size, born, front, verdict, MathML,
+  // and the ends of the difference's interval.
   const page = 25;
   const body = document.querySelector("#board tbody");
   const filter = document.getElementById("filter");
@@ -38,7 +39,7 @@
     (row) => (row[9] ? "yes" : ""),
     (row) => row[10],
   ];
-  const digits = { 2: 4, 3: 4, 5: 4 };
+  const digits = { 2: 4, 3: 4 };
   let column = 0, descending = false, limit = page;
 
   function compare(one, other) {
@@ -50,8 +51,10 @@
   function text(row, place) {
     const value = cells[place](row);
     if (value === null) return "";
-    if (!(place in digits)) return String(value);
-    return (place === 5 && value >= 0 ? "+" : "") + value.toFixed(digits[place]);
+    if (place in digits) return value.toFixed(digits[place]);
+    if (place !== 5) return String(value);
+    const half = row[13] === null || row[1] === "cross_entropy" ? "" : " ±" + (row[13] - value).toFixed(4);
+    return (value >= 0 ? "+" : "") + value.toFixed(4) + half;
   }
   function show() {
     const wanted = filter.value.trim().toLowerCase();
