@@ -55,7 +55,7 @@ def search(
     experiment: Annotated[str, typer.Argument(help="TOML file, or name of a shipped experiment.", metavar="FILE")],
     run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept. [default: runs/NAME-TIME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume though [evolution] in FILE was changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume though the evolution in FILE was changed.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,

@@ -151,8 +151,15 @@ def _is_its_argument(formula: Call, arguments: list[Any]) -> bool:
 
 # --- sympy -> formula -------------------------------------------------------------------------------
 
-_NAMED = {sympy.exp: "exp", sympy.log: "log", sympy.sin: "sin", sympy.cos: "cos", sympy.tanh: "tanh"}
-_NAMED |= {sympy.atan: "arctan", sympy.erf: "erf"}
+_NAMED = {
+    sympy.exp: "exp",
+    sympy.log: "log",
+    sympy.sin: "sin",
+    sympy.cos: "cos",
+    sympy.tanh: "tanh",
+    sympy.atan: "arctan",
+    sympy.erf: "erf",
+}
 
 
 def _read(expression: Any) -> Formula:
