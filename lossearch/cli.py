@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lossearch import completion
 from lossearch.cli_compare import compare
 from lossearch.cli_explain import explain
 from lossearch.cli_export import export
@@ -52,7 +53,12 @@ def options(
 
 @app.command()
 def search(
-    experiment: Annotated[str, typer.Argument(help="TOML file, or name of a shipped experiment.", metavar="FILE")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="TOML file, or name of a shipped experiment.", metavar="FILE", autocompletion=completion.searches
+        ),
+    ],
     run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept. [default: runs/NAME-TIME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Resume though the evolution in FILE was changed.")] = False,

@@ -7,13 +7,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lossearch import completion
 from lossearch.outcome import fail, interrupted, print_json, reported, say
 
 
 def compare(
     file: Annotated[
         str | None,
-        typer.Argument(help="TOML file, name of a shipped comparison, or a search's directory.", metavar="[FILE]"),
+        typer.Argument(
+            help="TOML file, name of a shipped comparison, or a search's directory.",
+            metavar="[FILE]",
+            autocompletion=completion.comparisons,
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,

@@ -3,6 +3,7 @@
 Invariant: text that comes from a file is shown as it is and never read as markup.
 """
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -32,6 +33,10 @@ def tables() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, 110)
     return console
+
+
+#: Characters of a formula that a table shows at most.
+LONGEST_FORMULA = 160
 
 
 class LiveView:
@@ -161,10 +166,30 @@ def leaderboard_table(
 def _cells(row: Row, narrow: bool) -> Sequence[str]:
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
     if narrow:
-        return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), row.formula
+        return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), shortened(row.formula)
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
     born = row.name if row.name else f"{row.birth} g{row.generation}"
-    return rank, f"{row.fitness_mean:.4f}{spread}", to_cross_entropy(row), str(row.complexity), born, row.formula
+    return (
+        rank,
+        f"{row.fitness_mean:.4f}{spread}",
+        to_cross_entropy(row),
+        str(row.complexity),
+        born,
+        shortened(row.formula),
+    )
+
+
+def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
+    """The formula, or as much of both ends as there is room for, without parts of names and numbers.
+
+    ``lossearch show`` has all of it.
+    """
+    if len(formula) <= most:
+        return formula
+    kept = most - 3
+    head = re.sub(r"[\w.]*$", "", formula[: kept - kept // 3])
+    tail = re.sub(r"^[\w.]*", "", formula[-(kept // 3) :])
+    return f"{head.rstrip()} … {tail.lstrip()}"
 
 
 def to_cross_entropy(row: Row, with_interval: bool = True) -> str:

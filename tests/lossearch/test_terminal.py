@@ -4,7 +4,7 @@ from rich.console import Console
 
 from evaluators.work import Candidate
 from lossearch.progress import Progress
-from lossearch.terminal import LiveView, leaderboard_table
+from lossearch.terminal import LONGEST_FORMULA, LiveView, leaderboard_table, shortened
 from results.leaderboard_rows import leaderboard_rows
 from tests.results.helpers import evaluation
 
@@ -64,6 +64,17 @@ def test_a_narrow_terminal_still_shows_the_formula():
     output = io.StringIO()
     Console(file=output, width=44, color_system=None).print(leaderboard_table(rows, top=2, narrow=True))
     assert "abs(p - y)" in output.getvalue()
+
+
+def test_a_long_formula_is_shown_by_its_ends():
+    text = "ce(z) + " + " + ".join(f"{n}*mean_c(p**{n})" for n in range(2, 40))
+    assert shortened(text, 50) == "ce(z) + 2*mean_c(p**2) + 3* … *mean_c(p**39)"
+    assert shortened(text, len(text)) == text
+    rows = leaderboard_rows([evaluation(text, 0, 0.9, name=None)])
+    output = io.StringIO()
+    Console(file=output, width=400, color_system=None).print(leaderboard_table(rows, top=1))
+    assert shortened(text) in output.getvalue()
+    assert len(shortened(text)) <= LONGEST_FORMULA < len(text)
 
 
 def test_the_table_shows_text_as_it_is_and_cross_entropy_wherever_it_stands():

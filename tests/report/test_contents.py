@@ -1,6 +1,7 @@
 """What a report tells, of whole runs and of those that lack something."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -78,6 +79,16 @@ def test_an_empty_run_and_one_that_has_just_begun_say_what_is_missing(tmp_path):
     told = contents(tmp_path)
     assert [each.row.formula for each in told.survivors] == ["ce(2*z)", "ce(z)"]
     assert 'id="pareto"' in page(told)
+
+
+def test_a_run_of_the_first_schema_is_shown(tmp_path):
+    (tmp_path / "evaluations").mkdir()
+    old = Path(__file__).parent.parent / "results" / "evaluations_v1.parquet"
+    shutil.copy(old, tmp_path / "evaluations" / "000001.parquet")
+    told = contents(tmp_path)
+    assert [each.row.formula for each in told.survivors][:2] == ["mean_c(p)", "ce(z)"]
+    assert 'id="pareto"' in page(told)
+    assert any("No generation has ended" in each for each in told.missing)
 
 
 def test_a_damaged_part_costs_that_part_alone(run, tmp_path):

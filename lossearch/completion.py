@@ -1,0 +1,43 @@
+"""What a shell may complete: names of shipped experiments and comparisons, and files. It imports nothing heavy."""
+
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+#: What completes a word: what it may become, with a word about each.
+Completions = Iterator[tuple[str, str]]
+
+
+def searches(incomplete: str) -> Completions:
+    """Shipped experiments and TOML files."""
+    yield from _shipped("task", incomplete)
+    yield from _files(incomplete)
+
+
+def comparisons(incomplete: str) -> Completions:
+    """Shipped comparisons, TOML files, and directories, of which a search's may be compared."""
+    yield from _shipped("tasks", incomplete)
+    yield from _files(incomplete)
+
+
+def _shipped(key: str, incomplete: str) -> Completions:
+    for entry in sorted(resources.files("experiments").iterdir(), key=lambda entry: entry.name):
+        name = entry.name.removesuffix(".toml")
+        if name != entry.name and name.startswith(incomplete):
+            declared = tomllib.loads(entry.read_text(encoding="utf-8"))
+            if key in declared:
+                yield name, "shipped"
+
+
+def _files(incomplete: str) -> Completions:
+    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        text = str(path) if not incomplete.startswith("./") else f"./{path}"
+        if text.startswith(incomplete) and not path.name.startswith("."):
+            if path.is_dir():
+                yield f"{text}/", ""
+            elif path.suffix == ".toml":
+                yield text, ""
