@@ -21,7 +21,7 @@ from lossearch.cli_leaderboard import leaderboard, print_board
 from lossearch.cli_report import report
 from lossearch.cli_show import show
 from lossearch.cli_tune import tune
-from lossearch.outcome import fail, interrupted, print_json, reported, say
+from lossearch.outcome import as_words, fail, interrupted, print_json, reported, say
 
 app = typer.Typer(
     name="lossearch",
@@ -106,12 +106,9 @@ def search(
                     callbacks=trackers,
                 )
         except SearchInterrupted as stopped:
-            words = ["search", experiment, "--run-dir", str(stopped.path), "--resume"]
-            words += ["--seed", str(seed)] if seed is not None else []
-            words += ["--ray-address", ray_address] if ray_address is not None else []
-            words += ["--executor", executor] if executor is not None else []
-            words += [word for name in track or [] for word in ("--track", name)]
-            interrupted("evaluated", words)
+            options = {"run_dir": stopped.path, "resume": True, "seed": seed, "ray_address": ray_address}
+            options |= {"executor": executor, "track": track}
+            interrupted("evaluated", ["search", experiment, *as_words(options)])
         _print_run(run)
         if run.exported is None:
             raise typer.Exit(3)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lossearch import completion
-from lossearch.outcome import fail, interrupted, print_json, reported, say
+from lossearch.outcome import as_words, fail, interrupted, print_json, reported, say
 
 
 def compare(
@@ -84,7 +84,9 @@ def compare(
                     view=view,
                 )
         except ComparisonInterrupted as stopped:
-            interrupted("measured", ["compare", "--run-dir", str(stopped.path), "--resume"])
+            where = {"executor": executor, "ray_address": ray_address}
+            words = as_words({"run_dir": stopped.path, "resume": True, "measure": measure, **where})
+            interrupted("measured", ["compare", *words])
         _print(done, as_json)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lossearch.outcome import fail, interrupted, print_json, reported, say
+from lossearch.outcome import as_words, fail, interrupted, print_json, reported, say
 
 
 def explain(
@@ -53,9 +53,7 @@ def _require_source(source: str, task: str | None) -> None:
 def _words(source: str, rank: int, task: str | None, seeds: int, where: dict[str, Any]) -> list[str]:
     """The words by which the command goes on."""
     options = {"rank": None if rank == 1 else rank, "task": task, "seeds": seeds, **where}
-    given = {name: value for name, value in options.items() if value is not None}
-    named = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return ["explain", source, *named]
+    return ["explain", source, *as_words(options)]
 
 
 def _print(done: Any, as_json: bool) -> None:

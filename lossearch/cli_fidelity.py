@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lossearch.outcome import interrupted, print_json, reported, say
+from lossearch.outcome import as_words, interrupted, print_json, reported, say
 
 
 def fidelity(
@@ -32,10 +32,8 @@ def fidelity(
             with comparison_view() as view:
                 done = run_study(task, **size, out=out, executor=executor, view=view)
         except FidelityInterrupted as stopped:
-            words = [word for each in task or () for word in ("--task", each)]
-            words += [word for name, value in size.items() for word in (f"--{name}", str(value))]
-            words += [] if executor is None else ["--executor", executor]
-            interrupted("measured", ["fidelity", *words, "--out", str(stopped.path)])
+            words = as_words({"task": task, **size, "executor": executor, "out": stopped.path})
+            interrupted("measured", ["fidelity", *words])
         _print(done, as_json)
 
 

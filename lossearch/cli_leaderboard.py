@@ -31,6 +31,7 @@ def leaderboard(
     with reported():
         if as_json and as_csv:
             fail("expected --json or --csv, got both", 2)
+        from results.plain_text import printable
         from results.row_choice import condition, on_task, ordered
         from results.verdict_table import read_verdicts
 
@@ -51,7 +52,7 @@ def leaderboard(
         else:
             print_board(rows, top, beside=not chosen)
             for each in verdicts:
-                say(f"rank {each.rank}, {each.scene}, {each.task}: {each.verdict}; {each.why}.")
+                say(printable(f"rank {each.rank}, {each.scene}, {each.task}: {each.verdict}; {each.why}."))
         for damage in board.damages:
             say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
         if board.damages:

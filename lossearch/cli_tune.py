@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lossearch.outcome import interrupted, print_json, reported, say
+from lossearch.outcome import as_words, interrupted, print_json, reported, say
 
 
 def tune(
@@ -42,9 +42,9 @@ def tune(
             with comparison_view() as view:
                 done = run_tuning(run, **chosen, **where, view=view)
         except RunInterrupted:
-            words = ["tune", str(run), "--top", str(top), "--trials", str(trials), "--seeds", str(seeds)]
-            words += [] if baselines is None else ["--baselines", baselines]
-            interrupted("trained", [*words, *([] if random_search else ["--no-random-search"])])
+            options = {"top": top, "trials": trials, "seeds": seeds, "baselines": baselines}
+            options |= {"no_random_search": not random_search, **where}
+            interrupted("trained", ["tune", str(run), *as_words(options)])
         _print_tuned(done, as_json)
         say(f"Studies, for optuna-dashboard: {done.path / 'studies.journal'}")
         say(f"To judge these losses on the test split: lossearch compare {run}")
@@ -80,14 +80,15 @@ def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
     from lossearch.launch_verdict import VerdictInterrupted, verdict
     from lossearch.terminal import tables
     from lossearch.verdict_view import verdict_table
+    from results.plain_text import printable
     from results.verdict_table import chosen_from
 
     try:
         with comparison_view() as view:
             judged = verdict(run, view=view, **options)
     except VerdictInterrupted:
-        given = [word for name in ("seeds", "top") if name in options for word in (f"--{name}", str(options[name]))]
-        interrupted("measured", ["compare", str(run), *given])
+        given = {name.replace("tasks", "task"): value for name, value in options.items()}
+        interrupted("measured", ["compare", str(run), *as_words(given)])
     if as_json:
         print_json(judged.table.to_dicts())
     else:
@@ -96,7 +97,7 @@ def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
             lines = judged.table.of_scene(scene)
             console.print(verdict_table(lines, narrow=console.width < 100))
             for line in lines:
-                say(f"{line.formula}: {line.verdict}; {line.why}.")
+                say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
             say(chosen_from(lines[0]))
             console.print()
     say(f"Verdicts: {judged.path}")

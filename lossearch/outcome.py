@@ -6,11 +6,13 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
+
+from results.plain_text import printable
 
 
 def print_json(data: Any) -> None:
@@ -19,8 +21,8 @@ def print_json(data: Any) -> None:
 
 
 def say(message: str) -> None:
-    """Print a message."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a message: its lines, without what a terminal would obey."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -33,6 +35,19 @@ def interrupted(what: str, words: Sequence[str]) -> NoReturn:
     """Say that the command was interrupted, and with which words it goes on; end."""
     say(f"Interrupted. Everything {what} is kept. Continue with:\n  {shlex.join([*_called(), *words])}")
     raise typer.Exit(130) from None
+
+
+def as_words(options: Mapping[str, Any]) -> list[str]:
+    """Options as they are typed: a list gives its option several times, None and False none."""
+    words = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if each is True:
+                words.append(option)
+            elif each is not None and each is not False:
+                words += [option, str(each)]
+    return words
 
 
 def _called() -> list[str]:
