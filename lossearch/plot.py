@@ -12,9 +12,9 @@ from primitives.errors import UserError
 from results.curves import Drawn
 from results.leaderboard import Entry, Leaderboard
 from results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from results.report import figures
+from results.report import run_figures
 from results.report.contents import Generation, generations_of
-from results.report.figures import Figure
+from results.report.drawing import Figure
 
 __all__ = ["curve", "family", "outcomes", "pareto", "progress"]
 
@@ -26,7 +26,7 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """
     board = _board(run)
     _require_ranked(board)
-    return figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
+    return run_figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
 
 
 def progress(run: str | Path | Leaderboard) -> Figure:
@@ -36,12 +36,12 @@ def progress(run: str | Path | Leaderboard) -> Figure:
     """
     board = _board(run)
     found, baseline = _generations(board), board.baseline
-    return figures.progress(found, board.rows[0].metric, None if baseline is None else baseline.fitness_mean)
+    return run_figures.progress(found, board.rows[0].metric, None if baseline is None else baseline.fitness_mean)
 
 
 def outcomes(run: str | Path | Leaderboard) -> Figure:
     """What became of the losses that were born, generation by generation. Raises what ``progress`` does."""
-    return figures.outcomes(_generations(_board(run)))
+    return run_figures.outcomes(_generations(_board(run)))
 
 
 def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
@@ -54,7 +54,7 @@ def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     if not 1 <= rank <= board.ranked:
         raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
     row = board.rows[rank - 1]
-    return figures.family(Family(board.rows).ancestors(row), row.metric)
+    return run_figures.family(Family(board.rows).ancestors(row), row.metric)
 
 
 def curve(
@@ -76,7 +76,7 @@ def curve(
     else:
         seed = read_seed(loss)
         drawn = Drawn(seed.name or loss, seed.formula, 1.0)
-    return figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
+    return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
 
 
 def _board(run: str | Path | Leaderboard) -> Leaderboard:

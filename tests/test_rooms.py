@@ -13,7 +13,7 @@ FLOORS = {
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
 #: One file each; DEAP has one for trees, members and their selection, Ray one for the cluster, a worker, the pool of
-#: them and their work, Arrow for tables and columns.
+#: them and their work, Arrow for tables and columns, plotly for figures of runs, of trainings, and how they look.
 THEIR_FILES = {
     "deap": tuple(f"lossearch/{name}.py" for name in ("member", "selection", "trees")),
     "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
@@ -22,7 +22,7 @@ THEIR_FILES = {
     "torchvision": ("evaluators/data/torchvision_data.py",),
     "PIL": ("evaluators/data/images.py",),
     "optuna": ("lossearch/tuning.py",),
-    "plotly": ("results/report/figures.py",),
+    "plotly": tuple(f"results/report/{name}.py" for name in ("drawing", "run_figures", "training_figures")),
 }
 
 

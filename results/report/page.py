@@ -19,8 +19,9 @@ from results.leaderboard_rows import BASELINE, Row
 from results.loss_facts import LossFacts
 from results.observation import Observation
 from results.plain_text import printable
-from results.report import figures
+from results.report import run_figures, training_figures
 from results.report.contents import Contents, contents
+from results.report.drawing import Figure, library
 from results.statistics import interval_of_mean, standard_error
 
 FILE = "report.html"
@@ -70,20 +71,20 @@ def page(told: Contents) -> str:
         ancestors=ANCESTORS,
         interval=_interval,
         data=Markup(_as_script(data)),
-        plotly=Markup(figures.library()),
+        plotly=Markup(library()),
     )
 
 
-def _figures(told: Contents) -> dict[str, figures.Figure]:
+def _figures(told: Contents) -> dict[str, Figure]:
     """The figures by the ids of their places."""
-    found: dict[str, figures.Figure] = {}
+    found: dict[str, Figure] = {}
     rows = [survivor.row for survivor in told.survivors]
     if rows:
-        found["pareto"] = figures.pareto(told.rows, rows)
+        found["pareto"] = run_figures.pareto(told.rows, rows)
     if told.generations:
         baseline = None if told.baseline is None else told.baseline.fitness_mean
-        found["progress"] = figures.progress(told.generations, told.metric, baseline)
-        found["outcomes"] = figures.outcomes(told.generations)
+        found["progress"] = run_figures.progress(told.generations, told.metric, baseline)
+        found["outcomes"] = run_figures.outcomes(told.generations)
     for number, survivor in enumerate(told.survivors, 1):
         found |= {
             f"{name}-{number}": figure
@@ -92,36 +93,36 @@ def _figures(told: Contents) -> dict[str, figures.Figure]:
     return found
 
 
-def _of_survivor(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, figures.Figure]:
+def _of_survivor(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, Figure]:
     found = {}
     if survivor.curves:
         for line in ("target", "other"):
-            found[f"value-{line}"] = figures.curve(survivor.curves, line, "value")
-            found[f"slope-{line}"] = figures.curve(survivor.curves, line, "slope")
+            found[f"value-{line}"] = run_figures.curve(survivor.curves, line, "value")
+            found[f"slope-{line}"] = run_figures.curve(survivor.curves, line, "slope")
     if survivor.observation is not None and survivor.observation.form.reason is None:
         found |= _observed(survivor.row, survivor.observation, baseline)
     if len(survivor.ancestors) > 1:
-        found["family"] = figures.family(survivor.ancestors[:ANCESTORS], metric)
+        found["family"] = run_figures.family(survivor.ancestors[:ANCESTORS], metric)
     return found
 
 
-def _observed(row: Row, seen: Observation, baseline: Observation | None) -> dict[str, figures.Figure]:
+def _observed(row: Row, seen: Observation, baseline: Observation | None) -> dict[str, Figure]:
     """The figures of one training, beside cross-entropy's where that was observed."""
     both = {row.name or row.formula: seen}
     if baseline is not None and baseline.form.loss_id != row.loss_id and baseline.form.reason is None:
         both[BASELINE] = baseline
-    found = {f"course-{what}": figures.course(both, what) for what in ("fitness", "loss", "gradient")}
+    found = {f"course-{what}": training_figures.course(both, what) for what in ("fitness", "loss", "gradient")}
     if seen.form.confusion:
-        found["confusion"] = figures.confusion(seen.form.confusion)
+        found["confusion"] = training_figures.confusion(seen.form.confusion)
     for number, (called, each) in enumerate(both.items()):
         if each.embedded:
-            found[f"embedded-{number}"] = figures.embedded(each.embedded, called)
+            found[f"embedded-{number}"] = training_figures.embedded(each.embedded, called)
         for what in ("value", "ratio"):
             own = [point for point in each.grid if point.what == what]
             if own:
-                found[f"grid-{what}-{number}"] = figures.landscape(own, what)
+                found[f"grid-{what}-{number}"] = training_figures.landscape(own, what)
     if seen.pictures:
-        found["maps"] = figures.class_maps(seen.pictures)
+        found["maps"] = training_figures.class_maps(seen.pictures)
     return found
 
 
