@@ -147,16 +147,18 @@ def leaderboard_table(
     ``narrow`` leaves out what a small terminal has no room for.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    metric = rows[0].metric if rows else "accuracy"
-    for name in ("rank", metric, "to CE") if narrow else ("rank", metric, "to CE, 95 %", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("born", no_wrap=True)
-    table.add_column("formula", overflow="fold", ratio=1)
     shown = [row for row in rows[:top] if row.rank is not None]
     if beside:
         more = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
         shown = sorted({row.rank: row for row in (*shown, *more)}.values(), key=lambda row: row.rank or 0)
+    metric = rows[0].metric if rows else "accuracy"
+    with_intervals = not narrow and any(row.difference_high is not None for row in shown)
+    difference = "to CE, 95 %" if with_intervals else "to CE"
+    for name in ("rank", metric, difference) if narrow else ("rank", metric, difference, "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("born", no_wrap=True)
+    table.add_column("formula", overflow="fold", ratio=1)
     for row in shown:
         cells = [Text(printable(cell)) for cell in _cells(row, narrow)]
         table.add_row(*cells, style="bold" if row.name == BASELINE else None)
@@ -193,10 +195,10 @@ def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
 
 
 def to_cross_entropy(row: Row, with_interval: bool = True) -> str:
-    """The difference with its sign, and half of its interval's width; empty where there is none."""
+    """The difference with its sign, and half of its interval's width where there is one; empty without a difference."""
     difference, high = row.difference_to_cross_entropy, row.difference_high
     if difference is None:
         return ""
-    if not with_interval or high is None or row.name == BASELINE:
+    if not with_interval or high is None:
         return f"{difference:+.4f}"
     return f"{difference:+.4f} ±{high - difference:.4f}"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 BASELINE = "cross_entropy"
 
+#: Seeds from which a difference has an interval: accuracies are whole numbers of samples, and two are often equal.
+FEWEST_FOR_INTERVAL = 3
+
 #: Stopped is a candidate that was trained to a rung, and so far no longer.
 RowStatus = Literal["evaluated", "stopped", "failed", "rejected", "duplicate"]
 
@@ -40,7 +43,7 @@ class Row:
     fitness_mean: float | None  #: of the metric on the validation split, in [0, 1]
     fitness_std: float | None  #: standard deviation over the seeds
     difference_to_cross_entropy: float | None  #: mean of the differences under the same seeds
-    difference_low: float | None  #: 95 % interval of that mean, Student's; null under fewer than two seeds
+    difference_low: float | None  #: 95 % interval of that mean, Student's; null under fewer than three seeds
     difference_high: float | None  #: its other end
     pareto: bool  #: no other loss is both at least as good and at most as complex
     calibration: float | None  #: factor that gives the loss cross-entropy's first gradient size, on one task
@@ -89,7 +92,7 @@ def row_of(
     assert complete == (rank is not None)
     stopped = not fitness and failed is None and longest.at_a_rung
     differences = paired_differences(fitness, baseline) if complete else []
-    low, high = interval(differences) or (None, None)
+    low, high = _limits(differences)
     seconds = [each.seconds for each in group if each.seconds is not None]
     return Row(
         rank=rank,
@@ -121,6 +124,13 @@ def row_of(
         seconds=sum(seconds) if seconds else None,
         finished_at=max((each.finished_at for each in group if each.finished_at), default=None),
     )
+
+
+def _limits(differences: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """The interval of their mean; none of so few, or of equal ones, that their spread says nothing."""
+    if len(differences) < FEWEST_FOR_INTERVAL or max(differences) - min(differences) < 1e-12:
+        return None, None
+    return interval(differences) or (None, None)
 
 
 def fitness_by_seed(group: Iterable[Evaluation], tasks: Collection[str]) -> dict[int, float]:

@@ -57,7 +57,7 @@ def plain_row(group, baseline, tasks):
         status, reason = (refused or [first])[0].status, (refused or [first])[0].reason
     complete = bool(fitness) and not refused
     differences = paired_differences(fitness, baseline) if complete else []
-    limits = interval(differences) or (None, None)
+    limits = (interval(differences) if len(differences) > 2 and len(set(differences)) > 1 else None) or (None, None)
     seconds = [each.seconds for each in group if each.seconds is not None]
     metrics = {each.metric or "accuracy" for each in group}
     return Row(

@@ -38,8 +38,19 @@ def test_mean_spread_and_paired_difference_to_cross_entropy():
     assert row.fitness_mean == pytest.approx(0.91)
     assert row.fitness_std == pytest.approx(0.02 / 2**0.5)
     assert row.difference_to_cross_entropy == pytest.approx(((0.90 - 0.80) + (0.92 - 0.84)) / 2)
-    assert (row.difference_low, row.difference_high) == pytest.approx((-0.037062, 0.217062), rel=1e-5)
+    assert row.difference_low is row.difference_high is None
     assert by_formula()["ce(z)"].difference_to_cross_entropy == 0.0
+
+
+def test_a_difference_has_an_interval_from_three_seeds_on():
+    fitness = {"ce(z)": (0.80, 0.84, 0.82, 0.81), "mse": (0.90, 0.92, 0.91, 0.92), "p": (0.81, 0.85, 0.83, 0.82)}
+    for seeds, limits in ((2, (None, None)), (3, (0.09 - 0.024841, 0.09 + 0.024841))):
+        rows = leaderboard_rows(
+            evaluation(formula, seed, values[seed]) for formula, values in fitness.items() for seed in range(seeds)
+        )
+        found = {row.formula: (row.difference_low, row.difference_high) for row in rows}
+        assert found["mse"] == (limits if limits == (None, None) else pytest.approx(limits, rel=1e-4))
+        assert found["ce(z)"] == found["p"] == (None, None)  # equal under every seed: no spread to tell by
 
 
 def test_the_pareto_front_holds_what_nothing_beats_in_fitness_and_simplicity():

@@ -53,7 +53,7 @@
     if (value === null) return "";
     if (place in digits) return value.toFixed(digits[place]);
     if (place !== 5) return String(value);
-    const half = row[13] === null || row[1] === "cross_entropy" ? "" : " ±" + (row[13] - value).toFixed(4);
+    const half = row[13] === null ? "" : " ±" + (row[13] - value).toFixed(4);
     return (value >= 0 ? "+" : "") + value.toFixed(4) + half;
   }
   function show() {
