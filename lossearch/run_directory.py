@@ -24,6 +24,7 @@ from lossearch.experiment import EvolutionSettings, Experiment, validated
 from primitives.errors import UserError
 from results.atomic import naming, remove, replace_text, write_whole_text
 from results.records import Evaluation, Measurement
+from results.run_path import no_run_at
 from results.store import RecordStore
 
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
@@ -156,10 +157,8 @@ class Directory(Generic[Kind, Record]):
             declared.pop("provenance", None)
             return cls.validated(declared, str(file))
         except FileNotFoundError:
-            raise RunDirectoryError(
-                f"{path}: expected the directory of a run, with {cls.FILE} in it. Restore that file, or start a run "
-                "without --resume in another --run-dir."
-            ) from None
+            advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
+            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
         except (OSError, ValueError) as error:
             raise RunDirectoryError(f"{file}: expected what made the run, got: {error}") from None
 

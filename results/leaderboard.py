@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from primitives.errors import UserError
 from results.leaderboard_rows import BASELINE, Row
+from results.run_path import no_run_at
 
 if TYPE_CHECKING:
     from primitives.formula import Formula
@@ -112,7 +113,7 @@ class Leaderboard:
 
         self.path = Path(path)
         if not (self.path / "evaluations").is_dir():
-            raise NotARun(f"{path}: expected the directory of a run, with a folder named evaluations in it")
+            raise NotARun(no_run_at(self.path, "a folder named evaluations"))
         self._evaluations: StoredRecords[Evaluation]
         self.damages: list[Damage]
         self._evaluations, self.damages = EvaluationStore(self.path / "evaluations").open()

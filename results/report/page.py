@@ -15,6 +15,7 @@ from primitives.errors import UserError
 from primitives.latex import latex
 from primitives.parser import parse
 from results.atomic import write_whole_text
+from results.leaderboard import NotARun
 from results.leaderboard_rows import BASELINE, Row
 from results.loss_facts import LossFacts
 from results.observation import Observation
@@ -22,6 +23,7 @@ from results.plain_text import printable
 from results.report import run_figures, training_figures
 from results.report.contents import Contents, contents
 from results.report.drawing import Figure, library
+from results.run_path import no_run_at
 from results.statistics import interval_of_mean, standard_error
 
 FILE = "report.html"
@@ -44,7 +46,9 @@ def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
 
 
 def require_directory(run: Path, out: Path | None) -> Path:
-    """Where the report of a run is written. Raises UserError where there is no such directory."""
+    """Where the report of a run is written. Raises NotARun, and UserError for no place to write it to."""
+    if not run.is_dir():
+        raise NotARun(no_run_at(run, "a folder named evaluations"))
     path = run / FILE if out is None else out
     if not path.parent.is_dir():
         raise UserError(f"{path}: expected a file in a directory that exists, got none called {path.parent}")

@@ -3,7 +3,7 @@ import copy
 import pandas
 import pytest
 
-from results.leaderboard import Leaderboard
+from results.leaderboard import Leaderboard, NotARun
 from results.leaderboard_rows import difference_noise, leaderboard_rows
 from results.statistics import noise_of_a_difference, paired_differences, spread
 from results.store import EvaluationStore
@@ -140,5 +140,10 @@ def test_a_damaged_part_is_warned_of(run):
 
 
 def test_a_path_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "digits-1").mkdir()
+    with pytest.raises(NotARun, match="got no such directory; did you mean digits-1"):
+        Leaderboard(tmp_path / "digits-2")
+    with pytest.raises(NotARun, match="with a folder named evaluations in it"):
+        Leaderboard(tmp_path / "digits-1")
     with pytest.raises(FileNotFoundError, match="expected the directory of a run"):
         Leaderboard(tmp_path / "nothing")
