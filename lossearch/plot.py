@@ -4,19 +4,36 @@ A notebook shows them; ``figure.write_html("a.html")`` writes one that can be zo
 (or ``.png``, ``.pdf``) a picture, with the extra ``lossearch[plot]`` and a Chrome or Chromium.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lossearch.seeds import read_seed
 from primitives.errors import UserError
 from results.curves import Drawn
 from results.leaderboard import Entry, Leaderboard
+from results.leaderboard_rows import Row
 from results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from results.report import run_figures
+from results.observation import Observation, observation_folder, read_observation
+from results.report import run_figures, training_figures
 from results.report.contents import Generation, generations_of
 from results.report.drawing import Figure
 
-__all__ = ["curve", "family", "outcomes", "pareto", "progress"]
+__all__ = [
+    "class_maps",
+    "confusion",
+    "course",
+    "curve",
+    "embeddings",
+    "family",
+    "landscape",
+    "outcomes",
+    "pareto",
+    "progress",
+]
+
+
+Kind = TypeVar("Kind")
 
 
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
@@ -50,10 +67,7 @@ def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     Raises NotARun, and UserError for a rank that there is not.
     """
     board = _board(run)
-    _require_ranked(board)
-    if not 1 <= rank <= board.ranked:
-        raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
-    row = board.rows[rank - 1]
+    row = _ranked(board, rank)
     return run_figures.family(Family(board.rows).ancestors(row), row.metric)
 
 
@@ -77,6 +91,79 @@ def curve(
         seed = read_seed(loss)
         drawn = Drawn(seed.name or loss, seed.formula, 1.0)
     return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
+
+
+def course(
+    run: str | Path | Leaderboard, rank: int = 1, what: Literal["fitness", "loss", "gradient"] = "fitness"
+) -> Figure:
+    """How one training of a loss went, step by step, beside cross-entropy's where that was seen.
+
+    This and the figures below are of a training that ``lossearch report`` makes and keeps in the run's directory.
+    Raises NotARun, and UserError for a rank that there is not, or that was not seen in training.
+    """
+    board = _board(run)
+    row, seen = _seen(board, rank)
+    both = {row.name or row.formula: seen}
+    baseline = board.baseline
+    if baseline is not None and baseline.loss_id != row.loss_id:
+        beside = read_observation(observation_folder(board.path, baseline.loss_id))
+        if beside is not None and beside.form.reason is None:
+            both[baseline.name or baseline.formula] = beside
+    return training_figures.course(both, what)
+
+
+def confusion(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
+    """Counts of true and of found classes on the validation split. Raises what ``course`` does."""
+    row, seen = _seen(_board(run), rank)
+    return training_figures.confusion(_there(seen.form.confusion, row, "a confusion matrix"))
+
+
+def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
+    """Embeddings of the validation split in two dimensions, by t-SNE. Raises what ``course`` does."""
+    row, seen = _seen(_board(run), rank)
+    return training_figures.embedded(_there(seen.embedded, row, "embeddings"), row.name or row.formula)
+
+
+def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Literal["value", "ratio"] = "value") -> Figure:
+    """The loss around the trained weights, or the ratio of its Hessian's extreme eigenvalues there.
+
+    Raises what ``course`` does.
+    """
+    row, seen = _seen(_board(run), rank)
+    points = [each for each in seen.grid if each.what == what]
+    return training_figures.landscape(_there(points, row, "a landscape"), what)
+
+
+def class_maps(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
+    """Images, and below each where the network looks (Grad-CAM). Raises what ``course`` does."""
+    row, seen = _seen(_board(run), rank)
+    return training_figures.class_maps(_there(seen.pictures, row, "class maps, which are of images alone"))
+
+
+def _seen(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
+    """The row of a rank, and what was seen of its training."""
+    row = _ranked(board, rank)
+    seen = read_observation(observation_folder(board.path, row.loss_id))
+    if seen is None:
+        raise UserError(
+            f"{board.path}: rank {rank} was not seen in training yet. lossearch report trains the best ones."
+        )
+    if seen.form.reason is not None:
+        raise UserError(f"{board.path}: rank {rank} was not seen in training: {seen.form.reason}")
+    return row, seen
+
+
+def _there(found: Sequence[Kind], row: Row, what: str) -> Sequence[Kind]:
+    if not found:
+        raise UserError(f"Rank {row.rank}: its training shows no {what.removeprefix('a ')}.")
+    return found
+
+
+def _ranked(board: Leaderboard, rank: int) -> Row:
+    _require_ranked(board)
+    if not 1 <= rank <= board.ranked:
+        raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
+    return board.rows[rank - 1]
 
 
 def _board(run: str | Path | Leaderboard) -> Leaderboard:

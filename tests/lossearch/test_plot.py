@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import lossearch
+from lossearch.observing import observe
 from primitives.errors import UserError
 from primitives.parser import parse
 from results.leaderboard import Leaderboard
@@ -34,6 +35,42 @@ def test_every_figure_has_what_the_run_says(run):
         names = [each.name for each in lossearch.plot.curve(loss, "value").data]
         assert "cross_entropy" in names
         assert "focal" in names
+
+
+def test_a_training_is_drawn_once_a_report_has_seen_it(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    drawn = [lossearch.plot.course, lossearch.plot.confusion, lossearch.plot.embeddings, lossearch.plot.landscape]
+    for draw in drawn:
+        with pytest.raises(UserError, match="rank 1 was not seen in training yet"):
+            draw(copy)
+    observe(copy, 1, lambda said: None)
+    for what in ("fitness", "loss", "gradient"):
+        ours, baseline = lossearch.plot.course(copy, 1, what).data
+        assert len(ours.x) == len(baseline.x) > 3
+        assert baseline.name == "cross_entropy"
+    (counts,) = lossearch.plot.confusion(copy).data
+    assert sum(map(sum, counts.z)) == len(SMALL.task_named("digits").load().validation)
+    assert len(lossearch.plot.embeddings(copy).data) == 10
+    for what in ("value", "ratio"):
+        assert len(lossearch.plot.landscape(copy, what=what).data[0].z) > 2
+    with pytest.raises(UserError, match="Rank 1: its training shows no class maps"):
+        lossearch.plot.class_maps(copy)  # by a perceptron
+    with pytest.raises(UserError, match="Expected a rank from 1 to"):
+        lossearch.plot.confusion(copy, 10_000)
+    with pytest.raises(UserError, match="rank 2 was not seen in training yet"):
+        lossearch.plot.confusion(copy, 2)
+
+
+def test_class_maps_are_drawn_of_networks_that_see_images(tmp_path):
+    few = SMALL.evolution.model_copy(update={"seeds": ("cross_entropy", "mse"), "population": 2, "generations": 1})
+    images = {"digits": SMALL.training_on("digits").model_copy(update={"network": "cnn", "steps": 3})}
+    declared = SMALL.model_copy(update={"evolution": few, "fidelity_of": images})
+    run = lossearch.search(declared, run_dir=tmp_path / "run").path
+    observe(run, 1, lambda said: None)
+    pictures = lossearch.plot.class_maps(run).data
+    assert len(pictures) % 2 == 0
+    assert {(len(each.z), len(each.z[0])) for each in pictures} == {(8, 8)}
 
 
 def test_what_is_not_there_is_said(run, tmp_path):
