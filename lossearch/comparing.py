@@ -51,7 +51,7 @@ class Comparing:
         """Tune, train and measure what is not known yet."""
         comparison = self.comparison
         losses = len(comparison.tasks) * len(comparison.all_losses())
-        self.view.planned(losses * (comparison.seeds + comparison.tune * comparison.tune_seeds))
+        self.view.planned(losses * (comparison.seeds + comparison.trainings_of_tuning))
         works = [self._work(task) for task in comparison.tasks]
         self.finals.complete(works)
         wanted = {_training(each, work) for work in works for each in work.candidates}
@@ -66,7 +66,7 @@ class Comparing:
         """Tune every loss on every task, and train no further."""
         comparison = self.comparison
         losses = len(comparison.tasks) * len(comparison.all_losses())
-        self.view.planned(losses * comparison.tune * comparison.tune_seeds)
+        self.view.planned(losses * comparison.trainings_of_tuning)
         return {task: self.tuned(task) for task in comparison.tasks}
 
     def _work(self, task: str) -> Work:

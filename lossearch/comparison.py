@@ -39,10 +39,16 @@ class Comparison(Declaration):
     split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
     tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
     tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
+    confirm: int = Field(0, ge=0, le=1_000, description="further trainings of the best settings, to tell their worth")
     settings: dict[str, dict[str, dict[str, float]]] = Field(
         default_factory=dict, description="of a task and loss: its learning rate and hyper-parameters, which stay"
     )
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+
+    @property
+    def trainings_of_tuning(self) -> int:
+        """Trainings that tuning gives each loss on a task at most."""
+        return self.tune * self.tune_seeds + (self.confirm if self.tune else 0)
 
     @model_validator(mode="before")
     @classmethod

@@ -26,6 +26,10 @@ from results.tuned_losses import TunedLoss, write_tuned
 TUNING, RANDOM_SEARCH = "tuning", "random_search"
 
 
+#: Seeds under which the best settings of each loss are trained again, to tell which losses are to be judged.
+CONFIRM = 6
+
+
 class TuningInterrupted(RunInterrupted):
     """Tuning was stopped from outside; the same call goes on."""
 
@@ -62,9 +66,10 @@ def tune(
     """Tune the ``top`` losses of a finished search over their constants and the learning rate.
 
     ``trials`` settings of each are tried under ``seeds`` seeds, on the validation split, in full trainings; the known
-    losses get as many, all that suit the task unless ``baselines`` names some. With ``random_search``, a search by
-    random trees alone trains as many candidates first, and its best are tuned as well. All of it is kept in the run's
-    directory, and the same call goes on where one was stopped.
+    losses get as many, all that suit the task unless ``baselines`` names some. What the best settings of each loss are
+    worth is told by further seeds. With ``random_search``, a search by random trees alone trains as many candidates
+    first, and its best are tuned as well. All of it is kept in the run's directory, and the same call goes on where one
+    was stopped.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and TuningInterrupted or SearchInterrupted on Ctrl-C.
     """
@@ -132,6 +137,7 @@ def _declared(
         "seed": experiment.seed,
         "tune": trials,
         "tune_seeds": seeds,
+        "confirm": CONFIRM,
         "data": {name: each.model_dump() for name, each in experiment.data.items()},
         "fidelity_of": {
             name: full_training(experiment, name).model_dump(exclude={"seeds"}) for name in experiment.tasks

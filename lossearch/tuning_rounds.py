@@ -5,7 +5,7 @@ those of the comparison; they are judged on the validation split alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from primitives.catalog import known_loss
 from primitives.constants import tunable_constants
 from primitives.loss import Hyperparameter
 from results.records import digest, loss_id
+from results.statistics import mean
 
 #: The first seed by which settings are tuned; those of a comparison count from 0.
 SEEDS_FROM = 2_000_000
@@ -38,7 +39,7 @@ class Tuned:
     loss: str  #: as it is named in the comparison
     candidate: Candidate
     settings: dict[str, float]
-    value: float | None  #: mean of the metric under the seeds of tuning; None where every setting failed
+    value: float | None  #: mean of the metric under the seeds of tuning, or under further ones; None where it failed
     trials: int
     pruned: int
 
@@ -72,7 +73,8 @@ def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: P
         _round(tuners, comparison, whole, trials, math.ceil(comparison.tune / rounds))
     for text, tuner in tuners.items():
         tuner.keep(journal, f"{task}: {text}")
-    return [_tuned(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
+    tuned = [_tuned(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
+    return _confirmed(tuned, comparison, whole, trials) if comparison.confirm else tuned
 
 
 def _tuned(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
@@ -80,6 +82,27 @@ def _tuned(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
     settings = {**given, **best.settings}
     pruned = sum(each.pruned for each in tuner.tried)
     return Tuned(text, with_settings(text, settings), settings, best.value, len(tuner.tried), pruned)
+
+
+def _confirmed(tuned: Sequence[Tuned], comparison: Comparison, whole: Work, trials: Measured) -> list[Tuned]:
+    """The losses with what their settings are worth under seeds by which these were not chosen.
+
+    The best of many settings was lucky under its own seeds, the more so the fewer they were.
+    """
+    finished = tuple(each.candidate for each in tuned if each.value is not None)
+    fidelity = whole.fidelity.model_copy(update={"seeds": comparison.confirm})
+    first = whole.first_seed + comparison.tune_seeds
+    work = replace(whole, candidates=finished, fidelity=fidelity, first_seed=first)
+    trials.complete([work])
+    trials.leave_out(comparison.confirm * (len(tuned) - len(finished)), whole.task)
+    return [each if each.value is None else replace(each, value=_mean(each.candidate, work, trials)) for each in tuned]
+
+
+def _mean(candidate: Candidate, work: Work, trials: Measured) -> float | None:
+    """The mean of the metric over the work's seeds; None where a training failed."""
+    values = [each.value for each in trials.of(candidate, work) or ()]
+    told = [each for each in values if each is not None]
+    return mean(told) if told and len(told) == len(values) else None
 
 
 def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: Measured, wanted: int) -> None:

@@ -22,7 +22,7 @@ class TunedLoss:
     loss: str  #: as it was found, or a known loss's name
     formula: str  #: with the settings as numbers
     settings: tuple[str, ...]  #: ``name=value`` of each, the learning rate among them
-    value: float | None  #: mean of the metric on the validation split, flattered by the choice; null where all failed
+    value: float | None  #: mean of the metric on the validation split, under seeds that chose no settings; or null
     trials: int  #: settings that were tried
     pruned: int  #: of them, given up before the last seed
     chosen_from: int | None  #: candidates trained in the search that found it; null for a known loss

@@ -9,15 +9,18 @@ from typer.testing import CliRunner
 
 from lossearch.cli import app
 from lossearch.launch import search
-from lossearch.launch_tuning import TUNING, TuningInterrupted, random_experiment, search_at_random, tune
+from lossearch.launch_tuning import CONFIRM, TUNING, TuningInterrupted, random_experiment, search_at_random, tune
 from lossearch.launch_verdict import VERDICT, VerdictInterrupted, verdict
 from lossearch.scenes import places
 from lossearch.survivors import suitable_baselines, survivors
+from lossearch.tuning_rounds import SEEDS_FROM
 from primitives.algebra import canonical
 from primitives.catalog import CATALOG
 from primitives.errors import UserError
 from primitives.parser import parse
 from results.leaderboard import Leaderboard
+from results.records import Measurement
+from results.store import RecordStore
 from results.tuned_losses import read_tuned
 from results.verdict_table import read_verdicts
 from tests.lossearch.small import SMALL, stopped_at
@@ -86,6 +89,22 @@ def test_every_loss_gets_the_same_budget(tuned):
     assert [each.loss for each in tuned.losses if each.kind == "baseline"] == KNOWN
     assert all("learning_rate" in each.settings_by_name() for each in tuned.losses)
     assert read_tuned(tuned.path) == tuned.losses
+
+
+def test_what_the_best_settings_are_worth_is_told_by_seeds_that_chose_none(tuned):
+    store = RecordStore(tuned.path / "tuning", Measurement)
+    measured = [each for each in store.read()[0] if each.measure == "accuracy"]
+    chosen_by = range(SEEDS_FROM, SEEDS_FROM + OPTIONS["seeds"])
+    for loss in tuned.losses:
+        own = [each for each in measured if (each.formula, each.learning_rate) == (loss.formula, _rate(loss))]
+        fresh = {each.seed: each.value for each in own if each.seed not in chosen_by}
+        assert len(fresh) == CONFIRM
+        assert loss.value == pytest.approx(sum(fresh.values()) / CONFIRM)
+    assert {each.seed for each in measured} == {*chosen_by, *range(chosen_by.stop, chosen_by.stop + CONFIRM)}
+
+
+def _rate(loss):
+    return loss.settings_by_name()["learning_rate"]
 
 
 def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
