@@ -1,7 +1,8 @@
 """The probe: one fixed float64 batch on which formulas are compared by value and by gradient.
 
-Invariant: the batch is data of the language, the same in every process; half of its targets are one-hot
-and half are soft, and it holds easy, hard and tied predictions.
+Invariant: the batch is data of the language, the same in every process; half of its targets are one-hot and half are
+soft, and its predictions are wrong, doubtful, right and nearly certain, at angles from about 0 to about pi, so that a
+term which acts on some of these alone is seen. None is tied: there equal formulas may have other gradients.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,13 @@ from primitives.joint_program import FEATURES
 from primitives.terminals import TERMINALS
 from primitives.uniform_gradient import UniformGradient
 
-CLASSES, SIZE, SAMPLES = 5, 4, 8
+CLASSES, SIZE, SAMPLES = 5, 4, 12
+
+#: Probabilities of the target in the last samples, over logits with one-hot targets.
+RIGHT = (0.4, 0.65, 0.9, 0.995)
+
+#: Lengths of the last embeddings in those of their target's class weights, which they lie along, the last one opposite.
+ALONG = (1.8, 0.5, 2.0, -2.0)
 
 #: Moments of training at which a formula that looks at progress is seen.
 PROGRESS = (0.37, 0.08, 0.91)
@@ -38,18 +45,28 @@ def _batch() -> dict[str, Tensor]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
+    others = SAMPLES - len(RIGHT)
     hard = torch.eye(CLASSES, dtype=torch.float64)[torch.arange(SAMPLES) % CLASSES]
     soft = torch.softmax(normal(SAMPLES, CLASSES), 1)
-    spread = torch.linspace(0.3, 4.0, SAMPLES, dtype=torch.float64).unsqueeze(1)
+    spread = torch.linspace(0.3, 4.0, others, dtype=torch.float64).unsqueeze(1)
+    weight = normal(CLASSES, SIZE)
+    along = torch.tensor(ALONG, dtype=torch.float64).unsqueeze(1) * (hard[others:] @ weight)
     return {
-        "logits": normal(SAMPLES, CLASSES) * spread,
-        "embeddings": normal(SAMPLES, SIZE) * spread,
-        "weight": normal(CLASSES, SIZE),
+        "logits": torch.cat([normal(others, CLASSES) * spread, _right(normal(len(RIGHT), CLASSES), hard[others:])]),
+        "embeddings": torch.cat([normal(others, SIZE) * spread, along + 0.2 * normal(len(ALONG), SIZE)]),
+        "weight": weight,
         "centers": normal(CLASSES, SIZE),
         "hard": hard,
         "mixed": torch.where(torch.arange(SAMPLES).unsqueeze(1) % 2 == 0, hard, soft),
         "prior": torch.softmax(normal(CLASSES), 0),
     }
+
+
+def _right(logits: Tensor, hard: Tensor) -> Tensor:
+    """The logits with the target's such that its probabilities are those of RIGHT."""
+    others = logits.masked_fill(hard > 0.0, -torch.inf).logsumexp(1)
+    wanted = others + torch.logit(torch.tensor(RIGHT, dtype=torch.float64))
+    return torch.where(hard > 0.0, wanted.unsqueeze(1), logits)
 
 
 def responses(formulas: Sequence[Formula], target: str = "mixed") -> list[Response]:

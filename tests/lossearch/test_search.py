@@ -221,7 +221,7 @@ class TestRunDirectories:
         finally:
             run.close()
 
-    @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 2, "generation": 2}'])
+    @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 3, "generation": 2}'])
     def test_a_checkpoint_that_is_none_of_ours_is_refused(self, tmp_path, state):
         run_search(tmp_path / "run")
         (tmp_path / "run" / "checkpoint" / "state.json").write_text(state)

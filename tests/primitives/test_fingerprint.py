@@ -44,6 +44,21 @@ def test_formulas_that_train_differently_have_two(one, other):
     assert not same(one, other)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ce(z)", "ce(z) + 2*maximum(at_target(p) - 0.25, 0)"),
+        ("ce(z)", "ce(z) + 2*maximum(at_target(p) - 0.95, 0)"),
+        ("ce(z)", "ce(z)*minimum(1, exp(1 - 4*at_target(p)))"),
+        ("square(at_target(p) - 1)", "square(minimum(at_target(p), 0.3) - 1)"),
+        ("ce(cosine)", "ce(cosine) + maximum(at_target(cosine) - 0.97, 0)"),
+        ("ce(cosine*norm)", "ce(cosine*norm) + 0.1*maximum(at_target(p) - 0.99, 0)"),
+    ],
+)
+def test_a_term_that_acts_on_right_predictions_alone_is_seen(one, other):
+    assert not same(one, other)
+
+
 @pytest.mark.parametrize("text", ["3*y", "sum_c(p)", "batch_mean(norm) - batch_mean(norm)"])
 def test_a_flat_formula_has_none(text):
     assert fingerprint(parse(text)) is None
