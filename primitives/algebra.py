@@ -6,6 +6,7 @@ work is counted in calls, not in seconds, so that a slow machine does not change
 formulas of a search cost, since what sympy remembers from earlier formulas saves calls.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -87,8 +88,8 @@ def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
         nonlocal spent
         if event == "call":
             spent += 1
-            if spent > limit:
-                sys.setprofile(None)
+            # What is raised where a generator is closed is lost, and the limit with it: wait for the next call.
+            if spent > limit and not frame.f_code.co_flags & inspect.CO_GENERATOR:
                 raise _OutOfWork
 
     sys.setprofile(count)
