@@ -55,7 +55,8 @@ class Comparing:
         works = [self._work(task) for task in comparison.tasks]
         self.finals.complete(works)
         wanted = {_training(each, work) for work in works for each in work.candidates}
-        found = (each for each in self.finals.recorder.known.values() if _of(each) in wanted)
+        known = self.finals.recorder.known.values()  # also under seeds of an earlier call that asked for more
+        found = (each for each in known if _of(each) in wanted and each.seed < comparison.seeds)
         return sorted(found, key=lambda each: comparison.tasks.index(each.task))
 
     def table(self, measurements: list[Measurement], measure: str | None = None) -> ComparisonTable:

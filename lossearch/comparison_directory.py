@@ -1,10 +1,11 @@
 """The directory of a comparison: what was declared, every measurement, the table that follows from them, the log."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from lossearch.comparison import Comparison, validated_comparison
-from lossearch.run_directory import Directory
+from lossearch.run_directory import Directory, locked
 from results.atomic import write_whole_text
 from results.comparison_table import ComparisonTable
 from results.records import Measurement
@@ -17,17 +18,22 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
     FILE, PARTS, FOLDERS, RECORD = "comparison.toml", "measurements", ("measurements", "tuning"), Measurement
 
     @classmethod
-    def goes_on(cls, path: Path, declared: Comparison) -> bool:
-        """Whether the directory holds this comparison, maybe under fewer or more seeds; another one is set aside."""
-        if not (path / cls.FILE).exists():
-            return False
-        if _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
-            return True
-        number = 1
-        while (kept := path.with_name(f"{path.name}-{number}")).exists():
-            number += 1
-        path.rename(kept)
-        return False
+    def set_aside(cls, path: Path, declared: Comparison) -> Path | None:
+        """Rename a directory that holds another comparison than this one; None where none does.
+
+        One under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
+        """
+        if not (path / cls.FILE).exists() or _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
+            return None
+        lock = locked(path)
+        try:
+            number = 1
+            while (kept := path.with_name(f"{path.name}-{number}")).exists():
+                number += 1
+            path.rename(kept)
+        finally:
+            os.close(lock)
+        return kept
 
     @classmethod
     def _may_change(cls, key: str, declared: Comparison) -> bool:

@@ -1,14 +1,14 @@
 """Tunes the survivors of a search, and with the same budget known losses and the best of a random search."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluators.executors import Executor
 from lossearch.comparing import Comparing
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.comparison_view import ComparisonView, SilentComparison, tell_set_aside
 from lossearch.experiment import Experiment
 from lossearch.launch import search
 from lossearch.progress import SearchView
@@ -18,9 +18,10 @@ from lossearch.scenes import full_training
 from lossearch.survivors import Survivor, suitable_baselines, survivors
 from lossearch.tuning_rounds import Tuned
 from lossearch.workers import executor_for
+from primitives.errors import UserError
 from results.leaderboard import Leaderboard
 from results.run_log import logged_events
-from results.tuned_losses import TunedLoss, write_tuned
+from results.tuned_losses import Kind, TunedLoss, write_tuned
 
 #: Folders of a run: what was tuned, and a random search beside it.
 TUNING, RANDOM_SEARCH = "tuning", "random_search"
@@ -46,7 +47,7 @@ class TunedRun:
 class _Found:
     """What a search found: its survivors, and from how many candidates."""
 
-    kind: str
+    kind: Kind
     survivors: Sequence[Survivor]
     chosen_from: int
 
@@ -69,10 +70,11 @@ def tune(
     losses get as many, all that suit the task unless ``baselines`` names some. What the best settings of each loss are
     worth is told by further seeds. With ``random_search``, a search by random trees alone trains as many candidates
     first, and its best are tuned as well. All of it is kept in the run's directory, and the same call goes on where one
-    was stopped.
+    was stopped; a search that was resumed for more generations gets a random one of as many.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and TuningInterrupted or SearchInterrupted on Ctrl-C.
     """
+    require_tunable(run, top=top, trials=trials, seeds=seeds, baselines=baselines)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
     found = [_found("found", path, top)]
@@ -86,9 +88,19 @@ def tune(
         tuned = _tuned(declared, path / TUNING, workers, view or SilentComparison())
     finally:
         workers.close()
-    losses = [_record(task, each, found) for task, of_task in tuned.items() for each in of_task]
+    losses = [record for task, of_task in tuned.items() for each in of_task for record in _records(task, each, found)]
     write_tuned(path / TUNING, losses)
     return TunedRun(path / TUNING, losses)
+
+
+def require_tunable(
+    run: str | Path, *, top: int = 5, trials: int = 20, seeds: int = 2, baselines: Sequence[str] | None = None
+) -> None:
+    """Raise what ``tune`` does for what it cannot do, before hours are spent on a random search."""
+    require_counts(top=top, seeds=seeds)
+    if trials < 2:
+        raise UserError(f"Expected trials to be 2 or more, the first of which are the defaults, got {trials}.")
+    _declared(RunDirectory.recorded(Path(run)), [_found("found", Path(run), top)], baselines, trials, seeds)
 
 
 def random_experiment(experiment: Experiment) -> Experiment:
@@ -106,17 +118,26 @@ def search_at_random(
     """
     path = Path(run) / RANDOM_SEARCH
     declared = random_experiment(RunDirectory.recorded(Path(run)))
-    if _is_finished(path):
-        return
     begun = (path / RunDirectory.FILE).exists()
-    search(declared, run_dir=path, resume=begun, executor=executor, ray_address=ray_address, view=view)
+    if begun and _is_finished(path, declared):
+        return
+    search(declared, run_dir=path, resume=begun, force=begun, executor=executor, ray_address=ray_address, view=view)
 
 
-def _is_finished(path: Path) -> bool:
-    return any(event.get("event") == "ended" for event in logged_events(path / "log.jsonl"))
+def _is_finished(path: Path, declared: Experiment) -> bool:
+    """Whether the search in a directory has ended, with the budget that is declared now."""
+    ended = any(event.get("event") == "ended" for event in logged_events(path / "log.jsonl"))
+    return ended and RunDirectory.recorded(path).evolution == declared.evolution
 
 
-def _found(kind: str, path: Path, top: int) -> _Found:
+def require_counts(**counts: int) -> None:
+    """Raise UserError unless each of these is 1 or more."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UserError(f"Expected {name} to be 1 or more, got {count}.")
+
+
+def _found(kind: Kind, path: Path, top: int) -> _Found:
     board = Leaderboard(path)
     counts = board.counts()
     trained = counts.get("evaluated", 0) + counts.get("stopped", 0) + counts.get("failed", 0)
@@ -128,12 +149,14 @@ def _declared(
 ) -> Comparison:
     """The comparison that the tuning is a part of: every loss on every task of the search."""
     known = suitable_baselines(experiment) if baselines is None else list(baselines)
+    if not known:
+        raise UserError("Expected known losses to tune beside those of the search, got none. Leave baselines out.")
     losses = [each.loss for one in found for each in one.survivors]
     declared = {
         "name": f"{experiment.name[:57]}-tuning",
         "tasks": list(experiment.tasks),
         "losses": [*known, *(each for each in dict.fromkeys(losses) if each not in known)],
-        "baseline": known[0] if known else losses[0],
+        "baseline": known[0],
         "seed": experiment.seed,
         "tune": trials,
         "tune_seeds": seeds,
@@ -148,7 +171,8 @@ def _declared(
 
 
 def _tuned(declared: Comparison, path: Path, workers: Executor, view: ComparisonView) -> dict[str, list[Tuned]]:
-    goes_on = ComparisonDirectory.goes_on(path, declared)
+    tell_set_aside(view, path, ComparisonDirectory.set_aside(path, declared))
+    goes_on = (path / ComparisonDirectory.FILE).exists()
     with running(ComparisonDirectory, declared, path, goes_on, TuningInterrupted) as directory:
         comparing = Comparing(declared, directory, workers, view)
         comparing.restore()
@@ -156,19 +180,22 @@ def _tuned(declared: Comparison, path: Path, workers: Executor, view: Comparison
         return comparing.tune()
 
 
-def _record(task: str, tuned: Tuned, found: Sequence[_Found]) -> TunedLoss:
-    """The record of a tuned loss; one that both searches found is the search's own."""
-    owner = next((one for one in found if tuned.loss in [each.loss for each in one.survivors]), None)
-    rank = None if owner is None else next(each.rank for each in owner.survivors if each.loss == tuned.loss)
-    return TunedLoss(
+def _records(task: str, tuned: Tuned, found: Sequence[_Found]) -> Iterator[TunedLoss]:
+    """The records of a tuned loss: one for each search that found it, or that of a known loss."""
+    known = TunedLoss(
         task=task,
-        kind="baseline" if owner is None else "found" if owner.kind == "found" else "random search",
-        rank=rank,
+        kind="baseline",
+        rank=None,
         loss=tuned.loss,
         formula=tuned.candidate.formula,
         settings=tuple(f"{name}={value!r}" for name, value in tuned.settings.items()),
         value=tuned.value,
         trials=tuned.trials,
         pruned=tuned.pruned,
-        chosen_from=None if owner is None else owner.chosen_from,
+        chosen_from=None,
     )
+    ranks = [(one, each.rank) for one in found for each in one.survivors if each.loss == tuned.loss]
+    for one, rank in ranks:
+        yield replace(known, kind=one.kind, rank=rank, chosen_from=one.chosen_from)
+    if not ranks:
+        yield known

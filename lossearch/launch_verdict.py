@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.executors import Executor
+from evaluators.metrics import MEAN_IOU
 from lossearch.comparing import Comparing
 from lossearch.comparison import Comparison, candidate_of, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.comparison_view import ComparisonView, SilentComparison, tell_set_aside
 from lossearch.experiment import Experiment
-from lossearch.launch_tuning import TUNING
+from lossearch.launch_tuning import TUNING, require_counts
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import Place, places
@@ -59,10 +60,11 @@ def verdict(
 
     Three scenes: the search's own task; the same with a second ``network``; and second ``tasks`` of another family,
     [] for none. In the second ones a loss keeps its tuned constants, and each gets a learning rate that suits it there.
-    The same call goes on where one was stopped.
+    Verdicts are written scene by scene, and the same call goes on where one was stopped.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and VerdictInterrupted on Ctrl-C.
     """
+    require_counts(seeds=seeds, top=top)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
     tuned = _entering(read_tuned(path / TUNING), top)
@@ -70,15 +72,14 @@ def verdict(
     for _, declared in scenes:
         require_data(declared, declared.tasks, test=True)
     workers = executor_for(experiment.executor, executor, ray_address)
+    table = VerdictTable([])
     try:
-        judged = [
-            _scene(experiment, place, declared, tuned, path / VERDICT / place.folder, workers, view)
-            for place, declared in scenes
-        ]
+        for place, declared in scenes:
+            scene = _scene(experiment, place, declared, tuned, path / VERDICT / place.folder, workers, view)
+            table = VerdictTable([*table.lines, *verdicts(scene)])
+            table.write(path / VERDICT)
     finally:
         workers.close()
-    table = VerdictTable([line for scene in judged for line in verdicts(scene)])
-    table.write(path / VERDICT)
     return JudgedRun(path / VERDICT, table)
 
 
@@ -95,8 +96,8 @@ def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
     at_random = [each.loss for each in by_value if each.kind == "random search" and each.value is not None]
     if not found:
         raise UserError("Expected a loss of the search that was tuned without failing, got none. Tune more of them.")
-    entering = {*found[:top], *at_random[:1]}
-    return [each for each in by_value if each.kind == "baseline" or each.loss in entering]
+    entering = {"found": found[:top], "random search": at_random[:1]}
+    return [each for each in by_value if each.kind == "baseline" or each.loss in entering[each.kind]]
 
 
 def _declared(experiment: Experiment, place: Place, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
@@ -106,7 +107,7 @@ def _declared(experiment: Experiment, place: Place, tuned: Sequence[TunedLoss], 
     declared = {
         "name": f"{experiment.name[:40]}-{place.folder[:23]}",
         "tasks": [place.task],
-        "losses": [each.loss for each in own],
+        "losses": list(dict.fromkeys(each.loss for each in own)),  # the best of both searches may be one
         "baseline": own[0].loss,
         "seeds": seeds,
         "seed": experiment.seed,
@@ -149,9 +150,11 @@ def _scene(
     view: ComparisonView | None,
 ) -> Scene:
     """Measure every loss in a scene, or recall what was measured."""
-    goes_on = ComparisonDirectory.goes_on(path, declared)
+    view = view or SilentComparison()
+    tell_set_aside(view, path, ComparisonDirectory.set_aside(path, declared))
+    goes_on = (path / ComparisonDirectory.FILE).exists()
     with running(ComparisonDirectory, declared, path, goes_on, VerdictInterrupted, force=True) as directory:
-        comparing = Comparing(declared, directory, workers, view or SilentComparison())
+        comparing = Comparing(declared, directory, workers, view)
         comparing.restore()
         comparing.view.started(path)
         measurements = comparing.execute()
@@ -181,6 +184,6 @@ def _validation_samples(experiment: Experiment, place: Place) -> int | None:
     """Samples, or pairs, of the validation split of the search's task; None for a metric that does not count them."""
     task = experiment.task_named(place.task if place.task in experiment.tasks else experiment.tasks[0])
     split = task.load().validation
-    if task.metric.name == "mean IoU":
+    if task.metric is MEAN_IOU:
         return None
     return len(split) if split.pairs is None else len(split.pairs.same)

@@ -30,8 +30,8 @@ from results.store import RecordStore
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 
 
-#: Version of the checkpoint's layout.
-CHECKPOINT_VERSION = 2
+#: Version of the checkpoint: of its layout, and of the fingerprints in it.
+CHECKPOINT_VERSION = 3
 
 #: The file of a run that tells how its workers are doing.
 WORKERS_FILE = "workers.json"
@@ -57,7 +57,7 @@ class Directory(Generic[Kind, Record]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.store: RecordStore[Record] = RecordStore(path / self.PARTS, self.RECORD)
-        self._lock = _locked(path)
+        self._lock = locked(path)
 
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> Kind:
@@ -242,7 +242,7 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         remove(self.path / "checkpoint" / "state.json")
 
 
-def _locked(path: Path) -> int:
+def locked(path: Path) -> int:
     """A descriptor that holds the directory's lock until it is closed. Raises RunDirectoryError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

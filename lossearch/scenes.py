@@ -49,11 +49,13 @@ def places(experiment: Experiment, network: str | None = None, tasks: Sequence[s
             f"--network: expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}."
         )
     own = [Place("own", name, full_training(experiment, name)) for name in experiment.tasks]
+    if network is not None and any(each.fidelity.network == network for each in own):
+        raise UserError(f"--network: expected another network than the search's, got {network}.")
     second = [each for each in (_on_second_network(experiment, place, network) for place in own) if each]
     if tasks is None:
         found = _second_task(experiment)
         tasks = [] if found is None else [found]
-    return [*own, *second, *(_on_second_task(experiment, name) for name in tasks)]
+    return [*own, *second, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
 
 
 def _on_second_network(experiment: Experiment, own: Place, network: str | None) -> Place | None:

@@ -35,7 +35,8 @@ def tuned_table(losses: Sequence[TunedLoss], narrow: bool = False) -> Table:
 def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
     """The verdicts of one scene."""
     head = lines[0]
-    title = f"{head.scene}: {head.task}, {head.measure} on the test split, {head.seeds} fresh seeds"
+    seeds = max(each.seeds for each in lines)
+    title = f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"
     table = Table(box=None, pad_edge=False, header_style="bold", title=Text(printable(title)), title_justify="left")
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to best known") if narrow else ("mean", "to best known", "95 % interval", "p", "to random"):

@@ -49,6 +49,10 @@ class PairedValues:
         """The paired test of two losses; None where one of them failed."""
         if self.mean(one) is None or self.mean(other) is None:
             return None
+        return self.test_of_finished(one, other)
+
+    def test_of_finished(self, one: str, other: str) -> PairedTest | None:
+        """The paired test of two losses under the seeds that both finished; None where there are none."""
         differences = paired_differences(self._by_seed(one), self._by_seed(other))
         return paired_test(differences) if differences else None
 
@@ -58,9 +62,12 @@ class PairedValues:
         return None if right is None else right.shape[1]
 
     def two_way(self, one: str, other: str) -> tuple[float, float] | None:
-        """95 % interval of the mean difference over seeds and samples; None where samples are not told."""
+        """95 % interval of the mean difference over seeds and samples; None where samples are not told.
+
+        Raises ValueError where one has more seeds than the other.
+        """
         ours, theirs = self._right.get(one), self._right.get(other)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
+        if ours is None or theirs is None:
             return None
         return two_way_interval(ours, theirs)
 

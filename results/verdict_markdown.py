@@ -13,8 +13,8 @@ def judged(verdicts: Sequence[Verdict]) -> str:
     lines = [
         "## Verdict",
         "",
-        f"With the numbers that tuning chose, {code(head.formula)}, on the test split under {head.seeds} fresh seeds, "
-        f"beside {head.baselines} known losses that were tuned with the same budget. {chosen_from(head)}",
+        f"With the numbers that tuning chose, {code(head.formula)}, on the test split under fresh seeds, beside known "
+        f"losses that were tuned with the same budget. {chosen_from(head)}",
         "",
         *(f"- {_sentence(each)}" for each in verdicts),
     ]
@@ -23,7 +23,8 @@ def judged(verdicts: Sequence[Verdict]) -> str:
 
 def _sentence(line: Verdict) -> str:
     """The verdict of one scene."""
-    said = f"{line.scene}, {code(line.task)}, {code(line.fidelity)}: **{line.verdict}**; {code(line.why)}."
+    beside = f"{line.seeds} seeds, {line.baselines} known losses"
+    said = f"{line.scene}, {code(line.task)}, {code(line.fidelity)}, {beside}: **{line.verdict}**; {code(line.why)}."
     if line.closest is not None and line.difference is not None:
         said += (
             f" To the best known loss there, {code(line.closest)}: {signed(line.difference)}, 95 % interval "

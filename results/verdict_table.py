@@ -60,10 +60,11 @@ class VerdictTable:
         for scene in self.scenes:
             own = self.of_scene(scene)
             head = own[0]
+            seeds, baselines = max(each.seeds for each in own), max(each.baselines for each in own)
             parts += [
                 f"{'#' * level} {head.scene}: {code(head.task)}",
                 "",
-                f"{head.measure} on the test split under {head.seeds} fresh seeds, beside {head.baselines} known "
+                f"{head.measure} on the test split under {seeds} fresh seeds, beside {baselines} known "
                 f"losses tuned with the same budget. {chosen_from(head)}",
                 "",
                 "| loss | mean | best known loss | difference | 95 % interval | on other samples | p | verdict | "

@@ -1,7 +1,8 @@
 """Verdicts: what may be said of losses that a search found, beside every baseline and the best of a random search.
 
 A loss is better than every baseline where it is better than each of them: the p-value of that claim is the largest of
-theirs, with no correction for how many there are (the intersection-union test; Berger, Technometrics 1982). It is worse
+theirs, with no correction for how many there are (the intersection-union test; Berger, Technometrics 1982). One that
+failed under some seeds is beaten where it is under the others. A loss is worse
 than a known loss where it is behind that which looked best on the validation split, or behind some other by p-values
 that are corrected for how many there are. Over the losses that are judged, p-values are corrected by Holm. The seeds
 are those of no search and no tuning.
@@ -9,6 +10,7 @@ are those of no search and no tuning.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from results.paired_tests import PairedTest, fewest_pairs, holm
@@ -179,17 +181,32 @@ class _Judging:
         least = fewest_pairs(len(self.scene.judged))
         if self.values.seeds(loss) < least or not tests:
             return "too few seeds", f"{self.values.seeds(loss)} seeds; it takes {least} for so many losses"
+        if behind is not None:
+            return "worse than a known loss", f"worse than {behind}"
         samples, mean = self.values.samples(closest), self.values.mean(closest) or 0.0
         errors = None if samples is None else (1.0 - mean) * samples
         if errors is not None and errors < FEWEST_ERRORS:
             return "saturated", f"{closest} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
-        if behind is not None:
-            return "worse than a known loss", f"worse than {behind}"
         if claim >= LEVEL or any((test.low or 0.0) <= 0.0 for test in tests.values()):
             ahead = sorted(tests, key=lambda name: tests[name].difference)  # those it is least ahead of first
             level = [name for name in ahead if (tests[name].low or 0.0) <= 0.0] or ahead[:1]
             return "no difference shown", f"not shown to be better than {_listed(level)}"
+        unbeaten = [name for name in self._failed if not self._beaten(loss, name)]
+        if unbeaten:
+            return "no difference shown", (
+                f"not shown to be better than {_listed(unbeaten)}, which failed, under the seeds that were finished"
+            )
         return self._beyond_the_split(loss, tests)
+
+    @cached_property
+    def _failed(self) -> list[str]:
+        """Baselines that failed under a seed, or never ran."""
+        return [each for each in self.scene.baselines if each not in self.baselines]
+
+    def _beaten(self, loss: str, failed: str) -> bool:
+        """Whether a baseline that failed under some seeds is behind under the others; one without any is."""
+        test = self.values.test_of_finished(loss, failed)
+        return test is None or (test.low or 0.0) > 0.0
 
     def _beyond_the_split(self, loss: str, tests: Mapping[str, PairedTest]) -> tuple[Said, str]:
         """Better by the seeds: by the samples, too?"""
@@ -207,7 +224,12 @@ class _Judging:
                 f"ahead by {least:.4f}, but the validation split by which it was chosen has {found_on} samples: less "
                 "than one of them"
             )
-        return "better than every baseline", f"better than each of {len(tests)} baselines"
+        why = f"better than each of {len(tests)} baselines"
+        if self._failed:
+            why += f"; {_listed(self._failed)} failed"
+        if samples is None:
+            why += "; by the seeds alone, since what other samples would say cannot be told of this metric"
+        return "better than every baseline", why
 
 
 def _listed(names: Sequence[str]) -> str:

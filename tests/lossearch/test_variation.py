@@ -68,6 +68,14 @@ def test_terms_of_known_losses_are_added_or_put_for_terms():
     assert all(parse(each).names <= allowed for each in children)
 
 
+def test_no_term_of_a_discovered_loss_is_inserted():
+    """A test split chose it: a search on the same samples is not to be given it."""
+    vocabulary = ("p", "y", "z", "cosine", "prior")
+    terms = {str(each) for each in known_terms(vocabulary, SETTINGS.operators)}
+    assert any("log(prior)" in each for each in terms)
+    assert not {each for each in terms if "1.023" in each or "0.0624" in each}
+
+
 def test_margins_are_swapped_set_and_taken_away():
     angular = made("margin", "ce(30*(cosine - 0.35*y))")
     assert "ce(30*cosine)" in angular

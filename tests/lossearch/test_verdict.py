@@ -7,13 +7,27 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from lossearch import launch_verdict
 from lossearch.cli import app
+from lossearch.comparison import candidate_of
+from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.launch import search
-from lossearch.launch_tuning import CONFIRM, TUNING, TuningInterrupted, random_experiment, search_at_random, tune
-from lossearch.launch_verdict import VERDICT, VerdictInterrupted, verdict
+from lossearch.launch_tuning import (
+    CONFIRM,
+    TUNING,
+    TuningInterrupted,
+    _Found,
+    _records,
+    random_experiment,
+    search_at_random,
+    tune,
+)
+from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _entering, verdict
+from lossearch.run_directory import RunDirectoryError
+from lossearch.running import running
 from lossearch.scenes import places
-from lossearch.survivors import suitable_baselines, survivors
-from lossearch.tuning_rounds import SEEDS_FROM
+from lossearch.survivors import Survivor, suitable_baselines, survivors
+from lossearch.tuning_rounds import SEEDS_FROM, Tuned
 from primitives.algebra import canonical
 from primitives.catalog import CATALOG
 from primitives.errors import UserError
@@ -147,7 +161,12 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     networks = [each.fidelity[:3] for each in judged.table.lines]
     assert networks == ["mlp", "cnn", "mlp"]
     assert {each.seeds for each in judged.table.lines} == {7}
-    assert all(each.baselines == 3 and each.random_difference is not None for each in judged.table.lines)
+    assert all(each.random_difference is not None for each in judged.table.lines)
+    for line in judged.table.lines:  # at the learning rate that was best, one may diverge under another seed
+        scene = f"{line.scene} {line.task}".replace(" ", "_")
+        measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
+        failed = {each.loss for each in measured if each.value is None} & set(KNOWN)
+        assert line.baselines == len(KNOWN) - len(failed)
     assert read_verdicts(judged.path).lines == judged.table.lines
 
 
@@ -180,10 +199,66 @@ def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(
     shutil.rmtree(copy / VERDICT)
     with stopped_at(monkeypatch, 2, VerdictInterrupted):
         verdict(copy, seeds=6, top=1, tasks=[])
-    verdict(copy, seeds=6, top=1, tasks=[])
+    few = verdict(copy, seeds=6, top=1, tasks=[])
     found = verdict(copy, seeds=7, top=1, tasks=[])
     assert found.table.lines == judged.table.lines[:2]
     assert not list((copy / VERDICT).glob("own*-1"))
+    assert verdict(copy, seeds=6, top=1, tasks=[]).table.lines == few.table.lines  # and the seventh seed is left aside
+    assert {each.seeds for each in few.table.lines} == {6}
+
+
+def test_what_is_judged_is_known_before_the_next_scene_begins(run, judged, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / VERDICT / "verdicts.parquet").unlink()
+
+    whole = launch_verdict._scene
+
+    def own_alone(experiment, place, *more):
+        if place.name != "own":
+            raise KeyboardInterrupt
+        return whole(experiment, place, *more)
+
+    monkeypatch.setattr(launch_verdict, "_scene", own_alone)
+    with pytest.raises(KeyboardInterrupt):
+        verdict(copy, seeds=7, top=1)
+    assert read_verdicts(copy / VERDICT).lines == judged.table.lines[:1]
+
+
+def test_what_another_process_writes_in_is_not_set_aside(run, tuned, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    declared = ComparisonDirectory.recorded(copy / TUNING)
+    with running(ComparisonDirectory, declared, copy / TUNING, True, TuningInterrupted):
+        assert ComparisonDirectory.set_aside(copy / TUNING, declared) is None
+        with pytest.raises(RunDirectoryError, match="another process is writing"):
+            tune(copy, **(OPTIONS | {"trials": 2}))
+    assert read_tuned(copy / TUNING) == tuned.losses
+
+
+def test_a_search_that_was_resumed_for_more_generations_gets_a_random_search_of_as_many(run, tuned, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    evolution = SMALL.evolution.model_copy(update={"generations": SMALL.evolution.generations + 1})
+    search(SMALL.model_copy(update={"evolution": evolution}), run_dir=copy, resume=True, force=True)
+    search_at_random(copy)
+    theirs = Leaderboard(copy / "random_search")
+    wanted = SMALL.evolution.population * evolution.generations
+    assert sum(row.rank is not None or row.status == "failed" for row in theirs.rows) == wanted
+
+
+def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random_search():
+    both, known = (Tuned(text, candidate_of(text), {"learning_rate": 0.1}, 0.9, 4, 0) for text in ("ce(2*z)", "mse"))
+    found = [_Found("found", [Survivor(3, "ce(2*z)")], 100), _Found("random search", [Survivor(1, "ce(2*z)")], 90)]
+    losses = [record for each in (both, known) for record in _records("digits", each, found)]
+    assert [(each.kind, each.rank, each.chosen_from) for each in losses] == [
+        ("found", 3, 100),
+        ("random search", 1, 90),
+        ("baseline", None, None),
+    ]
+    assert _entering(losses, 1) == losses
+    declared = _declared(SMALL, places(SMALL)[0], losses, 7)
+    assert list(declared.all_losses()) == ["ce(2*z)", "mse"]
 
 
 def test_what_cannot_be_judged_is_refused(run, tmp_path):
@@ -200,8 +275,28 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
         places(SMALL, network="dense")
     with pytest.raises(UserError, match="did you mean resnet"):
         places(SMALL, network="resnet2")
-    with pytest.raises(UserError, match=r"crossentropy.*cross_entropy"):
-        tune(copy, baselines=["crossentropy"], random_search=False)
+    with pytest.raises(UserError, match="another network than the search's, got mlp"):
+        places(SMALL, network="mlp")
+    assert len(places(SMALL, tasks=["shapes", "shapes"])) == len(places(SMALL, tasks=["shapes"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"baselines": ["crossentropy"]}, r"crossentropy.*cross_entropy"),
+        ({"baselines": []}, "known losses to tune beside"),
+        ({"trials": 0}, "Expected trials to be 2 or more"),
+        ({"top": 0}, "Expected top to be 1 or more, got 0"),
+        ({"seeds": 0}, "Expected seeds to be 1 or more, got 0"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_before_anything_is_trained(run, monkeypatch, options, words):
+    monkeypatch.setattr("lossearch.launch_tuning.search", lambda *given, **more: pytest.fail("searched"))
+    with pytest.raises(UserError, match=words):
+        tune(run, **(OPTIONS | options))
+    if {"top", "seeds"} & options.keys():
+        with pytest.raises(UserError, match=words):
+            verdict(run, **options)
 
 
 def test_baselines_are_the_known_losses_that_the_task_can_give(run):

@@ -114,8 +114,25 @@ def test_a_loss_that_failed_under_a_seed_has_failed():
 def test_a_baseline_that_failed_is_not_compared_with():
     found = said(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
     assert (found.verdict, found.baselines) == ("better than every baseline", 1)
+    assert "better than each of 1 baselines; mse failed" in found.why
     none = said(*(measured(name, [None] * SEEDS) for name in ("cross_entropy", "mse")), measured("found", around(0.85)))
     assert none.verdict == "baselines failed"
+
+
+def test_a_baseline_that_failed_under_one_seed_must_be_beaten_under_the_others():
+    ahead = measured("mse", [None, *around(0.95)[1:]])
+    found = said(CROSS_ENTROPY, ahead, measured("found", around(0.85)))
+    assert found.verdict == "no difference shown"
+    assert found.why == "not shown to be better than mse, which failed, under the seeds that were finished"
+    behind = measured("mse", [None, *around(0.7, step=0.001)[1:]])
+    assert said(CROSS_ENTROPY, behind, measured("found", around(0.85))).verdict == "better than every baseline"
+
+
+def test_seeds_are_the_same_for_all_losses():
+    right = rows(0.8, 100)
+    more = measured("mse", [0.8] * (SEEDS + 1), [*right, right[0]])
+    with pytest.raises(ValueError, match="one shape"):
+        said(measured("cross_entropy", [0.8] * SEEDS, right), more, measured("found", around(0.82), rows(0.82, 100)))
 
 
 def rows(accuracy, samples, shift=0):
@@ -131,6 +148,17 @@ def test_a_task_on_which_little_is_left_to_win_is_saturated():
     found = said(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
     assert found.verdict == "saturated"
     assert "3.0 errors on 100 samples" in found.why
+
+
+def test_a_loss_that_is_clearly_behind_is_worse_also_where_little_is_left_to_win():
+    groups = [measured(loss, [0.97] * SEEDS, rows(0.97, 100)) for loss in ("cross_entropy", "mse")]
+    found = said(*groups, measured("found", around(0.5), rows(0.5, 100)))
+    assert (found.verdict, found.why) == ("worse than a known loss", "worse than mse")
+
+
+def test_a_metric_that_tells_no_samples_is_judged_by_the_seeds_alone_and_says_so():
+    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+    assert "by the seeds alone" in found.why
 
 
 def test_a_difference_that_other_samples_might_not_show_is_not_claimed():
