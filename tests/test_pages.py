@@ -44,6 +44,11 @@ def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
             assert sum(own) / len(own) == pytest.approx(verdict.mean)
 
 
+@pytest.mark.parametrize("folder", sorted(evidence.KEPT.iterdir()), ids=lambda folder: folder.name)
+def test_verdicts_are_those_that_follow_from_what_is_kept(folder):
+    assert evidence.judged_again(folder) == read_verdicts(folder).lines
+
+
 def test_every_column_of_every_file_is_described():
     for _, record, source, _ in reading.FILES:
         for name, _, comment in reading.declared(reading.ROOT / source, record):
