@@ -91,7 +91,8 @@ def _idle(effects: Sequence[PartEffect], found: Sequence[Ablated]) -> list[Ablat
     """Parts without which the loss is nowhere worse, and that seeds enough were tried for, the least harmful first."""
     kept = []
     for each in found:
-        own = [effect for effect in effects if effect.part == each.text]
+        left = None if each.formula is None else str(each.formula)
+        own = [effect for effect in effects if (effect.part, effect.formula) == (each.text, left)]
         if own and all(effect.verdict in _IDLE for effect in own):
             kept.append((min(effect.difference or 0.0 for effect in own), each))
     return [each for _, each in sorted(kept, key=lambda pair: -pair[0])]

@@ -40,7 +40,11 @@ class Refusal:
 
 @dataclass
 class Admission:
-    """Decides about births. Invariant: every formula that has a gradient is in the archive, the rejected too."""
+    """Decides about births.
+
+    Invariant: every formula that has a gradient is in the archive, the rejected too; not one whose screening or
+    canonical form raised an error.
+    """
 
     archive: FingerprintArchive = field(default_factory=FingerprintArchive)
     births: int = 0  #: decided about so far

@@ -14,7 +14,6 @@ from evaluators.outcome import TrainingFailed
 from evaluators.screening import rejection
 from evaluators.work import Candidate, Work, training_seed
 from lossearch.ablation import Ablated, ablations, as_candidate, effect, simplified
-from lossearch.checkpoints import Checkpoints
 from lossearch.comparison_view import ComparisonView
 from lossearch.explanation_directory import ExplanationDirectory, ExplanationPlan
 from lossearch.measured import Measured
@@ -47,18 +46,11 @@ class Explaining:
     view: ComparisonView
 
     def __post_init__(self) -> None:
-        size = self.plan.executor.cohort_size
-        checkpoints = Checkpoints(self.run.path / "checkpoint")
-        more = self.executor, self.view, self._note, None if size == "auto" else size
-        self.measured = Measured(self.run.store, checkpoints, *more)
-
-    def _note(self, task: str, note: str) -> None:
-        self.run.log("cohort", task=task, note=note)
+        self.measured = Measured.of_run(self.run, self.plan.executor, self.executor, self.view)
 
     def execute(self) -> Explanation:
         """Train what is not measured yet, and say what follows."""
-        for kept, damage in self.measured.recorder.restore():
-            self.view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
+        self.measured.restore()
         found = ablations(self.formula, self.plan.class_weights)
         trained = [self.whole, *_candidates(found)]
         works = {task: self._work(task, trained) for task in self.plan.tasks}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from evaluators.executors import Executor
 from evaluators.fidelity import Fidelity
 from evaluators.work import Candidate, Work
-from lossearch.checkpoints import Checkpoints
 from lossearch.comparison_view import ComparisonView
 from lossearch.experiment import Experiment
 from lossearch.fidelity_directory import FEWEST, FidelityDirectory, FidelityPlan
@@ -34,18 +33,11 @@ class FidelityStudy:
     view: ComparisonView
 
     def __post_init__(self) -> None:
-        size = self.plan.executor.cohort_size
-        checkpoints = Checkpoints(self.run.path / "checkpoint")
-        more = self.executor, self.view, self._note, None if size == "auto" else size
-        self.measured = Measured(self.run.store, checkpoints, *more)
-
-    def _note(self, task: str, note: str) -> None:
-        self.run.log("cohort", task=task, note=note)
+        self.measured = Measured.of_run(self.run, self.plan.executor, self.executor, self.view)
 
     def execute(self) -> list[ProxyValue]:
         """Train what is not measured yet, and say what each training was worth."""
-        for kept, damage in self.measured.recorder.restore():
-            self.view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
+        self.measured.restore()
         works = self._works()
         self.view.planned(sum(trainings(work) for _, work in works))
         self.measured.complete([work for _, work in works])
@@ -54,8 +46,8 @@ class FidelityStudy:
     def _works(self) -> list[tuple[str, Work]]:
         """Every training by what it stands for, task after task."""
         tasks, plan = self.plan.tasks, self.plan
-        vessels = [Experiment(name="fidelity", task=task, seed=plan.seed) for task in tasks]
-        found = samples(vessels, plan.candidates)
+        searches = [Experiment(name="fidelity", task=task, seed=plan.seed) for task in tasks]
+        found = samples(searches, plan.candidates)
         return [each for task, own in zip(tasks, found, strict=True) for each in self._of_task(task, own)]
 
     def _of_task(self, task: str, candidates: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:

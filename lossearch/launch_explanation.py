@@ -1,5 +1,6 @@
 """Explains a loss: of a run, or of a name or formula on a task."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _planned(
     source: str | Path, rank: int, task: str | None, seeds: int, run_dir: Path | None
 ) -> tuple[ExplanationPlan, Path]:
     """What is to be done, and the run's directory."""
-    if Path(source).is_dir():
+    if os.path.isdir(source):  # unlike pathlib, no error where a formula is too long for a path
         if task is not None or run_dir is not None:
             raise UserError(f"Expected no task and no run_dir beside a run, {source}: it has its own. Leave them out.")
         return _of_run(Path(source), rank, seeds), Path(source)

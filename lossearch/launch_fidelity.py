@@ -1,5 +1,6 @@
 """Launches a study of proxies: whether a short training ranks losses as the full one does."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from lossearch.fidelity_directory import FidelityDirectory
 from lossearch.fidelity_study import FidelityStudy
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.workers import executor_for
+from primitives.errors import UserError
 from results.proxy_table import ProxyLine, proxy_lines, write_lines
 from results.proxy_values import write_values
 
 
 class FidelityInterrupted(RunInterrupted):
-    """The study was stopped from outside; the same call with its directory goes on."""
+    """The study was stopped from outside; the same call with its directory as ``out`` goes on."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,20 @@ def fidelity(
 
     ``tasks`` are names (default: all that need no download). ``candidates`` are known losses, and formulas that a
     search admits at its beginning; each is trained fully under ``seeds`` seeds. ``out`` is where ``values.parquet``
-    and ``table.parquet`` are written (default: ``runs/fidelity-<time>``); the same call goes on where one was stopped.
-    ``executor`` is ``ray`` or ``inline``.
+    and ``table.parquet`` are written (default: a new ``runs/fidelity-<time>``); the same call with its ``out`` goes on
+    where one was stopped. ``executor`` is ``ray`` or ``inline``.
 
-    Raises ExperimentError, RunDirectoryError, and FidelityInterrupted on Ctrl-C.
+    Raises UserError, RunDirectoryError, and FidelityInterrupted on Ctrl-C.
     """
-    named = tasks or [name for name, task in TASKS.items() if not task.needs_download]
-    declared = {"name": "fidelity", "tasks": named, "candidates": candidates, "seeds": seeds, "seed": seed}
+    if tasks is None:
+        tasks = [name for name, task in TASKS.items() if not task.needs_download]
+    if not tasks:
+        raise UserError("Expected tasks, got an empty list. Name some, or leave tasks out for all without download.")
+    declared = {"name": "fidelity", "tasks": tasks, "candidates": candidates, "seeds": seeds, "seed": seed}
     plan = FidelityDirectory.validated(declared, "fidelity")
     require_data(plan, plan.tasks)
     path = None if out is None else Path(out)
-    goes_on = path is not None and (path / FidelityDirectory.FILE).exists()
+    goes_on = path is not None and os.path.exists(path / FidelityDirectory.FILE)  # no error where it is too long
     workers = executor_for(plan.executor, executor)
     try:
         with running(FidelityDirectory, plan, path, goes_on, FidelityInterrupted) as run:

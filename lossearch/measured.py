@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
+from typing import Any, Self
 
 from evaluators.cohort import unbatched
 from evaluators.executors import Executor
@@ -16,6 +17,8 @@ from evaluators.work import Candidate, Work
 from lossearch.checkpoints import Checkpoints
 from lossearch.comparison_view import ComparisonView
 from lossearch.courses import Course
+from lossearch.declaration import ExecutorSettings
+from lossearch.run_directory import Directory
 from results.recorder import Recorder
 from results.records import Measurement
 from results.store import RecordStore
@@ -41,6 +44,23 @@ class Measured:
         self.recorder = Recorder(store, lambda each: each.measurement_id)
         self._checkpoints, self._executor, self._cohort_size = checkpoints, executor, cohort_size
         self._view, self._noted = view, noted
+
+    @classmethod
+    def of_run(
+        cls, run: Directory[Any, Measurement], settings: ExecutorSettings, executor: Executor, view: ComparisonView
+    ) -> Self:
+        """The measurements of a run's directory, which keeps the checkpoints and the notes as well."""
+
+        def noted(task: str, note: str) -> None:
+            run.log("cohort", task=task, note=note)
+
+        size = None if settings.cohort_size == "auto" else settings.cohort_size
+        return cls(run.store, Checkpoints(run.path / "checkpoint"), executor, view, noted, size)
+
+    def restore(self) -> None:
+        """Take in what is recorded; parts that cannot be read are set aside, and their trainings done again."""
+        for kept, damage in self.recorder.restore():
+            self._view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
 
     def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
         """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""

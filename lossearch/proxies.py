@@ -12,13 +12,18 @@ def proxy_of(full: Fidelity, proxy: str, seeds: int) -> Fidelity:
 def shortened(full: Fidelity, steps: int, seeds: int) -> Fidelity:
     """The training in so many steps under so many seeds; what counts steps shrinks with them, and rungs are left out.
 
-    Raises ValueError where a schedule of steps has no room.
+    A plateau's epoch is one step at least. Beside another schedule an epoch says when a comparison saves trainings
+    alone, and stays. Raises ValueError where a schedule of steps has no room.
     """
+    epoch = full.epoch
+    if full.schedule == "plateau" and epoch is not None:
+        epoch = max(1, epoch * steps // full.steps)  # so that the rate may fall as often as in the full training
     changed = {
         "steps": steps,
         "seeds": seeds,
         "rungs": (),
         "milestones": tuple(each * steps // full.steps for each in full.milestones),
         "warm_up": full.warm_up * steps // full.steps,
+        "epoch": epoch,
     }
     return Fidelity.model_validate(full.model_dump() | changed)

@@ -158,9 +158,11 @@ _OF_SIMPLIFIED = {
 
 def _behaviour(explanation: Explanation, quoted: Quoted) -> Section:
     lines, called = explanation.behaviour, explanation.form.called
+    trainings = ", ".join(quoted(each) for each in dict.fromkeys(line.fidelity for line in lines))
     sentence = (
-        f"Trained under {explanation.form.seeds} seeds that no search and no comparison uses, beside cross-entropy; "
-        "validation split, whose labels are right."
+        f"Trained as {trainings or 'nothing'} (network, steps x batch size, learning rate) under "
+        f"{explanation.form.seeds} seeds that no search and no comparison uses, beside cross-entropy; validation "
+        "split, whose labels are right. Longer trainings may learn wrong labels that shorter ones do not."
     )
     rows = tuple(
         (

@@ -19,7 +19,7 @@ FILE = "table.parquet"
 #: Kendall's tau with the full training that makes a proxy good enough to search with.
 GOOD_ENOUGH = 0.6
 
-#: The full training under other seeds: no proxy can be expected to agree with it better than it does with itself.
+#: The full training under other seeds: what as much training can be expected to reach. More seeds may do better.
 CEILING = "full training again"
 
 #: Seeds of a proxy.
@@ -120,8 +120,12 @@ def _line(proxy: str, head: ProxyValue, own: Fitness, full: Fitness, full_seeds:
 
 
 def _with_cheapest(lines: Sequence[ProxyLine]) -> list[ProxyLine]:
-    """The lines of one task, with the cheapest proxy marked that is good enough; of two as cheap, the better one."""
-    good = [each for each in lines if not each.ceiling and each.tau is not None and each.tau >= GOOD_ENOUGH]
+    """The lines of one task, with the cheapest proxy marked that is good enough; of two as cheap, the better one.
+
+    None that costs what the full training does, which can be had itself.
+    """
+    cheaper = [each for each in lines if not each.ceiling and each.cost < 1.0]
+    good = [each for each in cheaper if each.tau is not None and each.tau >= GOOD_ENOUGH]
     best = min(good, key=lambda each: (each.cost, -(each.tau or 0.0)), default=None)
     return [replace(each, cheapest=each is best) for each in lines]
 

@@ -205,7 +205,7 @@ def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, m
 def test_losses_of_every_kind(quick, tmp_path, text, parts):
     found = explain(text, task="digits", seeds=1, run_dir=tmp_path).explanation
     shown = {each.part for each in found.parts if each.kind != "simplified"}
-    assert parts is None or shown == parts
+    assert shown == parts
     assert found.form.parts == len(shown)
     own = [line for line in found.behaviour if line.loss == found.form.called]
     assert len(own) == len(BEHAVIOUR)

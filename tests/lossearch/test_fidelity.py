@@ -1,6 +1,7 @@
 """The study of proxies: what is trained under which seeds, what is kept, how it goes on, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import polars
@@ -11,8 +12,9 @@ import lossearch
 from evaluators.fidelity import Fidelity
 from evaluators.tasks import TASKS
 from evaluators.work import Work, training_seed
-from lossearch import workers
+from lossearch import launch_fidelity, workers
 from lossearch.cli import app
+from lossearch.comparison_view import SilentComparison
 from lossearch.experiment import Experiment
 from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from lossearch.fidelity_sample import KNOWN_SHARE, samples
@@ -109,6 +111,19 @@ def test_a_study_that_was_interrupted_goes_on_as_if_it_had_not_been(done, tmp_pa
     assert without_times(tmp_path / "b") == without_times(done.path)
 
 
+def test_a_part_that_is_damaged_is_set_aside_and_its_trainings_are_done_again(done, tmp_path):
+    path, said = tmp_path / "d", []
+    shutil.copytree(done.path, path)
+    part = max((path / "measurements").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    view = SilentComparison()
+    view.warned = said.append
+    assert fidelity(["digits"], **SMALL, out=path, view=view).lines == done.lines
+    assert without_times(path) == without_times(done.path)
+    assert len(said) == len(list((path / "measurements").glob("*.damaged"))) == 1
+    assert "its trainings are done again" in said[0]
+
+
 def test_a_directory_of_another_study_is_refused(done):
     with pytest.raises(UserError, match="seed was 0, is 1"):
         fidelity(["digits"], **SMALL, seed=1, out=done.path)
@@ -119,6 +134,29 @@ def test_a_full_training_that_changed_is_not_mixed_with_the_earlier_one(done, mo
     monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=own))
     with pytest.raises(UserError, match=r"learning_rate was 0\.1, is 0\.2"):
         fidelity(["digits"], **SMALL, out=done.path)
+
+
+def test_an_empty_list_of_tasks_is_not_all_of_them(tmp_path):
+    with pytest.raises(UserError, match=r"Expected tasks, got an empty list\. Name some"):
+        fidelity([], **SMALL, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_tasks_all_are_studied_that_need_no_download(monkeypatch):
+    def refused(plan, tasks):
+        raise UserError(" ".join(tasks))
+
+    monkeypatch.setattr(launch_fidelity, "require_data", refused)
+    every = " ".join(name for name, task in TASKS.items() if not task.needs_download)
+    with pytest.raises(UserError, match=f"^{every}$"):
+        fidelity(**SMALL)
+    assert run("--executor", "inline").stderr == f"error: {every}\n"
+
+
+def test_a_directory_whose_name_is_too_long_is_refused_as_one_that_cannot_be():
+    shown = run("--task", "digits", "--executor", "inline", "--out", "a" * 300)
+    assert shown.exit_code == 2
+    assert "expected a directory that can be read, got: File name too long" in shown.stderr
 
 
 def test_the_public_name_is_the_function():

@@ -1,10 +1,12 @@
 """The parts of a formula that can be left out: which there are, and what is left."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from primitives.formula import call
 from primitives.parser import parse
-from primitives.probe import responses
+from primitives.probe import SAMPLES, responses
 from primitives.terms import parts_of, without
 from tests.primitives.strategies import formulas
 
@@ -56,16 +58,21 @@ def test_without_several_parts_and_without_all():
     assert without(formula, []) == formula
 
 
-@given(formulas())
+signs, small = st.sampled_from(("add", "sub")), formulas(max_leaves=3)
+sums = st.builds(call, signs, st.one_of(small, st.builds(call, signs, small, small)), small)
+
+
+@given(sums)
 def test_terms_add_up_to_the_whole(formula):
     """For a sum at the root: the whole is what is left without a term, and that term alone."""
-    terms = [part for part in parts_of(formula) if part.kind == "term"]
-    if not terms or formula.operator not in ("add", "sub") or formula.hyperparameters:
-        return
-    one = terms[0]
-    rest, alone = without(formula, [one]), without(formula, terms[1:])
-    if len({each.looks_at_embeddings for each in (formula, rest, alone)}) > 1:
-        return
-    (whole, _), (left, _), (part, _) = responses([formula, rest, alone])
-    if whole.isfinite().all() and max(x.abs().max() for x in (whole, left, part)) < 1e6:
-        assert (whole - left - part).abs().max() < 1e-6
+    terms = parts_of(formula)
+    rest = without(formula, terms[:1])
+    alone = [without(formula, [other for other in terms if other is not term]) for term in terms]
+    assume(len({each.looks_at_embeddings for each in (formula, rest, *alone)}) == 1)  # else z is another
+    # [moments, samples]: at one moment where a formula does not look at progress
+    values = [value.reshape(-1, SAMPLES) for value, _ in responses([formula, rest, *alone])]
+    assume(all(value.isfinite().all() and value.abs().max() < 1e6 for value in values))
+    whole, left, *parts = values
+    assert {term.kind for term in terms} == {"term"}
+    assert (whole - left - parts[0]).abs().max() < 1e-6
+    assert (whole - sum(parts)).abs().max() < 1e-6

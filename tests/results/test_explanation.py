@@ -8,7 +8,7 @@ from primitives.kinship import SAME
 from primitives.parser import parse
 from results.comparison_lines import Line
 from results.curves import Drawn, curves
-from results.explanation import CurvePoint, Explanation, Form, PartEffect, folder_of, read_explanation
+from results.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
 from results.explanation_markdown import explained
 from results.explanation_text import as_data, sections
 from results.record_tables import DamagedFile, write_records
@@ -101,6 +101,13 @@ def test_what_is_said_of_tasks():
     assert "other" not in told
 
 
+def test_behaviour_names_every_training_that_it_was_seen_in():
+    """Wrong labels are learned late: 50 steps tell nothing of 200."""
+    lines = [replace(LINE, fidelity=each, task=task) for each, task in (("mlp64-50x64", "a"), ("cnn-9x9", "b"))]
+    told = text_of(replace(WHOLE, behaviour=[*lines, lines[0]]))["Wrong labels and a long tail"]
+    assert "Trained as mlp64-50x64, cnn-9x9 (network, steps x batch size, learning rate)" in told
+
+
 def test_several_tasks_are_told_apart():
     found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
     told = text_of(found)["Which parts matter"]
@@ -138,7 +145,6 @@ def test_curves_without_points_or_without_finite_values_are_told_without_an_erro
     assert text_of(replace(WHOLE, points=[]))["How it pulls"]
     lost = [replace(each, value=None, slope=None, slope_in_logit=None) for each in POINTS]
     assert "not finite along most of the line" in text_of(replace(WHOLE, points=lost))["How it pulls"]
-    assert isinstance(lost[0], CurvePoint)
 
 
 def test_the_data_for_json_has_no_curves_but_what_they_say():

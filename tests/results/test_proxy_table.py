@@ -110,6 +110,16 @@ def test_the_full_training_under_other_seeds_is_no_proxy():
     assert not any(line.cheapest for line in lines)
 
 
+def test_what_costs_as_much_as_the_full_training_is_no_proxy():
+    """With a full training of one seed, all steps under one seed and under two are as dear, or dearer."""
+    cheap = {"p8": REVERSED, "p4": REVERSED, "p2": REVERSED}
+    found = [each for each in values(**cheap) if each.proxy != FULL or each.seed == 0]
+    lines = by_proxy(proxy_lines(found))
+    assert (lines["all steps", 1].cost, lines["all steps", 2].cost) == (1.0, 2.0)
+    assert (lines["all steps", 1].tau, lines["all steps", 2].tau) == (1.0, 1.0)
+    assert not any(line.cheapest for line in lines.values())
+
+
 def test_a_candidate_that_fails_under_one_seed_ranks_last():
     lines = by_proxy(proxy_lines(failing(values(), "loss11", "1/2", 101)))
     last = [-1.0 if number == 11 else worth for number, worth in enumerate(RANKED)]
