@@ -3,21 +3,29 @@
 A search trains so many candidates in every case. It is worth what its best loss reaches under six fresh seeds on the
 validation split of the task, less what cross-entropy reaches under them, so that the luck of the seeds by which it was
 chosen is gone. Differences to the plain search are paired by task and seed; their intervals are of Student's t.
-Cases of ablation.jsonl that are not here were left out of the code after what they showed.
+Cases of ablation.jsonl that are not here were left out of the code after what they showed. Lines of ablation.jsonl,
+ablation_1200.jsonl and ablation_1200_by_100.jsonl do not say their budget: they are summed up, and not added to.
 """
 
 import argparse
 import json
 import math
+import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lossearch.experiment import Experiment, validated
 from lossearch.launch import search
 from lossearch.retesting import LAST_ROUNDS
 from results.statistics import interval, mean
+
+Found = TypeVar("Found")
+
+#: What tells a search from the others of a file.
+KEY = ("case", "task", "seed", "population", "generations")
 
 #: What differs from the plain search, by the name of the case.
 CASES: dict[str, dict[str, Any]] = {
@@ -79,6 +87,8 @@ def worth(case: str, task: str, seed: int, population: int, generations: int) ->
         "case": case,
         "task": task,
         "seed": seed,
+        "population": population,
+        "generations": generations,
         "gain": run.trial.difference,
         "chosen_by": row.difference_to_cross_entropy,
         "complexity": row.complexity,
@@ -87,50 +97,99 @@ def worth(case: str, task: str, seed: int, population: int, generations: int) ->
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean gains by task, and differences to the plain search with 95 % intervals."""
+    """Mean gains by task, and differences to the plain search with 95 % intervals; None where there is too little.
+
+    Raises ValueError where searches differ in their budget.
+    """
+    budgets = {(each.get("population"), each.get("generations")) for each in found}
+    if len(budgets) > 1:
+        raise ValueError(f"Expected searches of one budget, got {sorted(budgets, key=str)}. Sum up each by itself.")
     gains = {(each["case"], each["task"], each["seed"]): each["gain"] for each in found if each["gain"] is not None}
     result: dict[str, Any] = {}
     for case in dict.fromkeys(each["case"] for each in found):
         own = {(task, seed): gain for (name, task, seed), gain in gains.items() if name == case}
         differences = [gain - gains["plain", *key] for key, gain in own.items() if ("plain", *key) in gains]
-        limits = interval(differences) or (math.nan, math.nan)
+        limits = interval(differences)
         result[case] = {
             "gain": {name: round(mean(g for (task, _), g in own.items() if task == name), 4) for name, _ in own},
-            "difference_to_plain": round(mean(differences), 4),
-            "interval": [round(limit, 4) for limit in limits],
+            "difference_to_plain": round(mean(differences), 4) if differences else None,
+            "interval": None if limits is None else [round(limit, 4) for limit in limits],
             "complexity": round(mean(each["complexity"] for each in found if each["case"] == case), 1),
             "searches": len(own),
         }
     return result
 
 
+def held(path: Path | None) -> list[dict[str, Any]]:
+    """What a file of lines of JSON holds; nothing where there is none."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def add(path: Path | None, line: dict[str, Any]) -> None:
+    """Write a line of JSON to the end of a file, where one is given."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def as_they_end(jobs: Mapping[Future[Found], str]) -> Iterator[Found]:
+    """What jobs found, each as it ends. One that failed is named on stderr; those not begun when it stops never are."""
+    try:
+        for job in as_completed(jobs):
+            error = job.exception()
+            if error is None:
+                yield job.result()
+            else:
+                print(f"{jobs[job]}: {type(error).__name__}: {error}", file=sys.stderr)
+    finally:
+        for job in jobs:
+            job.cancel()
+
+
+def key_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a search from the others of its file. Raises ValueError where the line does not say it."""
+    missing = [name for name in KEY if name not in line]
+    if missing:
+        got = {name: line[name] for name in KEY if name in line}
+        raise ValueError(f"Expected lines with {', '.join(missing)}, got {got} without. Give --out another file.")
+    return tuple(line[name] for name in KEY)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="+", default=["digits_noisy", "digits_long_tail"])
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), help="beside the plain search")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
     chosen = parser.parse_args()
-    lines = [] if chosen.out is None or not chosen.out.exists() else chosen.out.read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    known = {(each["case"], each["task"], each["seed"]) for each in found}
+    budget = chosen.population, chosen.generations
+    wanted = [
+        (case, task, seed, *budget)
+        for seed in range(chosen.seeds)
+        for task in chosen.tasks
+        for case in dict.fromkeys(["plain", *chosen.cases])
+    ]
+    try:
+        known = {key_of(each): each for each in held(chosen.out)}
+    except ValueError as error:
+        parser.error(str(error))
+    found = [each for key, each in known.items() if key[-2:] == budget]
+    missing = [key for key in wanted if key not in known]
+    failed = len(missing)
     with ProcessPoolExecutor(chosen.processes) as pool:
-        jobs = [
-            pool.submit(worth, case, task, seed, chosen.population, chosen.generations)
-            for seed in range(chosen.seeds)
-            for task in chosen.tasks
-            for case in chosen.cases
-            if (case, task, seed) not in known
-        ]
-        for job in jobs:
-            found.append(job.result())
-            if chosen.out is not None:
-                with open(chosen.out, "a") as file:
-                    file.write(json.dumps(found[-1]) + "\n")
+        for each in as_they_end({pool.submit(worth, *key): str(key) for key in missing}):
+            add(chosen.out, each)
+            found.append(each)
+            failed -= 1
     print(json.dumps({"budget": chosen.population * chosen.generations, "cases": summary(found)}, indent=2))
+    if failed:
+        sys.exit(f"{failed} of {len(missing)} searches failed")
 
 
 if __name__ == "__main__":

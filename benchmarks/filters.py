@@ -5,12 +5,15 @@ trained in full after all, by the search's own protocol: its seeds, steps and ca
 good where its mean fitness reaches that of the worst of the top tenth of those that the search trained to the end; it
 is counted beside that where it reaches cross-entropy's. Intervals are exact binomial ones (Clopper and Pearson, 1934).
 A duplicate is worth what its original is, so that only one whose original is not good was lost. Rungs are measured in
-a search of their own, where the top tenth is one of candidates that had passed all rungs.
+a search of their own, where the top tenth is one of candidates that had passed all rungs. How many good ones a search
+lost is beside how many it kept: of few good ones among many refused most may be gone.
 """
 
 import argparse
 import json
+import math
 import random
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +24,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from benchmarks.ablation import add, as_they_end, held
 from evaluators.evaluation import evaluate
 from evaluators.executors import InlineExecutor
 from evaluators.work import Candidate, Work, candidate_of
@@ -139,8 +143,57 @@ def reaches(worth: float | None, bar: float) -> bool:
 
 def share(count: int, of: int) -> dict[str, Any]:
     """How many of a sample, their share, and its exact 95 % interval."""
-    limits = binomtest(count, of).proportion_ci(0.95, method="exact")
-    return {"count": count, "share": round(count / of, 4), "interval": [round(limits.low, 4), round(limits.high, 4)]}
+    low, high = limits_of(count, of)
+    return {"count": count, "share": round(count / of, 4), "interval": [round(low, 4), round(high, 4)]}
+
+
+def limits_of(count: int, of: int) -> tuple[float, float]:
+    """The exact 95 % interval of the share of which a sample has so many."""
+    found = binomtest(count, of).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
+
+
+def good_ones(search: Mapping[str, Any], kept: int | None = None) -> dict[str, Any]:
+    """How many good candidates a search's filters lost, by estimate, and which share of all good ones that is.
+
+    ``search`` is what ``measure`` says of one. ``kept`` is how many of those trained to the end reach the bar; where it
+    is not known it is the size of the top tenth at least, and the share lost is what is given at most. Intervals are
+    95 % ones, of the lost alone: the bar and what was kept are taken as they are.
+    """
+    lost, limits = _lost(search["filters"])
+    good = max(1, search["trained_to_the_end"] // 10) if kept is None else kept
+    return {
+        "lost": round(lost, 1),
+        "lost_interval": [round(limit, 1) for limit in limits],
+        "kept": good,
+        "kept_is": "at least" if kept is None else "exact",
+        "share_lost": round(lost / (lost + good), 4),
+        "interval": [round(limit / (limit + good), 4) for limit in limits],
+    }
+
+
+def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, float]]:
+    """How many good ones filters lost if each lost as large a share of the refused as of its sample; the interval.
+
+    It is propagated, not simulated: the distances of each filter's binomial limits are the sides of a right angle (Zou
+    and Donner, Statistics in Medicine 27, 2008). Where all of the refused were trained, the lost are known; no fewer
+    were lost than were seen.
+    """
+    lost = below = above = 0.0
+    for each in reports:
+        count, sample, refused = wrongly(each)["count"], each["sample"], each["refused"]
+        low, high = limits_of(count, sample)
+        scale = refused if sample < refused else 0
+        lost += refused * count / sample
+        below = math.hypot(below, scale * (count / sample - low))
+        above = math.hypot(above, scale * (high - count / sample))
+    seen = float(sum(wrongly(each)["count"] for each in reports))
+    return lost, (max(lost - below, seen), lost + above)
+
+
+def wrongly(filter_: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a filter's sample was thrown away wrongly, by what ``report`` says of it."""
+    return filter_.get("top_tenth_but_not_its_original", filter_["top_tenth"])
 
 
 def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds: int) -> dict[str, Any]:
@@ -205,6 +258,20 @@ def history_of(declared: Experiment) -> list[Evaluation]:
     return found
 
 
+def case_of(declared: Experiment, size: int) -> dict[str, Any]:
+    """What tells a search, and samples of such a size of what it refused, from the others of a file."""
+    return {
+        "task": declared.tasks[0],
+        "rungs": list(declared.fidelity.rungs),
+        "steps": declared.fidelity.steps,
+        "seeds": declared.fidelity.seeds,
+        "seed": declared.seed,
+        "population": declared.evolution.population,
+        "generations": declared.evolution.generations,
+        "sample": size,
+    }
+
+
 def measure(declared: Experiment, size: int) -> dict[str, Any]:
     """A search, and what its filters did: the rungs where it has some, else the others."""
     history, rungs = history_of(declared), bool(declared.fidelity.rungs)
@@ -214,14 +281,15 @@ def measure(declared: Experiment, size: int) -> dict[str, Any]:
             generator = random.Random(f"{declared.seed}-{each.name}")
             chosen = generator.sample(each.refused, min(size, len(each.refused)))
             reports.append(report(each, trained_after_all(chosen, declared), history, declared.fidelity.seeds))
-    return {
-        "task": declared.tasks[0],
-        "rungs": list(declared.fidelity.rungs),
+    worth, limits = trained(history), bars(history)
+    found = case_of(declared, size) | {
         "births": max(each.birth_number for each in history),
-        "trained_to_the_end": len(trained(history)),
-        "bars": {name: round(bar, 4) for name, bar in bars(history).items()},
+        "trained_to_the_end": len(worth),
+        "bars": {name: round(bar, 4) for name, bar in limits.items()},
         "filters": reports,
     }
+    kept = sum(reaches(each, limits["top_tenth"]) for each in worth.values())
+    return found | {"good_ones": good_ones(found, kept)}
 
 
 def main() -> None:
@@ -232,13 +300,27 @@ def main() -> None:
     parser.add_argument("--population", type=int, help="left out: as the shipped search on digits has it")
     parser.add_argument("--generations", type=int, help="left out: likewise")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     chosen = parser.parse_args()
     sizes = (chosen.seed, chosen.population, chosen.generations)
     declared = [experiment(task, rungs, *sizes) for task in chosen.tasks for rungs in (False, True)]
+    wanted = [(each, case_of(each, chosen.sample)) for each in declared]
+    found = held(chosen.out)
+    missing = [(each, case) for each, case in wanted if not _of_case(case, found)]
     with ProcessPoolExecutor(chosen.processes) as pool:
-        found = list(pool.map(measure, declared, [chosen.sample] * len(declared)))
-    print(json.dumps({"filters": found}, indent=2))
+        for search in as_they_end({pool.submit(measure, each, chosen.sample): str(case) for each, case in missing}):
+            add(chosen.out, search)
+            found.append(search)
+    ended = [search for _, case in wanted for search in _of_case(case, found)]
+    print(json.dumps({"filters": ended}, indent=2))
+    if len(ended) < len(wanted):
+        sys.exit(f"{len(wanted) - len(ended)} of {len(wanted)} searches failed")
+
+
+def _of_case(case: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first search of a case, where there is one."""
+    return [each for each in found if case.items() <= each.items()][:1]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,171 @@
+"""The benchmark of the search's parts sums up and goes on as it says, with searches that take no time."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import ablation, parts
+
+#: What a search gains by its case, beside what it gains by its seed.
+GAINS = {"plain": 0.02, "family": 0.03, "margin": 0.01}
+
+
+def line(case, seed, gain, **more):
+    own = {"task": "digits", "population": 40, "generations": 8, "complexity": 4}
+    return {"case": case, "seed": seed, "gain": gain} | own | more
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """Case, task and seed of each search that begins."""
+    found = []
+
+    def search(declared, run_dir):
+        evolution = declared.evolution
+        case = "family" if evolution.family_mutation else "margin" if evolution.margin else "plain"
+        found.append((case, declared.task, declared.seed))
+        row = SimpleNamespace(difference_to_cross_entropy=0.1, complexity=3, formula="ce(z)")
+        trial = SimpleNamespace(difference=GAINS[case] + declared.seed / 100)
+        return SimpleNamespace(trial=trial, leaderboard=SimpleNamespace(rows=[row]))
+
+    monkeypatch.setattr(ablation, "search", search)
+    monkeypatch.setattr(ablation, "ProcessPoolExecutor", ThreadPoolExecutor)
+    return found
+
+
+@pytest.fixture
+def run(begun, monkeypatch, capsys):
+    """The command, which gives what it prints."""
+
+    def command(*words):
+        begun.clear()
+        monkeypatch.setattr(sys, "argv", ["ablation", "--tasks", "digits", "--processes", "1", *map(str, words)])
+        ablation.main()
+        return json.loads(capsys.readouterr().out)
+
+    return command
+
+
+# --- what is summed up ----------------------------------------------------------------------------------
+
+
+def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
+    found = ablation.summary(
+        [
+            line("plain", 0, 0.02),
+            line("plain", 1, 0.04),
+            line("plain", 0, 0.1, task="shapes"),
+            line("family", 0, 0.03),
+            line("family", 1, 0.06, complexity=7),
+            line("family", 2, 0.9),  # beside no plain search
+        ]
+    )
+    assert found["plain"]["gain"] == {"digits": 0.03, "shapes": 0.1}
+    assert found["family"]["difference_to_plain"] == pytest.approx(0.015)  # of 0.01 and 0.02
+    # Student's t with 1 degree of freedom is 12.7062 at 97.5 %, and the standard error is 0.005
+    assert found["family"]["interval"] == pytest.approx([0.015 - 0.0635, 0.015 + 0.0635])
+    assert (found["family"]["complexity"], found["family"]["searches"]) == (5.0, 3)
+
+
+def test_one_pair_has_no_interval():
+    found = ablation.summary([line("plain", 0, 0.02), line("family", 0, 0.03)])
+    assert (found["family"]["difference_to_plain"], found["family"]["interval"]) == (0.01, None)
+    assert "NaN" not in json.dumps(found)
+
+
+def test_without_a_plain_search_beside_it_a_case_has_no_difference():
+    found = ablation.summary([line("plain", 0, None), line("family", 0, 0.03), line("family", 1, 0.05)])
+    assert (found["family"]["gain"], found["family"]["searches"]) == ({"digits": 0.04}, 2)
+    assert (found["family"]["difference_to_plain"], found["family"]["interval"]) == (None, None)
+    assert (found["plain"]["gain"], found["plain"]["searches"]) == ({}, 0)
+
+
+def test_searches_of_several_budgets_are_not_summed_up_together():
+    with pytest.raises(ValueError, match=r"one budget, got \[\(40, 30\), \(40, 8\)\]"):
+        ablation.summary([line("plain", 0, 0.02), line("plain", 1, 0.02, generations=30)])
+
+
+@pytest.mark.parametrize("file", [file for _, file in parts.TABLES])
+def test_files_that_do_not_say_their_budget_are_summed_up_and_not_added_to(file):
+    found = ablation.held(parts.HERE / file)
+    assert ablation.summary(found)["plain"]["searches"] == 20
+    with pytest.raises(ValueError, match=r"Expected lines with population, generations, got .* Give --out another"):
+        ablation.key_of(found[0])
+
+
+# --- what is searched -----------------------------------------------------------------------------------
+
+
+def test_the_plain_search_is_beside_every_case(run, begun):
+    found = run("--cases", "family", "--seeds", 1)
+    assert begun == [("plain", "digits", 0), ("family", "digits", 0)]
+    assert found["budget"] == 320
+    assert found["cases"]["family"]["difference_to_plain"] == pytest.approx(0.01)
+    assert found["cases"]["family"]["interval"] is None
+
+
+def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
+    out = tmp_path / "new" / "found.jsonl"
+    run("--cases", "family", "--seeds", 1, "--out", out)
+    first = ablation.held(out)
+    assert {(each["population"], each["generations"]) for each in first} == {(40, 8)}
+    found = run("--cases", "family", "margin", "--seeds", 2, "--out", out)
+    assert begun == [("margin", "digits", 0), *((case, "digits", 1) for case in ("plain", "family", "margin"))]
+    assert ablation.held(out)[:2] == first
+    assert run("--cases", "family", "margin", "--seeds", 2, "--out", out) == found
+    assert begun == []
+
+
+def test_searches_of_another_budget_are_done_and_stay_apart(run, begun, tmp_path):
+    out = tmp_path / "found.jsonl"
+    ablation.add(out, line("plain", 0, 0.5))
+    found = run("--cases", "plain", "--seeds", 1, "--generations", 30, "--out", out)
+    assert begun == [("plain", "digits", 0)]
+    assert (found["budget"], found["cases"]["plain"]["gain"]) == (1_200, {"digits": 0.02})
+    assert run("--cases", "plain", "--seeds", 1, "--out", out)["cases"]["plain"]["gain"] == {"digits": 0.5}
+    assert begun == []
+
+
+def test_a_file_that_does_not_say_its_budget_is_left_as_it_is(run, begun, tmp_path, capsys):
+    out = tmp_path / "found.jsonl"
+    out.write_text((parts.HERE / "ablation.jsonl").read_text())
+    with pytest.raises(SystemExit):
+        run("--out", out)
+    assert "Give --out another file" in capsys.readouterr().err
+    assert (begun, len(ablation.held(out))) == ([], 300)
+
+
+def test_a_search_that_fails_is_named_and_the_others_go_on_and_stay(run, begun, tmp_path, monkeypatch, capsys):
+    search, out = ablation.search, tmp_path / "found.jsonl"
+
+    def breaking(declared, run_dir):
+        if declared.evolution.family_mutation and declared.seed == 0:
+            raise RuntimeError("no memory")
+        return search(declared, run_dir)
+
+    monkeypatch.setattr(ablation, "search", breaking)
+    with pytest.raises(SystemExit, match="1 of 4 searches failed"):
+        run("--cases", "family", "--seeds", 2, "--out", out)
+    said = capsys.readouterr()
+    assert said.err == "('family', 'digits', 0, 40, 8): RuntimeError: no memory\n"
+    assert json.loads(said.out)["cases"]["family"]["searches"] == 1
+    assert len(ablation.held(out)) == 3
+    monkeypatch.setattr(ablation, "search", search)
+    run("--cases", "family", "--seeds", 2, "--out", out)
+    assert begun == [("family", "digits", 0)]
+
+
+def test_what_ended_is_kept_when_the_rest_is_interrupted(run, tmp_path, monkeypatch):
+    out, add = tmp_path / "found.jsonl", ablation.add
+
+    def interrupted(path, found):
+        add(path, found)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("--cases", "plain", "--seeds", 3, "--out", out)
+    assert len(ablation.held(out)) == 1
