@@ -59,11 +59,13 @@ def search(
             help="TOML file, or name of a shipped experiment.", metavar="FILE", autocompletion=completion.searches
         ),
     ],
-    run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept. [default: runs/NAME-TIME]")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept.", show_default="runs/NAME-TIME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Resume though the evolution in FILE was changed.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Tell tensorboard, mlflow or wandb.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the experiment and show the plan.")] = False,

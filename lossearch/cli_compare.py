@@ -1,14 +1,31 @@
 """The ``lossearch compare`` command: parse, call, print."""
 
+import os
 import re
+from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lossearch import completion
 from lossearch.outcome import as_words, fail, interrupted, print_json, reported, say
+
+if TYPE_CHECKING:
+    from lossearch.comparison import Comparison
+    from lossearch.launch_comparison import Compared
+    from results.comparison_table import ComparisonTable
+
+#: Panels of the help: options that only count without, or with, a search's directory.
+_WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
+
+#: Why an option does not apply, and what to do.
+_OF_SEARCH = (
+    "expected without a search's directory, got one beside it. Its tuned losses are judged on the test split, and the "
+    "same call goes on where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
+)
+_OF_NO_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
 
 
 def compare(
@@ -22,28 +39,56 @@ def compare(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="A task, a folder of images, or an .npz file; give it several times for several."),
+        typer.Option(
+            help="A task, a folder of images, or an .npz file; of a search, a second task. Give it again for another."
+        ),
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Replaces each task's; of a search, the second one.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each loss.", show_default="10; of a search's, 20")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Tuned losses to judge.", show_default="3", rich_help_panel=_WITH)
     ] = None,
     losses: Annotated[
-        str | None, typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Trainings of each loss. [default: 10]")] = None,
-    tune: Annotated[
-        int | None, typer.Option(min=0, help="Settings tried of each loss on the validation split. [default: 0]")
+        str | None,
+        typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.", rich_help_panel=_WITHOUT),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="What others are compared with. [default: cross_entropy]")
+        str | None,
+        typer.Option(help="What others are compared with.", show_default="cross_entropy", rich_help_panel=_WITHOUT),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Replaces each task's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; replaces each task's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Replaces each task's.")] = None,
-    split: Annotated[Literal["test", "validation"] | None, typer.Option(help="To measure on. [default: test]")] = None,
-    measure: Annotated[str | None, typer.Option(help="What the table is about. [default: the task's metric]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Tuned losses of a search to judge. [default: 3]")] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where it is kept. [default: runs/NAME-TIME]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the comparison in --run-dir.")] = False,
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Settings tried of each loss on the validation split.",
+            show_default="0",
+            rich_help_panel=_WITHOUT,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; replaces each task's.", rich_help_panel=_WITHOUT)
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Replaces each task's.", rich_help_panel=_WITHOUT)] = None,
+    split: Annotated[
+        Literal["test", "validation"] | None,
+        typer.Option(help="To measure on.", show_default="test", rich_help_panel=_WITHOUT),
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(help="What the table is about.", show_default="the task's metric", rich_help_panel=_WITHOUT),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.", rich_help_panel=_WITHOUT)] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where it is kept.", show_default="runs/NAME-TIME", rich_help_panel=_WITHOUT)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the comparison in --run-dir.", rich_help_panel=_WITHOUT)
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -52,21 +97,19 @@ def compare(
     Of a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
     """
     with reported():
-        if file is not None and (Path(file) / "experiment.toml").is_file():
-            _judge(Path(file), as_json, seeds, top, network, task, executor, ray_address)
+        given = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}
+        training = {"steps": steps, "learning_rate": learning_rate}
+        where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
+        if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
+            from lossearch.cli_verdict import print_verdicts
+
+            _refuse({**given, **training, "measure": measure, "run_dir": run_dir, "resume": resume}, _OF_SEARCH)
+            print_verdicts(Path(file), as_json, seeds=seeds, top=top, network=network, tasks=task, **where)
             return
-        overrides = {
-            "tasks": task,
-            "losses": losses,
-            "seeds": seeds,
-            "tune": tune,
-            "baseline": baseline,
-            "split": split,
-            "seed": seed,
-            "fidelity": {"network": network, "steps": steps, "learning_rate": learning_rate},
-        }
+        _refuse({"top": top}, _OF_NO_SEARCH)
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
+        overrides = {"tasks": task, "seeds": seeds, **given, "fidelity": {"network": network, **training}}
         declared = _declared(file, overrides, run_dir if resume else None)
         from lossearch.comparison_view import comparison_view
         from lossearch.launch_comparison import ComparisonInterrupted
@@ -74,45 +117,26 @@ def compare(
 
         try:
             with comparison_view() as view:
-                done = run_comparison(
-                    declared,
-                    run_dir=run_dir,
-                    resume=resume,
-                    executor=executor,
-                    ray_address=ray_address,
-                    measure=measure,
-                    view=view,
-                )
+                done = run_comparison(declared, run_dir=run_dir, resume=resume, measure=measure, view=view, **where)
         except ComparisonInterrupted as stopped:
-            where = {"executor": executor, "ray_address": ray_address}
             words = as_words({"run_dir": stopped.path, "resume": True, "measure": measure, **where})
             interrupted("measured", ["compare", *words])
         _print(done, as_json)
 
 
-def _judge(
-    run: Path,
-    as_json: bool,
-    seeds: int | None,
-    top: int | None,
-    network: str | None,
-    tasks: list[str] | None,
-    executor: str | None,
-    ray_address: str | None,
-) -> None:
-    """Judge the losses of a search; what is not given is as usual."""
-    from lossearch.cli_tune import print_verdicts
-
-    given = {"seeds": seeds, "top": top, "network": network, "tasks": tasks}
-    given |= {"executor": executor, "ray_address": ray_address}
-    print_verdicts(run, as_json, **{key: value for key, value in given.items() if value is not None})
+def _refuse(options: Mapping[str, Any], why: str) -> None:
+    """End the command where one of the options is given."""
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None and value is not False]
+    if given:
+        fail(f"{', '.join(f'--{name}' for name in given)}: {why}", 2)
 
 
-def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> Any:
+def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> "Comparison":
     """The comparison asked for: of a file, of an earlier run, or of the options alone."""
     from lossearch.comparison import load_comparison, replaced, validated_comparison
     from lossearch.comparison_directory import ComparisonDirectory
     from lossearch.seeds import split_names
+    from primitives.nearest import shown
 
     given = {key: value for key, value in overrides.items() if value is not None}
     given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
@@ -122,7 +146,8 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
         given["tasks"], data = _own_data(given["tasks"])
         given |= {"data": data} if data else {}
     if file is not None:
-        return load_comparison(file, **given)
+        found = file if os.path.exists(file) else shown(file, limit=200)  # pathlib fails where it is too long
+        return load_comparison(found, **given)
     if earlier is not None:
         recorded = ComparisonDirectory.recorded(earlier)
         return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
@@ -139,8 +164,8 @@ def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     names, data = [], {}
     for task in tasks:
         name = task
-        is_file = Path(task).is_file()
-        if task not in TASKS and (is_file or Path(task).is_dir()):
+        is_file = os.path.isfile(task)
+        if task not in TASKS and (is_file or os.path.isdir(task)):
             stem = Path(task).stem if is_file else Path(task).resolve().name
             plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"
             tried = chain([plain], (f"{plain}_{number}" for number in count(2)))
@@ -150,7 +175,7 @@ def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     return names, data
 
 
-def _print(done: Any, as_json: bool) -> None:
+def _print(done: "Compared", as_json: bool) -> None:
     from results.comparison_table import why_no_winner
 
     if as_json:
@@ -165,7 +190,7 @@ def _print(done: Any, as_json: bool) -> None:
     say(f"Run: {done.path}")
 
 
-def _print_tables(table: Any) -> None:
+def _print_tables(table: "ComparisonTable") -> None:
     from lossearch.comparison_view import comparison_table
     from lossearch.terminal import tables
 

@@ -1,11 +1,15 @@
 """The ``lossearch explain`` command: parse, call, print."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lossearch.outcome import as_words, fail, interrupted, print_json, reported, say
+
+if TYPE_CHECKING:
+    from lossearch.launch_explanation import Explained
 
 
 def explain(
@@ -14,10 +18,12 @@ def explain(
     task: Annotated[str | None, typer.Option(help="To train a name or formula on.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings of each loss, under fresh seeds.")] = 10,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Where that of a name or formula is kept. [default: runs/explain-TASK]")
+        Path | None, typer.Option(help="Where that of a name or formula is kept.", show_default="runs/explain-TASK")
     ] = None,
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: none]")] = None,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="[default: inline]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="none")
+    ] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(show_default="inline")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a loss does and why it wins: its curves, its parts left out in turn, wrong labels, a long tail."""
@@ -38,7 +44,7 @@ def explain(
 
 def _require_source(source: str, task: str | None) -> None:
     """End the command for what is no run and cannot be a formula, or lacks its task."""
-    if Path(source).is_dir():
+    if os.path.isdir(source):  # unlike pathlib, no error where a formula is too long for a path
         if task is not None:
             fail(f"--task: expected a name or formula beside it, got the run {source}, which has its own", 2)
         return
@@ -56,7 +62,7 @@ def _words(source: str, rank: int, task: str | None, seeds: int, where: dict[str
     return ["explain", source, *as_words(options)]
 
 
-def _print(done: Any, as_json: bool) -> None:
+def _print(done: "Explained", as_json: bool) -> None:
     if as_json:
         from results.explanation_text import as_data
 

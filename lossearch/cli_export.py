@@ -17,8 +17,8 @@ _ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size",
 def export(
     source: Annotated[str, typer.Argument(help="Directory of a run, name of a known loss, or formula.")],
     out: Annotated[Path, typer.Option(help="File to write; its ending says the format: .py, .onnx or .pt2.")],
-    rank: Annotated[int | None, typer.Option(min=1, help="Rank on the run's leaderboard. [default: 1]")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2. [default: by the ending]")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank on the run's leaderboard.", show_default="1")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2.", show_default="by the ending")] = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it, as OUT.md.")] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE; again for another.")

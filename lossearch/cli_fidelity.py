@@ -1,24 +1,29 @@
 """The ``lossearch fidelity`` command: parse, call, print."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lossearch.outcome import as_words, interrupted, print_json, reported, say
 
+if TYPE_CHECKING:
+    from lossearch.launch_fidelity import ProxiesJudged
+    from results.proxy_table import ProxyLine
+
 
 def fidelity(
     task: Annotated[
-        list[str] | None, typer.Option(help="A task; give it several times. [default: all without download]")
+        list[str] | None, typer.Option(help="A task; give it several times.", show_default="all without download")
     ] = None,
     candidates: Annotated[int, typer.Option(min=10, max=10_000, help="Losses that are ranked.")] = 60,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Full trainings of each.")] = 4,
     out: Annotated[
-        Path | None, typer.Option("--out", "--run-dir", help="Where it is kept. [default: runs/fidelity-TIME]")
+        Path | None, typer.Option("--out", "--run-dir", help="Where it is kept.", show_default="runs/fidelity-TIME")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="[default: ray]")] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(show_default="ray")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say whether short trainings rank losses as full ones do, and which is the cheapest that does."""
@@ -37,7 +42,7 @@ def fidelity(
         _print(done, as_json)
 
 
-def _print(done: Any, as_json: bool) -> None:
+def _print(done: "ProxiesJudged", as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
@@ -47,7 +52,7 @@ def _print(done: Any, as_json: bool) -> None:
     say(f"Values and table: {done.path}")
 
 
-def _print_tables(lines: Any) -> None:
+def _print_tables(lines: "Sequence[ProxyLine]") -> None:
     from lossearch.fidelity_view import proxy_table
     from lossearch.terminal import tables
     from results.proxy_text import said

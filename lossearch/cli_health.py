@@ -29,7 +29,9 @@ def status(
 
 
 def doctor(
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
     run_dir: Annotated[Path, typer.Option(help="Where runs would be kept.")] = Path("runs"),
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from lossearch.outcome import reported, say
 
 def report(
     run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="The file. [default: report.html in RUN]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file.", show_default="report.html in RUN")] = None,
     top: Annotated[int, typer.Option(min=0, max=50, help="Losses of the leaderboard that get a section.")] = 3,
     training: Annotated[
         bool, typer.Option("--training/--no-training", help="Train each once, to show how it goes and what it sees.")

@@ -1,11 +1,15 @@
-"""The ``lossearch tune`` command, and the verdict that ``lossearch compare RUN`` gives: parse, call, print."""
+"""The ``lossearch tune`` command: parse, call, print."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lossearch.outcome import as_words, interrupted, print_json, reported, say
+
+if TYPE_CHECKING:
+    from lossearch.launch_tuning import TunedRun
 
 
 def tune(
@@ -14,33 +18,37 @@ def tune(
     trials: Annotated[int, typer.Option(min=2, max=10_000, help="Settings tried of each loss, known ones too.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings of each setting.")] = 2,
     baselines: Annotated[
-        str | None, typer.Option(help="Known losses, separated by commas. [default: all that suit]")
+        str | None, typer.Option(help="Known losses, separated by commas.", show_default="all that suit")
     ] = None,
     random_search: Annotated[
         bool, typer.Option("--random-search/--no-random-search", help="Search by random trees, with the same budget.")
     ] = True,
-    ray_address: Annotated[str | None, typer.Option(help="Ray cluster, auto or HOST:PORT. [default: local]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
     executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tune the best losses of RUN on the validation split, and known losses with the same budget."""
     with reported():
         from lossearch.comparison_view import comparison_view
-        from lossearch.launch_tuning import search_at_random
+        from lossearch.launch_tuning import require_tunable, search_at_random
         from lossearch.launch_tuning import tune as run_tuning
         from lossearch.running import RunInterrupted
         from lossearch.seeds import split_names
         from lossearch.terminal import search_view
 
-        chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds, "random_search": random_search}
+        run = _findable(run)
+        chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
+        require_tunable(run, **chosen)
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:
             if random_search:
                 with search_view(_candidates_of(run)) as watching:
                     search_at_random(run, **where, view=watching)
             with comparison_view() as view:
-                done = run_tuning(run, **chosen, **where, view=view)
+                done = run_tuning(run, **chosen, random_search=random_search, **where, view=view)
         except RunInterrupted:
             options = {"top": top, "trials": trials, "seeds": seeds, "baselines": baselines}
             options |= {"no_random_search": not random_search, **where}
@@ -48,6 +56,13 @@ def tune(
         _print_tuned(done, as_json)
         say(f"Studies, for optuna-dashboard: {done.path / 'studies.journal'}")
         say(f"To judge these losses on the test split: lossearch compare {run}")
+
+
+def _findable(run: Path) -> Path:
+    """The path, shortened where nothing is there: of one that is too long pathlib has no more to say than that."""
+    from primitives.nearest import shown
+
+    return run if os.path.exists(run) else Path(shown(str(run), limit=200))
 
 
 def _candidates_of(run: Path) -> int:
@@ -59,7 +74,7 @@ def _candidates_of(run: Path) -> int:
     return planned_trainings(experiment) // experiment.fidelity.seeds // len(experiment.tasks)
 
 
-def _print_tuned(done: Any, as_json: bool) -> None:
+def _print_tuned(done: "TunedRun", as_json: bool) -> None:
     from dataclasses import asdict
 
     from lossearch.terminal import tables
@@ -72,32 +87,3 @@ def _print_tuned(done: Any, as_json: bool) -> None:
     for task in dict.fromkeys(each.task for each in done.losses):
         own = [each for each in done.losses if each.task == task]
         console.print(tuned_table(own, narrow=console.width < 100))
-
-
-def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
-    """Judge the tuned losses of a run, and print what may be said of them."""
-    from lossearch.comparison_view import comparison_view
-    from lossearch.launch_verdict import VerdictInterrupted, verdict
-    from lossearch.terminal import tables
-    from lossearch.verdict_view import verdict_table
-    from results.plain_text import printable
-    from results.verdict_table import chosen_from
-
-    try:
-        with comparison_view() as view:
-            judged = verdict(run, view=view, **options)
-    except VerdictInterrupted:
-        given = {name.replace("tasks", "task"): value for name, value in options.items()}
-        interrupted("measured", ["compare", str(run), *as_words(given)])
-    if as_json:
-        print_json(judged.table.to_dicts())
-    else:
-        console = tables()
-        for scene in judged.table.scenes:
-            lines = judged.table.of_scene(scene)
-            console.print(verdict_table(lines, narrow=console.width < 100))
-            for line in lines:
-                say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
-            say(chosen_from(lines[0]))
-            console.print()
-    say(f"Verdicts: {judged.path}")
