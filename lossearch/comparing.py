@@ -1,20 +1,18 @@
 """Comparing: the settings of every loss are tuned where that is asked for, then all are trained and measured."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from evaluators.executors import Executor
 from evaluators.work import Candidate, Work, fidelity_of
 from lossearch.checkpoints import Checkpoints
-from lossearch.comparison import Comparison, candidate_of
+from lossearch.comparison import Comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
 from lossearch.measured import Measured
+from lossearch.settings import candidate_of, with_settings
+from lossearch.tuning_rounds import Tuned, tuned_losses
 from results.comparison_table import ComparisonTable
 from results.records import Measurement
-
-if TYPE_CHECKING:
-    from lossearch.tuning_rounds import Tuned
 
 
 @dataclass
@@ -63,7 +61,7 @@ class Comparing:
         """The table that follows from measurements."""
         return ComparisonTable(measurements, self.comparison.baseline_name, measure)
 
-    def tune(self) -> "dict[str, list[Tuned]]":
+    def tune(self) -> dict[str, list[Tuned]]:
         """Tune every loss on every task, and train no further."""
         comparison = self.comparison
         losses = len(comparison.tasks) * len(comparison.all_losses())
@@ -87,16 +85,12 @@ class Comparing:
     def _candidates(self, task: str) -> list[Candidate]:
         if self.comparison.tune:
             return [each.candidate for each in self.tuned(task)]
-        from lossearch.tuning_rounds import with_settings
-
         given = self.comparison.settings.get(task, {})
         losses = self.comparison.all_losses()
         return [with_settings(text, given[text]) if text in given else candidate_of(text) for text in losses]
 
-    def tuned(self, task: str) -> "list[Tuned]":
+    def tuned(self, task: str) -> list[Tuned]:
         """Every loss with the settings that were best on the task's validation split."""
-        from lossearch.tuning_rounds import tuned_losses
-
         found = tuned_losses(self.comparison, task, self.trials, self.run.path / "studies.journal")
         for each in found:
             self.run.log(

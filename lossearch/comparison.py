@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluators.work import Candidate
 from lossearch.declaration import (
     Declaration,
     ExecutorSettings,
@@ -21,9 +20,9 @@ from lossearch.declaration import (
     resolved_trainings,
 )
 from lossearch.seeds import read_seed
+from lossearch.settings import candidate_of, tunable
 from primitives.nearest import nearest
 from results.leaderboard_rows import BASELINE
-from results.records import loss_id
 
 
 class Comparison(Declaration):
@@ -104,8 +103,6 @@ class Comparison(Declaration):
 
     def _require_settings_of_its_own(self) -> None:
         """Raise ValueError for settings of a task or loss that is not there, or that a loss does not have."""
-        from lossearch.tuning_rounds import tunable
-
         for task, of_losses in self.settings.items():
             if task not in self.tasks:
                 raise ValueError(f"settings: {task} is not among the tasks {list(self.tasks)}")
@@ -129,23 +126,6 @@ class Comparison(Declaration):
 
 def _tables(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else []
-
-
-def candidate_of(text: str) -> Candidate:
-    """The candidate of a loss as a user names it. Raises UserError."""
-    seed = read_seed(text)
-    formula = str(seed.formula)
-    return Candidate(
-        loss_id(formula, seed.class_weights),
-        formula,
-        seed.formula.size,
-        0,
-        "known",
-        0,
-        (),
-        seed.name,
-        seed.class_weights,
-    )
 
 
 def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:

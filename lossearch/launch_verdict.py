@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluators.executors import Executor
 from evaluators.metrics import MEAN_IOU
 from lossearch.comparing import Comparing
-from lossearch.comparison import Comparison, candidate_of, validated_comparison
+from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison, tell_set_aside
 from lossearch.experiment import Experiment
@@ -16,8 +16,11 @@ from lossearch.launch_tuning import TUNING, require_counts
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import Place, places
+from lossearch.settings import candidate_of
 from lossearch.workers import executor_for
 from primitives.errors import UserError
+from primitives.parser import parse
+from primitives.terminals import TERMINALS
 from results.statistics import mean
 from results.tuned_losses import TunedLoss, read_tuned
 from results.verdict_table import VerdictTable
@@ -129,9 +132,6 @@ def _of_task(place: Place, experiment: Experiment, tuned: Sequence[TunedLoss]) -
 
 
 def _looks_at_given(text: str, gives: frozenset[str]) -> bool:
-    from primitives.parser import parse
-    from primitives.terminals import TERMINALS
-
     return parse(text).names & TERMINALS.keys() <= gives
 
 

@@ -6,8 +6,8 @@ from itertools import islice
 
 import torch
 
-from lossearch.comparison import candidate_of
 from lossearch.experiment import Experiment
+from lossearch.settings import candidate_of
 from primitives.algebra import canonical
 from primitives.catalog import CATALOG
 from primitives.constants import tunable_constants

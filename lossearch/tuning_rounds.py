@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluators.work import Candidate, Work
-from lossearch.comparison import Comparison, candidate_of
+from lossearch.comparison import Comparison
 from lossearch.measured import Measured
-from lossearch.seeds import read_seed
+from lossearch.settings import RATE, tunable, with_settings
 from lossearch.tuning import Tuner
-from primitives.catalog import known_loss
-from primitives.constants import tunable_constants
-from primitives.loss import Hyperparameter
-from results.records import digest, loss_id
+from results.records import digest
 from results.statistics import mean
 
 #: The first seed by which settings are tuned; those of a comparison count from 0.
@@ -25,11 +22,6 @@ SEEDS_FROM = 2_000_000
 
 #: Rounds in which settings are asked for: each learns from those before. Fewer where the learning rate alone is sought.
 ROUNDS, ROUNDS_OF_A_RATE = 6, 2
-
-#: The learning rate is sought between the declared one over this and times this.
-LEARNING_RATE_RANGE = 10.0
-
-_RATE = "learning_rate"
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: P
         own = tunable(text, fidelity.learning_rate)
         sought = [each for each in own if each.name not in given.get(text, {})]
         tuners[text] = Tuner(sought, comparison.tune if sought else 1, _seed(comparison, task, text))
-    rounds = ROUNDS if any(tuner.seeks_more_than(_RATE) for tuner in tuners.values()) else ROUNDS_OF_A_RATE
+    rounds = ROUNDS if any(tuner.seeks_more_than(RATE) for tuner in tuners.values()) else ROUNDS_OF_A_RATE
     for _ in range(rounds):
         _round(tuners, comparison, whole, trials, math.ceil(comparison.tune / rounds))
     for text, tuner in tuners.items():
@@ -128,42 +120,6 @@ def _worth(candidate: Candidate, work: Work, trials: Measured) -> float | None:
     """The metric under the work's one seed; None where the training failed."""
     found = trials.of(candidate, work)
     return found[0].value if found else None
-
-
-def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
-    """What is tuned of a loss: the learning rate, and those of its hyper-parameters that were not given.
-
-    Those of a formula are its numbers.
-    """
-    seed = read_seed(text)
-    own = tunable_constants(seed.formula)[1] if seed.known is None else known_loss(seed.known).hyperparameters
-    given = dict(seed.settings)
-    rate = Hyperparameter(
-        _RATE, learning_rate, learning_rate / LEARNING_RATE_RANGE, learning_rate * LEARNING_RATE_RANGE, log=True
-    )
-    return [rate, *(each for each in own if each.name not in given)]
-
-
-def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
-    """The candidate of a loss with these settings, under the name it has without them; the others as they are."""
-    plain, seed = candidate_of(text), read_seed(text)
-    own = {name: value for name, value in settings.items() if name != _RATE}
-    rate = settings.get(_RATE)
-    if not own:
-        return replace(plain, learning_rate=rate)
-    if seed.known is None:
-        named, constants = tunable_constants(seed.formula)
-        formula = named.bind({each.name: each.default for each in constants} | own)
-    else:
-        formula = known_loss(seed.known).bound(**dict(seed.settings), **own)
-    return replace(
-        plain,
-        name=plain.called,
-        loss_id=loss_id(str(formula), plain.class_weights),
-        formula=str(formula),
-        complexity=formula.size,
-        learning_rate=rate,
-    )
 
 
 def _seed(comparison: Comparison, task: str, text: str) -> int:

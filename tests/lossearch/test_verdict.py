@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from lossearch import launch_verdict
 from lossearch.cli import app
-from lossearch.comparison import candidate_of
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.launch import search
 from lossearch.launch_tuning import (
@@ -26,6 +25,7 @@ from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _en
 from lossearch.run_directory import RunDirectoryError
 from lossearch.running import running
 from lossearch.scenes import places
+from lossearch.settings import candidate_of
 from lossearch.survivors import Survivor, suitable_baselines, survivors
 from lossearch.tuning_rounds import SEEDS_FROM, Tuned
 from primitives.algebra import canonical
