@@ -174,7 +174,8 @@ class RayExecutor:
             self._pool.idle.append(actor)
         except ray.exceptions.RayTaskError as error:
             self._pool.idle.append(actor)  # it is healthy: the work raised, or its states are lost
-            ray.wait([assignment.states], timeout=0)  # the same error, which Ray would show as one that nobody saw
+            # The same error comes a moment later; Ray would show it as one that nobody saw.
+            ray.wait([assignment.states], timeout=1.0)
             if pending.before:
                 pending.before = []
                 self._queue.appendleft(pending)
