@@ -47,6 +47,7 @@ def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path,
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text("")
+    monkeypatch.setattr(launch_tuning, "require_tunable", lambda *_, **__: None)
     monkeypatch.setattr(launch_tuning, "tune", raising(TuningInterrupted(run)))
     monkeypatch.setattr(launch_verdict, "verdict", raising(VerdictInterrupted(run)))
     words = [str(run) if word == "RUN" else word for word in words]
