@@ -11,9 +11,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evaluators.metrics import MEAN_IOU
 from evaluators.tasks import TASKS
 from lossearch.comparison_directory import ComparisonDirectory
+from lossearch.launch_verdict import samples_of_validation
+from lossearch.scenes import folder_of
 from results.record_tables import read_records, write_records
 from results.records import METRICS, Measurement
 from results.store import RecordStore
@@ -94,7 +95,7 @@ def take_in(run: Path, name: str) -> None:
     shutil.copy(run / "experiment.toml", folder)
     write_tuned(folder, read_tuned(run / "tuning"))
     table = _judged(run / "verdict")
-    scenes = [run / "verdict" / f"{name} {task}".replace(" ", "_") for name, task in table.scenes]
+    scenes = [run / "verdict" / folder_of(name, task) for name, task in table.scenes]
     kept = [each for scene in scenes for each in _measured(scene)]
     write_records(folder / MEASURED, Measurement, kept)
     write_records(folder / FILE, Verdict, table.lines)
@@ -120,9 +121,6 @@ def judged_again(folder: Path) -> list[Verdict]:
         losses = {each.loss for each in here}
         baselines = [each for each in tuned if each.kind == "baseline" and each.loss in losses]
         baselines.sort(key=lambda each: -(-math.inf if each.value is None else each.value))
-        searched_on = tuned[0].task
-        split = TASKS[searched_on].load().validation
-        of_pairs = None if split.pairs is None else len(split.pairs.same)
         scene = Scene(
             name=head.scene,
             measurements=here,
@@ -131,7 +129,7 @@ def judged_again(folder: Path) -> list[Verdict]:
             favourite=baselines[0].loss,
             random_search=head.random_search,
             chosen_from=head.chosen_from,
-            validation_samples=None if TASKS[searched_on].metric is MEAN_IOU else of_pairs or len(split),
+            validation_samples=samples_of_validation(TASKS[tuned[0].task]),
         )
         found += verdicts(scene)
     return found

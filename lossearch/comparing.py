@@ -1,6 +1,7 @@
 """Comparing: the settings of every loss are tuned where that is asked for, then all are trained and measured."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from evaluators.executors import Executor
 from evaluators.work import Candidate, Work, fidelity_of
@@ -41,8 +42,7 @@ class Comparing:
     def restore(self) -> None:
         """Take in what the directory has; parts that cannot be read are set aside, and their trainings done again."""
         for measured in (self.trials, self.finals):
-            for kept, damage in measured.recorder.restore():
-                self.view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
+            for kept in measured.restore():
                 self.run.log("damaged part set aside", part=kept)
 
     def execute(self) -> list[Measurement]:
@@ -104,6 +104,14 @@ class Comparing:
                 pruned=each.pruned,
             )
         return found
+
+
+def goes_on(path: Path, declared: Comparison, view: ComparisonView) -> bool:
+    """Whether a directory holds this comparison; another one is set aside, and the view told of it."""
+    kept = ComparisonDirectory.set_aside(path, declared)
+    if kept is not None:
+        view.warned(f"{path}: held a comparison of other losses or settings, which is now in {kept}. This one begins.")
+    return (path / ComparisonDirectory.FILE).exists()
 
 
 def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float]:

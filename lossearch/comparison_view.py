@@ -35,12 +35,6 @@ class ComparisonView(Protocol):
         """Something is wrong that the comparison copes with."""
 
 
-def tell_set_aside(view: ComparisonView, path: Path, kept: Path | None) -> None:
-    """Warn of a comparison that begins anew, since another one was in its directory and is ``kept`` elsewhere."""
-    if kept is not None:
-        view.warned(f"{path}: held a comparison of other losses or settings, which is now in {kept}. This one begins.")
-
-
 class SilentComparison:
     """Shows nothing."""
 

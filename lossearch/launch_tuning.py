@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluators.executors import Executor
-from lossearch.comparing import Comparing
+from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.comparison_view import ComparisonView, SilentComparison, tell_set_aside
+from lossearch.comparison_view import ComparisonView, SilentComparison
 from lossearch.experiment import Experiment
 from lossearch.launch import search
 from lossearch.progress import SearchView
@@ -74,10 +74,9 @@ def tune(
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and TuningInterrupted or SearchInterrupted on Ctrl-C.
     """
-    require_tunable(run, top=top, trials=trials, seeds=seeds, baselines=baselines)
     path = Path(run)
+    found = [_to_tune(path, top, trials, seeds, baselines)]
     experiment = RunDirectory.recorded(path)
-    found = [_found("found", path, top)]
     if random_search:
         search_at_random(path, executor=executor, ray_address=ray_address)
         found.append(_found("random search", path / RANDOM_SEARCH, top))
@@ -97,10 +96,17 @@ def require_tunable(
     run: str | Path, *, top: int = 5, trials: int = 20, seeds: int = 2, baselines: Sequence[str] | None = None
 ) -> None:
     """Raise what ``tune`` does for what it cannot do, before hours are spent on a random search."""
+    _to_tune(Path(run), top, trials, seeds, baselines)
+
+
+def _to_tune(path: Path, top: int, trials: int, seeds: int, baselines: Sequence[str] | None) -> _Found:
+    """What a search found, once it is known that it can be tuned so."""
     require_counts(top=top, seeds=seeds)
     if trials < 2:
         raise UserError(f"Expected trials to be 2 or more, the first of which are the defaults, got {trials}.")
-    _declared(RunDirectory.recorded(Path(run)), [_found("found", Path(run), top)], baselines, trials, seeds)
+    found = _found("found", path, top)
+    _declared(RunDirectory.recorded(path), [found], baselines, trials, seeds)
+    return found
 
 
 def random_experiment(experiment: Experiment) -> Experiment:
@@ -171,9 +177,8 @@ def _declared(
 
 
 def _tuned(declared: Comparison, path: Path, workers: Executor, view: ComparisonView) -> dict[str, list[Tuned]]:
-    tell_set_aside(view, path, ComparisonDirectory.set_aside(path, declared))
-    goes_on = (path / ComparisonDirectory.FILE).exists()
-    with running(ComparisonDirectory, declared, path, goes_on, TuningInterrupted) as directory:
+    resume = goes_on(path, declared, view)
+    with running(ComparisonDirectory, declared, path, resume, TuningInterrupted) as directory:
         comparing = Comparing(declared, directory, workers, view)
         comparing.restore()
         view.started(path)

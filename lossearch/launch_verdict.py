@@ -7,10 +7,11 @@ from pathlib import Path
 
 from evaluators.executors import Executor
 from evaluators.metrics import MEAN_IOU
-from lossearch.comparing import Comparing
+from evaluators.tasks.task import Task
+from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.comparison_view import ComparisonView, SilentComparison, tell_set_aside
+from lossearch.comparison_view import ComparisonView, SilentComparison
 from lossearch.experiment import Experiment
 from lossearch.launch_tuning import TUNING, require_counts
 from lossearch.run_directory import RunDirectory
@@ -125,7 +126,7 @@ def _declared(experiment: Experiment, place: Place, tuned: Sequence[TunedLoss], 
 
 def _of_task(place: Place, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
     """The losses as they were tuned on the scene's task, or elsewhere as on the search's first one."""
-    task = place.task if place.task in experiment.tasks else experiment.tasks[0]
+    task = _searched_on(experiment, place).name
     gives = experiment.task_named(place.task).gives
     own = [each for each in tuned if each.task == task]
     return [each for each in own if _looks_at_given(each.formula, gives)]
@@ -151,9 +152,8 @@ def _scene(
 ) -> Scene:
     """Measure every loss in a scene, or recall what was measured."""
     view = view or SilentComparison()
-    tell_set_aside(view, path, ComparisonDirectory.set_aside(path, declared))
-    goes_on = (path / ComparisonDirectory.FILE).exists()
-    with running(ComparisonDirectory, declared, path, goes_on, VerdictInterrupted, force=True) as directory:
+    resume = goes_on(path, declared, view)
+    with running(ComparisonDirectory, declared, path, resume, VerdictInterrupted, force=True) as directory:
         comparing = Comparing(declared, directory, workers, view)
         comparing.restore()
         comparing.view.started(path)
@@ -171,7 +171,7 @@ def _scene(
         favourite=_called(baselines[0]),
         random_search=None if best is None else _called(best),
         chosen_from=max((each.chosen_from or 0 for each in found), default=0),
-        validation_samples=_validation_samples(experiment, place),
+        validation_samples=samples_of_validation(_searched_on(experiment, place)),
     )
 
 
@@ -180,10 +180,14 @@ def _called(tuned: TunedLoss) -> str:
     return candidate_of(tuned.loss).called
 
 
-def _validation_samples(experiment: Experiment, place: Place) -> int | None:
-    """Samples, or pairs, of the validation split of the search's task; None for a metric that does not count them."""
-    task = experiment.task_named(place.task if place.task in experiment.tasks else experiment.tasks[0])
-    split = task.load().validation
+def _searched_on(experiment: Experiment, place: Place) -> Task:
+    """The scene's task where the search was on it, else the search's first one."""
+    return experiment.task_named(place.task if place.task in experiment.tasks else experiment.tasks[0])
+
+
+def samples_of_validation(task: Task) -> int | None:
+    """Samples, or pairs, of a task's validation split; None for a metric that does not count them."""
     if task.metric is MEAN_IOU:
         return None
+    split = task.load().validation
     return len(split) if split.pairs is None else len(split.pairs.same)

@@ -57,10 +57,12 @@ class Measured:
         size = None if settings.cohort_size == "auto" else settings.cohort_size
         return cls(run.store, Checkpoints(run.path / "checkpoint"), executor, view, noted, size)
 
-    def restore(self) -> None:
-        """Take in what is recorded; parts that cannot be read are set aside, and their trainings done again."""
-        for kept, damage in self.recorder.restore():
+    def restore(self) -> list[str]:
+        """Take in what is recorded; parts that cannot be read are set aside, under the names that are returned."""
+        found = self.recorder.restore()
+        for kept, damage in found:
             self._view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
+        return [kept for kept, _ in found]
 
     def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
         """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""

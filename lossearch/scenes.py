@@ -28,7 +28,12 @@ class Place:
     @property
     def folder(self) -> str:
         """What its directory is called."""
-        return f"{self.name} {self.task}".replace(" ", "_")
+        return folder_of(self.name, self.task)
+
+
+def folder_of(scene: str, task: str) -> str:
+    """What the directory of a scene of this name on a task is called."""
+    return f"{scene} {task}".replace(" ", "_")
 
 
 def full_training(experiment: Experiment, task: str) -> Fidelity:

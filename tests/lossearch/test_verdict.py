@@ -24,7 +24,7 @@ from lossearch.launch_tuning import (
 from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _entering, verdict
 from lossearch.run_directory import RunDirectoryError
 from lossearch.running import running
-from lossearch.scenes import places
+from lossearch.scenes import folder_of, places
 from lossearch.settings import candidate_of
 from lossearch.survivors import Survivor, suitable_baselines, survivors
 from lossearch.tuning_rounds import SEEDS_FROM, Tuned
@@ -163,7 +163,7 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     assert {each.seeds for each in judged.table.lines} == {7}
     assert all(each.random_difference is not None for each in judged.table.lines)
     for line in judged.table.lines:  # at the learning rate that was best, one may diverge under another seed
-        scene = f"{line.scene} {line.task}".replace(" ", "_")
+        scene = folder_of(line.scene, line.task)
         measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
         failed = {each.loss for each in measured if each.value is None} & set(KNOWN)
         assert line.baselines == len(KNOWN) - len(failed)
