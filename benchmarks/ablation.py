@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from lossearch.experiment import Experiment, validated
 from lossearch.launch import search
+from lossearch.results.statistics import interval, mean
 from lossearch.retesting import LAST_ROUNDS
-from results.statistics import interval, mean
 
 Found = TypeVar("Found")
 

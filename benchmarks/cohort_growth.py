@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, together
-from evaluators.fidelity import Fidelity
-from primitives.formula import Formula
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.primitives.formula import Formula
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from evaluators.cohort import Cohort
-from evaluators.fidelity import Fidelity
-from evaluators.one_by_one import OneByOne
-from evaluators.splits import Split, Splits
-from evaluators.tasks.task import Task
-from primitives.formula import Call, Formula, Number, call
-from primitives.parser import parse
+from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.one_by_one import OneByOne
+from lossearch.evaluators.splits import Split, Splits
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.formula import Call, Formula, Number, call
+from lossearch.primitives.parser import parse
 
 FORMULAS = Path(__file__).parent / "evolved_formulas.txt"
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, ratio, settings_of, together
-from evaluators.device import chosen_device
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import known_task
-from primitives.formula import Formula
-from primitives.joint_gradient import JointGradient
+from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks import known_task
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_gradient import JointGradient
 
 
 def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, rounds: int) -> float:

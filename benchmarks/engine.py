@@ -13,15 +13,15 @@ import time
 
 import torch
 
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.work import Candidate, Work
 from lossearch.admission import Admission
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.work import Candidate, Work
 from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import load_experiment
 from lossearch.member import Member
-from primitives.catalog import CATALOG
-from primitives.parser import parse
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.parser import parse
 
 
 def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:

@@ -11,16 +11,16 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evaluators.tasks import TASKS
 from lossearch.comparison_directory import ComparisonDirectory
+from lossearch.evaluators.tasks import TASKS
 from lossearch.launch_verdict import samples_of_validation
+from lossearch.results.record_tables import read_records, write_records
+from lossearch.results.records import METRICS, Measurement
+from lossearch.results.store import RecordStore
+from lossearch.results.tuned_losses import TunedLoss, read_tuned, write_tuned
+from lossearch.results.verdict_table import FILE, VerdictTable, interval_text, read_verdicts, signed
+from lossearch.results.verdicts import LEVEL, Judged, Scene, Verdict, verdicts
 from lossearch.scenes import folder_of
-from results.record_tables import read_records, write_records
-from results.records import METRICS, Measurement
-from results.store import RecordStore
-from results.tuned_losses import TunedLoss, read_tuned, write_tuned
-from results.verdict_table import FILE, VerdictTable, interval_text, read_verdicts, signed
-from results.verdicts import LEVEL, Judged, Scene, Verdict, verdicts
 
 ROOT = Path(__file__).parent.parent
 KEPT, PAGE = ROOT / "experiments" / "evidence", ROOT / "docs" / "evidence.md"

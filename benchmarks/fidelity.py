@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluators.tasks import TASKS
-from results.proxy_table import ProxyLine, proxy_lines, read_lines, write_lines
-from results.proxy_text import as_markdown
-from results.proxy_values import FILE, ProxyValue, read_values, write_values
+from lossearch.evaluators.tasks import TASKS
+from lossearch.results.proxy_table import ProxyLine, proxy_lines, read_lines, write_lines
+from lossearch.results.proxy_text import as_markdown
+from lossearch.results.proxy_values import FILE, ProxyValue, read_values, write_values
 
 KEPT = Path(__file__).parent.parent / "experiments" / "fidelity"
 

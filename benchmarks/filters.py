@@ -25,18 +25,18 @@ from typing import Any
 from scipy.stats import binomtest
 
 from benchmarks.ablation import add, as_they_end, held
-from evaluators.evaluation import evaluate
-from evaluators.executors import InlineExecutor
-from evaluators.work import Candidate, Work, candidate_of
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.parser import parse
 from lossearch.progress import SilentView
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import Evaluation
+from lossearch.results.statistics import mean
 from lossearch.run_directory import RunDirectory
-from primitives.algebra import canonical
-from primitives.parser import parse
-from results.leaderboard_rows import BASELINE
-from results.records import Evaluation
-from results.statistics import mean
 
 COHORT = 50
 

@@ -20,8 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from results.records import Evaluation, digest, loss_id
-from results.store import EvaluationStore
+from lossearch.results.records import Evaluation, digest, loss_id
+from lossearch.results.store import EvaluationStore
 
 FOLDER = Path(__file__).parent
 SECONDS, FIDELITY = 0.37, "mlp64-600x128-lr0.05-m0.9"

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from results.records import SCHEMA_VERSION
+from lossearch.results.records import SCHEMA_VERSION
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reading.md"

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.evaluation import evaluate
-from evaluators.executors import InlineExecutor
-from evaluators.work import Candidate, Work, candidate_of
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
 from lossearch.progress import SilentView
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import Evaluation
+from lossearch.results.statistics import interval, mean
 from lossearch.run_directory import RunDirectory
-from results.leaderboard_rows import BASELINE
-from results.records import Evaluation
-from results.statistics import interval, mean
 
 #: What differs from the experiment, by the name of the case. Without p the softmax must be put together, too.
 CASES: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ from typing import Any
 
 from selenium import webdriver
 
-from results.records import Evaluation, digest, loss_id
-from results.report.page import write_report
-from results.store import EvaluationStore
+from lossearch.results.records import Evaluation, digest, loss_id
+from lossearch.results.report.page import write_report
+from lossearch.results.store import EvaluationStore
 
 #: Whether every plot is drawn.
 DRAWN = "return [...document.querySelectorAll('.plot')].every(each => each.querySelector('.main-svg'))"

@@ -15,13 +15,13 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.cohort_timing import FORMULAS
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.state import State
-from evaluators.work import Candidate, Result, Work
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Candidate, Result, Work
+from lossearch.primitives.parser import parse
+from lossearch.results.statistics import mean
 from lossearch.standing import Standing, best_first, promoted
-from primitives.parser import parse
-from results.statistics import mean
 
 FIRST = Path(__file__).parent / "first_generation.txt"
 BEST, COUNT, COHORT = 10, 200, 50

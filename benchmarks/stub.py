@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from evaluators.executors import News, Pending
-from evaluators.state import State
-from evaluators.work import Result, Spent, Work, record
-from results.records import Evaluation, Measurement
+from lossearch.evaluators.executors import News, Pending
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Result, Spent, Work, record
+from lossearch.results.records import Evaluation, Measurement
 
 
 class StubWork:

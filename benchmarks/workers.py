@@ -10,12 +10,12 @@ import time
 
 import ray
 
-from evaluators.fidelity import Fidelity
-from evaluators.ray_executor import RayExecutor
-from evaluators.work import Candidate, Work
-from primitives.algebra import canonical
-from primitives.catalog import CATALOG
-from results.records import loss_id
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.catalog import CATALOG
+from lossearch.results.records import loss_id
 
 LOSSES = (
     "cross_entropy",

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.fidelity import Fidelity
-from evaluators.start import Model, class_frequencies, initial_class_weights
-from evaluators.tasks.task import Task
-from primitives.formula import Formula
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.start import Model, class_frequencies, initial_class_weights
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
 
 def loss_for(formula: Formula, task: Task, fidelity: Fidelity, class_weights: str | None = None) -> FormulaLoss:

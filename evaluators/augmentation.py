@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evaluators.fidelity import Fidelity
+from lossearch.evaluators.fidelity import Fidelity
 
 #: Different samples of noise under one seed; each input takes one of them at random.
 NOISE_SAMPLES = 512

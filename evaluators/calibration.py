@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluators.attached_loss import adopt_class_weights, owns_class_weights
-from evaluators.fidelity import Fidelity
-from evaluators.outcome import NO_GRADIENT, TrainingFailed
-from evaluators.randomness import Randomness
-from evaluators.schedule import Schedule
-from evaluators.splits import with_classes
-from evaluators.start import initial_model, one_hot
-from evaluators.tasks.task import Task
-from primitives.torch_loss import FormulaLoss
+from lossearch.evaluators.attached_loss import adopt_class_weights, owns_class_weights
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.outcome import NO_GRADIENT, TrainingFailed
+from lossearch.evaluators.randomness import Randomness
+from lossearch.evaluators.schedule import Schedule
+from lossearch.evaluators.splits import with_classes
+from lossearch.evaluators.start import initial_model, one_hot
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.torch_loss import FormulaLoss
 
 
 def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:

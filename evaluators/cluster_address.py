@@ -8,7 +8,7 @@ import json
 import os
 import socket
 
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 
 #: Seconds a cluster has to answer.
 CONNECT_TIMEOUT = 10.0

@@ -12,25 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluators.cohort_heads import Heads, heads_of
-from evaluators.cohort_members import Members
-from evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
-from evaluators.cohort_networks import BATCHED
-from evaluators.descent import moments
-from evaluators.fidelity import Fidelity
-from evaluators.networks import NETWORKS
-from evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
-from evaluators.replay import Replay
-from evaluators.schedule import Schedule, resident
-from evaluators.splits import Split, as_numbers
-from evaluators.start import class_frequencies, initial_model
-from evaluators.state import State
-from evaluators.tasks.task import Task
-from primitives.formula import Formula
-from primitives.joint_gradient import JointGradient
-from primitives.joint_program import FEATURES
-from primitives.lowering import lower_logits
-from primitives.scores import scores
+from lossearch.evaluators.cohort_heads import Heads, heads_of
+from lossearch.evaluators.cohort_members import Members
+from lossearch.evaluators.cohort_memory import IN_FLIGHT, bytes_of_a_candidate
+from lossearch.evaluators.cohort_networks import BATCHED
+from lossearch.evaluators.descent import moments
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
+from lossearch.evaluators.replay import Replay
+from lossearch.evaluators.schedule import Schedule, resident
+from lossearch.evaluators.splits import Split, as_numbers
+from lossearch.evaluators.start import class_frequencies, initial_model
+from lossearch.evaluators.state import State
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_gradient import JointGradient
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.lowering import lower_logits
+from lossearch.primitives.scores import scores
 
 #: How often a training looks for candidates without hope, and the share of them from which they are dropped.
 CHECKS, DROPPED_FROM = 8, 0.125

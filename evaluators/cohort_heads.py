@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from evaluators.cohort_networks import repeated
-from evaluators.start import Model, initial_class_weights
-from primitives import numerics
+from lossearch.evaluators.cohort_networks import repeated
+from lossearch.evaluators.start import Model, initial_class_weights
+from lossearch.primitives import numerics
 
 
 class Heads(Protocol):

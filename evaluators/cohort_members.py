@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from evaluators.cohort_heads import Heads, heads_of
-from evaluators.cohort_networks import BATCHED, BatchedNetwork
-from evaluators.descent import descend
-from evaluators.fidelity import Fidelity
-from evaluators.start import Model
-from evaluators.state import State, as_arrays, as_tensors
+from lossearch.evaluators.cohort_heads import Heads, heads_of
+from lossearch.evaluators.cohort_networks import BATCHED, BatchedNetwork
+from lossearch.evaluators.descent import descend
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.start import Model
+from lossearch.evaluators.state import State, as_arrays, as_tensors
 
 
 class Members:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evaluators.cohort_members import Members
-from evaluators.descent import moments
-from evaluators.fidelity import Fidelity
-from evaluators.start import Model
-from evaluators.tasks.task import Task
+from lossearch.evaluators.cohort_members import Members
+from lossearch.evaluators.descent import moments
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.start import Model
+from lossearch.evaluators.tasks.task import Task
 
 #: Weights, their gradients, and sums of iterates, beside what the optimiser keeps.
 COPIES = 3

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
+from lossearch.evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
 
 #: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
 LARGEST_BY_MATRIX = 256

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from evaluators.attached_loss import loss_for
-from evaluators.cohort import Cohort
-from evaluators.gradient_size import Attached
-from evaluators.measures import Outputs
-from evaluators.splits import Split
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.gradient_size import Attached
+from lossearch.evaluators.measures import Outputs
+from lossearch.evaluators.splits import Split
 
 
 class CohortOutputs:

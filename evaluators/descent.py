@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evaluators.fidelity import Fidelity
+from lossearch.evaluators.fidelity import Fidelity
 
 #: Decay of Adam's second moment, and what keeps its quotient finite (Kingma and Ba, ICLR 2015; torch's defaults).
 BETA2, EPSILON = 0.999, 1e-8

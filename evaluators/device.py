@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 
 #: What an experiment may ask for.
 DeviceChoice = Literal["auto", "cpu", "cuda"]

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 
 import torch
 
-from evaluators.cohort import Cohort, unbatched
-from evaluators.device import chosen_device
-from evaluators.measuring import measurements
-from evaluators.memory import free_bytes
-from evaluators.one_by_one import Measurable, OneByOne
-from evaluators.outcome import Outcome, failed
-from evaluators.state import State
-from evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
-from primitives.errors import UserError
-from primitives.parser import parse
-from results.records import Evaluation
+from lossearch.evaluators.cohort import Cohort, unbatched
+from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.measuring import measurements
+from lossearch.evaluators.memory import free_bytes
+from lossearch.evaluators.one_by_one import Measurable, OneByOne
+from lossearch.evaluators.outcome import Outcome, failed
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.results.records import Evaluation
 
 
 def evaluate(work: Work, states: Mapping[str, State] | None = None, sharers: int = 1) -> Result:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from evaluators.device import chosen_device
-from evaluators.evaluation import evaluate
-from evaluators.state import State
-from evaluators.work import Result, Spent, Work, spent_on
-from results.records import Evaluation, Measurement
+from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Result, Spent, Work, spent_on
+from lossearch.results.records import Evaluation, Measurement
 
 #: Candidates in a cohort at most, where the size is found automatically: on a core nothing is gained beyond the first,
 #: on a GPU the memory decides.

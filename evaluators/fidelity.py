@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evaluators.networks import Network
+from lossearch.evaluators.networks import Network
 
 
 class Fidelity(BaseModel):

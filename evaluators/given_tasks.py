@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluators.splits import Pairs, Split, Splits
-from evaluators.tasks.task import Task
+from lossearch.evaluators.splits import Pairs, Split, Splits
+from lossearch.evaluators.tasks.task import Task
 
 #: The arrays of a part of the data, by their names.
 Arrays = dict[str, NDArray[Any]]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from evaluators.attached_loss import owns_class_weights
-from evaluators.splits import with_classes
-from evaluators.start import one_hot
+from lossearch.evaluators.attached_loss import owns_class_weights
+from lossearch.evaluators.splits import with_classes
+from lossearch.evaluators.start import one_hot
 
 #: Training samples that it is measured on; in dense tasks images of so many pixels.
 SAMPLES = 512

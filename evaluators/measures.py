@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from sklearn import metrics
 from torch import Tensor
 
-from evaluators.metrics import cosines, mean_iou, rightly_told, verification_accuracy
-from evaluators.splits import Split
+from lossearch.evaluators.metrics import cosines, mean_iou, rightly_told, verification_accuracy
+from lossearch.evaluators.splits import Split
 
 #: Bins of the calibration error (Guo et al., ICML 2017).
 BINS = 15

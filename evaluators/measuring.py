@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from evaluators.cohort import Cohort
-from evaluators.cohort_outputs import CohortOutputs
-from evaluators.gradient_size import SAMPLES, gradient_size
-from evaluators.measures import confusion_matrix, measures, right_ones
-from evaluators.one_by_one import Measurable
-from evaluators.outcome import NOT_FINITE, Outcome
-from evaluators.work import Candidate, Work, evaluation_id, fidelity_of
-from results.records import Measurement, digest
+from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.cohort_outputs import CohortOutputs
+from lossearch.evaluators.gradient_size import SAMPLES, gradient_size
+from lossearch.evaluators.measures import confusion_matrix, measures, right_ones
+from lossearch.evaluators.one_by_one import Measurable
+from lossearch.evaluators.outcome import NOT_FINITE, Outcome
+from lossearch.evaluators.work import Candidate, Work, evaluation_id, fidelity_of
+from lossearch.results.records import Measurement, digest
 
 
 def measurements(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluators.splits import Pairs, Split
+from lossearch.evaluators.splits import Pairs, Split
 
 #: Folds of verification accuracy (Huang et al., Labeled Faces in the Wild, 2007).
 FOLDS = 10

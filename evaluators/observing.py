@@ -10,20 +10,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluators.attached_loss import looks_at_progress, loss_for, representation
-from evaluators.calibration import calibration_factor
-from evaluators.class_maps import class_maps
-from evaluators.evaluation import one_thread
-from evaluators.fidelity import Fidelity
-from evaluators.gradient_size import Attached, gradient_size
-from evaluators.landscape import Value, directions, ratios_around, values_around
-from evaluators.measures import Outputs, confusion_matrix
-from evaluators.outcome import TrainingFailed
-from evaluators.splits import Split, as_numbers, with_classes
-from evaluators.start import one_hot
-from evaluators.tasks.task import Task
-from evaluators.training import Training
-from primitives.formula import Formula
+from lossearch.evaluators.attached_loss import looks_at_progress, loss_for, representation
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.class_maps import class_maps
+from lossearch.evaluators.evaluation import one_thread
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.gradient_size import Attached, gradient_size
+from lossearch.evaluators.landscape import Value, directions, ratios_around, values_around
+from lossearch.evaluators.measures import Outputs, confusion_matrix
+from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.splits import Split, as_numbers, with_classes
+from lossearch.evaluators.start import one_hot
+from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.training import Training
+from lossearch.primitives.formula import Formula
 
 #: Moments of a training at which it is looked at.
 MOMENTS = 25

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from evaluators.attached_loss import loss_for
-from evaluators.calibration import calibration_factor
-from evaluators.fidelity import Fidelity
-from evaluators.gradient_size import Attached
-from evaluators.measures import Outputs
-from evaluators.outcome import Outcome, TrainingFailed, outcome
-from evaluators.splits import Split
-from evaluators.state import State, as_tensors, stacked
-from evaluators.tasks.task import Task
-from evaluators.training import Training
-from primitives.formula import Formula
-from primitives.torch_loss import FormulaLoss
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.gradient_size import Attached
+from lossearch.evaluators.measures import Outputs
+from lossearch.evaluators.outcome import Outcome, TrainingFailed, outcome
+from lossearch.evaluators.splits import Split
+from lossearch.evaluators.state import State, as_tensors, stacked
+from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.training import Training
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.torch_loss import FormulaLoss
 
 
 class OneByOne:

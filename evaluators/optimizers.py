@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from evaluators.descent import BETA2, EPSILON
-from evaluators.fidelity import Fidelity
+from lossearch.evaluators.descent import BETA2, EPSILON
+from lossearch.evaluators.fidelity import Fidelity
 
 #: What each optimiser keeps for a parameter, by torch's names.
 KEPT = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}

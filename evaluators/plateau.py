@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluators.fidelity import Fidelity
+from lossearch.evaluators.fidelity import Fidelity
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from evaluators.state import State
-from evaluators.work import Result, Spent, Work, spent_on
-from results.records import Evaluation, Measurement
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Result, Spent, Work, spent_on
+from lossearch.results.records import Evaluation, Measurement
 
 
 class Pool(Protocol):

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.cluster_address import ClusterUnreachable, require_answer
-from evaluators.versions import versions
+from lossearch.evaluators.cluster_address import ClusterUnreachable, require_answer
+from lossearch.evaluators.versions import versions
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 

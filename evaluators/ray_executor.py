@@ -16,14 +16,14 @@ from typing import Any
 
 import ray
 
-from evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, News, Pending, merged
-from evaluators.given_tasks import packed
-from evaluators.pooled_work import PooledWork
-from evaluators.ray_cluster import connect, last_line, nodes, vanished
-from evaluators.ray_pool import Actor, Pool
-from evaluators.state import State
-from evaluators.work import Work, failures
-from primitives.errors import UserError
+from lossearch.evaluators.executors import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, News, Pending, merged
+from lossearch.evaluators.given_tasks import packed
+from lossearch.evaluators.pooled_work import PooledWork
+from lossearch.evaluators.ray_cluster import connect, last_line, nodes, vanished
+from lossearch.evaluators.ray_pool import Actor, Pool
+from lossearch.evaluators.state import State
+from lossearch.evaluators.work import Work, failures
+from lossearch.primitives.errors import UserError
 
 #: Workers that may vanish with one piece of work before it is blamed for that, and those that may run out of memory
 #: with a candidate: Ray kills others beside the one that takes too much.

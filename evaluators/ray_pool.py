@@ -12,11 +12,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from evaluators.cluster_address import ClusterUnreachable
-from evaluators.executors import News
-from evaluators.ray_cluster import last_line, nodes, vanished
-from evaluators.ray_worker import Started, Worker
-from evaluators.versions import versions
+from lossearch.evaluators.cluster_address import ClusterUnreachable
+from lossearch.evaluators.executors import News
+from lossearch.evaluators.ray_cluster import last_line, nodes, vanished
+from lossearch.evaluators.ray_worker import Started, Worker
+from lossearch.evaluators.versions import versions
 
 #: Seconds in which an actor must start where there is none, and after which a user is told that there is none.
 START_TIMEOUT, PATIENCE = 120.0, 20.0

@@ -11,14 +11,14 @@ from typing import Any
 
 import ray
 
-from evaluators.device import chosen_device
-from evaluators.evaluation import evaluate
-from evaluators.executors import merged
-from evaluators.given_tasks import PackedTask, unpacked
-from evaluators.state import State
-from evaluators.tasks import use_sent
-from evaluators.versions import versions
-from evaluators.work import Result, Work
+from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import merged
+from lossearch.evaluators.given_tasks import PackedTask, unpacked
+from lossearch.evaluators.state import State
+from lossearch.evaluators.tasks import use_sent
+from lossearch.evaluators.versions import versions
+from lossearch.evaluators.work import Result, Work
 
 
 @dataclass(frozen=True)

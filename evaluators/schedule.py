@@ -9,11 +9,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from evaluators.augmentation import Augmentation
-from evaluators.fidelity import Fidelity
-from evaluators.splits import Pairs, Split, as_numbers
-from evaluators.start import batches
-from evaluators.tasks.task import Task
+from lossearch.evaluators.augmentation import Augmentation
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.splits import Pairs, Split, as_numbers
+from lossearch.evaluators.start import batches
+from lossearch.evaluators.tasks.task import Task
 
 
 @lru_cache(maxsize=16)

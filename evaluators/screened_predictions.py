@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evaluators.cohort_heads import ClassWeightHeads
-from primitives.class_weights import ClassWeights, uniform_vectors
-from primitives.formula import Formula, Name
-from primitives.joint_program import FEATURES
-from primitives.lowering import lower_logits
-from primitives.scores import scores
+from lossearch.evaluators.cohort_heads import ClassWeightHeads
+from lossearch.primitives.class_weights import ClassWeights, uniform_vectors
+from lossearch.primitives.formula import Formula, Name
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.lowering import lower_logits
+from lossearch.primitives.scores import scores
 
 CLASSES, SIZE = 4, 6
 

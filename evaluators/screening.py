@@ -12,11 +12,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from evaluators.screened_predictions import CLASSES, SIZE, Predictions
-from primitives.class_weights import require_suits
-from primitives.dependence import PREDICTIONS, moves
-from primitives.formula import Formula
-from primitives.uniform_gradient import UniformGradient
+from lossearch.evaluators.screened_predictions import CLASSES, SIZE, Predictions
+from lossearch.primitives.class_weights import require_suits
+from lossearch.primitives.dependence import PREDICTIONS, moves
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.uniform_gradient import UniformGradient
 
 SAMPLES = 12
 STEPS, STEP_SIZE = 32, 0.25

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.fidelity import Fidelity
-from evaluators.networks import NETWORKS
-from evaluators.networks.layers import linear
-from evaluators.tasks.task import Task
-from primitives.class_weights import ClassWeights
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.layers import linear
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.class_weights import ClassWeights
 
 
 @dataclass

@@ -10,16 +10,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from evaluators.attached_loss import adopt_class_weights, looks_at_progress, owns_class_weights, representation
-from evaluators.fidelity import Fidelity
-from evaluators.optimizers import Optimizer
-from evaluators.outcome import NOT_FINITE, TrainingFailed, diverged
-from evaluators.plateau import Plateau
-from evaluators.randomness import Randomness
-from evaluators.schedule import Schedule, resident
-from evaluators.splits import Split, as_numbers, with_classes
-from evaluators.start import initial_model, one_hot
-from evaluators.tasks.task import Task
+from lossearch.evaluators.attached_loss import (
+    adopt_class_weights,
+    looks_at_progress,
+    owns_class_weights,
+    representation,
+)
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.optimizers import Optimizer
+from lossearch.evaluators.outcome import NOT_FINITE, TrainingFailed, diverged
+from lossearch.evaluators.plateau import Plateau
+from lossearch.evaluators.randomness import Randomness
+from lossearch.evaluators.schedule import Schedule, resident
+from lossearch.evaluators.splits import Split, as_numbers, with_classes
+from lossearch.evaluators.start import initial_model, one_hot
+from lossearch.evaluators.tasks.task import Task
 
 
 def train_and_score(

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evaluators.fidelity import Fidelity
-from evaluators.state import State
-from evaluators.tasks import task_on
-from evaluators.tasks.own_data import OwnData
-from evaluators.tasks.task import Task
-from results.records import Evaluation, Measurement, digest
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.state import State
+from lossearch.evaluators.tasks import task_on
+from lossearch.evaluators.tasks.own_data import OwnData
+from lossearch.evaluators.tasks.task import Task
+from lossearch.results.records import Evaluation, Measurement, digest
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lossearch.launch_tuning import tune
     from lossearch.launch_verdict import verdict
     from lossearch.losses import loss
-    from results.leaderboard import Leaderboard
+    from lossearch.results.leaderboard import Leaderboard
 
 __all__ = [
     "Callback",
@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
 
         return verdict
     if name == "Leaderboard":
-        from results.leaderboard import Leaderboard
+        from lossearch.results.leaderboard import Leaderboard
 
         return Leaderboard
     raise AttributeError(f"module 'lossearch' has no attribute {name!r}")

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evaluators.screening import rejection
-from evaluators.work import Candidate
-from primitives.algebra import canonical
-from primitives.class_weights import suits
-from primitives.fingerprint import RESOLUTION, fingerprint
-from primitives.formula import Formula
-from primitives.terms import Part, parts_of, without
-from results.comparison_lines import Line
-from results.explanation import PartEffect, PartKind, PartVerdict
-from results.records import loss_id
+from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.work import Candidate
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.class_weights import suits
+from lossearch.primitives.fingerprint import RESOLUTION, fingerprint
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.terms import Part, parts_of, without
+from lossearch.results.comparison_lines import Line
+from lossearch.results.explanation import PartEffect, PartKind, PartVerdict
+from lossearch.results.records import loss_id
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from evaluators.screening import rejection, rejections
-from evaluators.work import Candidate, Work, record
+from lossearch.evaluators.screening import rejection, rejections
+from lossearch.evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
 from lossearch.isolation import each_apart
-from primitives.algebra import canonical
-from primitives.fingerprint import Fingerprint, FingerprintArchive, fingerprints
-from primitives.formula import Formula
-from results.records import Evaluation, Status, loss_id
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.fingerprint import Fingerprint, FingerprintArchive, fingerprints
+from lossearch.primitives.formula import Formula
+from lossearch.results.records import Evaluation, Status, loss_id
 
 #: A formula and its class weights.
 Loss = tuple[Formula, str | None]

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from primitives.fingerprint import Fingerprint
-from results.atomic import append_at
+from lossearch.primitives.fingerprint import Fingerprint
+from lossearch.results.atomic import append_at
 
 #: A fingerprint, and the id of the loss that came first with it.
 Entry = tuple[Fingerprint, str]

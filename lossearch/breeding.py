@@ -3,18 +3,18 @@
 import math
 from collections.abc import Callable, Iterator
 
-from evaluators.evaluation import one_thread
-from evaluators.work import Candidate
 from lossearch.admission import Admission, Refusal
+from lossearch.evaluators.evaluation import one_thread
+from lossearch.evaluators.work import Candidate
 from lossearch.evolution import Birth
 from lossearch.experiment import Experiment
 from lossearch.islands import Islands
 from lossearch.progress import Progress, SearchView
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import Evaluation
 from lossearch.seeds import read_seed
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import work_of
-from results.leaderboard_rows import BASELINE
-from results.records import Evaluation
 
 #: Births considered for each candidate wanted, before a search makes do with fewer.
 BIRTHS_PER_CANDIDATE = 60

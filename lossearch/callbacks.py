@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossearch.progress import Progress
-from results.records import Evaluation
+from lossearch.results.records import Evaluation
 
 if TYPE_CHECKING:
     from lossearch.launch import Run

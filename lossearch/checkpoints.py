@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.state import State
-from results.atomic import remove, write_whole
+from lossearch.evaluators.state import State
+from lossearch.results.atomic import remove, write_whole
 
 _KINDS = ("weights", "velocities", "buffers")
 

@@ -123,7 +123,7 @@ def losses(
 ) -> None:
     """List the known losses, or show one."""
     with reported():
-        from primitives.catalog import CATALOG, known_loss
+        from lossearch.primitives.catalog import CATALOG, known_loss
 
         chosen = list(CATALOG.values()) if name is None else [known_loss(name)]
         if as_json:
@@ -141,7 +141,7 @@ def losses(
 def tasks(as_json: JsonFlag = False) -> None:
     """List the tasks that losses can be searched on."""
     with reported():
-        from evaluators.tasks import TASKS
+        from lossearch.evaluators.tasks import TASKS
 
         if as_json:
             print_json([task.describe() for task in TASKS.values()])
@@ -158,7 +158,7 @@ def tasks(as_json: JsonFlag = False) -> None:
 def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
     """Fetch the data of a task, where its publisher lets a program do that."""
     with reported():
-        from evaluators.tasks.downloaded import download_task
+        from lossearch.evaluators.tasks.downloaded import download_task
 
         print(download_task(task))
 
@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def _print_run(run: Any) -> None:
-    from results.leaderboard_rows import difference_noise
+    from lossearch.results.leaderboard_rows import difference_noise
 
     print_board(run.leaderboard.rows, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)

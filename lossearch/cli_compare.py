@@ -15,7 +15,7 @@ from lossearch.outcome import as_words, fail, interrupted, print_json, reported,
 if TYPE_CHECKING:
     from lossearch.comparison import Comparison
     from lossearch.launch_comparison import Compared
-    from results.comparison_table import ComparisonTable
+    from lossearch.results.comparison_table import ComparisonTable
 
 #: Panels of the help: options that only count without, or with, a search's directory.
 _WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
@@ -135,8 +135,8 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     """The comparison asked for: of a file, of an earlier run, or of the options alone."""
     from lossearch.comparison import load_comparison, replaced, validated_comparison
     from lossearch.comparison_directory import ComparisonDirectory
+    from lossearch.primitives.nearest import shown
     from lossearch.seeds import split_names
-    from primitives.nearest import shown
 
     given = {key: value for key, value in overrides.items() if value is not None}
     given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
@@ -159,7 +159,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
 
 def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     """The names of tasks, those of folders of images and of files of arrays made of theirs; and this data."""
-    from evaluators.tasks import TASKS
+    from lossearch.evaluators.tasks import TASKS
 
     names, data = [], {}
     for task in tasks:
@@ -176,7 +176,7 @@ def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
 
 
 def _print(done: "Compared", as_json: bool) -> None:
-    from results.comparison_table import why_no_winner
+    from lossearch.results.comparison_table import why_no_winner
 
     if as_json:
         print_json(done.table.to_dicts())

@@ -37,7 +37,7 @@ def export(
     with reported():
         from lossearch.exporting import card_path, format_of
         from lossearch.exporting import export as export_loss
-        from primitives.errors import UserError
+        from lossearch.primitives.errors import UserError
 
         format_of(out, form)
         written = [out, card_path(out)] if card else [out]
@@ -66,7 +66,7 @@ def export(
 
 def board_of(run: Path) -> Any:
     """The run's leaderboard; what is damaged is told by the caller, as an error."""
-    from results.leaderboard import Leaderboard
+    from lossearch.results.leaderboard import Leaderboard
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,9 +99,9 @@ def _loss_of_run(run: Path, rank: int) -> Any:
 
 
 def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
-    from primitives.catalog import ALIASES, CATALOG
-    from primitives.nearest import nearest
-    from primitives.parser import parse, valid_name
+    from lossearch.primitives.catalog import ALIASES, CATALOG
+    from lossearch.primitives.nearest import nearest
+    from lossearch.primitives.parser import parse, valid_name
 
     names = [*CATALOG, *ALIASES]
     if source in names:
@@ -119,7 +119,7 @@ def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
 
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
     """Hyper-parameters of ``--set NAME=VALUE``."""
-    from primitives.loss import MODULE_OPTIONS
+    from lossearch.primitives.loss import MODULE_OPTIONS
 
     found = {}
     for setting in settings:

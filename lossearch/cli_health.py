@@ -53,7 +53,7 @@ def doctor(
 
 
 def _print_status(found: Any) -> None:
-    from results.plain_text import printable
+    from lossearch.results.plain_text import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in sorted(found.candidates.items())) or "none yet"
     speed = "" if found.trainings_per_minute is None else f", {found.trainings_per_minute:g} a minute lately"

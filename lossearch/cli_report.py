@@ -18,12 +18,12 @@ def report(
 ) -> None:
     """Write one HTML file that shows a run: it loads nothing, and can be sent as it is."""
     with reported():
-        from results.report.page import require_directory, write_report
+        from lossearch.results.report.page import require_directory, write_report
 
         require_directory(run, out)
         if training:
             from lossearch.observing import observe
-            from primitives.errors import UserError
+            from lossearch.primitives.errors import UserError
 
             try:
                 observe(run, top, say)

@@ -26,7 +26,7 @@ def show(
     """Show all that a run tells of one loss."""
     with reported():
         from lossearch.cli_export import board_of
-        from results.loss_facts import found_loss, loss_facts
+        from lossearch.results.loss_facts import found_loss, loss_facts
 
         board = board_of(run)
         facts = loss_facts(board, found_loss(board, loss))
@@ -50,7 +50,7 @@ def show(
 
 
 def _print(facts: Any) -> None:
-    from results.plain_text import printable
+    from lossearch.results.plain_text import printable
 
     for line in _lines(facts):
         print(printable(line))

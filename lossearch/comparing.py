@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.executors import Executor
-from evaluators.work import Candidate, Work, fidelity_of
 from lossearch.checkpoints import Checkpoints
 from lossearch.comparison import Comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.measured import Measured
+from lossearch.results.comparison_table import ComparisonTable
+from lossearch.results.records import Measurement
 from lossearch.settings import candidate_of, with_settings
 from lossearch.tuning_rounds import Tuned, tuned_losses
-from results.comparison_table import ComparisonTable
-from results.records import Measurement
 
 
 @dataclass

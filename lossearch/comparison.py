@@ -19,10 +19,10 @@ from lossearch.declaration import (
     require_tasks,
     resolved_trainings,
 )
+from lossearch.primitives.nearest import nearest
+from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.seeds import read_seed
 from lossearch.settings import candidate_of, tunable
-from primitives.nearest import nearest
-from results.leaderboard_rows import BASELINE
 
 
 class Comparison(Declaration):

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from lossearch.comparison import Comparison, validated_comparison
+from lossearch.results.atomic import write_whole_text
+from lossearch.results.comparison_table import ComparisonTable
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
 from lossearch.run_directory import Directory, locked
-from results.atomic import write_whole_text
-from results.comparison_table import ComparisonTable
-from results.records import Measurement
-from results.store import RecordStore
 
 
 class ComparisonDirectory(Directory[Comparison, Measurement]):

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lossearch.results.comparison_lines import Line
+from lossearch.results.plain_text import printable
 from lossearch.terminal import messages
-from results.comparison_lines import Line
-from results.plain_text import printable
 
 
 class ComparisonView(Protocol):

@@ -22,7 +22,7 @@ def comparisons(incomplete: str) -> Completions:
 
 
 def _shipped(key: str, incomplete: str) -> Completions:
-    for entry in sorted(resources.files("experiments").iterdir(), key=lambda entry: entry.name):
+    for entry in sorted(resources.files("lossearch.experiments").iterdir(), key=lambda entry: entry.name):
         name = entry.name.removesuffix(".toml")
         if name != entry.name and name.startswith(incomplete):
             declared = tomllib.loads(entry.read_text(encoding="utf-8"))

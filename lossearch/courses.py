@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evaluators.executors import Executor
-from evaluators.measuring import measurement_id, not_measured
-from evaluators.work import Candidate, Work, evaluation_id
 from lossearch.checkpoints import Checkpoints
-from results.records import Evaluation, Measurement, digest
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.measuring import measurement_id, not_measured
+from lossearch.evaluators.work import Candidate, Work, evaluation_id
+from lossearch.results.records import Evaluation, Measurement, digest
 
 
 class Course:

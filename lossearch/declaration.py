@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from evaluators.device import DeviceChoice
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import TASKS, task_on
-from evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
-from evaluators.tasks.task import Task
-from primitives.errors import UserError
-from primitives.nearest import nearest
+from lossearch.evaluators.device import DeviceChoice
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks import TASKS, task_on
+from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import nearest
 
 
 class ExperimentError(UserError):
@@ -104,7 +104,7 @@ def declared_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind
 def experiment_text(name_or_path: str) -> tuple[str, str]:
     """Where an experiment is declared, and its text. Raises ExperimentError."""
     path = Path(name_or_path)
-    files = [entry for entry in resources.files("experiments").iterdir() if entry.name.endswith(".toml")]
+    files = [entry for entry in resources.files("lossearch.experiments").iterdir() if entry.name.endswith(".toml")]
     shipped = {entry.name.removesuffix(".toml"): entry for entry in files}
     if not path.is_file() and name_or_path in shipped:
         return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")

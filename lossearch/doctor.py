@@ -11,7 +11,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Literal
 
-from primitives.nearest import shown
+from lossearch.primitives.nearest import shown
 
 State = Literal["ok", "warning", "problem"]
 
@@ -54,7 +54,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    from evaluators.versions import installed
+    from lossearch.evaluators.versions import installed
 
     needed = [each for each in requires("lossearch") or () if "extra ==" not in each]
     names = [re.split(r"[\s\[;<>=!~(]", each, maxsplit=1)[0] for each in needed]
@@ -92,7 +92,7 @@ def _writable(what: str, path: Path) -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from evaluators.data.data_home import data_home
+    from lossearch.evaluators.data.data_home import data_home
 
     yield from _writable("data", data_home())
 
@@ -109,11 +109,11 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _ray(address: str | None) -> Iterator[Finding]:
-    from evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
-    from primitives.errors import UserError
+    from lossearch.evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
+    from lossearch.primitives.errors import UserError
 
     address = address or of_job()
-    from evaluators.ray_cluster import about_nodes
+    from lossearch.evaluators.ray_cluster import about_nodes
 
     where = "on this machine" if address is None else f"at {shown(address)}"
     try:
@@ -130,7 +130,7 @@ def _ray(address: str | None) -> Iterator[Finding]:
 
 def _node(node: dict[str, str]) -> Finding:
     """A node beside this process: they must have the same of everything that decides results."""
-    from evaluators.versions import versions
+    from lossearch.evaluators.versions import versions
 
     name = f"node {shown(node.get('name', '?'), 60)}"
     if "error" in node:

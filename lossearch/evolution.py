@@ -11,13 +11,13 @@ from typing import Any
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
 from lossearch.member import Member, restored
+from lossearch.primitives.class_weights import suits
+from lossearch.primitives.dependence import moves
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula
 from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
 from lossearch.variation import deepest_nesting, varied
-from primitives.class_weights import suits
-from primitives.dependence import moves
-from primitives.errors import UserError
-from primitives.formula import Formula
 
 _ATTEMPTS = 50  # to make one child that keeps the limits
 

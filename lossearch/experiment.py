@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluators.fidelity import Fidelity
 from lossearch.declaration import (
     Declaration,
     ExecutorSettings,
@@ -19,8 +18,9 @@ from lossearch.declaration import (
     require_tasks,
     search_trainings,
 )
-from primitives.errors import UserError
-from primitives.nearest import nearest
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import nearest
 
 _GROWN_OPERATORS = (
     *("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "square", "abs", "tanh", "sigmoid"),
@@ -183,8 +183,8 @@ class Experiment(Declaration):
     @model_validator(mode="after")
     def _suits_the_tasks(self) -> "Experiment":
         """Network, augmentation and formulas look at what the tasks give; trainings have as many seeds and rungs."""
+        from lossearch.primitives.formula import Name
         from lossearch.seeds import read_seed
-        from primitives.formula import Name
 
         for name in self.tasks:
             task = self.task_named(name)
@@ -226,7 +226,7 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
     formula = read_seed(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
-        from primitives.algebra import canonical
+        from lossearch.primitives.algebra import canonical
 
         formula = canonical(formula)  # what is trained, and what evolution goes on from
     if formula.size > max_nodes or formula.depth > max_depth:
@@ -237,8 +237,8 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
 
 def _vocabulary(field: str) -> tuple[str, set[str]]:
-    from primitives.operators import OPERATORS
-    from primitives.terminals import TERMINALS
+    from lossearch.primitives.operators import OPERATORS
+    from lossearch.primitives.terminals import TERMINALS
 
     return {
         "terminals": ("terminal", set(TERMINALS)),
@@ -247,6 +247,6 @@ def _vocabulary(field: str) -> tuple[str, set[str]]:
 
 
 def _see_predictions(terminals: tuple[str, ...]) -> bool:
-    from primitives.joint_program import FEATURES
+    from lossearch.primitives.joint_program import FEATURES
 
     return not {"p", *FEATURES}.isdisjoint(terminals)

@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from evaluators.attached_loss import loss_for
-from evaluators.calibration import calibration_factor
-from evaluators.executors import Executor
-from evaluators.outcome import TrainingFailed
-from evaluators.screening import rejection
-from evaluators.work import Candidate, Work, training_seed
 from lossearch.ablation import Ablated, ablations, as_candidate, effect, simplified
 from lossearch.comparison_view import ComparisonView
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.explanation_directory import ExplanationDirectory, ExplanationPlan
 from lossearch.measured import Measured
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.kinship import nearest_known
+from lossearch.primitives.latex import latex
+from lossearch.primitives.parser import parse
+from lossearch.results.comparison_lines import Line, comparison_lines
+from lossearch.results.curves import CurvePoint, Drawn, curves
+from lossearch.results.explanation import Explanation, Form, PartEffect
+from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.seeds import read_seed
-from primitives.algebra import canonical
-from primitives.catalog import CATALOG
-from primitives.formula import Formula
-from primitives.kinship import nearest_known
-from primitives.latex import latex
-from primitives.parser import parse
-from results.comparison_lines import Line, comparison_lines
-from results.curves import CurvePoint, Drawn, curves
-from results.explanation import Explanation, Form, PartEffect
-from results.leaderboard_rows import BASELINE
 
 #: The first seeds of ablations and behaviour, and of a simplified loss: searches, trials and tuning have others.
 FRESH_SEEDS, SEEDS_OF_SIMPLIFIED = 5_000_000, 6_000_000

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from lossearch.declaration import Declaration, ExecutorSettings, declared_as
+from lossearch.results.records import Measurement
 from lossearch.run_directory import Directory
-from results.records import Measurement
 
 #: Tasks without download that tell how a loss bears wrong labels and few of some classes.
 BEHAVIOUR = ("digits", "digits_noisy_20", "digits_noisy", "digits_noisy_60", "digits_long_tail")

@@ -5,9 +5,9 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from results.explanation import Explanation
-from results.explanation_text import Section, Table, sections
-from results.plain_text import printable
+from lossearch.results.explanation import Explanation
+from lossearch.results.explanation_text import Section, Table, sections
+from lossearch.results.plain_text import printable
 
 #: Columns that hold formulas, which are folded and not cut.
 _FOLDED = {"left out", "what is left", "loss"}

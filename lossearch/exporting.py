@@ -8,25 +8,25 @@ from typing import Any
 
 import torch
 
-from evaluators.screening import rejection
-from evaluators.tasks import TASKS
+from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.tasks import TASKS
 from lossearch.graph_module import RANDOM, fixed_in_graph, graph_classes, graph_module
 from lossearch.losses import formula_with
-from primitives.catalog import known_loss
-from primitives.errors import UserError, as_user_errors
-from primitives.loss import MODULE_OPTIONS
-from primitives.nearest import nearest
-from primitives.parser import valid_name
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
-from results.atomic import write_whole_text
-from results.explanation import folder_of, read_explanation
-from results.export import write_export
-from results.exportable import Exportable, of_formula, of_known, of_module, options_of
-from results.graph_export import FORMATS, write_graph
-from results.leaderboard import Entry
-from results.model_card import Evidence, model_card
-from results.records import loss_id
-from results.verdict_table import read_verdicts
+from lossearch.primitives.catalog import known_loss
+from lossearch.primitives.errors import UserError, as_user_errors
+from lossearch.primitives.loss import MODULE_OPTIONS
+from lossearch.primitives.nearest import nearest
+from lossearch.primitives.parser import valid_name
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
+from lossearch.results.atomic import write_whole_text
+from lossearch.results.explanation import folder_of, read_explanation
+from lossearch.results.export import write_export
+from lossearch.results.exportable import Exportable, of_formula, of_known, of_module, options_of
+from lossearch.results.graph_export import FORMATS, write_graph
+from lossearch.results.leaderboard import Entry
+from lossearch.results.model_card import Evidence, model_card
+from lossearch.results.records import loss_id
+from lossearch.results.verdict_table import read_verdicts
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from lossearch.declaration import Declaration, ExecutorSettings, declared_as, each_once, require_tasks
+from lossearch.results.records import Measurement
 from lossearch.run_directory import Directory
-from results.records import Measurement
 
 #: Fewer candidates say nothing about a ranking.
 FEWEST = 10
@@ -40,7 +40,7 @@ class FidelityPlan(Declaration):
 
 def full_trainings(tasks: Any, seeds: Any) -> dict[str, dict[str, Any]]:
     """The trainings by which a comparison judges losses on known tasks, under so many seeds."""
-    from evaluators.tasks import known_task
+    from lossearch.evaluators.tasks import known_task
 
     return {name: known_task(name).fidelity.model_dump() | {"seeds": seeds} for name in tasks}
 

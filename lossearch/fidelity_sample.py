@@ -7,9 +7,9 @@ random formulas that a search with the defaults of an experiment admits.
 import random
 from collections.abc import Sequence
 
-from evaluators.work import Candidate
 from lossearch.admission import Refusal
 from lossearch.breeding import Breeding, birth_of_seed
+from lossearch.evaluators.work import Candidate
 from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.progress import Progress, SilentView
 from lossearch.stopwatch import Stopwatch

@@ -6,18 +6,18 @@ Everything is measured on the validation split; the test split is not loaded.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evaluators.executors import Executor
-from evaluators.fidelity import Fidelity
-from evaluators.work import Candidate, Work
 from lossearch.comparison_view import ComparisonView
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.work import Candidate, Work
 from lossearch.experiment import Experiment
 from lossearch.fidelity_directory import FEWEST, FidelityDirectory, FidelityPlan
 from lossearch.fidelity_sample import samples
 from lossearch.measured import Measured, trainings
+from lossearch.primitives.errors import UserError
 from lossearch.proxies import proxy_of
-from primitives.errors import UserError
-from results.proxy_table import SEEDS
-from results.proxy_values import FULL, PROXIES, ProxyValue
+from lossearch.results.proxy_table import SEEDS
+from lossearch.results.proxy_values import FULL, PROXIES, ProxyValue
 
 #: The first seeds of full trainings and of proxies: what else is trained has others.
 SEEDS_OF_FULL, SEEDS_OF_PROXIES = 7_000_000, 8_000_000

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate
 from lossearch.loop import Search, member
 from lossearch.member import Member
 from lossearch.retesting import LAST_ROUNDS, Retests

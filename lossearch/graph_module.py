@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from primitives.contract import count
-from primitives.errors import UserError
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
-from results.exportable import Exportable
-from results.leaderboard import Entry
+from lossearch.primitives.contract import count
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.results.exportable import Exportable
+from lossearch.results.leaderboard import Entry
 
 RANDOM = "The class weights of the graph are random: train a module of the loss, and export it."
 

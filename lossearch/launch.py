@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.executors import Executor
 from lossearch.callbacks import Callback, Callbacks
+from lossearch.evaluators.executors import Executor
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
+from lossearch.primitives.errors import UserError
 from lossearch.progress import SearchView, SilentView
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.trial_record import Trial
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, required_path, running
 from lossearch.steady import SteadySearch
 from lossearch.trial import try_export
 from lossearch.workers import executor_for
-from primitives.errors import UserError
-from results.leaderboard import Leaderboard
-from results.trial_record import Trial
 
 
 class SearchInterrupted(RunInterrupted):

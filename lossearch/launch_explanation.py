@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import known_task, task_on
 from lossearch.ablation import as_candidate
 from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.experiment import Experiment
 from lossearch.explaining import DRAWN_BESIDE, Explaining
 from lossearch.explanation_directory import BEHAVIOUR, ExplanationDirectory, ExplanationPlan
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.class_weights import require_suits
+from lossearch.primitives.errors import UserError, as_user_errors
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.parser import parse
+from lossearch.results.explanation import Explanation, folder_of
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import BASELINE, Row
+from lossearch.results.record_tables import DamagedFile
+from lossearch.results.records import loss_id
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.seeds import read_seed
 from lossearch.workers import executor_for
-from primitives.algebra import canonical
-from primitives.class_weights import require_suits
-from primitives.errors import UserError, as_user_errors
-from primitives.formula import Formula
-from primitives.parser import parse
-from results.explanation import Explanation, folder_of
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE, Row
-from results.record_tables import DamagedFile
-from results.records import loss_id
 
 
 class ExplanationInterrupted(RunInterrupted):

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.tasks import TASKS
 from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.evaluators.tasks import TASKS
 from lossearch.fidelity_directory import FidelityDirectory
 from lossearch.fidelity_study import FidelityStudy
+from lossearch.primitives.errors import UserError
+from lossearch.results.proxy_table import ProxyLine, proxy_lines, write_lines
+from lossearch.results.proxy_values import write_values
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.workers import executor_for
-from primitives.errors import UserError
-from results.proxy_table import ProxyLine, proxy_lines, write_lines
-from results.proxy_values import write_values
 
 
 class FidelityInterrupted(RunInterrupted):

@@ -4,24 +4,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluators.executors import Executor
 from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.evaluators.executors import Executor
 from lossearch.experiment import Experiment
 from lossearch.launch import search
+from lossearch.primitives.errors import UserError
 from lossearch.progress import SearchView
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.run_log import logged_events
+from lossearch.results.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import full_training
 from lossearch.survivors import Survivor, suitable_baselines, survivors
 from lossearch.tuning_rounds import Tuned
 from lossearch.workers import executor_for
-from primitives.errors import UserError
-from results.leaderboard import Leaderboard
-from results.run_log import logged_events
-from results.tuned_losses import Kind, TunedLoss, write_tuned
 
 #: Folders of a run: what was tuned, and a random search beside it.
 TUNING, RANDOM_SEARCH = "tuning", "random_search"

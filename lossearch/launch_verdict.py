@@ -5,27 +5,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.executors import Executor
-from evaluators.metrics import MEAN_IOU
-from evaluators.tasks.task import Task
 from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.metrics import MEAN_IOU
+from lossearch.evaluators.tasks.task import Task
 from lossearch.experiment import Experiment
 from lossearch.launch_tuning import TUNING, require_counts
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.primitives.terminals import TERMINALS
+from lossearch.results.statistics import mean
+from lossearch.results.tuned_losses import TunedLoss, read_tuned
+from lossearch.results.verdict_table import VerdictTable
+from lossearch.results.verdicts import Judged, Scene, verdicts
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import Place, places
 from lossearch.settings import candidate_of
 from lossearch.workers import executor_for
-from primitives.errors import UserError
-from primitives.parser import parse
-from primitives.terminals import TERMINALS
-from results.statistics import mean
-from results.tuned_losses import TunedLoss, read_tuned
-from results.verdict_table import VerdictTable
-from results.verdicts import Judged, Scene, verdicts
 
 #: The folder of a run that holds its verdicts, and in it a comparison for each scene.
 VERDICT = "verdict"

@@ -7,22 +7,22 @@ and a checkpoint opens every generation, so that a run that was stopped anywhere
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluators.executors import Executor
-from evaluators.work import Candidate
 from lossearch.admission import Admission
 from lossearch.archive_file import ArchiveFile
 from lossearch.breeding import Breeding
 from lossearch.callbacks import Callbacks
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.work import Candidate
 from lossearch.experiment import Experiment
 from lossearch.member import Member
+from lossearch.primitives.fingerprint import FingerprintArchive
+from lossearch.primitives.parser import parse
 from lossearch.progress import Progress, SearchView
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.recorder import Recorder
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import Trainings
-from primitives.fingerprint import FingerprintArchive
-from primitives.parser import parse
-from results.leaderboard_rows import BASELINE
-from results.recorder import Recorder
 
 
 @dataclass

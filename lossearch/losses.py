@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from primitives.torch_loss import FormulaLoss
+from lossearch.primitives.torch_loss import FormulaLoss
 
 if TYPE_CHECKING:
-    from primitives.formula import Formula
+    from lossearch.primitives.formula import Formula
 
 
 #: Terminals that a network's output moves.
@@ -26,16 +26,16 @@ def loss(
     ``torch.nn.CrossEntropyLoss``, and has its ``weight`` [classes]; one over embeddings [batch, embedding_size] needs
     ``num_classes`` and ``embedding_size``, and owns class weights to be optimised, drawn from a ``generator`` and of a
     kind that ``class_weights``, ``sub_centers`` and ``fine_tune_from`` say: see
-    :class:`primitives.torch_loss.EmbeddingLoss`.
+    :class:`lossearch.primitives.torch_loss.EmbeddingLoss`.
 
     Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
     with the position, and for hyper-parameters that are missing, unknown or out of range.
     """
-    from primitives.catalog import ALIASES, CATALOG, known_loss
-    from primitives.errors import UserError, as_user_errors
-    from primitives.loss import MODULE_OPTIONS
-    from primitives.parser import valid_name
-    from primitives.torch_loss import loss_module
+    from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
+    from lossearch.primitives.errors import UserError, as_user_errors
+    from lossearch.primitives.loss import MODULE_OPTIONS
+    from lossearch.primitives.parser import valid_name
+    from lossearch.primitives.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
         raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
@@ -57,7 +57,7 @@ def loss(
 
 
 def _require_use_of_prior(formula: "Formula", options: Mapping[str, Any]) -> None:
-    from primitives.errors import UserError
+    from lossearch.primitives.errors import UserError
 
     if options.get("prior") is not None and "prior" not in formula.names:
         raise UserError(f"Expected prior for a formula that looks at it, {formula} does not. Leave it out.")
@@ -69,11 +69,11 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
     under a name that nothing else has.
     """
-    from primitives.contract import number_between
-    from primitives.errors import UserError, as_user_errors
-    from primitives.loss import MODULE_OPTIONS
-    from primitives.nearest import shown
-    from primitives.parser import parse, valid_name
+    from lossearch.primitives.contract import number_between
+    from lossearch.primitives.errors import UserError, as_user_errors
+    from lossearch.primitives.loss import MODULE_OPTIONS
+    from lossearch.primitives.nearest import shown
+    from lossearch.primitives.parser import parse, valid_name
 
     for name in hyperparameters:
         if not valid_name(name):

@@ -10,18 +10,18 @@ from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, Self
 
-from evaluators.cohort import unbatched
-from evaluators.executors import Executor
-from evaluators.measuring import measurement_id
-from evaluators.work import Candidate, Work
 from lossearch.checkpoints import Checkpoints
 from lossearch.comparison_view import ComparisonView
 from lossearch.courses import Course
 from lossearch.declaration import ExecutorSettings
+from lossearch.evaluators.cohort import unbatched
+from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.measuring import measurement_id
+from lossearch.evaluators.work import Candidate, Work
+from lossearch.results.recorder import Recorder
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
 from lossearch.run_directory import Directory
-from results.recorder import Recorder
-from results.records import Measurement
-from results.store import RecordStore
 
 
 class Measured:

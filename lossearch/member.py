@@ -6,7 +6,7 @@ from typing import Any
 
 from deap import base
 
-from primitives.formula import Formula
+from lossearch.primitives.formula import Formula
 
 
 class Fitness(base.Fitness):

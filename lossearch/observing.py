@@ -8,17 +8,14 @@ import torch
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from evaluators.observing import Observed, observed
-from evaluators.outcome import TrainingFailed
-from evaluators.work import Work, training_seed
+from lossearch.evaluators.observing import Observed, observed
+from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
-from lossearch.run_directory import RunDirectory
-from lossearch.running import require_data
-from lossearch.scenes import full_training
-from primitives.parser import parse
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import Row
-from results.observation import (
+from lossearch.primitives.parser import parse
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.observation import (
     CoursePoint,
     EmbeddedPoint,
     GridPoint,
@@ -27,6 +24,9 @@ from results.observation import (
     Picture,
     observation_folder,
 )
+from lossearch.run_directory import RunDirectory
+from lossearch.running import require_data
+from lossearch.scenes import full_training
 
 #: The seed of the one training: of no search, tuning, comparison or explanation.
 SEED = 8_000_000

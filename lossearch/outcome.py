@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from results.plain_text import printable
+from lossearch.results.plain_text import printable
 
 
 def print_json(data: Any) -> None:
@@ -89,7 +89,7 @@ _SHOW_WARNING = warnings.showwarning
 
 def _exit_code(error: Exception) -> int | None:
     """2 for the user's input, 1 for failures that have a message of their own, None for our bugs."""
-    from primitives.errors import UserError
+    from lossearch.primitives.errors import UserError
 
     if isinstance(error, UserError):
         return 2

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from lossearch.primitives.errors import UserError
+from lossearch.results.curves import Drawn
+from lossearch.results.leaderboard import Entry, Leaderboard
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
+from lossearch.results.observation import Observation, observation_folder, read_observation
+from lossearch.results.report import run_figures, training_figures
+from lossearch.results.report.contents import Generation, generations_of
+from lossearch.results.report.drawing import Figure
 from lossearch.seeds import read_seed
-from primitives.errors import UserError
-from results.curves import Drawn
-from results.leaderboard import Entry, Leaderboard
-from results.leaderboard_rows import Row
-from results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from results.observation import Observation, observation_folder, read_observation
-from results.report import run_figures, training_figures
-from results.report.contents import Generation, generations_of
-from results.report.drawing import Figure
 
 __all__ = [
     "class_maps",

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from results.leaderboard_rows import BASELINE
+from lossearch.results.leaderboard_rows import BASELINE
 
 if TYPE_CHECKING:
-    from evaluators.work import Candidate
+    from lossearch.evaluators.work import Candidate
 
 
 @dataclass

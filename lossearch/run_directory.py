@@ -18,14 +18,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
-from evaluators.versions import installed
 from lossearch.declaration import Declaration
+from lossearch.evaluators.versions import installed
 from lossearch.experiment import EvolutionSettings, Experiment, validated
-from primitives.errors import UserError
-from results.atomic import naming, remove, replace_text, write_whole_text
-from results.records import Evaluation, Measurement
-from results.run_path import no_run_at
-from results.store import RecordStore
+from lossearch.primitives.errors import UserError
+from lossearch.results.atomic import naming, remove, replace_text, write_whole_text
+from lossearch.results.records import Evaluation, Measurement
+from lossearch.results.run_path import no_run_at
+from lossearch.results.store import RecordStore
 
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 

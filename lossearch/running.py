@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from lossearch.declaration import Declaration
 from lossearch.interruption import watched_for_interruption
+from lossearch.primitives.errors import UserError
 from lossearch.run_directory import Directory, RunDirectoryError
-from primitives.errors import UserError
 
 #: What is wrong with a disk, and not with us.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})

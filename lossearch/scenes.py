@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evaluators.fidelity import Fidelity
-from evaluators.networks import NETWORKS, Network
-from evaluators.tasks import TASKS
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.networks import NETWORKS, Network
+from lossearch.evaluators.tasks import TASKS
 from lossearch.experiment import Experiment
-from primitives.errors import UserError
-from primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import nearest, shown
 
 Name = Literal["own", "second network", "second task"]
 

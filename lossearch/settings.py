@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate
+from lossearch.primitives.catalog import known_loss
+from lossearch.primitives.constants import tunable_constants
+from lossearch.primitives.loss import Hyperparameter
+from lossearch.results.records import loss_id
 from lossearch.seeds import read_seed
-from primitives.catalog import known_loss
-from primitives.constants import tunable_constants
-from primitives.loss import Hyperparameter
-from results.records import loss_id
 
 #: The learning rate is sought between the declared one over this and times this.
 LEARNING_RATE_RANGE = 10.0

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.work import Candidate
-from results.statistics import mean
+from lossearch.evaluators.work import Candidate
+from lossearch.results.statistics import mean
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.run_log import logged_events
 from lossearch.run_directory import WORKERS_FILE, RunDirectory
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE
-from results.run_log import logged_events
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
 

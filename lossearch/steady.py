@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate
 from lossearch.loop import Search, member
 from lossearch.member import Member
 from lossearch.trainings import Arrival, States, cohorts

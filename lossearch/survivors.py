@@ -7,17 +7,17 @@ from itertools import islice
 import torch
 
 from lossearch.experiment import Experiment
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.constants import tunable_constants
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.kinship import NEARLY, directions
+from lossearch.primitives.parser import parse
+from lossearch.primitives.terminals import TERMINALS
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.settings import candidate_of
-from primitives.algebra import canonical
-from primitives.catalog import CATALOG
-from primitives.constants import tunable_constants
-from primitives.errors import UserError
-from primitives.formula import Formula
-from primitives.kinship import NEARLY, directions
-from primitives.parser import parse
-from primitives.terminals import TERMINALS
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE
 
 #: Known losses that those of a search are held against. What a search discovered is none: it may be found again.
 LITERATURE = [loss for loss in CATALOG.values() if loss.origin == "literature"]

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lossearch.progress import Progress
-from results.leaderboard_rows import BASELINE, Row
-from results.plain_text import printable
-from results.rows import known_losses
+from lossearch.results.leaderboard_rows import BASELINE, Row
+from lossearch.results.plain_text import printable
+from lossearch.results.rows import known_losses
 
 
 def messages() -> Console:

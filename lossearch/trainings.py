@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evaluators.executors import Executor, FinishedWork, Pending
-from evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.callbacks import Callbacks
+from lossearch.evaluators.executors import Executor, FinishedWork, Pending
+from lossearch.evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
+from lossearch.results.recorder import Recorder
+from lossearch.results.records import Evaluation
+from lossearch.results.statistics import mean
 from lossearch.run_directory import RunDirectory
 from lossearch.standing import Standing, standing_on_all
 from lossearch.stopwatch import Stopwatch
 from lossearch.workforce import Workforce
-from results.recorder import Recorder
-from results.records import Evaluation
-from results.statistics import mean
 
 #: In the place of a stage's number: a training under one more seed.
 AGAIN = -1

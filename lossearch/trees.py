@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from deap import gp
 
 from lossearch.experiment import EvolutionSettings
+from lossearch.primitives.dependence import PREDICTIONS
+from lossearch.primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.hard_targets import TARGET
+from lossearch.primitives.operators import OPERATORS, Operator
+from lossearch.primitives.shapes import Shape
+from lossearch.primitives.terminals import TERMINALS
 from lossearch.variation import log_uniform, rounded
-from primitives.dependence import PREDICTIONS
-from primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
-from primitives.hard_targets import TARGET
-from primitives.operators import OPERATORS, Operator
-from primitives.shapes import Shape
-from primitives.terminals import TERMINALS
 
 #: What looks at the target.
 _TARGETS = {TARGET.name, *(each.name for each in OPERATORS.values() if TARGET.name in each.reads)}

@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from evaluators.device import chosen_device
-from evaluators.evaluation import one_thread
-from evaluators.outcome import TrainingFailed
-from evaluators.start import class_frequencies
-from evaluators.training import train_and_score
-from evaluators.work import Work, training_seed
+from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.evaluation import one_thread
+from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.start import class_frequencies
+from lossearch.evaluators.training import train_and_score
+from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
-from primitives.formula import Formula
-from primitives.parser import parse
-from primitives.torch_loss import EmbeddingLoss, loss_module
-from results.exportable import of_row
-from results.leaderboard_rows import Row
-from results.statistics import mean, spread
-from results.trial_record import Trial
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.parser import parse
+from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.results.exportable import of_row
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.statistics import mean, spread
+from lossearch.results.trial_record import Trial
 
 FRESH_SEEDS = 6
 _FIRST_FRESH = 1_000_000  # seeds of the search count from 0

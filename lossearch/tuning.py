@@ -12,8 +12,8 @@ from pathlib import Path
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from primitives.loss import Hyperparameter
-from results.statistics import mean
+from lossearch.primitives.loss import Hyperparameter
+from lossearch.results.statistics import mean
 
 #: Share of the settings that are spread over the ranges, before those seen say where to look.
 SPREAD = 0.5

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluators.work import Candidate, Work
 from lossearch.comparison import Comparison
+from lossearch.evaluators.work import Candidate, Work
 from lossearch.measured import Measured
+from lossearch.results.records import digest
+from lossearch.results.statistics import mean
 from lossearch.settings import RATE, tunable, with_settings
 from lossearch.tuning import Tuner
-from results.records import digest
-from results.statistics import mean
 
 #: The first seed by which settings are tuned; those of a comparison count from 0.
 SEEDS_FROM = 2_000_000

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from evaluators.work import Candidate, candidate_of
 from lossearch.admission import Admission
 from lossearch.breeding import TOGETHER
+from lossearch.evaluators.work import Candidate, candidate_of
 from lossearch.isolation import each_apart
-from primitives.fingerprint import Fingerprint, fingerprints
-from primitives.parser import parse
-from results.records import Evaluation
+from lossearch.primitives.fingerprint import Fingerprint, fingerprints
+from lossearch.primitives.parser import parse
+from lossearch.results.records import Evaluation
 
 
 def candidate_from(saved: Mapping[str, Any]) -> Candidate:

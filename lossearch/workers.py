@@ -1,8 +1,8 @@
 """Workers: the executor that a declaration and the command ask for."""
 
-from evaluators.executors import Executor, InlineExecutor
 from lossearch.declaration import ExecutorSettings
-from primitives.errors import UserError
+from lossearch.evaluators.executors import Executor, InlineExecutor
+from lossearch.primitives.errors import UserError
 
 
 def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_address: str | None = None) -> Executor:
@@ -14,11 +14,11 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
-    from evaluators.cluster_address import of_job, require_answer
+    from lossearch.evaluators.cluster_address import of_job, require_answer
 
     ray_address = ray_address or of_job()
     if ray_address is not None:
         require_answer(ray_address)
-    from evaluators.ray_executor import RayExecutor
+    from lossearch.evaluators.ray_executor import RayExecutor
 
     return RayExecutor(ray_address, settings.workers, settings.deadline, settings.device)

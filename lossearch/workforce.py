@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluators.work import Spent
+from lossearch.evaluators.work import Spent
 
 #: Workers that are listed at most: those that did something last.
 LISTED = 1_000

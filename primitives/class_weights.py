@@ -6,11 +6,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from primitives.contract import count, number_between
-from primitives.errors import UserError, as_user_errors
-from primitives.formula import Formula
-from primitives.nearest import nearest
-from primitives.pedcc import evenly_distributed
+from lossearch.primitives.contract import count, number_between
+from lossearch.primitives.errors import UserError, as_user_errors
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.nearest import nearest
+from lossearch.primitives.pedcc import evenly_distributed
 
 #: Where class weights come from.
 KINDS = ("learned", "pedcc", "sub_centers")

@@ -6,8 +6,8 @@ Invariant: bound to their defaults they give the formula back, and within their 
 import math
 from dataclasses import replace
 
-from primitives.formula import MAX_EXPONENT, MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
-from primitives.loss import Hyperparameter
+from lossearch.primitives.formula import MAX_EXPONENT, MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.loss import Hyperparameter
 
 #: Constants that are tuned of one formula at most, in prefix order: few trials say little about many.
 AT_MOST = 6

@@ -1,9 +1,9 @@
 """What a formula depends on, by its structure: the target, and predictions that its gradient moves."""
 
-from primitives.formula import Call, Formula
-from primitives.hard_targets import TARGET
-from primitives.joint_program import FEATURES
-from primitives.operators import OPERATORS
+from lossearch.primitives.formula import Call, Formula
+from lossearch.primitives.hard_targets import TARGET
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.operators import OPERATORS
 
 #: What predictions move.
 PREDICTIONS = frozenset({"p", *FEATURES})

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from primitives.errors import UserError
-from primitives.operators import FUNCTIONS, OPERATORS
-from primitives.shapes import Shape
-from primitives.terminals import TERMINALS
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.operators import FUNCTIONS, OPERATORS
+from lossearch.primitives.shapes import Shape
+from lossearch.primitives.terminals import TERMINALS
 
 #: Bounds on a formula that comes from outside.
 MAX_NODES = 400
@@ -88,7 +88,7 @@ class Formula(ABC):
 
     def _repr_latex_(self) -> str:
         """What a notebook shows."""
-        from primitives.latex import latex
+        from lossearch.primitives.latex import latex
 
         return f"${latex(self)}$"
 

@@ -6,9 +6,9 @@ formula without ``y``, often a much smaller one: the margin of ``cos(arccos(cosi
 
 import torch
 
-from primitives.formula import Call, Formula, Name, Number, call
-from primitives.operators import OPERATORS
-from primitives.shapes import Shape
+from lossearch.primitives.formula import Call, Formula, Name, Number, call
+from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.shapes import Shape
 
 TARGET = Name("y")
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primitives import numerics
-from primitives.derivatives import gradients, reduced_to
-from primitives.formula import Formula
-from primitives.joint_plan import KindRows, Plan, PlannedCall
-from primitives.joint_program import FEATURES, Kind
-from primitives.rows import Source, added_up, taken
+from lossearch.primitives import numerics
+from lossearch.primitives.derivatives import gradients, reduced_to
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_plan import KindRows, Plan, PlannedCall
+from lossearch.primitives.joint_program import FEATURES, Kind
+from lossearch.primitives.rows import Source, added_up, taken
 
 
 @dataclass

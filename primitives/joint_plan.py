@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primitives.formula import Formula
-from primitives.joint_program import FEATURES, Argument, Builder, Kind, call_key, mark
-from primitives.rows import Rows, Source, rows_at
-from primitives.scheduling import scheduled
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_program import FEATURES, Argument, Builder, Kind, call_key, mark
+from lossearch.primitives.rows import Rows, Source, rows_at
+from lossearch.primitives.scheduling import scheduled
 
 
 @dataclass

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primitives import numerics
-from primitives.derivatives import RULES, clamped_above, clamped_below
-from primitives.formula import Formula, FormulaError
-from primitives.lowering import lower
-from primitives.program import Value
-from primitives.terminals import TERMINALS
+from lossearch.primitives import numerics
+from lossearch.primitives.derivatives import RULES, clamped_above, clamped_below
+from lossearch.primitives.formula import Formula, FormulaError
+from lossearch.primitives.lowering import lower
+from lossearch.primitives.program import Value
+from lossearch.primitives.terminals import TERMINALS
 
 #: What a network gives for every formula; the gradients with respect to them are what a joint program computes.
 FEATURES = ("z", "cosine", "dist2", "norm", "weight_norm")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from primitives.catalog import CATALOG
-from primitives.fingerprint import FLAT
-from primitives.formula import Formula, Name, Number, call
-from primitives.probe import responses
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.fingerprint import FLAT
+from lossearch.primitives.formula import Formula, Name, Number, call
+from lossearch.primitives.probe import responses
 
 #: Cosines from which two losses are called the same, and nearly the same: 1e-9 is rounding, 0.99 is 8 degrees.
 SAME, NEARLY = 1.0 - 1e-9, 0.99

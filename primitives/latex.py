@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from primitives.formula import Call, Formula, Name, Number, number_text
+from lossearch.primitives.formula import Call, Formula, Name, Number, number_text
 
 _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from primitives.contract import number_between
-from primitives.errors import UserError
-from primitives.formula import Formula
-from primitives.nearest import nearest
-from primitives.parser import parse, valid_name
-from primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
+from lossearch.primitives.contract import number_between
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.nearest import nearest
+from lossearch.primitives.parser import parse, valid_name
+from lossearch.primitives.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Loss:
 
     ``text`` is its formula over terminals and its hyper-parameters; ``source`` the paper and equation; ``origin`` says
     whether it is from the literature or was discovered by a search; ``class_weights`` where those of a loss over
-    embeddings come from, see :class:`primitives.class_weights.ClassWeights`; ``aliases`` are other names of it.
+    embeddings come from, see
+    :class:`lossearch.primitives.class_weights.ClassWeights`; ``aliases`` are other names of it.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Loss:
         }
 
     def module(self, *, num_classes: int | None = None, embedding_size: int | None = None, **given: Any) -> FormulaLoss:
-        """The loss as a torch module; see :func:`primitives.torch_loss.loss_module`."""
+        """The loss as a torch module; see :func:`lossearch.primitives.torch_loss.loss_module`."""
         options = {name: given.pop(name) for name in list(given) if name in MODULE_OPTIONS}
         if self.formula.looks_at_embeddings:
             options.setdefault("class_weights", self.class_weights)

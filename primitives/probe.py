@@ -12,10 +12,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from primitives.formula import Formula
-from primitives.joint_program import FEATURES
-from primitives.terminals import TERMINALS
-from primitives.uniform_gradient import UniformGradient
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.uniform_gradient import UniformGradient
 
 CLASSES, SIZE, SAMPLES = 5, 4, 12
 

@@ -1,10 +1,10 @@
 """Scores: what a loss over embeddings classifies by, as a formula that does not look at the target."""
 
-from primitives.dependence import looks_at_target
-from primitives.formula import Call, Formula, FormulaError, Name, call
-from primitives.hard_targets import NoHardForm, at_other_classes
-from primitives.operators import OPERATORS
-from primitives.shapes import Shape
+from lossearch.primitives.dependence import looks_at_target
+from lossearch.primitives.formula import Call, Formula, FormulaError, Name, call
+from lossearch.primitives.hard_targets import NoHardForm, at_other_classes
+from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.shapes import Shape
 
 _OVER_LOGITS = ("ce", "softmax_c", "log_softmax_c")
 _SEES_CLASSES = frozenset({"cosine", "z", "p", "dist2"})

@@ -4,15 +4,15 @@ import operator
 from math import log
 from typing import TYPE_CHECKING
 
-from primitives import numerics
-from primitives.formula import Call, Formula, Name, Number, call
-from primitives.operators import OPERATORS
-from primitives.program import Value
-from primitives.shapes import Shape
-from primitives.terminals import TERMINALS
+from lossearch.primitives import numerics
+from lossearch.primitives.formula import Call, Formula, Name, Number, call
+from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.program import Value
+from lossearch.primitives.shapes import Shape
+from lossearch.primitives.terminals import TERMINALS
 
 if TYPE_CHECKING:
-    from primitives.lowering import Lowering
+    from lossearch.primitives.lowering import Lowering
 
 
 def stable_form(lowering: "Lowering", formula: Call, at_target: bool) -> Value | None:

@@ -1,8 +1,8 @@
 """Whether a loss is linear in the target: then a weight per class belongs into the target distribution."""
 
-from primitives.dependence import looks_at_target
-from primitives.formula import Call, Formula, Name
-from primitives.hard_targets import TARGET
+from lossearch.primitives.dependence import looks_at_target
+from lossearch.primitives.formula import Call, Formula, Name
+from lossearch.primitives.hard_targets import TARGET
 
 
 def linear_in_target(formula: Formula) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from primitives import numerics
-from primitives.shapes import Shape
+from lossearch.primitives import numerics
+from lossearch.primitives.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from primitives.class_weights import ClassWeights, require_suits, uniform_vectors
-from primitives.contract import (
+from lossearch.primitives.class_weights import ClassWeights, require_suits, uniform_vectors
+from lossearch.primitives.contract import (
     checked_target,
     class_frequencies,
     count,
@@ -28,12 +28,12 @@ from primitives.contract import (
     without_autocast,
     without_ignored,
 )
-from primitives.errors import UserError
-from primitives.formula import Formula, FormulaError, number_text
-from primitives.lowering import logits_of_cross_entropy, lower, lower_logits
-from primitives.program import Program
-from primitives.scores import scores
-from primitives.target_linear import linear_in_target
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula, FormulaError, number_text
+from lossearch.primitives.lowering import logits_of_cross_entropy, lower, lower_logits
+from lossearch.primitives.program import Program
+from lossearch.primitives.scores import scores
+from lossearch.primitives.target_linear import linear_in_target
 
 #: Options of a loss module beside its hyper-parameters: of every one, over logits alone, over embeddings alone.
 OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
@@ -252,7 +252,7 @@ class EmbeddingLoss(FormulaLoss):
         """Logits [batch, num_classes] without a margin, whose largest is the predicted class.
 
         What the formula's cross-entropy or softmax sees where no class is the target; see
-        :func:`primitives.scores.scores`.
+        :func:`lossearch.primitives.scores.scores`.
         """
         require_embeddings(embeddings, self.embedding_size)
         with without_autocast(embeddings):

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from primitives import numerics
-from primitives.derivatives import Rule, rules_of
-from primitives.formula import Formula
-from primitives.joint_program import REDUCTIONS
-from primitives.rows import Source, added_up, taken
-from primitives.uniform_plan import UniformCall, UniformPlan
+from lossearch.primitives import numerics
+from lossearch.primitives.derivatives import Rule, rules_of
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_program import REDUCTIONS
+from lossearch.primitives.rows import Source, added_up, taken
+from lossearch.primitives.uniform_plan import UniformCall, UniformPlan
 
 
 @dataclass

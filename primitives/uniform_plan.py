@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from primitives.formula import Formula
-from primitives.joint_program import FEATURES, Argument, Builder, Node, mark
-from primitives.rows import Rows, rows_at
-from primitives.scheduling import scheduled
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.joint_program import FEATURES, Argument, Builder, Node, mark
+from lossearch.primitives.rows import Rows, rows_at
+from lossearch.primitives.scheduling import scheduled
 
 
 @dataclass

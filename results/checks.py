@@ -5,8 +5,8 @@ from math import pi
 
 import torch
 
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
-from results.behaviour import (
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.results.behaviour import (
     CLASSES,
     extremes,
     failures,
@@ -16,7 +16,7 @@ from results.behaviour import (
     slope_on_wrong,
     way_to_class,
 )
-from results.exportable import Exportable
+from lossearch.results.exportable import Exportable
 
 #: Embedding size for the checks: more than the classes, so that a direction is left at right angles to all of them.
 _SIZE = CLASSES + 2

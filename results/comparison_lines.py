@@ -7,9 +7,9 @@ under some seed: the seeds that are left would be chosen by the failure.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from results.paired_tests import PairedTest, holm, negated, paired_test, verdict
-from results.records import DIRECTIONS, METRICS, Measurement
-from results.statistics import mean, paired_differences, spread
+from lossearch.results.paired_tests import PairedTest, holm, negated, paired_test, verdict
+from lossearch.results.records import DIRECTIONS, METRICS, Measurement
+from lossearch.results.statistics import mean, paired_differences, spread
 
 
 @dataclass(frozen=True)

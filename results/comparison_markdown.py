@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from results.comparison_lines import Line
+from lossearch.results.comparison_lines import Line
 
 
 def as_markdown(lines: Sequence[Line], level: int = 2) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.comparison_lines import Line, comparison_lines
-from results.paired_tests import fewest_pairs
-from results.records import Measurement
+from lossearch.results.comparison_lines import Line, comparison_lines
+from lossearch.results.paired_tests import fewest_pairs
+from lossearch.results.records import Measurement
 
 
 class ComparisonTable:
@@ -52,19 +52,19 @@ class ComparisonTable:
 
     def to_pandas(self) -> Any:
         """The lines as a pandas data frame. Raises ImportError where pandas is not installed."""
-        from results.record_tables import to_pandas
+        from lossearch.results.record_tables import to_pandas
 
         return to_pandas(Line, self.lines)
 
     def as_markdown(self) -> str:
         """A Markdown table for each task."""
-        from results.comparison_markdown import as_markdown
+        from lossearch.results.comparison_markdown import as_markdown
 
         return as_markdown(self.lines)
 
     def write(self, path: Path) -> None:
         """Write the lines as a Parquet file."""
-        from results.record_tables import write_records
+        from lossearch.results.record_tables import write_records
 
         write_records(path, Line, self.lines)
 

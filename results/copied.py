@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from primitives import contract, numerics, pedcc
+from lossearch.primitives import contract, numerics, pedcc
 
 _MODULES: dict[str, ModuleType] = {module.__name__: module for module in (numerics, contract, pedcc)}
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from results.curves import DEGREES, PROBABILITIES, CurvePoint
-from results.leaderboard_rows import BASELINE
+from lossearch.results.curves import DEGREES, PROBABILITIES, CurvePoint
+from lossearch.results.leaderboard_rows import BASELINE
 
 #: Share of the largest pull below which a pull has vanished, and below which it is called no pull at all.
 VANISHED, FLAT = 0.05, 1e-4

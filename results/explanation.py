@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from results.comparison_lines import Line
-from results.curves import CurvePoint
-from results.record_folder import read_folder, write_folder
+from lossearch.results.comparison_lines import Line
+from lossearch.results.curves import CurvePoint
+from lossearch.results.record_folder import read_folder, write_folder
 
 #: What may be said of a part: of one that moves no weight, or whose rest does not train, without training it.
 PartVerdict = Literal[

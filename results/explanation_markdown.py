@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from results.comparison_markdown import code
-from results.explanation import Explanation
-from results.explanation_text import Section, Table, sections
+from lossearch.results.comparison_markdown import code
+from lossearch.results.explanation import Explanation
+from lossearch.results.explanation_text import Section, Table, sections
 
 
 def explained(explanation: Explanation) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from primitives.kinship import NEARLY, SAME
-from results.comparison_lines import Line
-from results.curve_facts import curve_facts, pulls
-from results.explanation import Explanation, PartEffect
+from lossearch.primitives.kinship import NEARLY, SAME
+from lossearch.results.comparison_lines import Line
+from lossearch.results.curve_facts import curve_facts, pulls
+from lossearch.results.explanation import Explanation, PartEffect
 
 Quoted = Callable[[str], str]
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from primitives.latex import latex
-from results.atomic import write_whole_text
-from results.copied import global_names, is_ours, source, with_what_they_call
-from results.exportable import Exportable
-from results.exported_class import WIDTH, class_source, helpers
-from results.exported_forward import programs
-from results.inlining import one_line
-from results.plain_text import plain
+from lossearch.primitives.latex import latex
+from lossearch.results.atomic import write_whole_text
+from lossearch.results.copied import global_names, is_ours, source, with_what_they_call
+from lossearch.results.exportable import Exportable
+from lossearch.results.exported_class import WIDTH, class_source, helpers
+from lossearch.results.exported_forward import programs
+from lossearch.results.inlining import one_line
+from lossearch.results.plain_text import plain
 
 _LICENSE = "SPDX-License-Identifier: Apache-2.0"
 

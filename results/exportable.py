@@ -8,20 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from primitives.catalog import CATALOG
-from primitives.class_weights import KINDS, suits
-from primitives.contract import number_between
-from primitives.errors import UserError
-from primitives.formula import Call, Formula, Name, Number, call
-from primitives.loss import Loss
-from primitives.lowering import logits_of_cross_entropy
-from primitives.nearest import nearest, shown
-from primitives.parser import parse, valid_name
-from primitives.probe import same_on_probe
-from primitives.target_linear import linear_in_target
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss
-from results.leaderboard_rows import Row
-from results.trial_record import Trial
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.class_weights import KINDS, suits
+from lossearch.primitives.contract import number_between
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Call, Formula, Name, Number, call
+from lossearch.primitives.loss import Loss
+from lossearch.primitives.lowering import logits_of_cross_entropy
+from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.parser import parse, valid_name
+from lossearch.primitives.probe import same_on_probe
+from lossearch.primitives.target_linear import linear_in_target
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.trial_record import Trial
 
 #: Facts of a row that are another loss's where something was changed.
 _MEASURED = ("Validation", "Fresh seeds", "Calibration")

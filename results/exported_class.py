@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from textwrap import fill, indent, wrap
 from typing import Any
 
-from primitives import contract, pedcc
-from results.exportable import Exportable
-from results.exported_constructor import constructor, set_progress, sets_progress
-from results.exported_forward import forward, get_logits, index_program
-from results.plain_text import plain
+from lossearch.primitives import contract, pedcc
+from lossearch.results.exportable import Exportable
+from lossearch.results.exported_constructor import constructor, set_progress, sets_progress
+from lossearch.results.exported_forward import forward, get_logits, index_program
+from lossearch.results.plain_text import plain
 
 #: Characters of a line of the file, as our own files have them.
 WIDTH = 120

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from textwrap import indent
 
-from primitives.formula import number_text
-from results.exportable import Exportable
+from lossearch.primitives.formula import number_text
+from lossearch.results.exportable import Exportable
 
 
 def constructor(loss: Exportable) -> str:

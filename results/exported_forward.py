@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from primitives.lowering import lower, lower_logits
-from primitives.program import Program
-from primitives.scores import scores
-from results.exportable import Exportable
-from results.exported_constructor import scaled
-from results.statements import statements
+from lossearch.primitives.lowering import lower, lower_logits
+from lossearch.primitives.program import Program
+from lossearch.primitives.scores import scores
+from lossearch.results.exportable import Exportable
+from lossearch.results.exported_constructor import scaled
+from lossearch.results.statements import statements
 
 
 def index_program(loss: Exportable) -> Program:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from primitives.errors import UserError
-from primitives.torch_loss import EmbeddingLoss, FormulaLoss
-from results.atomic import write_whole
-from results.export import written_by
-from results.exportable import Exportable
-from results.plain_text import plain
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.results.atomic import write_whole
+from lossearch.results.export import written_by
+from lossearch.results.exportable import Exportable
+from lossearch.results.plain_text import plain
 
 FORMATS = ("onnx", "pt2")
 

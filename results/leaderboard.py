@@ -7,18 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from primitives.errors import UserError
-from results.leaderboard_rows import BASELINE, Row
-from results.run_path import no_run_at
+from lossearch.primitives.errors import UserError
+from lossearch.results.leaderboard_rows import BASELINE, Row
+from lossearch.results.run_path import no_run_at
 
 if TYPE_CHECKING:
-    from primitives.formula import Formula
-    from primitives.torch_loss import FormulaLoss
-    from results.exportable import Exportable
-    from results.record_columns import StoredRecords
-    from results.records import Evaluation
-    from results.store import Damage
-    from results.trial_record import Trial
+    from lossearch.primitives.formula import Formula
+    from lossearch.primitives.torch_loss import FormulaLoss
+    from lossearch.results.exportable import Exportable
+    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.records import Evaluation
+    from lossearch.results.store import Damage
+    from lossearch.results.trial_record import Trial
 
 
 class Entry:
@@ -39,14 +39,14 @@ class Entry:
         return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
 
     def _repr_html_(self) -> str:
-        from results.notebook import html_table
+        from lossearch.results.notebook import html_table
 
         return html_table(("column", "value"), asdict(self.row).items())
 
     @property
     def formula(self) -> "Formula":
         """The formula, parsed from the row's text."""
-        from primitives.parser import parse
+        from lossearch.primitives.parser import parse
 
         return parse(self.row.formula)
 
@@ -63,7 +63,7 @@ class Entry:
         ``calibrated`` multiplies it by the factor of its evaluation: as in the search, it then trains at the learning
         rate that suits cross-entropy. Without it the value is the formula's.
         """
-        from primitives.torch_loss import loss_module
+        from lossearch.primitives.torch_loss import loss_module
 
         scale = self.row.calibration if calibrated and self.row.calibration else 1.0
         if self.row.class_weights is not None:
@@ -75,20 +75,20 @@ class Entry:
 
         An existing file is replaced. ``lossearch.export`` has more formats, and a model card.
         """
-        from results.export import write_export
+        from lossearch.results.export import write_export
 
         return write_export(Path(path), self.exportable())
 
     def exportable(self) -> "Exportable":
         """What the loss is exported from: names for its numbers, and the facts about it."""
-        from results.exportable import of_row
+        from lossearch.results.exportable import of_row
 
         return of_row(self.row, self._run, self.trial)
 
     @property
     def trial(self) -> "Trial | None":
         """How the loss did under fresh seeds, if its run tried it."""
-        from results.trial_record import read_trial
+        from lossearch.results.trial_record import read_trial
 
         return None if self.board is None else read_trial(self.board.path / "log.jsonl", self.row.loss_id)
 
@@ -108,8 +108,8 @@ class Leaderboard:
     """
 
     def __init__(self, path: str | Path) -> None:
-        from results.rows import Rows
-        from results.store import EvaluationStore
+        from lossearch.results.rows import Rows
+        from lossearch.results.store import EvaluationStore
 
         self.path = Path(path)
         if not (self.path / "evaluations").is_dir():
@@ -143,7 +143,7 @@ class Leaderboard:
         return f"<Leaderboard of {self.path}: {len(self)} losses>"
 
     def _repr_html_(self) -> str:
-        from results.notebook import leaderboard_html
+        from lossearch.results.notebook import leaderboard_html
 
         return leaderboard_html(self.rows, self.ranked, self.path.name)
 
@@ -189,13 +189,13 @@ class Leaderboard:
 
     def to_pandas(self) -> Any:
         """The rows as a pandas data frame."""
-        from results.record_tables import to_pandas
+        from lossearch.results.record_tables import to_pandas
 
         return to_pandas(Row, list(self.rows))
 
     def write(self) -> Path:
         """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""
-        from results.record_tables import write_records
+        from lossearch.results.record_tables import write_records
 
         write_records(self.path / "leaderboard.parquet", Row, self.rows)
         return self.path / "leaderboard.parquet"

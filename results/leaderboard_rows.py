@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from results.records import Evaluation
-from results.statistics import interval, mean, paired_differences, spread
+from lossearch.results.records import Evaluation
+from lossearch.results.statistics import interval, mean, paired_differences, spread
 
 if TYPE_CHECKING:
-    from results.rows import Rows
+    from lossearch.results.rows import Rows
 
 BASELINE = "cross_entropy"
 
@@ -58,16 +58,16 @@ class Row:
 
 def leaderboard_rows(evaluations: Iterable[Evaluation]) -> "Rows":
     """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
-    from results.record_columns import StoredRecords
-    from results.rows import Rows
+    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.rows import Rows
 
     return Rows(StoredRecords.of(Evaluation, evaluations))
 
 
 def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:
     """Standard error of one loss's difference to cross-entropy, pooled over the better half of the losses."""
-    from results.ranking import Ranking
-    from results.record_columns import StoredRecords
+    from lossearch.results.ranking import Ranking
+    from lossearch.results.record_columns import StoredRecords
 
     return Ranking(StoredRecords.of(Evaluation, evaluations)).difference_noise()
 

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from primitives.formula import Formula
-from primitives.latex import latex
-from primitives.nearest import shown
-from primitives.parser import parse
-from results.curves import CurvePoint, Drawn, curves
-from results.explanation import Explanation, folder_of, read_explanation
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import BASELINE, Row
-from results.observation import Observation, observation_folder, read_observation
-from results.record_tables import DamagedFile, NewerFile
-from results.records import Evaluation
-from results.trial_record import Trial, read_trial
-from results.tuned_losses import TunedLoss, read_tuned
-from results.verdict_table import read_verdicts
-from results.verdicts import Verdict
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.latex import latex
+from lossearch.primitives.nearest import shown
+from lossearch.primitives.parser import parse
+from lossearch.results.curves import CurvePoint, Drawn, curves
+from lossearch.results.explanation import Explanation, folder_of, read_explanation
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import BASELINE, Row
+from lossearch.results.observation import Observation, observation_folder, read_observation
+from lossearch.results.record_tables import DamagedFile, NewerFile
+from lossearch.results.records import Evaluation
+from lossearch.results.trial_record import Trial, read_trial
+from lossearch.results.tuned_losses import TunedLoss, read_tuned
+from lossearch.results.verdict_table import read_verdicts
+from lossearch.results.verdicts import Verdict
 
 #: A known loss that every loss is drawn beside, with cross-entropy.
 DRAWN_BESIDE = "focal"

@@ -8,21 +8,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from primitives.latex import latex
-from results.checks import checks, conditions
-from results.explanation import Explanation
-from results.explanation_markdown import explained
-from results.export import written_by
-from results.exportable import Exportable
-from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
-from results.plain_text import plain
-from results.records import Evaluation
-from results.rows import Rows
-from results.statistics import interval, mean, paired_differences, spread
-from results.trial_record import Trial
-from results.usage import usage
-from results.verdict_markdown import judged
-from results.verdicts import Verdict
+from lossearch.primitives.latex import latex
+from lossearch.results.checks import checks, conditions
+from lossearch.results.explanation import Explanation
+from lossearch.results.explanation_markdown import explained
+from lossearch.results.export import written_by
+from lossearch.results.exportable import Exportable
+from lossearch.results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
+from lossearch.results.plain_text import plain
+from lossearch.results.records import Evaluation
+from lossearch.results.rows import Rows
+from lossearch.results.statistics import interval, mean, paired_differences, spread
+from lossearch.results.trial_record import Trial
+from lossearch.results.usage import usage
+from lossearch.results.verdict_markdown import judged
+from lossearch.results.verdicts import Verdict
 
 
 @dataclass(frozen=True)

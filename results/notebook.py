@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from results.leaderboard_rows import Row
+from lossearch.results.leaderboard_rows import Row
 
 #: Rows that are shown.
 SHOWN = 10

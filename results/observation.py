@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.record_folder import read_folder, write_folder
+from lossearch.results.record_folder import read_folder, write_folder
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from results.statistics import mean, spread
+from lossearch.results.statistics import mean, spread
 
 #: Pairs without which no winner is called: with five the smallest two-sided p of Wilcoxon's test is .0625.
 FEWEST_PAIRS = 6

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from results.paired_tests import PairedTest, paired_test
-from results.records import METRICS, Measurement
-from results.statistics import mean, paired_differences
-from results.two_way_interval import two_way_interval
+from lossearch.results.paired_tests import PairedTest, paired_test
+from lossearch.results.records import METRICS, Measurement
+from lossearch.results.statistics import mean, paired_differences
+from lossearch.results.two_way_interval import two_way_interval
 
 
 class PairedValues:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from results.proxy_values import FULL, PROXIES, ProxyValue
-from results.rank_correlation import tau_b, tau_b_interval
-from results.record_tables import read_records, write_records
-from results.statistics import mean
+from lossearch.results.proxy_values import FULL, PROXIES, ProxyValue
+from lossearch.results.rank_correlation import tau_b, tau_b_interval
+from lossearch.results.record_tables import read_records, write_records
+from lossearch.results.statistics import mean
 
 FILE = "table.parquet"
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from results.comparison_markdown import code
-from results.proxy_table import GOOD_ENOUGH, ProxyLine, chosen
+from lossearch.results.comparison_markdown import code
+from lossearch.results.proxy_table import GOOD_ENOUGH, ProxyLine, chosen
 
 COLUMNS = ("proxy", "steps", "seeds", "cost", "tau", "95 % interval", "tau, better half", "candidates", "")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.record_tables import read_records, write_records
+from lossearch.results.record_tables import read_records, write_records
 
 FILE = "values.parquet"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from results.groups import Flags, Places, first_of_each, least_of_each
-from results.leaderboard_rows import BASELINE
-from results.seed_fitness import at_a_rung, fitness_of_seeds
-from results.statistics import noise_of_a_difference, paired_differences
+from lossearch.results.groups import Flags, Places, first_of_each, least_of_each
+from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.seed_fitness import at_a_rung, fitness_of_seeds
+from lossearch.results.statistics import noise_of_a_difference, paired_differences
 
 if TYPE_CHECKING:
-    from results.record_columns import StoredRecords
-    from results.records import Evaluation
+    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.records import Evaluation
 
 
 class Ranking:

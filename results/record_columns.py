@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from results.arrow_objects import objects
-from results.groups import Flags, Places, first_of_each
-from results.record_tables import TEXT, schema_of, table_in_memory
-from results.records import Evaluation, Measurement
+from lossearch.results.arrow_objects import objects
+from lossearch.results.groups import Flags, Places, first_of_each
+from lossearch.results.record_tables import TEXT, schema_of, table_in_memory
+from lossearch.results.records import Evaluation, Measurement
 
 Record = TypeVar("Record", bound=Evaluation | Measurement)
 

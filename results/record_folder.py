@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.record_tables import read_records, write_records
+from lossearch.results.record_tables import read_records, write_records
 
 FORM = "form.parquet"
 

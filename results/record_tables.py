@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from primitives.nearest import shown
-from results.arrow_objects import objects
-from results.atomic import write_whole
-from results.records import SCHEMA_VERSION
+from lossearch.primitives.nearest import shown
+from lossearch.results.arrow_objects import objects
+from lossearch.results.atomic import write_whole
+from lossearch.results.records import SCHEMA_VERSION
 
 TEXT = pa.dictionary(pa.int32(), pa.string())  #: of a column in memory: the distinct texts, and which each is
 _VERSION_KEY = b"lossearch.schema_version"

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from results.records import Evaluation, Measurement
-from results.store import Damage, RecordStore
+from lossearch.results.records import Evaluation, Measurement
+from lossearch.results.store import Damage, RecordStore
 
 #: Seconds between parts, at least, where nobody asks for one.
 PART_INTERVAL = 5.0

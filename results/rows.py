@@ -10,13 +10,13 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from results.groups import Places
-from results.leaderboard_rows import Row, row_of
-from results.ranking import Ranking
+from lossearch.results.groups import Places
+from lossearch.results.leaderboard_rows import Row, row_of
+from lossearch.results.ranking import Ranking
 
 if TYPE_CHECKING:
-    from results.record_columns import StoredRecords
-    from results.records import Evaluation
+    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.records import Evaluation
 
 #: Rows that are made together where all are asked for: a few at first, in case that not all are.
 _FEWEST, _MOST = 64, 65_536

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from results.groups import Flags, Places, differs, means
+from lossearch.results.groups import Flags, Places, differs, means
 
 if TYPE_CHECKING:
-    from results.record_columns import StoredRecords
-    from results.records import Evaluation
+    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.records import Evaluation
 
 
 @dataclass(frozen=True)

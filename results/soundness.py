@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from results.records import CLASS_WEIGHTS, METRICS, Evaluation, Measurement, Status
+from lossearch.results.records import CLASS_WEIGHTS, METRICS, Evaluation, Measurement, Status
 
 if TYPE_CHECKING:
-    from results.record_columns import StoredRecords
+    from lossearch.results.record_columns import StoredRecords
 
 
 def are_sound(columns: "StoredRecords[Any]") -> bool:

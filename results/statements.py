@@ -8,11 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from primitives import numerics
-from primitives.formula import number_text
-from primitives.program import Program, Step, Value
-from results.copied import is_ours
-from results.inlining import inlined
+from lossearch.primitives import numerics
+from lossearch.primitives.formula import number_text
+from lossearch.primitives.program import Program, Step, Value
+from lossearch.results.copied import is_ours
+from lossearch.results.inlining import inlined
 
 _INFIX = {operator.add: ("+", 1), operator.sub: ("-", 1), operator.mul: ("*", 2), operator.truediv: ("/", 2)}
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from results.record_columns import StoredRecords
-from results.record_tables import DamagedFile, read_records, read_table, write_records
-from results.records import Evaluation, Measurement
-from results.soundness import are_sound
+from lossearch.results.record_columns import StoredRecords
+from lossearch.results.record_tables import DamagedFile, read_records, read_table, write_records
+from lossearch.results.records import Evaluation, Measurement
+from lossearch.results.soundness import are_sound
 
 _READERS = 2  #: threads
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from results.run_log import logged_events
-from results.statistics import interval_of_mean, shows_a_difference, standard_error
+from lossearch.results.run_log import logged_events
+from lossearch.results.statistics import interval_of_mean, shows_a_difference, standard_error
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 
 Kind = Literal["found", "random search", "baseline"]
 
@@ -43,7 +43,7 @@ class TunedLoss:
 
 def read_tuned(folder: Path) -> list[TunedLoss]:
     """The tuned losses of a folder. Raises UserError where there are none, DamagedFile, NewerFile."""
-    from results.record_tables import read_records
+    from lossearch.results.record_tables import read_records
 
     path = folder / FILE
     if not path.exists():
@@ -54,6 +54,6 @@ def read_tuned(folder: Path) -> list[TunedLoss]:
 
 def write_tuned(folder: Path, tuned: list[TunedLoss]) -> None:
     """Write the tuned losses into a folder."""
-    from results.record_tables import write_records
+    from lossearch.results.record_tables import write_records
 
     write_records(folder / FILE, TunedLoss, tuned)

@@ -2,8 +2,8 @@
 
 import json
 
-from results.exportable import Exportable
-from results.plain_text import plain
+from lossearch.results.exportable import Exportable
+from lossearch.results.plain_text import plain
 
 
 def usage(loss: Exportable, file: str, form: str) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from results.comparison_markdown import code
-from results.verdict_table import chosen_from, interval_text, signed
-from results.verdicts import Verdict
+from lossearch.results.comparison_markdown import code
+from lossearch.results.verdict_table import chosen_from, interval_text, signed
+from lossearch.results.verdicts import Verdict
 
 
 def judged(verdicts: Sequence[Verdict]) -> str:

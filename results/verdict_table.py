@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results.atomic import write_whole_text
-from results.comparison_markdown import code
-from results.verdicts import Verdict
+from lossearch.results.atomic import write_whole_text
+from lossearch.results.comparison_markdown import code
+from lossearch.results.verdicts import Verdict
 
 FILE = "verdicts.parquet"
 
@@ -22,7 +22,7 @@ class VerdictTable:
         return f"<VerdictTable: {len(self.lines)} verdicts>"
 
     def _repr_html_(self) -> str:
-        from results.notebook import html_table
+        from lossearch.results.notebook import html_table
 
         head = ("loss", "scene", "task", "mean", "to the best known", "low", "high", "p", "verdict")
         lines = [
@@ -50,7 +50,7 @@ class VerdictTable:
 
     def to_pandas(self) -> Any:
         """The verdicts as a pandas data frame. Raises ImportError where pandas is not installed."""
-        from results.record_tables import to_pandas
+        from lossearch.results.record_tables import to_pandas
 
         return to_pandas(Verdict, self.lines)
 
@@ -77,7 +77,7 @@ class VerdictTable:
 
     def write(self, folder: Path) -> None:
         """Write ``verdicts.parquet`` and ``verdicts.md``."""
-        from results.record_tables import write_records
+        from lossearch.results.record_tables import write_records
 
         write_records(folder / FILE, Verdict, self.lines)
         write_whole_text(folder / "verdicts.md", self.as_markdown())
@@ -85,7 +85,7 @@ class VerdictTable:
 
 def read_verdicts(folder: Path) -> VerdictTable | None:
     """The verdicts in a folder; None where there are none. Raises DamagedFile, NewerFile."""
-    from results.record_tables import read_records
+    from lossearch.results.record_tables import read_records
 
     path = folder / FILE
     return VerdictTable(read_records(path, Verdict)) if path.exists() else None

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from results.paired_tests import PairedTest, fewest_pairs, holm
-from results.paired_values import PairedValues
-from results.records import Measurement
+from lossearch.results.paired_tests import PairedTest, fewest_pairs, holm
+from lossearch.results.paired_values import PairedValues
+from lossearch.results.records import Measurement
 
 Said = Literal[
     "better than every baseline",

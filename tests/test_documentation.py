@@ -5,16 +5,16 @@ import re
 import pytest
 from typer.main import get_command
 
-from evaluators.fidelity import Fidelity
-from evaluators.tasks.arrays import ArrayData
-from evaluators.tasks.folder import FolderData
 from lossearch.cli import app
 from lossearch.comparison import Comparison
 from lossearch.declaration import ExecutorSettings
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks.arrays import ArrayData
+from lossearch.evaluators.tasks.folder import FolderData
 from lossearch.experiment import EvolutionSettings, Experiment
-from primitives.catalog import CATALOG
-from primitives.operators import FUNCTIONS
-from primitives.terminals import TERMINALS
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.operators import FUNCTIONS
+from lossearch.primitives.terminals import TERMINALS
 from tests.guides import PAGES, ROOT, mentioned
 
 EXPERIMENT = [

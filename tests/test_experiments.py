@@ -8,17 +8,17 @@ from importlib import resources
 import pytest
 
 from benchmarks import miniature
-from evaluators.screening import rejections
 from lossearch.comparison import load_comparison
+from lossearch.evaluators.screening import rejections
 from lossearch.experiment import EvolutionSettings, load_experiment
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.fingerprint import FingerprintArchive, fingerprints
+from lossearch.primitives.formula import Call
 from lossearch.seeds import read_seed
-from primitives.catalog import CATALOG
-from primitives.fingerprint import FingerprintArchive, fingerprints
-from primitives.formula import Call
 
 TEXTS = {
     entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
-    for entry in sorted(resources.files("experiments").iterdir(), key=lambda entry: entry.name)
+    for entry in sorted(resources.files("lossearch.experiments").iterdir(), key=lambda entry: entry.name)
     if entry.name.endswith(".toml")
 }
 

@@ -22,8 +22,8 @@ from benchmarks.filters import (
     trained,
     trained_after_all,
 )
-from evaluators.fidelity import Fidelity
-from evaluators.work import Candidate, Work, candidate_of, record
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.work import Candidate, Work, candidate_of, record
 
 WORK = Work((), "digits", Fidelity(steps=80, seeds=2, rungs=(10, 40)), 0)
 

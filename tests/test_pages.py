@@ -7,10 +7,10 @@ import torch
 
 import lossearch
 from benchmarks import evidence, parts, reading
-from primitives.catalog import CATALOG
-from results.record_tables import read_records
-from results.records import Measurement
-from results.verdict_table import read_verdicts
+from lossearch.primitives.catalog import CATALOG
+from lossearch.results.record_tables import read_records
+from lossearch.results.records import Measurement
+from lossearch.results.verdict_table import read_verdicts
 from tests.lossearch.small import SMALL
 
 

@@ -40,6 +40,11 @@ def imported(path):
             yield node.module
 
 
+def room_of(name):
+    second = (*name.split("."), "")[1]
+    return second if second in {*FLOORS, "experiments"} else "lossearch"
+
+
 def relative(path):
     return path.relative_to(ROOT).as_posix()
 
@@ -47,13 +52,14 @@ def relative(path):
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_no_import_runs_upward(path):
     room = relative(path).split("/")[0]
-    ours = {name.split(".")[0] for name in imported(path)} & FLOORS.keys()
+    ours = {room_of(name) for name in imported(path) if name.split(".")[0] == "lossearch"}
     assert ours <= FLOORS[room]
+    assert not {name.split(".")[0] for name in imported(path)} & (FLOORS.keys() - {"lossearch"})
 
 
 def test_evaluators_know_of_results_only_the_record():
     seen = {name for path in (ROOT / "evaluators").rglob("*.py") for name in imported(path)}
-    assert {name for name in seen if name.startswith("results")} == {"results.records"}
+    assert {name for name in seen if room_of(name) == "results"} == {"lossearch.results.records"}
 
 
 @pytest.mark.parametrize("library", THEIR_FILES)
@@ -67,4 +73,5 @@ def test_every_package_is_installed():
 
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = {relative(path.parent).replace("/", ".") for path in sources() if path.name == "__init__.py"}
-    assert found | {"experiments"} == listed
+    found = {name if name.startswith("lossearch") else f"lossearch.{name}" for name in found}
+    assert found | {"lossearch.experiments"} == listed

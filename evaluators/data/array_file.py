@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluators.data.data_home import place
-from evaluators.data.parts import PARTS
-from evaluators.splits import Split
-from primitives.errors import UserError
-from primitives.nearest import nearest
+from lossearch.evaluators.data.data_home import place
+from lossearch.evaluators.data.parts import PARTS
+from lossearch.evaluators.splits import Split
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import nearest
 
 #: The part that all samples are of where a file does not say its parts.
 ALL = "all"

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evaluators.data.array_file import ALL, refused, same_samples
-from evaluators.data.data_home import place
-from evaluators.data.identities import verification_pairs
-from evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
-from evaluators.splits import Split
+from lossearch.evaluators.data.array_file import ALL, refused, same_samples
+from lossearch.evaluators.data.data_home import place
+from lossearch.evaluators.data.identities import verification_pairs
+from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
+from lossearch.evaluators.splits import Split
 
 #: The samples of each part.
 Parts = dict[str, Split]

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from evaluators.data.data_home import place
-from evaluators.data.images import BrokenImage
-from evaluators.data.prepared import Prepared, Sample
-from primitives.nearest import shown
+from lossearch.evaluators.data.data_home import place
+from lossearch.evaluators.data.images import BrokenImage
+from lossearch.evaluators.data.prepared import Prepared, Sample
+from lossearch.primitives.nearest import shown
 
 #: Of so many images of a part one may be broken.
 ONE_IN = 1_000

@@ -8,14 +8,14 @@ where there is none. The official validation part is the test.
 from collections.abc import Iterator
 from pathlib import Path
 
-from evaluators.data.broken_images import mostly_sound, warn_of_skipped
-from evaluators.data.data_home import DataMissing, place, raw_folder
-from evaluators.data.file_listing import listing
-from evaluators.data.images import BrokenImage, decoded_pair
-from evaluators.data.parts import HELD_OUT, PARTS, rows_of_parts
-from evaluators.data.prepared import Content, Prepared, Sample, prepared
-from primitives.errors import UserError
-from primitives.nearest import shown
+from lossearch.evaluators.data.broken_images import mostly_sound, warn_of_skipped
+from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
+from lossearch.evaluators.data.file_listing import listing
+from lossearch.evaluators.data.images import BrokenImage, decoded_pair
+from lossearch.evaluators.data.parts import HELD_OUT, PARTS, rows_of_parts
+from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
 
 NAME, PAGE = "coco_stuff", "https://github.com/nightrome/cocostuff"
 

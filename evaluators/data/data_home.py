@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from primitives.errors import UserError
-from primitives.nearest import shown
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
 
 
 class DataMissing(UserError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluators.splits import Pairs
+from lossearch.evaluators.splits import Pairs
 
 
 def distinct_pairs(targets: Tensor, count: int, seed: int) -> Pairs:

@@ -8,14 +8,14 @@ train never occur. Their weights are learned as those of classes with a frequenc
 
 import warnings
 
-from evaluators.data.data_home import DataMissing, is_there, place, raw_folder
-from evaluators.data.identities import same_name, verification_pairs
-from evaluators.data.image_folder import ImageFolder, prepared_images, warn_of_left_out
-from evaluators.data.image_listing import Listing, listed
-from evaluators.data.lfw_pairs import lfw_pairs
-from evaluators.data.parts import HELD_OUT, SPLIT_SEED, cut
-from evaluators.splits import Splits
-from primitives.errors import UserError
+from lossearch.evaluators.data.data_home import DataMissing, is_there, place, raw_folder
+from lossearch.evaluators.data.identities import same_name, verification_pairs
+from lossearch.evaluators.data.image_folder import ImageFolder, prepared_images, warn_of_left_out
+from lossearch.evaluators.data.image_listing import Listing, listed
+from lossearch.evaluators.data.lfw_pairs import lfw_pairs
+from lossearch.evaluators.data.parts import HELD_OUT, SPLIT_SEED, cut
+from lossearch.evaluators.splits import Splits
+from lossearch.primitives.errors import UserError
 
 NAME, PAGE = "facescrub_lfw", "https://vintage.winklerbros.net/facescrub.html"
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluators.data.data_home import place
-from evaluators.data.images import SUFFIXES
-from primitives.errors import UserError
+from lossearch.evaluators.data.data_home import place
+from lossearch.evaluators.data.images import SUFFIXES
+from lossearch.primitives.errors import UserError
 
 #: What desktops put beside images, in small letters.
 _OF_DESKTOPS = frozenset(("thumbs.db", "desktop.ini"))

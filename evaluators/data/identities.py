@@ -7,9 +7,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from evaluators.data.distinct_pairs import distinct_pairs
-from evaluators.splits import Pairs
-from primitives.errors import UserError
+from lossearch.evaluators.data.distinct_pairs import distinct_pairs
+from lossearch.evaluators.splits import Pairs
+from lossearch.primitives.errors import UserError
 
 #: Pairs of one identity, and as many of two, that a part is verified by, where there are so many.
 PAIRS = 500

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from evaluators.data.data_home import place
-from evaluators.data.image_listing import Labelled, Listing
-from evaluators.data.parts import HELD_OUT, PARTS, SHARES, cut, in_drawn_order
-from primitives.errors import UserError
-from primitives.nearest import shown
+from lossearch.evaluators.data.data_home import place
+from lossearch.evaluators.data.image_listing import Labelled, Listing
+from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, cut, in_drawn_order
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
 
 #: Images of each part.
 Parts = dict[str, list[Labelled]]

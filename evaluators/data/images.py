@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from evaluators.data.data_home import place
-from primitives.errors import UserError
+from lossearch.evaluators.data.data_home import place
+from lossearch.primitives.errors import UserError
 
 #: Pillow's own decoders; others start programs (EPS) or hold several images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from evaluators.data.data_home import DataMissing, place, raw_folder
-from evaluators.data.image_folder import ImageFolder, prepared_images
-from evaluators.data.image_listing import Listing, listed
-from evaluators.data.image_parts import classes_apart
-from evaluators.data.lfw_pairs import NAME, lfw_home, lfw_pairs
-from evaluators.data.prepared import Prepared
-from evaluators.splits import Pairs, Split
-from primitives.errors import UserError
-from primitives.nearest import shown
+from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
+from lossearch.evaluators.data.image_folder import ImageFolder, prepared_images
+from lossearch.evaluators.data.image_listing import Listing, listed
+from lossearch.evaluators.data.image_parts import classes_apart
+from lossearch.evaluators.data.lfw_pairs import NAME, lfw_home, lfw_pairs
+from lossearch.evaluators.data.prepared import Prepared
+from lossearch.evaluators.splits import Pairs, Split
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
 
 #: Where a face is in an image of 250x250 pixels, as ``sklearn.datasets.fetch_lfw_people`` cuts it.
 FACE = (78, 70, 172, 195)

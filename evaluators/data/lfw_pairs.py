@@ -7,9 +7,9 @@ has n lines "name, number, number" of one person and n lines "name, number, name
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.data.data_home import DataMissing, place, raw_folder
-from primitives.errors import UserError
-from primitives.nearest import shown
+from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
 
 NAME = "lfw_people"
 

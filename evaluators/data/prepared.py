@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.data.data_home import place, prepared_home
-from evaluators.data.growing_array import GrowingArray
-from evaluators.splits import Pairs, Split
-from primitives.errors import UserError
-from primitives.nearest import shown
-from results.records import digest
+from lossearch.evaluators.data.data_home import place, prepared_home
+from lossearch.evaluators.data.growing_array import GrowingArray
+from lossearch.evaluators.splits import Pairs, Split
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import shown
+from lossearch.results.records import digest
 
 #: Changes with the way in which data is decoded, so that what an older version prepared is prepared again.
 VERSION = 1

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from evaluators.networks.emosynthnet import EmoSynthNet
-from evaluators.networks.layers import Backbone
-from evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
-from evaluators.networks.resnet import ImprovedResNet18, ResNet18
-from evaluators.networks.unet import UNet
-from evaluators.networks.vgg import VGG
+from lossearch.evaluators.networks.emosynthnet import EmoSynthNet
+from lossearch.evaluators.networks.layers import Backbone
+from lossearch.evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
+from lossearch.evaluators.networks.resnet import ImprovedResNet18, ResNet18
+from lossearch.evaluators.networks.unet import UNet
+from lossearch.evaluators.networks.vgg import VGG
 
 #: Names of the networks.
 Network = Literal["mlp", "cnn", "resnet", "dense", "fcn", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]

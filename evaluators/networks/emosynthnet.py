@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.layers import RECTIFIED, Backbone, convolution, linear, transposed_convolution
+from lossearch.evaluators.networks.layers import RECTIFIED, Backbone, convolution, linear, transposed_convolution
 
 
 class EmoSynthNet(Backbone):

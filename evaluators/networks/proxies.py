@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.layers import SMALLEST_IMAGE, Backbone, convolution, linear
+from lossearch.evaluators.networks.layers import SMALLEST_IMAGE, Backbone, convolution, linear
 
 
 class Perceptron(Backbone):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.layers import Backbone, linear, normalised_convolution
+from lossearch.evaluators.networks.layers import Backbone, linear, normalised_convolution
 
 #: Maps of the four stages, of two blocks each.
 WIDTHS = (64, 128, 256, 512)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.networks.layers import Backbone, normalised_convolution, transposed_convolution
+from lossearch.evaluators.networks.layers import Backbone, normalised_convolution, transposed_convolution
 
 
 class UNet(Backbone):

@@ -7,7 +7,7 @@ take them over for EMNIST and CIFAR-100, with an embedding of 512.
 import torch
 from torch import Tensor, nn
 
-from evaluators.networks.layers import Backbone, linear, normalised_convolution
+from lossearch.evaluators.networks.layers import Backbone, linear, normalised_convolution
 
 
 class VGG(Backbone):

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaluators.data.array_file import read_arrays
-from evaluators.data.array_parts import with_classes_in_all, with_identities_apart
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from evaluators.networks.layers import SMALLEST_IMAGE
-from evaluators.splits import Splits
-from evaluators.tasks.task import Task
-from primitives.nearest import shown
+from lossearch.evaluators.data.array_file import read_arrays
+from lossearch.evaluators.data.array_parts import with_classes_in_all, with_identities_apart
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
+from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.splits import Splits
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.nearest import shown
 
 
 class ArrayData(BaseModel):

@@ -7,11 +7,18 @@ alone.
 from collections.abc import Callable
 from functools import lru_cache
 
-from evaluators.data.datasets import handwritten_digits
-from evaluators.data.parts import PARTS, SHARES, rows_of_parts
-from evaluators.fidelity import Fidelity
-from evaluators.splits import Split, Splits, few_labels, long_tailed, with_asymmetric_noise, with_symmetric_noise
-from evaluators.tasks.task import Task
+from lossearch.evaluators.data.datasets import handwritten_digits
+from lossearch.evaluators.data.parts import PARTS, SHARES, rows_of_parts
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.splits import (
+    Split,
+    Splits,
+    few_labels,
+    long_tailed,
+    with_asymmetric_noise,
+    with_symmetric_noise,
+)
+from lossearch.evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
 _NOISE_SEED = 7

@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from evaluators.data import coco_stuff, facescrub, lfw, lfw_pairs, torchvision_data
-from evaluators.data.data_home import DataMissing, data_home, is_there, place, raw_folder
-from evaluators.data.image_folder import ImageFolder
-from evaluators.data.parts import PARTS
-from evaluators.data.prepared import Prepared
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import MEAN_IOU, VERIFICATION
-from evaluators.splits import Split, Splits
-from evaluators.tasks.task import Task
-from primitives.errors import UserError
+from lossearch.evaluators.data import coco_stuff, facescrub, lfw, lfw_pairs, torchvision_data
+from lossearch.evaluators.data.data_home import DataMissing, data_home, is_there, place, raw_folder
+from lossearch.evaluators.data.image_folder import ImageFolder
+from lossearch.evaluators.data.parts import PARTS
+from lossearch.evaluators.data.prepared import Prepared
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import MEAN_IOU, VERIFICATION
+from lossearch.evaluators.splits import Split, Splits
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.errors import UserError
 
 _IMAGES = Fidelity(network="resnet", learning_rate=0.1, steps=400)
 _PIXELS = Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
@@ -187,7 +187,7 @@ def download_task(name: str) -> str:
     """Fetch the data of a task, and say where it is. Raises UserError, with the page where only a person can get it."""
     known = {task.name: task for task in TASKS}
     if name not in known:
-        from evaluators.tasks import known_task
+        from lossearch.evaluators.tasks import known_task
 
         raise UserError(
             f"The task {known_task(name).name} needs no download. Those that do: {', '.join(sorted(known))}."

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaluators.data.image_folder import ImageFolder
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import ACCURACY, VERIFICATION
-from evaluators.networks.layers import SMALLEST_IMAGE
-from evaluators.tasks.task import Task
-from primitives.nearest import shown
+from lossearch.evaluators.data.image_folder import ImageFolder
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import ACCURACY, VERIFICATION
+from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.nearest import shown
 
 
 class FolderData(BaseModel):

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
-from evaluators.tasks.arrays import ArrayData, array_task
-from evaluators.tasks.folder import FolderData, folder_task
-from evaluators.tasks.task import Task
+from lossearch.evaluators.tasks.arrays import ArrayData, array_task
+from lossearch.evaluators.tasks.folder import FolderData, folder_task
+from lossearch.evaluators.tasks.task import Task
 
 #: A folder of images, or a file of arrays.
 OwnData = FolderData | ArrayData

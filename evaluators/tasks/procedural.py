@@ -9,11 +9,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from evaluators.data.procedural import SHAPES, SIZE, glyph_images, glyph_outlines, segmentation_images, shape_images
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import MEAN_IOU, VERIFICATION
-from evaluators.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
-from evaluators.tasks.task import Task
+from lossearch.evaluators.data.procedural import (
+    SHAPES,
+    SIZE,
+    glyph_images,
+    glyph_outlines,
+    segmentation_images,
+    shape_images,
+)
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import MEAN_IOU, VERIFICATION
+from lossearch.evaluators.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
+from lossearch.evaluators.tasks.task import Task
 
 SHAPE = (3, SIZE, SIZE)
 _TRAIN, _VALIDATION, _TEST, _OUTLINES, _NOISE = 101, 102, 103, 104, 105  # seeds

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import ACCURACY, Metric
-from evaluators.networks import DENSE, NETWORKS
-from evaluators.networks.layers import SMALLEST_IMAGE
-from evaluators.splits import Split, Splits
-from primitives.errors import UserError
-from primitives.formula import Formula
-from primitives.nearest import shown
-from primitives.terminals import TERMINALS
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import ACCURACY, Metric
+from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.splits import Split, Splits
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula
+from lossearch.primitives.nearest import shown
+from lossearch.primitives.terminals import TERMINALS
 
 _USUAL = Fidelity()
 

@@ -6,8 +6,8 @@ Each is an optional extra of its own name, imported in its own file alone. ``Ten
 
 from typing import TYPE_CHECKING, Any
 
-from primitives.errors import UserError
-from primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.nearest import nearest, shown
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Callback

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossearch.callbacks import Callback, GenerationEnd, SearchStart
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 
 if TYPE_CHECKING:
     from lossearch.launch import Run

@@ -1,9 +1,9 @@
 """The known losses by name: each is one entry in a file of its family."""
 
-from primitives.catalog import centers, classification, discovered, imbalance, margins, robust
-from primitives.errors import UserError
-from primitives.loss import Loss
-from primitives.nearest import nearest, shown
+from lossearch.primitives.catalog import centers, classification, discovered, imbalance, margins, robust
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.loss import Loss
+from lossearch.primitives.nearest import nearest, shown
 
 #: Every known loss by its name.
 CATALOG: dict[str, Loss] = {

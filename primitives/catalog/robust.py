@@ -1,7 +1,7 @@
 """Losses made for noisy labels."""
 
-from primitives.loss import Hyperparameter as H
-from primitives.loss import Loss
+from lossearch.primitives.loss import Hyperparameter as H
+from lossearch.primitives.loss import Loss
 
 _LOG_ZERO = H("log_zero", -4.0, -10.0, -1.0)
 

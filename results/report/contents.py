@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from primitives.errors import UserError
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import Row
-from results.loss_facts import Family, LossFacts, loss_facts, observation_of, since
-from results.observation import Observation
-from results.run_log import logged_events
-from results.verdicts import Verdict
+from lossearch.primitives.errors import UserError
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.loss_facts import Family, LossFacts, loss_facts, observation_of, since
+from lossearch.results.observation import Observation
+from lossearch.results.run_log import logged_events
+from lossearch.results.verdicts import Verdict
 
 #: What the log of a run counts.
 _COUNTED = ("evaluated", "stopped", "failed", "rejected", "duplicates")

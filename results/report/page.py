@@ -11,20 +11,20 @@ import latex2mathml.converter
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from primitives.errors import UserError
-from primitives.latex import latex
-from primitives.parser import parse
-from results.atomic import write_whole_text
-from results.leaderboard import NotARun
-from results.leaderboard_rows import BASELINE, Row
-from results.loss_facts import LossFacts
-from results.observation import Observation
-from results.plain_text import printable
-from results.report import run_figures, training_figures
-from results.report.contents import Contents, contents
-from results.report.drawing import Figure, library
-from results.run_path import no_run_at
-from results.statistics import interval_of_mean, standard_error
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.latex import latex
+from lossearch.primitives.parser import parse
+from lossearch.results.atomic import write_whole_text
+from lossearch.results.leaderboard import NotARun
+from lossearch.results.leaderboard_rows import BASELINE, Row
+from lossearch.results.loss_facts import LossFacts
+from lossearch.results.observation import Observation
+from lossearch.results.plain_text import printable
+from lossearch.results.report import run_figures, training_figures
+from lossearch.results.report.contents import Contents, contents
+from lossearch.results.report.drawing import Figure, library
+from lossearch.results.run_path import no_run_at
+from lossearch.results.statistics import interval_of_mean, standard_error
 
 FILE = "report.html"
 
@@ -58,7 +58,7 @@ def require_directory(run: Path, out: Path | None) -> Path:
 def page(told: Contents) -> str:
     """The page."""
     environment = Environment(
-        loader=PackageLoader("results.report", "page"),
+        loader=PackageLoader("lossearch.results.report", "page"),
         autoescape=True,
         finalize=visible,
         undefined=StrictUndefined,

@@ -6,11 +6,11 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from results.curves import CurvePoint
-from results.leaderboard_rows import Row
-from results.loss_facts import Ancestor
-from results.report.contents import Generation
-from results.report.drawing import COLORS, DASHES, GRID, LAYOUT, Figure, label
+from lossearch.results.curves import CurvePoint
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.loss_facts import Ancestor
+from lossearch.results.report.contents import Generation
+from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, Figure, label
 
 #: Losses of a scatter at most: the front, the survivors and known ones are always among them.
 POINTS = 3_000

@@ -6,8 +6,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from results.observation import EmbeddedPoint, GridPoint, Observation, Picture
-from results.report.drawing import COLORS, DASHES, GRID, LAYOUT, SYMBOLS, Figure, label
+from lossearch.results.observation import EmbeddedPoint, GridPoint, Observation, Picture
+from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, SYMBOLS, Figure, label
 
 
 def course(seen: Mapping[str, Observation], what: Literal["fitness", "loss", "gradient"]) -> Figure:

@@ -1,6 +1,6 @@
 """A task on a folder of images, and what it loads, for tests."""
 
-from evaluators.tasks.folder import FolderData, folder_task
+from lossearch.evaluators.tasks.folder import FolderData, folder_task
 
 
 def task_of(folder, **options):

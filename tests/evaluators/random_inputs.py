@@ -2,7 +2,7 @@
 
 import torch
 
-from evaluators.networks import NETWORKS
+from lossearch.evaluators.networks import NETWORKS
 
 
 def made(name, shape, size=12, seed=0):

@@ -2,7 +2,7 @@
 
 import torch
 
-from evaluators.tasks import TASKS
+from lossearch.evaluators.tasks import TASKS
 
 
 def parts(name):

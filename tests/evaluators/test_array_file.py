@@ -4,10 +4,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from evaluators.data.array_file import read_arrays
-from evaluators.data.identities import PAIRS
-from evaluators.tasks.arrays import ArrayData, array_task
-from primitives.errors import UserError
+from lossearch.evaluators.data.array_file import read_arrays
+from lossearch.evaluators.data.identities import PAIRS
+from lossearch.evaluators.tasks.arrays import ArrayData, array_task
+from lossearch.primitives.errors import UserError
 
 
 def written(tmp_path, **arrays):

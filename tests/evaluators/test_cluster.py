@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import ray
 
-from evaluators import ray_executor, ray_pool
-from evaluators.cluster_address import ClusterUnreachable
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.ray_executor import RayExecutor
-from evaluators.ray_worker import Worker
-from evaluators.tasks.folder import FolderData
-from evaluators.work import Candidate, Work
+from lossearch.evaluators import ray_executor, ray_pool
+from lossearch.evaluators.cluster_address import ClusterUnreachable
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.ray_worker import Worker
+from lossearch.evaluators.tasks.folder import FolderData
+from lossearch.evaluators.work import Candidate, Work
 from tests.clusters import several_nodes, slow_worker
 from tests.evaluators.small_images import write_folder
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from evaluators.data import broken_images, coco_stuff
-from evaluators.data.data_home import raw_folder
-from primitives.errors import UserError
+from lossearch.evaluators.data import broken_images, coco_stuff
+from lossearch.evaluators.data.data_home import raw_folder
+from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.task_parts import parts
 

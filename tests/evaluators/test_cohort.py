@@ -8,24 +8,24 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from evaluators import cohort as cohort_module
-from evaluators.attached_loss import loss_for
-from evaluators.calibration import calibration_factor
-from evaluators.cohort import Cohort, unbatched
-from evaluators.cohort_heads import ClassWeightHeads
-from evaluators.descent import descend, moments
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.networks import DENSE, NETWORKS
-from evaluators.one_by_one import OneByOne
-from evaluators.tasks import known_task
-from evaluators.training import Training
-from evaluators.work import Candidate, Work
-from primitives.catalog import CATALOG
-from primitives.joint_gradient import JointGradient
-from primitives.joint_program import FEATURES
-from primitives.parser import parse
-from primitives.torch_loss import loss_module
+from lossearch.evaluators import cohort as cohort_module
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.cohort import Cohort, unbatched
+from lossearch.evaluators.cohort_heads import ClassWeightHeads
+from lossearch.evaluators.descent import descend, moments
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.one_by_one import OneByOne
+from lossearch.evaluators.tasks import known_task
+from lossearch.evaluators.training import Training
+from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.joint_gradient import JointGradient
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.parser import parse
+from lossearch.primitives.torch_loss import loss_module
 
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = Fidelity(steps=50, seeds=2)

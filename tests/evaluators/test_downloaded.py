@@ -11,11 +11,11 @@ from http.client import IncompleteRead
 
 import pytest
 
-from evaluators.data.data_home import DataMissing, raw_folder
-from evaluators.data.images import decoded
-from evaluators.tasks import TASKS
-from evaluators.tasks.downloaded import download_task
-from primitives.errors import UserError
+from lossearch.evaluators.data.data_home import DataMissing, raw_folder
+from lossearch.evaluators.data.images import decoded
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.tasks.downloaded import download_task
+from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import write_folder, write_image
 from tests.evaluators.task_parts import parts, rows

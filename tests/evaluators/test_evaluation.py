@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluators import cohort as cohort_module
-from evaluators import evaluation as evaluation_module
-from evaluators import memory
-from evaluators.cohort import Cohort
-from evaluators.cohort_networks import BATCHED
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.memory import free_bytes, free_in_the_control_group
-from evaluators.networks import DENSE, NETWORKS
-from evaluators.tasks import TASKS, known_task
-from evaluators.work import Candidate, Work
-from primitives.parser import parse
+from lossearch.evaluators import cohort as cohort_module
+from lossearch.evaluators import evaluation as evaluation_module
+from lossearch.evaluators import memory
+from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.cohort_networks import BATCHED
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.memory import free_bytes, free_in_the_control_group
+from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.tasks import TASKS, known_task
+from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.parser import parse
 
 FIDELITY = Fidelity(steps=10, seeds=2)
 TEXTS = ("ce(z)", "square(p - y)", "ce(z) + 0.1*mean_c(p)", "at_target(1 - p)")

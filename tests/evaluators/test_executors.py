@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluators import ray_pool as actors
-from evaluators.cluster_address import ClusterUnreachable, require_answer
-from evaluators.evaluation import evaluate
-from evaluators.executors import FinishedWork, InlineExecutor, merged
-from evaluators.fidelity import Fidelity
-from evaluators.ray_executor import RayExecutor
-from evaluators.ray_worker import Worker
-from evaluators.work import Candidate, Result, Work, spent_on
-from primitives.errors import UserError
+from lossearch.evaluators import ray_pool as actors
+from lossearch.evaluators.cluster_address import ClusterUnreachable, require_answer
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import FinishedWork, InlineExecutor, merged
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.ray_worker import Worker
+from lossearch.evaluators.work import Candidate, Result, Work, spent_on
+from lossearch.primitives.errors import UserError
 
 FIDELITY = Fidelity(steps=15, seeds=2)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluators.data import facescrub, lfw, lfw_pairs
-from evaluators.data.data_home import DataMissing, raw_folder
-from evaluators.data.images import decoded
-from evaluators.tasks import TASKS
-from evaluators.tasks.downloaded import download_task
-from primitives.errors import UserError
+from lossearch.evaluators.data import facescrub, lfw, lfw_pairs
+from lossearch.evaluators.data.data_home import DataMissing, raw_folder
+from lossearch.evaluators.data.images import decoded
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.tasks.downloaded import download_task
+from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import write_folder
 from tests.evaluators.task_parts import rows

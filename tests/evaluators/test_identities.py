@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from evaluators.data.distinct_pairs import distinct_pairs
-from evaluators.data.identities import PAIRS, same_name, verification_pairs
-from evaluators.data.image_folder import ImageFolder
-from primitives.errors import UserError
+from lossearch.evaluators.data.distinct_pairs import distinct_pairs
+from lossearch.evaluators.data.identities import PAIRS, same_name, verification_pairs
+from lossearch.evaluators.data.image_folder import ImageFolder
+from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import rows, task_of
 from tests.evaluators.small_images import write_folder, write_image
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from evaluators.data.image_folder import ImageFolder
-from evaluators.tasks.folder import FolderData
-from primitives.errors import UserError
+from lossearch.evaluators.data.image_folder import ImageFolder
+from lossearch.evaluators.tasks.folder import FolderData
+from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import loaded, rows, task_of
 from tests.evaluators.small_images import pixels, write_folder, write_image
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from evaluators.data.image_listing import listed
-from primitives.errors import UserError
+from lossearch.evaluators.data.image_listing import listed
+from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import loaded, task_of
 from tests.evaluators.small_images import write_folder, write_image
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluators.data.images import BrokenImage, decoded, decoded_pair, fitted_mask
+from lossearch.evaluators.data.images import BrokenImage, decoded, decoded_pair, fitted_mask
 from tests.evaluators.small_images import pixels, write_image
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.class_maps import class_maps
-from evaluators.landscape import directions, extreme_eigenvalues, ratios_around, values_around
-from evaluators.networks import NETWORKS
+from lossearch.evaluators.class_maps import class_maps
+from lossearch.evaluators.landscape import directions, extreme_eigenvalues, ratios_around, values_around
+from lossearch.evaluators.networks import NETWORKS
 
 
 def quadratic(seed=0, size=40, low=-2.0, high=5.0):

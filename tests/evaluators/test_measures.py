@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from evaluators.cohort import Cohort
-from evaluators.cohort_outputs import CohortOutputs
-from evaluators.fidelity import Fidelity
-from evaluators.gradient_size import gradient_size
-from evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
-from evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from evaluators.one_by_one import Measurable
-from evaluators.splits import Pairs, Split
-from evaluators.tasks import TASKS
-from primitives.parser import parse
+from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.cohort_outputs import CohortOutputs
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.gradient_size import gradient_size
+from lossearch.evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
+from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
+from lossearch.evaluators.one_by_one import Measurable
+from lossearch.evaluators.splits import Pairs, Split
+from lossearch.evaluators.tasks import TASKS
+from lossearch.primitives.parser import parse
 
 # found: 0 0 1 1 2 0, true: 0 0 1 2 2 2
 LOGITS = 5.0 * torch.eye(3)[torch.tensor([0, 0, 1, 1, 2, 0])].T

@@ -2,8 +2,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 
-from evaluators.metrics import accuracy, cosines, mean_iou, verification_accuracy
-from evaluators.splits import Pairs, Split
+from lossearch.evaluators.metrics import accuracy, cosines, mean_iou, verification_accuracy
+from lossearch.evaluators.splits import Pairs, Split
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from evaluators.cohort import unbatched
-from evaluators.cohort_networks import BATCHED
-from evaluators.fidelity import Fidelity
-from evaluators.networks import DENSE, NETWORKS
-from evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled
-from evaluators.networks.layers import linear
-from evaluators.tasks import known_task
+from lossearch.evaluators.cohort import unbatched
+from lossearch.evaluators.cohort_networks import BATCHED
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled
+from lossearch.evaluators.networks.layers import linear
+from lossearch.evaluators.tasks import known_task
 from tests.evaluators.random_inputs import images, made, shapes
 
 NEEDS_IMAGES = [name for name, network in NETWORKS.items() if network.SMALLEST]

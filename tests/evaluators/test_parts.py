@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.data.parts import HELD_OUT, SHARES, cut
+from lossearch.evaluators.data.parts import HELD_OUT, SHARES, cut
 
 NAMES = st.sets(st.text(max_size=5), max_size=60)
 

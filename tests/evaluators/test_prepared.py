@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.data.file_listing import listing
-from evaluators.data.growing_array import GrowingArray
-from evaluators.data.prepared import Content, prepared
-from primitives.errors import UserError
+from lossearch.evaluators.data.file_listing import listing
+from lossearch.evaluators.data.growing_array import GrowingArray
+from lossearch.evaluators.data.prepared import Content, prepared
+from lossearch.primitives.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_a_growing_array_is_what_numpy_would_save(tmp_path, rows):
 
 
 def test_the_default_place_is_the_users_cache(monkeypatch, tmp_path):
-    from evaluators.data.data_home import prepared_home, raw_folder
+    from lossearch.evaluators.data.data_home import prepared_home, raw_folder
 
     monkeypatch.delenv("LOSSEARCH_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -3,18 +3,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluators.attached_loss import loss_for
-from evaluators.cohort import unbatched
-from evaluators.fidelity import Fidelity
-from evaluators.metrics import mean_iou
-from evaluators.one_by_one import OneByOne
-from evaluators.plateau import Plateau
-from evaluators.splits import Split, Splits, as_numbers
-from evaluators.start import class_frequencies
-from evaluators.tasks import known_task
-from evaluators.training import Training
-from primitives.catalog import CATALOG
-from primitives.parser import parse
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.cohort import unbatched
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.metrics import mean_iou
+from lossearch.evaluators.one_by_one import OneByOne
+from lossearch.evaluators.plateau import Plateau
+from lossearch.evaluators.splits import Split, Splits, as_numbers
+from lossearch.evaluators.start import class_frequencies
+from lossearch.evaluators.tasks import known_task
+from lossearch.evaluators.training import Training
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.parser import parse
 
 TASK = known_task("digits")
 

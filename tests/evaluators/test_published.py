@@ -5,10 +5,10 @@ import pickle
 import pytest
 import torch
 
-from evaluators.data import broken_images, torchvision_data
-from evaluators.data.data_home import DataMissing, raw_folder
-from evaluators.tasks import TASKS
-from primitives.errors import UserError
+from lossearch.evaluators.data import broken_images, torchvision_data
+from lossearch.evaluators.data.data_home import DataMissing, raw_folder
+from lossearch.evaluators.tasks import TASKS
+from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import pixels
 from tests.evaluators.task_parts import apart, parts

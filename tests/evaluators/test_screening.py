@@ -1,9 +1,9 @@
 import pytest
 
-from evaluators.screening import rejection, rejections
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from primitives.parser import parse
+from lossearch.evaluators.screening import rejection, rejections
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
 
 #: Flat where an untrained network stands: they take over after a warm-up under another loss.
 FOR_LATER = {"truncated_generalized_cross_entropy": "flat", "ramp": "untrainable"}

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from evaluators.data.procedural import SHAPES, SIZE, segmentation_images, shape_images
-from evaluators.splits import Split, balanced_pairs, stratified, with_symmetric_noise
-from evaluators.tasks import TASKS, known_task
+from lossearch.evaluators.data.procedural import SHAPES, SIZE, segmentation_images, shape_images
+from lossearch.evaluators.splits import Split, balanced_pairs, stratified, with_symmetric_noise
+from lossearch.evaluators.tasks import TASKS, known_task
 
 #: Tasks whose data is at hand.
 HERE = {name: task for name, task in TASKS.items() if not task.needs_download}
@@ -127,6 +127,6 @@ def test_an_unknown_task_is_refused_with_the_nearest():
 
 
 def test_every_metric_may_be_recorded():
-    from results.records import METRICS
+    from lossearch.results.records import METRICS
 
     assert {task.metric.name for task in TASKS.values()} == set(METRICS)

@@ -3,16 +3,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from evaluators.attached_loss import loss_for
-from evaluators.calibration import calibration_factor
-from evaluators.evaluation import evaluate
-from evaluators.fidelity import Fidelity
-from evaluators.outcome import TrainingFailed
-from evaluators.start import batches, initial_model, one_hot
-from evaluators.tasks import TASKS
-from evaluators.training import train_and_score
-from evaluators.work import Candidate, Work, training_seed
-from primitives.parser import parse
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.start import batches, initial_model, one_hot
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.training import train_and_score
+from lossearch.evaluators.work import Candidate, Work, training_seed
+from lossearch.primitives.parser import parse
 
 TASK, SHORT = TASKS["digits"], Fidelity(steps=40, seeds=2)
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators.executors import InlineExecutor
-from evaluators.fidelity import Fidelity
 from lossearch import workers
 from lossearch.declaration import ExecutorSettings
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.fidelity import Fidelity
 from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.launch import search
-from results.leaderboard import Leaderboard
+from lossearch.results.leaderboard import Leaderboard
 
 SMALL = Experiment(
     name="small",

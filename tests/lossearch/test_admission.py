@@ -2,16 +2,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluators.screening import rejections
-from evaluators.work import Candidate
 from lossearch.admission import Admission, Refusal
+from lossearch.evaluators.screening import rejections
+from lossearch.evaluators.work import Candidate
 from lossearch.evolution import Birth
-from primitives.catalog import CATALOG
-from primitives.class_weights import KINDS, suits
-from primitives.parser import parse
-from results.export import export_source
-from results.exportable import of_row
-from results.leaderboard_rows import leaderboard_rows
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.class_weights import KINDS, suits
+from lossearch.primitives.parser import parse
+from lossearch.results.export import export_source
+from lossearch.results.exportable import of_row
+from lossearch.results.leaderboard_rows import leaderboard_rows
 from tests.primitives.strategies import losses
 from tests.results.helpers import evaluation
 

@@ -4,7 +4,7 @@ import pytest
 
 import lossearch
 from lossearch.launch import SearchInterrupted, search
-from results.leaderboard import Leaderboard
+from lossearch.results.leaderboard import Leaderboard
 from tests.lossearch.small import SMALL, Warned, stopped_at
 
 

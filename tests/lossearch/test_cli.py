@@ -9,11 +9,11 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from evaluators.executors import FinishedWork, InlineExecutor
-from evaluators.work import Result, failures
 from lossearch import workers
 from lossearch.cli import app
-from results.leaderboard import Leaderboard
+from lossearch.evaluators.executors import FinishedWork, InlineExecutor
+from lossearch.evaluators.work import Result, failures
+from lossearch.results.leaderboard import Leaderboard
 from tests.lossearch.small import TOML, records
 
 COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]

@@ -6,22 +6,22 @@ import numpy as np
 import polars
 import pytest
 
-from evaluators.attached_loss import loss_for
-from evaluators.calibration import calibration_factor
-from evaluators.executors import FinishedWork, InlineExecutor
-from evaluators.state import State
-from evaluators.tasks import known_task
-from evaluators.training import Training
-from evaluators.work import Result, Work, failures, training_seed
 from lossearch import workers
 from lossearch.checkpoints import Checkpoints
 from lossearch.comparison import replaced, validated_comparison
+from lossearch.evaluators.attached_loss import loss_for
+from lossearch.evaluators.calibration import calibration_factor
+from lossearch.evaluators.executors import FinishedWork, InlineExecutor
+from lossearch.evaluators.state import State
+from lossearch.evaluators.tasks import known_task
+from lossearch.evaluators.training import Training
+from lossearch.evaluators.work import Result, Work, failures, training_seed
 from lossearch.launch_comparison import ComparisonInterrupted, compare
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
 from lossearch.run_directory import RunDirectoryError
-from primitives.errors import UserError
-from primitives.parser import parse
-from results.records import Measurement
-from results.store import RecordStore
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import Interrupting, stopped_at
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import TASKS
 from lossearch.comparison import validated_comparison
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks import TASKS
 from lossearch.experiment import validated
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 
 FULL, PROXY, ONCE = Fidelity(steps=40), Fidelity(steps=10, seeds=2), Fidelity(steps=5, seeds=1)
 

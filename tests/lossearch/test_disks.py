@@ -8,8 +8,8 @@ import pytest
 
 from lossearch.admission import Admission
 from lossearch.launch import SearchInterrupted, search
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.run_directory import RunDirectoryError
-from results.leaderboard import Leaderboard
 from tests.lossearch.dying import LASTING, STEADY, TINY
 from tests.lossearch.test_steady import require_each_once
 

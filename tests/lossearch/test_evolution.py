@@ -6,11 +6,11 @@ import pytest
 from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
 from lossearch.member import Member
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.dependence import looks_at_target, moves
+from lossearch.primitives.formula import Call
+from lossearch.primitives.parser import parse
 from lossearch.trees import to_tree
-from primitives.catalog import CATALOG
-from primitives.dependence import looks_at_target, moves
-from primitives.formula import Call
-from primitives.parser import parse
 
 SETTINGS = EvolutionSettings(population=12, terminals=("p", "y", "z", "cosine"), max_nodes=20, max_depth=7)
 

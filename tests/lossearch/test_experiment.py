@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators.tasks import TASKS
 from lossearch.declaration import ExperimentError
+from lossearch.evaluators.tasks import TASKS
 from lossearch.experiment import load_experiment, validated
 from lossearch.seeds import read_seed
 

@@ -8,24 +8,24 @@ import pytest
 from typer.testing import CliRunner
 
 import lossearch
-from evaluators.tasks import TASKS
-from evaluators.work import Work, training_seed
 from lossearch.ablation import ablations
 from lossearch.cli import app
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import validated
 from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from lossearch.explanation_directory import BEHAVIOUR
 from lossearch.launch import search
 from lossearch.launch_explanation import ExplanationInterrupted, explain
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.results.explanation import folder_of, read_explanation
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.paired_tests import paired_test
+from lossearch.results.record_tables import DamagedFile
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
 from lossearch.run_directory import RunDirectory
-from primitives.errors import UserError
-from primitives.parser import parse
-from results.explanation import folder_of, read_explanation
-from results.leaderboard import Leaderboard
-from results.paired_tests import paired_test
-from results.record_tables import DamagedFile
-from results.records import Measurement
-from results.store import RecordStore
 from tests.lossearch.small import SMALL, run_search, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner
@@ -215,7 +215,7 @@ def test_losses_of_every_kind(quick, tmp_path, text, parts):
 
 
 def test_a_formula_of_one_part_says_so(quick, tmp_path):
-    from results.explanation_text import sections
+    from lossearch.results.explanation_text import sections
 
     found = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
     text = {each.title: each for each in sections(found, str)}

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import lossearch
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.trial import load_exported
-from results.leaderboard import Leaderboard
 from tests.lossearch.small import run_search
 
 

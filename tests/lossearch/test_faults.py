@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators import ray_pool
-from evaluators.ray_worker import Worker
+from lossearch.evaluators import ray_pool
+from lossearch.evaluators.ray_worker import Worker
 from lossearch.launch import search
-from results.leaderboard import Leaderboard
+from lossearch.results.leaderboard import Leaderboard
 from tests.clusters import several_nodes
 from tests.lossearch.small import SMALL, records
 

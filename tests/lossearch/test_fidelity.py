@@ -9,27 +9,27 @@ import pytest
 from typer.testing import CliRunner
 
 import lossearch
-from evaluators.fidelity import Fidelity
-from evaluators.tasks import TASKS
-from evaluators.work import Work, training_seed
 from lossearch import launch_fidelity, workers
 from lossearch.cli import app
 from lossearch.comparison_view import SilentComparison
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from lossearch.fidelity_sample import KNOWN_SHARE, samples
 from lossearch.fidelity_study import SEEDS_OF_FULL, SEEDS_OF_PROXIES
 from lossearch.launch_fidelity import FidelityInterrupted, fidelity
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.fingerprint import FingerprintArchive, fingerprints
+from lossearch.primitives.parser import parse
 from lossearch.proxies import proxy_of
+from lossearch.results.proxy_table import proxy_lines, read_lines
+from lossearch.results.proxy_values import FULL, PROXIES, read_values
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
 from lossearch.tuning_rounds import SEEDS_FROM
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from primitives.fingerprint import FingerprintArchive, fingerprints
-from primitives.parser import parse
-from results.proxy_table import proxy_lines, read_lines
-from results.proxy_values import FULL, PROXIES, read_values
-from results.records import Measurement
-from results.store import RecordStore
 from tests.lossearch.small import Interrupting, stopped_at
 
 STEPS, CANDIDATES, SEEDS = 16, 10, 2

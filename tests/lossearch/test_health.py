@@ -5,9 +5,9 @@ from collections import namedtuple
 import pytest
 from typer.testing import CliRunner
 
-from evaluators import ray_cluster
 from lossearch import doctor, workers
 from lossearch.cli import app
+from lossearch.evaluators import ray_cluster
 from lossearch.launch import SearchInterrupted, search
 from lossearch.run_directory import RunDirectory, RunDirectoryError
 from lossearch.status import speed, status
@@ -121,7 +121,7 @@ def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
 
 
 def doctor_versions():
-    from evaluators.versions import versions
+    from lossearch.evaluators.versions import versions
 
     return versions()
 

@@ -11,7 +11,7 @@ from lossearch.declaration import ExperimentError
 from lossearch.experiment import load_experiment, validated
 from lossearch.launch import search
 from lossearch.launch_comparison import compare
-from primitives.errors import UserError
+from lossearch.primitives.errors import UserError
 from tests.evaluators.small_images import write_folder
 
 FOUR_LINES = """

@@ -7,10 +7,10 @@ import pytest
 
 import lossearch
 from lossearch.observing import observe
-from primitives.errors import UserError
-from primitives.parser import parse
-from results.leaderboard import Leaderboard
-from results.store import EvaluationStore
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.results.helpers import evaluation
 

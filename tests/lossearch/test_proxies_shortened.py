@@ -2,8 +2,8 @@
 
 import pytest
 
-from evaluators.fidelity import Fidelity
-from evaluators.plateau import Plateau
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.plateau import Plateau
 from lossearch.proxies import proxy_of, shortened
 
 PLATEAU = Fidelity(steps=8_000, schedule="plateau", epoch=1_000, patience=2, decay=0.5)

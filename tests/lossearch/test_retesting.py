@@ -2,15 +2,15 @@
 
 import pytest
 
-from evaluators.executors import InlineExecutor
-from evaluators.work import Candidate
 from lossearch.declaration import ExperimentError
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.work import Candidate
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.statistics import mean
 from lossearch.retesting import Retests
 from lossearch.standing import Standing
-from results.leaderboard import Leaderboard
-from results.statistics import mean
 from tests.lossearch.small import SMALL, records, stopped_at
 
 RETESTED = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"retests": 2})})

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from evaluators.executors import InlineExecutor
-from evaluators.fidelity import Fidelity
-from evaluators.work import Candidate
 from lossearch import workers
 from lossearch.declaration import ExecutorSettings
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.work import Candidate
 from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.standing import Standing, promoted
-from results.leaderboard import Leaderboard
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, records, stopped_at
 
@@ -140,7 +140,7 @@ def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
 
 
 def test_the_card_of_a_survivor_counts_who_was_stopped_and_compares_full_trainings(run):
-    from results.model_card import Evidence, model_card
+    from lossearch.results.model_card import Evidence, model_card
 
     (row, *_) = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.name is None]
     entry = next(each for each in run.leaderboard if each.row is row)

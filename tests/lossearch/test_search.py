@@ -4,14 +4,14 @@ import shutil
 import polars
 import pytest
 
-from evaluators.fidelity import Fidelity
 from lossearch import launch, workers
+from lossearch.evaluators.fidelity import Fidelity
 from lossearch.experiment import EvolutionSettings
 from lossearch.launch import SearchInterrupted, search
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.run_directory import RunDirectory, RunDirectoryError
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from results.leaderboard import Leaderboard
 from tests.lossearch.small import SMALL, Interrupting, records, run_search, stopped_at
 
 
@@ -150,7 +150,7 @@ def test_ray_gives_the_same_records(tmp_path, uninterrupted):
 
 
 def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypatch):
-    from evaluators.cohort import Cohort
+    from lossearch.evaluators.cohort import Cohort
 
     train = Cohort.train_and_score
 
@@ -200,7 +200,7 @@ def test_cross_entropy_is_measured_even_where_it_is_no_seed(tmp_path):
 
 
 def test_the_search_never_loads_the_test_split(tmp_path, monkeypatch):
-    from evaluators.tasks import TASKS, task
+    from lossearch.evaluators.tasks import TASKS, task
 
     def touched():
         raise AssertionError("the test split was touched")

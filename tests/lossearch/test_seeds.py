@@ -1,7 +1,7 @@
 import pytest
 
+from lossearch.primitives.errors import UserError
 from lossearch.seeds import read_seed, split_names
-from primitives.errors import UserError
 
 
 def test_a_known_loss_with_settings():

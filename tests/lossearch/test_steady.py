@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from evaluators.fidelity import Fidelity
 from lossearch import workers
+from lossearch.evaluators.fidelity import Fidelity
 from lossearch.launch import SearchInterrupted, search
-from results.leaderboard import Leaderboard
-from results.record_tables import read_records
-from results.records import Evaluation
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.record_tables import read_records
+from lossearch.results.records import Evaluation
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, stopped_at
 

@@ -2,10 +2,10 @@ import io
 
 from rich.console import Console
 
-from evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate
 from lossearch.progress import Progress
+from lossearch.results.leaderboard_rows import leaderboard_rows
 from lossearch.terminal import LONGEST_FORMULA, LiveView, leaderboard_table, shortened
-from results.leaderboard_rows import leaderboard_rows
 from tests.results.helpers import evaluation
 
 

@@ -9,10 +9,10 @@ import lossearch
 from lossearch.callbacks import Callbacks
 from lossearch.experiment import load_experiment
 from lossearch.launch import search
+from lossearch.primitives.errors import UserError
 from lossearch.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
 from lossearch.trackers.tracker import flat
-from primitives.errors import UserError
 from tests.lossearch.small import SMALL, TOML, Warned
 from tests.lossearch.test_cli import lossearch as command
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from evaluators.executors import InlineExecutor
-from evaluators.work import evaluation_id
 from lossearch import workers
+from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.work import evaluation_id
 from lossearch.launch import SearchInterrupted, search
 from tests.lossearch.small import SMALL, records, stopped_at
 from tests.lossearch.test_steady import STEADY, WITH_RUNGS

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.experiment import EvolutionSettings
+from lossearch.primitives.formula import Call
+from lossearch.primitives.parser import parse
 from lossearch.trees import Trees, from_tree, to_tree
-from primitives.formula import Call
-from primitives.parser import parse
 from tests.primitives.strategies import formulas
 
 TREES = Trees(EvolutionSettings(terminals=("p", "y", "z", "cosine")))

@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
+from lossearch.primitives.loss import Hyperparameter
 from lossearch.tuning import Tuner
-from primitives.loss import Hyperparameter
 
 RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)
 

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
+from lossearch.primitives.dependence import looks_at_target
+from lossearch.primitives.formula import Call, Name
+from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.parser import parse
 from lossearch.variation import deepest_nesting, known_terms, places, replaced, varied
-from primitives.dependence import looks_at_target
-from primitives.formula import Call, Name
-from primitives.operators import OPERATORS
-from primitives.parser import parse
 from tests.lossearch.test_evolution import evolution, live
 from tests.primitives.strategies import formulas
 

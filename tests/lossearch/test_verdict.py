@@ -22,21 +22,21 @@ from lossearch.launch_tuning import (
     tune,
 )
 from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _entering, verdict
+from lossearch.primitives.algebra import canonical
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.parser import parse
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.records import Measurement
+from lossearch.results.store import RecordStore
+from lossearch.results.tuned_losses import read_tuned
+from lossearch.results.verdict_table import read_verdicts
 from lossearch.run_directory import RunDirectoryError
 from lossearch.running import running
 from lossearch.scenes import folder_of, places
 from lossearch.settings import candidate_of
 from lossearch.survivors import Survivor, suitable_baselines, survivors
 from lossearch.tuning_rounds import SEEDS_FROM, Tuned
-from primitives.algebra import canonical
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from primitives.parser import parse
-from results.leaderboard import Leaderboard
-from results.records import Measurement
-from results.store import RecordStore
-from results.tuned_losses import read_tuned
-from results.verdict_table import read_verdicts
 from tests.lossearch.small import SMALL, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -131,7 +131,9 @@ def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
 
 
 def test_what_was_done_is_not_done_again(run, tuned, monkeypatch):
-    monkeypatch.setattr("evaluators.executors.InlineExecutor.submit", lambda *given: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "lossearch.evaluators.executors.InlineExecutor.submit", lambda *given: pytest.fail("trained again")
+    )
     assert tune(run, **OPTIONS).losses == tuned.losses
 
 

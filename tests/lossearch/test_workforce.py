@@ -1,6 +1,6 @@
 import time
 
-from evaluators.work import Spent
+from lossearch.evaluators.work import Spent
 from lossearch.workforce import Workforce
 
 

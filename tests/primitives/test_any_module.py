@@ -9,9 +9,9 @@ import torch
 from torch.export import Dim
 from torch.func import functional_call, grad, vmap
 
-from primitives.catalog import CATALOG
-from primitives.parser import parse
-from primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.parser import parse
+from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
 
 CLASSES, SIZE, SAMPLES = 5, 4, 6
 OWN_FORMULAS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from primitives.catalog import CATALOG, known_loss
-from primitives.loss import Hyperparameter, Loss
+from lossearch.primitives.catalog import CATALOG, known_loss
+from lossearch.primitives.loss import Hyperparameter, Loss
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_losses.json").read_text())
 

@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 
-from primitives.constants import AT_MOST, tunable_constants
-from primitives.formula import Number
-from primitives.parser import parse
+from lossearch.primitives.constants import AT_MOST, tunable_constants
+from lossearch.primitives.formula import Number
+from lossearch.primitives.parser import parse
 from tests.primitives.strategies import formulas
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from primitives.dependence import looks_at_target, moves
-from primitives.parser import parse
+from lossearch.primitives.dependence import looks_at_target, moves
+from lossearch.primitives.parser import parse
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import pytest
 
-from primitives.catalog import CATALOG
-from primitives.fingerprint import FingerprintArchive, fingerprint, fingerprints
-from primitives.formula import FormulaError
-from primitives.parser import parse
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.fingerprint import FingerprintArchive, fingerprint, fingerprints
+from lossearch.primitives.formula import FormulaError
+from lossearch.primitives.parser import parse
 
 
 def same(one, other):

@@ -4,14 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from primitives.catalog import CATALOG
-from primitives.formula import Name, Number
-from primitives.hard_targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
-from primitives.lowering import lower
-from primitives.numerics import log_softmax_c
-from primitives.parser import parse
-from primitives.probe import with_free_names_bound
-from primitives.torch_loss import loss_module
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.formula import Name, Number
+from lossearch.primitives.hard_targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
+from lossearch.primitives.lowering import lower
+from lossearch.primitives.numerics import log_softmax_c
+from lossearch.primitives.parser import parse
+from lossearch.primitives.probe import with_free_names_bound
+from lossearch.primitives.torch_loss import loss_module
 from tests.primitives.strategies import losses
 
 CLASSES, SIZE, SAMPLES = 5, 4, 7

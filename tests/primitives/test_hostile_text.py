@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossearch
-from primitives.catalog import CATALOG
-from primitives.errors import UserError
-from primitives.formula import Formula, FormulaError
-from primitives.operators import FUNCTIONS
-from primitives.parser import MAX_LENGTH, parse, valid_name
-from primitives.terminals import TERMINALS
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.formula import Formula, FormulaError
+from lossearch.primitives.operators import FUNCTIONS
+from lossearch.primitives.parser import MAX_LENGTH, parse, valid_name
+from lossearch.primitives.terminals import TERMINALS
 from tests.primitives.strategies import formulas
 
 MAX_MESSAGE = 400  # characters: some lines of a terminal, with every operator named

@@ -1,9 +1,9 @@
 import pytest
 
-from primitives.catalog import CATALOG
-from primitives.latex import latex
-from primitives.operators import FUNCTIONS
-from primitives.parser import parse
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.latex import latex
+from lossearch.primitives.operators import FUNCTIONS
+from lossearch.primitives.parser import parse
 
 
 @pytest.mark.parametrize(

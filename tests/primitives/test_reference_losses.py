@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from primitives.catalog import CATALOG
+from lossearch.primitives.catalog import CATALOG
 from tests.primitives.reference_losses import REFERENCES
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_losses.json").read_text())

@@ -1,8 +1,8 @@
 import pytest
 
-from primitives.catalog import CATALOG
-from primitives.joint_program import Builder, mark
-from primitives.scheduling import scheduled
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.joint_program import Builder, mark
+from lossearch.primitives.scheduling import scheduled
 
 
 def nodes():

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from primitives.catalog import CATALOG
-from primitives.operators import FUNCTIONS, OPERATORS
-from primitives.parser import parse
-from primitives.shapes import Shape
-from primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.operators import FUNCTIONS, OPERATORS
+from lossearch.primitives.parser import parse
+from lossearch.primitives.shapes import Shape
+from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
 
 SIZE = 6
 

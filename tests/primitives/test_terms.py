@@ -4,10 +4,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from primitives.formula import call
-from primitives.parser import parse
-from primitives.probe import SAMPLES, responses
-from primitives.terms import parts_of, without
+from lossearch.primitives.formula import call
+from lossearch.primitives.parser import parse
+from lossearch.primitives.probe import SAMPLES, responses
+from lossearch.primitives.terms import parts_of, without
 from tests.primitives.strategies import formulas
 
 

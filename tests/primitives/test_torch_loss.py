@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 
-from primitives.catalog import CATALOG
-from primitives.formula import FormulaError
-from primitives.lowering import lower, lower_logits
-from primitives.parser import parse
-from primitives.shapes import Shape
-from primitives.torch_loss import EmbeddingLoss, LogitLoss, loss_module
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.formula import FormulaError
+from lossearch.primitives.lowering import lower, lower_logits
+from lossearch.primitives.parser import parse
+from lossearch.primitives.shapes import Shape
+from lossearch.primitives.torch_loss import EmbeddingLoss, LogitLoss, loss_module
 from tests.primitives.strategies import formulas
 
 

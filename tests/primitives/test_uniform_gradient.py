@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from primitives.catalog import CATALOG
-from primitives.joint_gradient import JointGradient
-from primitives.joint_program import FEATURES
-from primitives.lowering import lower
-from primitives.parser import parse
-from primitives.uniform_gradient import UniformGradient
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.joint_gradient import JointGradient
+from lossearch.primitives.joint_program import FEATURES
+from lossearch.primitives.lowering import lower
+from lossearch.primitives.parser import parse
+from lossearch.primitives.uniform_gradient import UniformGradient
 
 CLASSES, SAMPLES = 4, 6
 GENERATOR = torch.Generator().manual_seed(0)

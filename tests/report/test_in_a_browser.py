@@ -10,8 +10,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from lossearch.launch import search
-from results.report.page import write_report
-from results.store import EvaluationStore
+from lossearch.results.report.page import write_report
+from lossearch.results.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.report.browser import all_of, browser, console, opened, requests
 from tests.results.helpers import evaluation

@@ -5,16 +5,16 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from evaluators.fidelity import Fidelity
-from evaluators.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
-from evaluators.tasks import known_task
-from evaluators.training import train_and_score
 from lossearch.cli import app
+from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
+from lossearch.evaluators.tasks import known_task
+from lossearch.evaluators.training import train_and_score
 from lossearch.launch import search
-from primitives.parser import parse
-from results.leaderboard import Leaderboard
-from results.observation import GridPoint, Picture, observation_folder, read_observation
-from results.report.contents import contents
+from lossearch.primitives.parser import parse
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.observation import GridPoint, Picture, observation_folder, read_observation
+from lossearch.results.report.contents import contents
 from tests.lossearch.small import SMALL
 from tests.report.browser import all_of, browser, console, opened
 
@@ -22,8 +22,8 @@ FIDELITY = Fidelity(steps=30, seeds=1, network="cnn", hidden=16)
 
 
 def test_a_training_that_is_watched_ends_as_one_that_is_not():
-    from evaluators.attached_loss import loss_for
-    from evaluators.calibration import calibration_factor
+    from lossearch.evaluators.attached_loss import loss_for
+    from lossearch.evaluators.calibration import calibration_factor
 
     task, formula = known_task("digits"), parse("ce(2*z)")
     seen = observed(formula, None, task, FIDELITY, seed=3)

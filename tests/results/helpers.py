@@ -1,6 +1,6 @@
 """Evaluations for tests."""
 
-from results.records import Evaluation, digest, loss_id
+from lossearch.results.records import Evaluation, digest, loss_id
 
 
 def evaluation(formula="ce(z)", seed=0, fitness=0.9, **changes):

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
-from results.statistics import interval, mean, noise_of_a_difference, paired_differences, spread
+from lossearch.results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
+from lossearch.results.statistics import interval, mean, noise_of_a_difference, paired_differences, spread
 
 
 def plain_rows(evaluations):

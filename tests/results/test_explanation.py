@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from primitives.kinship import SAME
-from primitives.parser import parse
-from results.comparison_lines import Line
-from results.curves import Drawn, curves
-from results.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
-from results.explanation_markdown import explained
-from results.explanation_text import as_data, sections
-from results.record_tables import DamagedFile, write_records
+from lossearch.primitives.kinship import SAME
+from lossearch.primitives.parser import parse
+from lossearch.results.comparison_lines import Line
+from lossearch.results.curves import Drawn, curves
+from lossearch.results.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
+from lossearch.results.explanation_markdown import explained
+from lossearch.results.explanation_text import as_data, sections
+from lossearch.results.record_tables import DamagedFile, write_records
 
 FORM = Form(
     loss_id="0123456789", called="ce(2*z)", formula="ce(2*z)", canonical="ce(2*z)", latex="x", class_weights=None,

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.operators import FUNCTIONS
+from lossearch.primitives.parser import parse
+from lossearch.primitives.torch_loss import loss_module
+from lossearch.results.export import export_source
+from lossearch.results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
+from lossearch.results.leaderboard_rows import leaderboard_rows
 from lossearch.trial import ExportMismatch, load_exported, require_equal
-from primitives.catalog import CATALOG
-from primitives.operators import FUNCTIONS
-from primitives.parser import parse
-from primitives.torch_loss import loss_module
-from results.export import export_source
-from results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
-from results.leaderboard_rows import leaderboard_rows
 from tests.results.helpers import evaluation
 
 FORMULAS = {

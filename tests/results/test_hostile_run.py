@@ -13,12 +13,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from lossearch.cli import app
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.record_tables import read_records
+from lossearch.results.records import Evaluation
+from lossearch.results.store import EvaluationStore
 from lossearch.terminal import leaderboard_table
-from results.leaderboard import Leaderboard
-from results.leaderboard_rows import Row
-from results.record_tables import read_records
-from results.records import Evaluation
-from results.store import EvaluationStore
 from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG
 from tests.results.helpers import evaluation, refused
 

@@ -3,10 +3,10 @@ import copy
 import pandas
 import pytest
 
-from results.leaderboard import Leaderboard, NotARun
-from results.leaderboard_rows import difference_noise, leaderboard_rows
-from results.statistics import noise_of_a_difference, paired_differences, spread
-from results.store import EvaluationStore
+from lossearch.results.leaderboard import Leaderboard, NotARun
+from lossearch.results.leaderboard_rows import difference_noise, leaderboard_rows
+from lossearch.results.statistics import noise_of_a_difference, paired_differences, spread
+from lossearch.results.store import EvaluationStore
 from tests.results.helpers import evaluation, refused
 
 GOOD, SIMPLE, BAD = "abs(p - y) + ce(z)", "abs(p - y)", "ce(p)"

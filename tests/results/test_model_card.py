@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from evaluators.screening import rejection
-from primitives.catalog import CATALOG
-from primitives.parser import parse
-from primitives.torch_loss import loss_module
-from results.behaviour import (
+from lossearch.evaluators.screening import rejection
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.parser import parse
+from lossearch.primitives.torch_loss import loss_module
+from lossearch.results.behaviour import (
     CLASSES,
     failures,
     first_gradient,
@@ -18,11 +18,11 @@ from results.behaviour import (
     slope_on_wrong,
     way_to_class,
 )
-from results.exportable import of_formula, of_known, of_module, of_row
-from results.leaderboard_rows import leaderboard_rows
-from results.model_card import Evidence, model_card
-from results.statistics import interval
-from results.trial_record import Trial
+from lossearch.results.exportable import of_formula, of_known, of_module, of_row
+from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.model_card import Evidence, model_card
+from lossearch.results.statistics import interval
+from lossearch.results.trial_record import Trial
 from tests.results.helpers import evaluation, refused
 
 OWN = "ce(z) + 0.5*mean_c(p)"

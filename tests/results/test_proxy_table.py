@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from scipy.stats import kendalltau
 
-from results.comparison_markdown import code
-from results.proxy_table import CEILING, chosen, proxy_lines, read_lines, write_lines
-from results.proxy_text import as_markdown, cells, said
-from results.proxy_values import FULL, PROXIES, ProxyValue, read_values, write_values
+from lossearch.results.comparison_markdown import code
+from lossearch.results.proxy_table import CEILING, chosen, proxy_lines, read_lines, write_lines
+from lossearch.results.proxy_text import as_markdown, cells, said
+from lossearch.results.proxy_values import FULL, PROXIES, ProxyValue, read_values, write_values
 
 LOSSES = [f"loss{number}" for number in range(12)]
 RANKED = [number / 20 for number in range(12)]

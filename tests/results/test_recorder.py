@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-import results
-from results.record_tables import read_records
-from results.recorder import Recorder
-from results.records import Evaluation
-from results.store import EvaluationStore
+from lossearch import results
+from lossearch.results.record_tables import read_records
+from lossearch.results.recorder import Recorder
+from lossearch.results.records import Evaluation
+from lossearch.results.store import EvaluationStore
 from tests.results.helpers import evaluation
 
 WATCHED = {str(Path(results.__file__).parent / name) for name in ("recorder.py", "store.py", "atomic.py")}

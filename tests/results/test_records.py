@@ -1,7 +1,7 @@
 import pytest
 
-from primitives.class_weights import KINDS
-from results.records import CLASS_WEIGHTS, loss_id
+from lossearch.primitives.class_weights import KINDS
+from lossearch.results.records import CLASS_WEIGHTS, loss_id
 from tests.results.helpers import evaluation, refused
 
 

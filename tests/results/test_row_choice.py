@@ -2,9 +2,9 @@
 
 import pytest
 
-from primitives.errors import UserError
-from results.leaderboard_rows import leaderboard_rows
-from results.row_choice import condition, on_task, ordered
+from lossearch.primitives.errors import UserError
+from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.row_choice import condition, on_task, ordered
 from tests.results.helpers import evaluation, refused
 
 ROWS = list(

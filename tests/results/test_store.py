@@ -8,11 +8,11 @@ import pandas
 import polars
 import pytest
 
-from results import record_tables
-from results.leaderboard_rows import Row
-from results.record_tables import NewerFile, read_records, write_records
-from results.records import Evaluation
-from results.store import EvaluationStore
+from lossearch.results import record_tables
+from lossearch.results.leaderboard_rows import Row
+from lossearch.results.record_tables import NewerFile, read_records, write_records
+from lossearch.results.records import Evaluation
+from lossearch.results.store import EvaluationStore
 from tests.results.helpers import evaluation, refused
 
 MANY = [
