@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, together
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.language.formula import Formula
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.one_by_one import OneByOne
 from lossearch.evaluators.splits import Split, Splits
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.formula import Call, Formula, Number, call
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.formula import Call, Formula, Number, call
+from lossearch.primitives.language.parser import parse
 
 FORMULAS = Path(__file__).parent / "evolved_formulas.txt"
 

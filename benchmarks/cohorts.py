@@ -18,8 +18,8 @@ from benchmarks.cohort_timing import evolved, made_up_task, ratio, settings_of, 
 from lossearch.evaluators.device import chosen_device
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks import known_task
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_gradient import JointGradient
+from lossearch.primitives.batched.joint_gradient import JointGradient
+from lossearch.primitives.language.formula import Formula
 
 
 def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, rounds: int) -> float:

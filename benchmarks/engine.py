@@ -21,7 +21,7 @@ from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import load_experiment
 from lossearch.member import Member
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 
 def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:

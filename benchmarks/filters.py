@@ -30,8 +30,8 @@ from lossearch.evaluators.executors import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
-from lossearch.primitives.algebra import canonical
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.language.parser import parse
 from lossearch.progress import SilentView
 from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.results.records import Evaluation

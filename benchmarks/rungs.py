@@ -19,7 +19,7 @@ from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.state import State
 from lossearch.evaluators.work import Candidate, Result, Work
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.statistics import mean
 from lossearch.standing import Standing, best_first, promoted
 

@@ -13,8 +13,8 @@ import ray
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.ray_executor import RayExecutor
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.primitives.algebra import canonical
 from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.identity.algebra import canonical
 from lossearch.results.records import loss_id
 
 LOSSES = (

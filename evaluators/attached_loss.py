@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.start import Model, class_frequencies, initial_class_weights
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
 
 def loss_for(formula: Formula, task: Task, fidelity: Fidelity, class_weights: str | None = None) -> FormulaLoss:

@@ -17,7 +17,7 @@ from lossearch.evaluators.schedule import Schedule
 from lossearch.evaluators.splits import with_classes
 from lossearch.evaluators.start import initial_model, one_hot
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.torch_loss import FormulaLoss
+from lossearch.primitives.modules.torch_loss import FormulaLoss
 
 
 def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:

@@ -26,11 +26,11 @@ from lossearch.evaluators.splits import Split, as_numbers
 from lossearch.evaluators.start import class_frequencies, initial_model
 from lossearch.evaluators.state import State
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_gradient import JointGradient
-from lossearch.primitives.joint_program import FEATURES
-from lossearch.primitives.lowering import lower_logits
-from lossearch.primitives.scores import scores
+from lossearch.primitives.analysis.targets import scores
+from lossearch.primitives.batched.joint_gradient import JointGradient
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import FEATURES
+from lossearch.primitives.programs.lowering import lower_logits
 
 #: How often a training looks for candidates without hope, and the share of them from which they are dropped.
 CHECKS, DROPPED_FROM = 8, 0.125

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lossearch.evaluators.cohort_networks import repeated
 from lossearch.evaluators.start import Model, initial_class_weights
-from lossearch.primitives import numerics
+from lossearch.primitives.language import numerics
 
 
 class Heads(Protocol):

@@ -21,7 +21,7 @@ from lossearch.evaluators.outcome import Outcome, failed
 from lossearch.evaluators.state import State
 from lossearch.evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Evaluation
 
 

@@ -23,7 +23,7 @@ from lossearch.evaluators.splits import Split, as_numbers, with_classes
 from lossearch.evaluators.start import one_hot
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training import Training
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.language.formula import Formula
 
 #: Moments of a training at which it is looked at.
 MOMENTS = 25

@@ -19,8 +19,8 @@ from lossearch.evaluators.splits import Split
 from lossearch.evaluators.state import State, as_tensors, stacked
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training import Training
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.torch_loss import FormulaLoss
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.torch_loss import FormulaLoss
 
 
 class OneByOne:

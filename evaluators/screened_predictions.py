@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.cohort_heads import ClassWeightHeads
-from lossearch.primitives.class_weights import ClassWeights, uniform_vectors
-from lossearch.primitives.formula import Formula, Name
-from lossearch.primitives.joint_program import FEATURES
-from lossearch.primitives.lowering import lower_logits
-from lossearch.primitives.scores import scores
+from lossearch.primitives.analysis.targets import scores
+from lossearch.primitives.language.formula import Formula, Name
+from lossearch.primitives.language.terminals import FEATURES
+from lossearch.primitives.modules.class_weights import ClassWeights, uniform_vectors
+from lossearch.primitives.programs.lowering import lower_logits
 
 CLASSES, SIZE = 4, 6
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.screened_predictions import CLASSES, SIZE, Predictions
-from lossearch.primitives.class_weights import require_suits
-from lossearch.primitives.dependence import PREDICTIONS, moves
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.uniform_gradient import UniformGradient
+from lossearch.primitives.analysis.targets import PREDICTIONS, moves
+from lossearch.primitives.batched.uniform_gradient import UniformGradient
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.class_weights import require_suits
 
 SAMPLES = 12
 STEPS, STEP_SIZE = 32, 0.25

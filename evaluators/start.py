@@ -16,7 +16,7 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import NETWORKS
 from lossearch.evaluators.networks.layers import linear
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.class_weights import ClassWeights
+from lossearch.primitives.modules.class_weights import ClassWeights
 
 
 @dataclass

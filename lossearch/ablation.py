@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from lossearch.evaluators.screening import rejection
 from lossearch.evaluators.work import Candidate
-from lossearch.primitives.algebra import canonical
-from lossearch.primitives.class_weights import suits
-from lossearch.primitives.fingerprint import RESOLUTION, fingerprint
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.terms import Part, parts_of, without
+from lossearch.primitives.analysis.terms import Part, parts_of, without
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.identity.fingerprint import RESOLUTION, fingerprint
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.class_weights import suits
 from lossearch.results.comparison_lines import Line
 from lossearch.results.explanation import PartEffect, PartKind, PartVerdict
 from lossearch.results.records import loss_id

@@ -11,9 +11,9 @@ from lossearch.evaluators.screening import rejection, rejections
 from lossearch.evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
 from lossearch.isolation import each_apart
-from lossearch.primitives.algebra import canonical
-from lossearch.primitives.fingerprint import Fingerprint, FingerprintArchive, fingerprints
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.identity.fingerprint import Fingerprint, FingerprintArchive, fingerprints
+from lossearch.primitives.language.formula import Formula
 from lossearch.results.records import Evaluation, Status, loss_id
 
 #: A formula and its class weights.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.primitives.fingerprint import Fingerprint
+from lossearch.primitives.identity.fingerprint import Fingerprint
 from lossearch.results.atomic import append_at
 
 #: A fingerprint, and the id of the loss that came first with it.

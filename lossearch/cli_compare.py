@@ -135,7 +135,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     """The comparison asked for: of a file, of an earlier run, or of the options alone."""
     from lossearch.comparison import load_comparison, replaced, validated_comparison
     from lossearch.comparison_directory import ComparisonDirectory
-    from lossearch.primitives.nearest import shown
+    from lossearch.primitives.errors import shown
     from lossearch.seeds import split_names
 
     given = {key: value for key, value in overrides.items() if value is not None}

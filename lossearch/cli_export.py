@@ -100,8 +100,8 @@ def _loss_of_run(run: Path, rank: int) -> Any:
 
 def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
     from lossearch.primitives.catalog import ALIASES, CATALOG
-    from lossearch.primitives.nearest import nearest
-    from lossearch.primitives.parser import parse, valid_name
+    from lossearch.primitives.errors import nearest
+    from lossearch.primitives.language.parser import parse, valid_name
 
     names = [*CATALOG, *ALIASES]
     if source in names:
@@ -119,7 +119,7 @@ def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
 
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
     """Hyper-parameters of ``--set NAME=VALUE``."""
-    from lossearch.primitives.loss import MODULE_OPTIONS
+    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 
     found = {}
     for setting in settings:

@@ -60,7 +60,7 @@ def tune(
 
 def _findable(run: Path) -> Path:
     """The path, shortened where nothing is there: of one that is too long pathlib has no more to say than that."""
-    from lossearch.primitives.nearest import shown
+    from lossearch.primitives.errors import shown
 
     return run if os.path.exists(run) else Path(shown(str(run), limit=200))
 

@@ -19,7 +19,7 @@ from lossearch.declaration import (
     require_tasks,
     resolved_trainings,
 )
-from lossearch.primitives.nearest import nearest
+from lossearch.primitives.errors import nearest
 from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.seeds import read_seed
 from lossearch.settings import candidate_of, tunable

@@ -16,8 +16,7 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest
+from lossearch.primitives.errors import UserError, nearest
 
 
 class ExperimentError(UserError):

@@ -11,7 +11,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Literal
 
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import shown
 
 State = Literal["ok", "warning", "problem"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
 from lossearch.member import Member, restored
-from lossearch.primitives.class_weights import suits
-from lossearch.primitives.dependence import moves
+from lossearch.primitives.analysis.targets import moves
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.class_weights import suits
 from lossearch.selection import Tournament, survivors
 from lossearch.trees import Trees
 from lossearch.variation import deepest_nesting, varied

@@ -19,8 +19,7 @@ from lossearch.declaration import (
     search_trainings,
 )
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest
+from lossearch.primitives.errors import UserError, nearest
 
 _GROWN_OPERATORS = (
     *("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "square", "abs", "tanh", "sigmoid"),
@@ -183,7 +182,7 @@ class Experiment(Declaration):
     @model_validator(mode="after")
     def _suits_the_tasks(self) -> "Experiment":
         """Network, augmentation and formulas look at what the tasks give; trainings have as many seeds and rungs."""
-        from lossearch.primitives.formula import Name
+        from lossearch.primitives.language.formula import Name
         from lossearch.seeds import read_seed
 
         for name in self.tasks:
@@ -226,7 +225,7 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
     formula = read_seed(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
-        from lossearch.primitives.algebra import canonical
+        from lossearch.primitives.identity.algebra import canonical
 
         formula = canonical(formula)  # what is trained, and what evolution goes on from
     if formula.size > max_nodes or formula.depth > max_depth:
@@ -237,8 +236,8 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
 
 def _vocabulary(field: str) -> tuple[str, set[str]]:
-    from lossearch.primitives.operators import OPERATORS
-    from lossearch.primitives.terminals import TERMINALS
+    from lossearch.primitives.language.operators import OPERATORS
+    from lossearch.primitives.language.terminals import TERMINALS
 
     return {
         "terminals": ("terminal", set(TERMINALS)),
@@ -247,6 +246,6 @@ def _vocabulary(field: str) -> tuple[str, set[str]]:
 
 
 def _see_predictions(terminals: tuple[str, ...]) -> bool:
-    from lossearch.primitives.joint_program import FEATURES
+    from lossearch.primitives.language.terminals import FEATURES
 
     return not {"p", *FEATURES}.isdisjoint(terminals)

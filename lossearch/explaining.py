@@ -17,12 +17,11 @@ from lossearch.evaluators.screening import rejection
 from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.explanation_directory import ExplanationDirectory, ExplanationPlan
 from lossearch.measured import Measured
-from lossearch.primitives.algebra import canonical
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.kinship import nearest_known
-from lossearch.primitives.latex import latex
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.identity.kinship import nearest_known
+from lossearch.primitives.language.formula import Formula, latex
+from lossearch.primitives.language.parser import parse
 from lossearch.results.comparison_lines import Line, comparison_lines
 from lossearch.results.curves import CurvePoint, Drawn, curves
 from lossearch.results.explanation import Explanation, Form, PartEffect

@@ -13,11 +13,10 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.graph_module import RANDOM, fixed_in_graph, graph_classes, graph_module
 from lossearch.losses import formula_with
 from lossearch.primitives.catalog import known_loss
-from lossearch.primitives.errors import UserError, as_user_errors
-from lossearch.primitives.loss import MODULE_OPTIONS
-from lossearch.primitives.nearest import nearest
-from lossearch.primitives.parser import valid_name
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
+from lossearch.primitives.catalog.loss import MODULE_OPTIONS
+from lossearch.primitives.errors import UserError, as_user_errors, nearest
+from lossearch.primitives.language.parser import valid_name
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
 from lossearch.results.atomic import write_whole_text
 from lossearch.results.explanation import folder_of, read_explanation
 from lossearch.results.export import write_export

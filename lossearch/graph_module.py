@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lossearch.primitives.contract import count
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.modules.contract import count
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 from lossearch.results.exportable import Exportable
 from lossearch.results.leaderboard import Entry
 

@@ -12,7 +12,7 @@ from typing import Any
 from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
 from lossearch.member import Member, restored
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.language.formula import Formula
 
 
 class Islands:

@@ -8,8 +8,7 @@ from lossearch.comparing import Comparing
 from lossearch.comparison import Comparison, load_comparison, replaced, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError, nearest, shown
 from lossearch.results.comparison_table import ComparisonTable
 from lossearch.results.records import DIRECTIONS
 from lossearch.running import RunInterrupted, require_data, required_path, running

@@ -12,11 +12,11 @@ from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.experiment import Experiment
 from lossearch.explaining import DRAWN_BESIDE, Explaining
 from lossearch.explanation_directory import BEHAVIOUR, ExplanationDirectory, ExplanationPlan
-from lossearch.primitives.algebra import canonical
-from lossearch.primitives.class_weights import require_suits
 from lossearch.primitives.errors import UserError, as_user_errors
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.class_weights import require_suits
 from lossearch.results.explanation import Explanation, folder_of
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.leaderboard_rows import BASELINE, Row

@@ -15,8 +15,8 @@ from lossearch.evaluators.tasks.task import Task
 from lossearch.experiment import Experiment
 from lossearch.launch_tuning import TUNING, require_counts
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.statistics import mean
 from lossearch.results.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.verdict_table import VerdictTable

@@ -15,8 +15,8 @@ from lossearch.evaluators.executors import Executor
 from lossearch.evaluators.work import Candidate
 from lossearch.experiment import Experiment
 from lossearch.member import Member
-from lossearch.primitives.fingerprint import FingerprintArchive
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.fingerprint import FingerprintArchive
+from lossearch.primitives.language.parser import parse
 from lossearch.progress import Progress, SearchView
 from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.results.recorder import Recorder

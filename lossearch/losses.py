@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lossearch.primitives.torch_loss import FormulaLoss
+from lossearch.primitives.modules.torch_loss import FormulaLoss
 
 if TYPE_CHECKING:
-    from lossearch.primitives.formula import Formula
+    from lossearch.primitives.language.formula import Formula
 
 
 #: Terminals that a network's output moves.
@@ -26,16 +26,16 @@ def loss(
     ``torch.nn.CrossEntropyLoss``, and has its ``weight`` [classes]; one over embeddings [batch, embedding_size] needs
     ``num_classes`` and ``embedding_size``, and owns class weights to be optimised, drawn from a ``generator`` and of a
     kind that ``class_weights``, ``sub_centers`` and ``fine_tune_from`` say: see
-    :class:`lossearch.primitives.torch_loss.EmbeddingLoss`.
+    :class:`lossearch.primitives.modules.torch_loss.EmbeddingLoss`.
 
     Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
     with the position, and for hyper-parameters that are missing, unknown or out of range.
     """
     from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
+    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
     from lossearch.primitives.errors import UserError, as_user_errors
-    from lossearch.primitives.loss import MODULE_OPTIONS
-    from lossearch.primitives.parser import valid_name
-    from lossearch.primitives.torch_loss import loss_module
+    from lossearch.primitives.language.parser import valid_name
+    from lossearch.primitives.modules.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
         raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
@@ -69,11 +69,10 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
     under a name that nothing else has.
     """
-    from lossearch.primitives.contract import number_between
-    from lossearch.primitives.errors import UserError, as_user_errors
-    from lossearch.primitives.loss import MODULE_OPTIONS
-    from lossearch.primitives.nearest import shown
-    from lossearch.primitives.parser import parse, valid_name
+    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
+    from lossearch.primitives.errors import UserError, as_user_errors, shown
+    from lossearch.primitives.language.parser import parse, valid_name
+    from lossearch.primitives.modules.contract import number_between
 
     for name in hyperparameters:
         if not valid_name(name):

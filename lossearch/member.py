@@ -6,7 +6,7 @@ from typing import Any
 
 from deap import base
 
-from lossearch.primitives.formula import Formula
+from lossearch.primitives.language.formula import Formula
 
 
 class Fitness(base.Fitness):

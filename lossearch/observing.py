@@ -12,7 +12,7 @@ from lossearch.evaluators.observing import Observed, observed
 from lossearch.evaluators.outcome import TrainingFailed
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.leaderboard_rows import Row
 from lossearch.results.observation import (

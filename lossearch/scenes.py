@@ -8,8 +8,7 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import NETWORKS, Network
 from lossearch.evaluators.tasks import TASKS
 from lossearch.experiment import Experiment
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError, nearest, shown
 
 Name = Literal["own", "second network", "second task"]
 

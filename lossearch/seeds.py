@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 
 from lossearch.primitives.catalog import known_loss
-from lossearch.primitives.class_weights import KINDS, suits
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula, number_text
-from lossearch.primitives.nearest import shown
-from lossearch.primitives.parser import parse, valid_name
+from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.language.formula import Formula, number_text
+from lossearch.primitives.language.parser import parse, valid_name
+from lossearch.primitives.modules.class_weights import KINDS, suits
 
 #: A name with settings in parentheses, ``am_softmax(m=0.3, s=15)``: no formula has an equals sign.
 _WITH_SETTINGS = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*=[^()]*)\)\s*")

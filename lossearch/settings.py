@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from lossearch.evaluators.work import Candidate
 from lossearch.primitives.catalog import known_loss
-from lossearch.primitives.constants import tunable_constants
-from lossearch.primitives.loss import Hyperparameter
+from lossearch.primitives.catalog.loss import Hyperparameter, tunable_constants
 from lossearch.results.records import loss_id
 from lossearch.seeds import read_seed
 

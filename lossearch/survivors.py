@@ -7,14 +7,14 @@ from itertools import islice
 import torch
 
 from lossearch.experiment import Experiment
-from lossearch.primitives.algebra import canonical
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.constants import tunable_constants
+from lossearch.primitives.catalog.loss import tunable_constants
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.kinship import NEARLY, directions
-from lossearch.primitives.parser import parse
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.identity.kinship import NEARLY, directions
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.settings import candidate_of

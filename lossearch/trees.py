@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from deap import gp
 
 from lossearch.experiment import EvolutionSettings
-from lossearch.primitives.dependence import PREDICTIONS
-from lossearch.primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
-from lossearch.primitives.hard_targets import TARGET
-from lossearch.primitives.operators import OPERATORS, Operator
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.analysis.targets import PREDICTIONS, TARGET
+from lossearch.primitives.language.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS, Operator
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.variation import log_uniform, rounded
 
 #: What looks at the target.

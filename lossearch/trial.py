@@ -19,9 +19,9 @@ from lossearch.evaluators.start import class_frequencies
 from lossearch.evaluators.training import train_and_score
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.parser import parse
-from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 from lossearch.results.exportable import of_row
 from lossearch.results.leaderboard_rows import Row
 from lossearch.results.statistics import mean, spread

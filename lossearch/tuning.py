@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-from lossearch.primitives.loss import Hyperparameter
+from lossearch.primitives.catalog.loss import Hyperparameter
 from lossearch.results.statistics import mean
 
 #: Share of the settings that are spread over the ranges, before those seen say where to look.

@@ -11,8 +11,8 @@ from lossearch.admission import Admission
 from lossearch.breeding import TOGETHER
 from lossearch.evaluators.work import Candidate, candidate_of
 from lossearch.isolation import each_apart
-from lossearch.primitives.fingerprint import Fingerprint, fingerprints
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.fingerprint import Fingerprint, fingerprints
+from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Evaluation
 
 

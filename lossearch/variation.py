@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lossearch.experiment import EvolutionSettings
+from lossearch.primitives.analysis.targets import looks_at_target
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.dependence import looks_at_target
-from lossearch.primitives.formula import Call, Formula, FormulaError, Name, Number, call
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.language.formula import Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
 
 #: Operators that stand for each other: the sums and products, the growing, the flattening, the waves, the reductions.
 FAMILIES = (

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 
 #: Classes of the batches below.
 CLASSES = 10

@@ -5,7 +5,7 @@ from math import pi
 
 import torch
 
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 from lossearch.results.behaviour import (
     CLASSES,
     extremes,

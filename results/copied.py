@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from lossearch.primitives import contract, numerics, pedcc
+from lossearch.primitives.language import numerics
+from lossearch.primitives.modules import contract, pedcc
 
 _MODULES: dict[str, ModuleType] = {module.__name__: module for module in (numerics, contract, pedcc)}
 

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.pedcc import regular_simplex
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.pedcc import regular_simplex
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
 #: What the classes share that do not vary, where there are more than two.
 HELD = 0.1

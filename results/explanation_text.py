@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lossearch.primitives.kinship import NEARLY, SAME
+from lossearch.primitives.identity.kinship import NEARLY, SAME
 from lossearch.results.comparison_lines import Line
 from lossearch.results.curve_facts import curve_facts, pulls
 from lossearch.results.explanation import Explanation, PartEffect

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lossearch.primitives.latex import latex
+from lossearch.primitives.language.formula import latex
 from lossearch.results.atomic import write_whole_text
 from lossearch.results.copied import global_names, is_ours, source, with_what_they_call
 from lossearch.results.exportable import Exportable

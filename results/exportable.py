@@ -8,18 +8,17 @@ from typing import Any
 
 from torch import nn
 
+from lossearch.primitives.analysis.targets import linear_in_target
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.class_weights import KINDS, suits
-from lossearch.primitives.contract import number_between
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Call, Formula, Name, Number, call
-from lossearch.primitives.loss import Loss
-from lossearch.primitives.lowering import logits_of_cross_entropy
-from lossearch.primitives.nearest import nearest, shown
-from lossearch.primitives.parser import parse, valid_name
-from lossearch.primitives.probe import same_on_probe
-from lossearch.primitives.target_linear import linear_in_target
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.primitives.catalog.loss import Loss
+from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.primitives.identity.probe import same_on_probe
+from lossearch.primitives.language.formula import Call, Formula, Name, Number, call
+from lossearch.primitives.language.parser import parse, valid_name
+from lossearch.primitives.modules.class_weights import KINDS, suits
+from lossearch.primitives.modules.contract import number_between
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.primitives.programs.lowering import logits_of_cross_entropy
 from lossearch.results.leaderboard_rows import Row
 from lossearch.results.trial_record import Trial
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from textwrap import fill, indent, wrap
 from typing import Any
 
-from lossearch.primitives import contract, pedcc
+from lossearch.primitives.modules import contract, pedcc
 from lossearch.results.exportable import Exportable
 from lossearch.results.exported_constructor import constructor, set_progress, sets_progress
 from lossearch.results.exported_forward import forward, get_logits, index_program

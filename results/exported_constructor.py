@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from textwrap import indent
 
-from lossearch.primitives.formula import number_text
+from lossearch.primitives.language.formula import number_text
 from lossearch.results.exportable import Exportable
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from lossearch.primitives.lowering import lower, lower_logits
-from lossearch.primitives.program import Program
-from lossearch.primitives.scores import scores
+from lossearch.primitives.analysis.targets import scores
+from lossearch.primitives.programs.lowering import lower, lower_logits
+from lossearch.primitives.programs.program import Program
 from lossearch.results.exportable import Exportable
 from lossearch.results.exported_constructor import scaled
 from lossearch.results.statements import statements

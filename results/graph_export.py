@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.torch_loss import EmbeddingLoss, FormulaLoss
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 from lossearch.results.atomic import write_whole
 from lossearch.results.export import written_by
 from lossearch.results.exportable import Exportable

@@ -12,8 +12,8 @@ from lossearch.results.leaderboard_rows import BASELINE, Row
 from lossearch.results.run_path import no_run_at
 
 if TYPE_CHECKING:
-    from lossearch.primitives.formula import Formula
-    from lossearch.primitives.torch_loss import FormulaLoss
+    from lossearch.primitives.language.formula import Formula
+    from lossearch.primitives.modules.torch_loss import FormulaLoss
     from lossearch.results.exportable import Exportable
     from lossearch.results.record_columns import StoredRecords
     from lossearch.results.records import Evaluation
@@ -46,7 +46,7 @@ class Entry:
     @property
     def formula(self) -> "Formula":
         """The formula, parsed from the row's text."""
-        from lossearch.primitives.parser import parse
+        from lossearch.primitives.language.parser import parse
 
         return parse(self.row.formula)
 
@@ -63,7 +63,7 @@ class Entry:
         ``calibrated`` multiplies it by the factor of its evaluation: as in the search, it then trains at the learning
         rate that suits cross-entropy. Without it the value is the formula's.
         """
-        from lossearch.primitives.torch_loss import loss_module
+        from lossearch.primitives.modules.torch_loss import loss_module
 
         scale = self.row.calibration if calibrated and self.row.calibration else 1.0
         if self.row.class_weights is not None:

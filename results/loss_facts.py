@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.latex import latex
-from lossearch.primitives.nearest import shown
-from lossearch.primitives.parser import parse
+from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.language.formula import Formula, latex
+from lossearch.primitives.language.parser import parse
 from lossearch.results.curves import CurvePoint, Drawn, curves
 from lossearch.results.explanation import Explanation, folder_of, read_explanation
 from lossearch.results.leaderboard import Leaderboard

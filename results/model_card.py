@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossearch.primitives.latex import latex
+from lossearch.primitives.language.formula import latex
 from lossearch.results.checks import checks, conditions
 from lossearch.results.explanation import Explanation
 from lossearch.results.explanation_markdown import explained

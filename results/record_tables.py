@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import shown
 from lossearch.results.arrow_objects import objects
 from lossearch.results.atomic import write_whole
 from lossearch.results.records import SCHEMA_VERSION

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, get_args
 
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError, nearest, shown
 from lossearch.results.leaderboard_rows import Row
 
 #: How a column is compared with a value: as numbers, or as text where the column holds text.

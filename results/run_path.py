@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lossearch.primitives.nearest import nearest
+from lossearch.primitives.errors import nearest
 
 
 def no_run_at(path: Path, lacks: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lossearch.primitives import numerics
-from lossearch.primitives.formula import number_text
-from lossearch.primitives.program import Program, Step, Value
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import number_text
+from lossearch.primitives.programs.program import Program, Step, Value
 from lossearch.results.copied import is_ours
 from lossearch.results.inlining import inlined
 

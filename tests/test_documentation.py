@@ -13,8 +13,8 @@ from lossearch.evaluators.tasks.arrays import ArrayData
 from lossearch.evaluators.tasks.folder import FolderData
 from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.operators import FUNCTIONS
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.terminals import TERMINALS
 from tests.guides import PAGES, ROOT, mentioned
 
 EXPERIMENT = [

@@ -12,8 +12,8 @@ from lossearch.comparison import load_comparison
 from lossearch.evaluators.screening import rejections
 from lossearch.experiment import EvolutionSettings, load_experiment
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.fingerprint import FingerprintArchive, fingerprints
-from lossearch.primitives.formula import Call
+from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
+from lossearch.primitives.language.formula import Call
 from lossearch.seeds import read_seed
 
 TEXTS = {

@@ -12,7 +12,7 @@ from lossearch.breeding import birth_of_seed
 from lossearch.evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
 from lossearch.experiment import load_experiment
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 KEPT = Path(__file__).parent.parent / "benchmarks" / "rediscovery.json"
 FIDELITY = load_experiment("rediscovery").fidelity

@@ -8,7 +8,7 @@ from typing import TypeVar
 from lossearch.evaluators.data.data_home import place
 from lossearch.evaluators.data.images import BrokenImage
 from lossearch.evaluators.data.prepared import Prepared, Sample
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import shown
 
 #: Of so many images of a part one may be broken.
 ONE_IN = 1_000

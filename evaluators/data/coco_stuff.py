@@ -14,8 +14,7 @@ from lossearch.evaluators.data.file_listing import listing
 from lossearch.evaluators.data.images import BrokenImage, decoded_pair
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, rows_of_parts
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 NAME, PAGE = "coco_stuff", "https://github.com/nightrome/cocostuff"
 

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 
 class DataMissing(UserError):

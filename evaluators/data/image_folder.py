@@ -23,8 +23,7 @@ from lossearch.evaluators.data.images import Box, BrokenImage, decoded
 from lossearch.evaluators.data.parts import SPLIT_SEED
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
 from lossearch.evaluators.splits import Split, Splits
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from lossearch.evaluators.data.data_home import place
 from lossearch.evaluators.data.folder_walk import Walk
 from lossearch.evaluators.data.identities import same_name
 from lossearch.evaluators.data.images import SUFFIXES
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError, nearest, shown
 
 #: Parts by the names of their subfolders.
 _PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}

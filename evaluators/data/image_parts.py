@@ -13,8 +13,7 @@ from pathlib import Path
 from lossearch.evaluators.data.data_home import place
 from lossearch.evaluators.data.image_listing import Labelled, Listing
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, cut, in_drawn_order
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 #: Images of each part.
 Parts = dict[str, list[Labelled]]

@@ -17,8 +17,7 @@ from lossearch.evaluators.data.image_parts import classes_apart
 from lossearch.evaluators.data.lfw_pairs import NAME, lfw_home, lfw_pairs
 from lossearch.evaluators.data.prepared import Prepared
 from lossearch.evaluators.splits import Pairs, Split
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 #: Where a face is in an image of 250x250 pixels, as ``sklearn.datasets.fetch_lfw_people`` cuts it.
 FACE = (78, 70, 172, 195)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 NAME = "lfw_people"
 

@@ -24,8 +24,7 @@ from torch import Tensor
 from lossearch.evaluators.data.data_home import place, prepared_home
 from lossearch.evaluators.data.growing_array import GrowingArray
 from lossearch.evaluators.splits import Pairs, Split
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import digest
 
 #: Changes with the way in which data is decoded, so that what an older version prepared is prepared again.

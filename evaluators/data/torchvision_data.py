@@ -23,8 +23,7 @@ from lossearch.evaluators.data.file_listing import listing
 from lossearch.evaluators.data.images import BrokenImage, fitted, fitted_pair
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, rows_of_parts
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import UserError, shown
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from functools import lru_cache
 from lossearch.evaluators.tasks import digits, downloaded, procedural
 from lossearch.evaluators.tasks.own_data import OwnData, own_task
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest
+from lossearch.primitives.errors import UserError, nearest
 
 #: Every task by name.
 TASKS: dict[str, Task] = {task.name: task for task in (*digits.TASKS, *procedural.TASKS, *downloaded.TASKS)}

@@ -11,7 +11,7 @@ from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.splits import Splits
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import shown
 
 
 class ArrayData(BaseModel):

@@ -11,7 +11,7 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.metrics import ACCURACY, VERIFICATION
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.nearest import shown
+from lossearch.primitives.errors import shown
 
 
 class FolderData(BaseModel):

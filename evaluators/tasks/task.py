@@ -10,10 +10,9 @@ from lossearch.evaluators.metrics import ACCURACY, Metric
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.splits import Split, Splits
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.nearest import shown
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import TERMINALS
 
 _USUAL = Fidelity()
 

@@ -6,8 +6,7 @@ Each is an optional extra of its own name, imported in its own file alone. ``Ten
 
 from typing import TYPE_CHECKING, Any
 
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.errors import UserError, nearest, shown
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Callback

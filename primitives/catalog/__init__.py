@@ -1,9 +1,8 @@
 """The known losses by name: each is one entry in a file of its family."""
 
 from lossearch.primitives.catalog import centers, classification, discovered, imbalance, margins, robust
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.loss import Loss
-from lossearch.primitives.nearest import nearest, shown
+from lossearch.primitives.catalog.loss import Loss
+from lossearch.primitives.errors import UserError, nearest, shown
 
 #: Every known loss by its name.
 CATALOG: dict[str, Loss] = {

@@ -1,7 +1,7 @@
 """Losses over the distance from embeddings to class centers."""
 
-from lossearch.primitives.loss import Hyperparameter as H
-from lossearch.primitives.loss import Loss
+from lossearch.primitives.catalog.loss import Hyperparameter as H
+from lossearch.primitives.catalog.loss import Loss
 
 LOSSES = (
     Loss(

@@ -1,7 +1,7 @@
 """Losses over class probabilities and logits."""
 
-from lossearch.primitives.loss import Hyperparameter as H
-from lossearch.primitives.loss import Loss
+from lossearch.primitives.catalog.loss import Hyperparameter as H
+from lossearch.primitives.catalog.loss import Loss
 
 LOSSES = (
     Loss(

@@ -1,7 +1,7 @@
 """Losses that searches discovered, with what may be said of them: docs/evidence.md."""
 
-from lossearch.primitives.loss import Hyperparameter as H
-from lossearch.primitives.loss import Loss
+from lossearch.primitives.catalog.loss import Hyperparameter as H
+from lossearch.primitives.catalog.loss import Loss
 
 LOSSES = (
     Loss(

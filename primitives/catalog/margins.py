@@ -1,7 +1,7 @@
 """Losses with a margin between the cosines of embeddings and class weights."""
 
-from lossearch.primitives.loss import Hyperparameter as H
-from lossearch.primitives.loss import Loss
+from lossearch.primitives.catalog.loss import Hyperparameter as H
+from lossearch.primitives.catalog.loss import Loss
 
 
 def _scale(default: float) -> H:

@@ -1,7 +1,7 @@
 """Losses made for noisy labels."""
 
-from lossearch.primitives.loss import Hyperparameter as H
-from lossearch.primitives.loss import Loss
+from lossearch.primitives.catalog.loss import Hyperparameter as H
+from lossearch.primitives.catalog.loss import Loss
 
 _LOG_ZERO = H("log_zero", -4.0, -10.0, -1.0)
 

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.latex import latex
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.formula import latex
+from lossearch.primitives.language.parser import parse
 from lossearch.results.atomic import write_whole_text
 from lossearch.results.leaderboard import NotARun
 from lossearch.results.leaderboard_rows import BASELINE, Row

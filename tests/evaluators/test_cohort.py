@@ -21,11 +21,11 @@ from lossearch.evaluators.one_by_one import OneByOne
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training import Training
 from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.joint_gradient import JointGradient
-from lossearch.primitives.joint_program import FEATURES
-from lossearch.primitives.parser import parse
-from lossearch.primitives.torch_loss import loss_module
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.terminals import FEATURES
+from lossearch.primitives.modules.torch_loss import loss_module
 
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = Fidelity(steps=50, seeds=2)

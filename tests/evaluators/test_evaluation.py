@@ -17,7 +17,7 @@ from lossearch.evaluators.memory import free_bytes, free_in_the_control_group
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.tasks import TASKS, known_task
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 FIDELITY = Fidelity(steps=10, seeds=2)
 TEXTS = ("ce(z)", "square(p - y)", "ce(z) + 0.1*mean_c(p)", "at_target(1 - p)")

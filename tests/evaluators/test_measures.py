@@ -10,7 +10,7 @@ from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.one_by_one import Measurable
 from lossearch.evaluators.splits import Pairs, Split
 from lossearch.evaluators.tasks import TASKS
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 # found: 0 0 1 1 2 0, true: 0 0 1 2 2 2
 LOGITS = 5.0 * torch.eye(3)[torch.tensor([0, 0, 1, 1, 2, 0])].T

@@ -14,7 +14,7 @@ from lossearch.evaluators.start import class_frequencies
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training import Training
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 TASK = known_task("digits")
 

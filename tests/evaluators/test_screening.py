@@ -3,7 +3,7 @@ import pytest
 from lossearch.evaluators.screening import rejection, rejections
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 #: Flat where an untrained network stands: they take over after a warm-up under another loss.
 FOR_LATER = {"truncated_generalized_cross_entropy": "flat", "ramp": "untrainable"}

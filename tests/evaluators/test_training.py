@@ -12,7 +12,7 @@ from lossearch.evaluators.start import batches, initial_model, one_hot
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.training import train_and_score
 from lossearch.evaluators.work import Candidate, Work, training_seed
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 
 TASK, SHORT = TASKS["digits"], Fidelity(steps=40, seeds=2)
 

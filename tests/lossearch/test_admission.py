@@ -7,8 +7,8 @@ from lossearch.evaluators.screening import rejections
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution import Birth
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.class_weights import KINDS, suits
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.class_weights import KINDS, suits
 from lossearch.results.export import export_source
 from lossearch.results.exportable import of_row
 from lossearch.results.leaderboard_rows import leaderboard_rows

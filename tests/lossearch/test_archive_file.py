@@ -1,8 +1,8 @@
 import pytest
 
 from lossearch.archive_file import ArchiveFile
-from lossearch.primitives.fingerprint import fingerprint
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.fingerprint import fingerprint
+from lossearch.primitives.language.parser import parse
 
 
 def entries(*texts):

@@ -18,7 +18,7 @@ from lossearch.evaluators.training import Training
 from lossearch.evaluators.work import Result, Work, failures, training_seed
 from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Measurement
 from lossearch.results.store import RecordStore
 from lossearch.run_directory import RunDirectoryError

@@ -6,10 +6,10 @@ import pytest
 from lossearch.evolution import Birth, Evolution
 from lossearch.experiment import EvolutionSettings
 from lossearch.member import Member
+from lossearch.primitives.analysis.targets import looks_at_target, moves
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.dependence import looks_at_target, moves
-from lossearch.primitives.formula import Call
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.formula import Call
+from lossearch.primitives.language.parser import parse
 from lossearch.trees import to_tree
 
 SETTINGS = EvolutionSettings(population=12, terminals=("p", "y", "z", "cosine"), max_nodes=20, max_depth=7)

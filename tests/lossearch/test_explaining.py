@@ -18,7 +18,7 @@ from lossearch.explanation_directory import BEHAVIOUR
 from lossearch.launch import search
 from lossearch.launch_explanation import ExplanationInterrupted, explain
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.explanation import folder_of, read_explanation
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.paired_tests import paired_test

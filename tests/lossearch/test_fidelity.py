@@ -22,8 +22,8 @@ from lossearch.fidelity_study import SEEDS_OF_FULL, SEEDS_OF_PROXIES
 from lossearch.launch_fidelity import FidelityInterrupted, fidelity
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.fingerprint import FingerprintArchive, fingerprints
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
+from lossearch.primitives.language.parser import parse
 from lossearch.proxies import proxy_of
 from lossearch.results.proxy_table import proxy_lines, read_lines
 from lossearch.results.proxy_values import FULL, PROXIES, read_values

@@ -9,7 +9,7 @@ from lossearch.experiment import EvolutionSettings, ExperimentError, validated
 from lossearch.islands import Islands
 from lossearch.launch import SearchInterrupted, search
 from lossearch.member import Member
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from tests.lossearch.small import SMALL, records, stopped_at
 
 SETTINGS = EvolutionSettings(population=12, islands=3, migrants=1, seeds=("cross_entropy", "mse", "mae", "focal"))

@@ -8,7 +8,7 @@ import pytest
 import lossearch
 from lossearch.observing import observe
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.store import EvaluationStore
 from tests.lossearch.small import SMALL

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.member import Member
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.selection import Tournament, survivors
 
 SIZES = {2: "ce(z)", 4: "ce(z - y)", 6: "ce(z - 2*y)"}  #: a formula of each size

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.experiment import EvolutionSettings
-from lossearch.primitives.formula import Call
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.formula import Call
+from lossearch.primitives.language.parser import parse
 from lossearch.trees import Trees, from_tree, to_tree
 from tests.primitives.strategies import formulas
 

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from lossearch.primitives.loss import Hyperparameter
+from lossearch.primitives.catalog.loss import Hyperparameter
 from lossearch.tuning import Tuner
 
 RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossearch.experiment import VARIATIONS, EvolutionSettings
-from lossearch.primitives.dependence import looks_at_target
-from lossearch.primitives.formula import Call, Name
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.parser import parse
+from lossearch.primitives.analysis.targets import looks_at_target
+from lossearch.primitives.language.formula import Call, Name
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.parser import parse
 from lossearch.variation import deepest_nesting, known_terms, places, replaced, varied
 from tests.lossearch.test_evolution import evolution, live
 from tests.primitives.strategies import formulas

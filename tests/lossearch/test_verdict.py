@@ -22,10 +22,10 @@ from lossearch.launch_tuning import (
     tune,
 )
 from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _entering, verdict
-from lossearch.primitives.algebra import canonical
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.algebra import canonical
+from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.store import RecordStore

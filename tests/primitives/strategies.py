@@ -2,10 +2,10 @@
 
 from hypothesis import strategies as st
 
-from lossearch.primitives.formula import Formula, FormulaError, Name, Number, call
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.formula import Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(Number)
 names = st.sampled_from(sorted(TERMINALS)).map(Name)

@@ -2,10 +2,10 @@ import pytest
 import sympy
 from hypothesis import HealthCheck, given, settings
 
-from lossearch.primitives.algebra import canonical, within_work_limit
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
-from lossearch.primitives.probe import same_on_probe
+from lossearch.primitives.identity.algebra import canonical, within_work_limit
+from lossearch.primitives.identity.probe import same_on_probe
+from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import losses
 
 

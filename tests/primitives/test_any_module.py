@@ -10,8 +10,8 @@ from torch.export import Dim
 from torch.func import functional_call, grad, vmap
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
-from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 
 CLASSES, SIZE, SAMPLES = 5, 4, 6
 OWN_FORMULAS = {

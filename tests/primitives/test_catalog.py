@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lossearch.primitives.catalog import CATALOG, known_loss
-from lossearch.primitives.loss import Hyperparameter, Loss
+from lossearch.primitives.catalog.loss import Hyperparameter, Loss
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_losses.json").read_text())
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import lossearch
-from lossearch.primitives.class_weights import ClassWeights, suits
-from lossearch.primitives.parser import parse
-from lossearch.primitives.pedcc import evenly_distributed
-from lossearch.primitives.scores import scores
-from lossearch.primitives.torch_loss import EmbeddingLoss
+from lossearch.primitives.analysis.targets import scores
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.class_weights import ClassWeights, suits
+from lossearch.primitives.modules.pedcc import evenly_distributed
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss
 
 
 def test_pedcc_weights_are_the_regular_simplex_and_fixed():

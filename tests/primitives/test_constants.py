@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 
-from lossearch.primitives.constants import AT_MOST, tunable_constants
-from lossearch.primitives.formula import Number
-from lossearch.primitives.parser import parse
+from lossearch.primitives.catalog.loss import AT_MOST, tunable_constants
+from lossearch.primitives.language.formula import Number
+from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import formulas
 
 

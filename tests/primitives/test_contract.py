@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import lossearch
-from lossearch.primitives.parser import parse
-from lossearch.primitives.target_linear import linear_in_target
-from lossearch.primitives.torch_loss import LogitLoss
+from lossearch.primitives.analysis.targets import linear_in_target
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import LogitLoss
 
 SHAPES = [(7, 5), (1, 2), (3, 5, 4), (2, 5, 3, 4), (2, 3, 2, 2, 2)]
 REDUCTIONS = ["mean", "sum", "none"]

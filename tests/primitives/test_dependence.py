@@ -2,8 +2,8 @@
 
 import pytest
 
-from lossearch.primitives.dependence import looks_at_target, moves
-from lossearch.primitives.parser import parse
+from lossearch.primitives.analysis.targets import looks_at_target, moves
+from lossearch.primitives.language.parser import parse
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossearch.primitives import numerics
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.derivatives import RULES, clamped_above, clamped_below, gradients
-from lossearch.primitives.lowering import lower
-from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.programs.derivatives import RULES, clamped_above, clamped_below, gradients
+from lossearch.primitives.programs.lowering import lower
 
 ROWS, CLASSES, BATCH = 2, 4, 6
 INDEX = torch.tensor([[[0, 1, 2, 3, 1, 0]], [[3, 3, 0, 1, 2, 2]]])

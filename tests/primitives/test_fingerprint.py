@@ -1,9 +1,9 @@
 import pytest
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.fingerprint import FingerprintArchive, fingerprint, fingerprints
-from lossearch.primitives.formula import FormulaError
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprint, fingerprints
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import parse
 
 
 def same(one, other):

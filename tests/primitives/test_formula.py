@@ -1,11 +1,11 @@
 import pytest
 from hypothesis import given
 
-from lossearch.primitives.formula import Call, FormulaError, Name, Number, call
-from lossearch.primitives.operators import FUNCTIONS, OPERATORS
-from lossearch.primitives.parser import parse
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.formula import Call, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import FUNCTIONS, OPERATORS
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
 from tests.primitives.strategies import formulas
 
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from lossearch.primitives.analysis.targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.formula import Name, Number
-from lossearch.primitives.hard_targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
-from lossearch.primitives.lowering import lower
-from lossearch.primitives.numerics import log_softmax_c
-from lossearch.primitives.parser import parse
-from lossearch.primitives.probe import with_free_names_bound
-from lossearch.primitives.torch_loss import loss_module
+from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.language.formula import Name, Number
+from lossearch.primitives.language.numerics import log_softmax_c
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import loss_module
+from lossearch.primitives.programs.lowering import lower
 from tests.primitives.strategies import losses
 
 CLASSES, SIZE, SAMPLES = 5, 4, 7

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import lossearch
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula, FormulaError
-from lossearch.primitives.operators import FUNCTIONS
-from lossearch.primitives.parser import MAX_LENGTH, parse, valid_name
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.formula import Formula, FormulaError
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.parser import MAX_LENGTH, parse, valid_name
+from lossearch.primitives.language.terminals import TERMINALS
 from tests.primitives.strategies import formulas
 
 MAX_MESSAGE = 400  # characters: some lines of a terminal, with every operator named

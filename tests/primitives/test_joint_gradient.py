@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.formula import FormulaError
-from lossearch.primitives.joint_gradient import JointGradient
-from lossearch.primitives.parser import parse
-from lossearch.primitives.probe import with_free_names_bound
-from lossearch.primitives.torch_loss import loss_module
+from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import loss_module
 from tests.primitives.strategies import losses
 
 CLASSES, SAMPLES, SEGMENTS = 4, 5, 2

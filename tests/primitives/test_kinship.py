@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.kinship import SAME, directions, nearest_known
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.kinship import SAME, directions, nearest_known
+from lossearch.primitives.language.parser import parse
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_a_known_loss_is_recognised_up_to_a_factor_and_a_shift(formula, name):
 
 def test_the_cosine_is_that_of_the_gradients():
     """The gradient of ce(z) is p - y, of ce(2*z) twice softmax(2*z) - y: by hand, on the probe's logits."""
-    from lossearch.primitives.probe import _batch
+    from lossearch.primitives.identity.probe import _batch
 
     z, y = _batch()["logits"], _batch()["hard"]
     one, other = (torch.softmax(factor * z, 1) - y for factor in (1.0, 2.0))
     expected = float((one * other).sum() / one.norm() / other.norm())
     names = {name: loss for name, loss in CATALOG.items() if name == "cross_entropy"}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("lossearch.primitives.kinship.CATALOG", names)
+        patched.setattr("lossearch.primitives.identity.kinship.CATALOG", names)
         found = nearest_known(parse("ce(2*z)"))
     assert found.cosine == pytest.approx(expected, abs=1e-12)
     assert 0.9 < expected < 1.0

@@ -1,9 +1,9 @@
 import pytest
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.latex import latex
-from lossearch.primitives.operators import FUNCTIONS
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.formula import latex
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.parser import parse
 
 
 @pytest.mark.parametrize(

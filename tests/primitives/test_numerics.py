@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lossearch.primitives import numerics
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
 
 EDGES = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-7, 0.5, 1.0 - 1e-7, 1.0 + 1e-7, 3.0, -3.0, 88.0, -88.0, 1e4, -1e4]
 

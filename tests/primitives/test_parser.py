@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from lossearch.primitives.formula import FormulaError
-from lossearch.primitives.parser import MAX_LENGTH, parse, valid_name
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import MAX_LENGTH, parse, valid_name
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from lossearch.primitives import pedcc
-from lossearch.primitives.pedcc import evenly_distributed
+from lossearch.primitives.modules import pedcc
+from lossearch.primitives.modules.pedcc import evenly_distributed
 
 EVERY_KIND = [(1, 1), (1, 4), (2, 1), (2, 7), (4, 3), (10, 64), (5, 3), (100, 64), (12, 6), (7, 2), (24, 3), (40, 8)]
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 
-from lossearch.primitives import probe
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
-from lossearch.primitives.probe import CLASSES, PROGRESS, SIZE, responses, same_on_probe, with_free_names_bound
-from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.identity import probe
+from lossearch.primitives.identity.probe import CLASSES, PROGRESS, SIZE, responses, same_on_probe, with_free_names_bound
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 from tests.primitives.strategies import losses
 
 NEARLY_ONE = 1.0 + 1e-14

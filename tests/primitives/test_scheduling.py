@@ -1,8 +1,8 @@
 import pytest
 
+from lossearch.primitives.batched.joint_program import Builder, mark
+from lossearch.primitives.batched.scheduling import scheduled
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.joint_program import Builder, mark
-from lossearch.primitives.scheduling import scheduled
 
 
 def nodes():

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.operators import FUNCTIONS, OPERATORS
-from lossearch.primitives.parser import parse
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.torch_loss import EmbeddingLoss, loss_module
+from lossearch.primitives.language.operators import FUNCTIONS, OPERATORS
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 
 SIZE = 6
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lossearch.primitives.formula import call
-from lossearch.primitives.parser import parse
-from lossearch.primitives.probe import SAMPLES, responses
-from lossearch.primitives.terms import parts_of, without
+from lossearch.primitives.analysis.terms import parts_of, without
+from lossearch.primitives.identity.probe import SAMPLES, responses
+from lossearch.primitives.language.formula import call
+from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import formulas
 
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.formula import FormulaError
-from lossearch.primitives.lowering import lower, lower_logits
-from lossearch.primitives.parser import parse
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.torch_loss import EmbeddingLoss, LogitLoss, loss_module
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, LogitLoss, loss_module
+from lossearch.primitives.programs.lowering import lower, lower_logits
 from tests.primitives.strategies import formulas
 
 

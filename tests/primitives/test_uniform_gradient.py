@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lossearch.primitives.batched.joint_gradient import JointGradient
+from lossearch.primitives.batched.uniform_gradient import UniformGradient
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.joint_gradient import JointGradient
-from lossearch.primitives.joint_program import FEATURES
-from lossearch.primitives.lowering import lower
-from lossearch.primitives.parser import parse
-from lossearch.primitives.uniform_gradient import UniformGradient
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.language.terminals import FEATURES
+from lossearch.primitives.programs.lowering import lower
 
 CLASSES, SAMPLES = 4, 6
 GENERATOR = torch.Generator().manual_seed(0)

@@ -11,7 +11,7 @@ from lossearch.evaluators.observing import MOMENTS, RATIOS_AT, VALUES_AT, observ
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training import train_and_score
 from lossearch.launch import search
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.report.contents import contents

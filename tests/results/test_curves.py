@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch.primitives.parser import parse
+from lossearch.primitives.language.parser import parse
 from lossearch.results.curve_facts import curve_facts, pulls
 from lossearch.results.curves import DEGREES, PROBABILITIES, Drawn, class_weights, curves
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch.primitives.kinship import SAME
-from lossearch.primitives.parser import parse
+from lossearch.primitives.identity.kinship import SAME
+from lossearch.primitives.language.parser import parse
 from lossearch.results.comparison_lines import Line
 from lossearch.results.curves import Drawn, curves
 from lossearch.results.explanation import Explanation, Form, PartEffect, folder_of, read_explanation

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.operators import FUNCTIONS
-from lossearch.primitives.parser import parse
-from lossearch.primitives.torch_loss import loss_module
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import loss_module
 from lossearch.results.export import export_source
 from lossearch.results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
 from lossearch.results.leaderboard_rows import leaderboard_rows

@@ -7,8 +7,8 @@ import pytest
 
 from lossearch.evaluators.screening import rejection
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.parser import parse
-from lossearch.primitives.torch_loss import loss_module
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import loss_module
 from lossearch.results.behaviour import (
     CLASSES,
     failures,

@@ -1,6 +1,6 @@
 import pytest
 
-from lossearch.primitives.class_weights import KINDS
+from lossearch.primitives.modules.class_weights import KINDS
 from lossearch.results.records import CLASS_WEIGHTS, loss_id
 from tests.results.helpers import evaluation, refused
 

@@ -6,11 +6,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lossearch.primitives.contract import count, number_between
-from lossearch.primitives.errors import UserError, as_user_errors
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.nearest import nearest
-from lossearch.primitives.pedcc import evenly_distributed
+from lossearch.primitives.errors import UserError, as_user_errors, nearest
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.modules.contract import count, number_between
+from lossearch.primitives.modules.pedcc import evenly_distributed
 
 #: Where class weights come from.
 KINDS = ("learned", "pedcc", "sub_centers")

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossearch.primitives import numerics
-from lossearch.primitives.derivatives import Rule, rules_of
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_program import REDUCTIONS
-from lossearch.primitives.rows import Source, added_up, taken
-from lossearch.primitives.uniform_plan import UniformCall, UniformPlan
+from lossearch.primitives.batched.joint_program import REDUCTIONS
+from lossearch.primitives.batched.rows import Source, added_up, taken
+from lossearch.primitives.batched.uniform_plan import UniformCall, UniformPlan
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.programs.derivatives import Rule, rules_of
 
 
 @dataclass

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossearch.primitives import numerics
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossearch.primitives import numerics
-from lossearch.primitives.derivatives import RULES, clamped_above, clamped_below
-from lossearch.primitives.formula import Formula, FormulaError
-from lossearch.primitives.lowering import lower
-from lossearch.primitives.program import Value
-from lossearch.primitives.terminals import TERMINALS
-
-#: What a network gives for every formula; the gradients with respect to them are what a joint program computes.
-FEATURES = ("z", "cosine", "dist2", "norm", "weight_norm")
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import Formula, FormulaError
+from lossearch.primitives.language.terminals import FEATURES, TERMINALS
+from lossearch.primitives.programs.derivatives import RULES, clamped_above, clamped_below
+from lossearch.primitives.programs.lowering import lower
+from lossearch.primitives.programs.program import Value
 
 _OF_FEATURE = {TERMINALS[name].tensor: name for name in FEATURES if TERMINALS[name].tensor is not None}
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lossearch.primitives.formula import Call, Formula, Number, call
-from lossearch.primitives.operators import OPERATORS
+from lossearch.primitives.language.formula import Call, Formula, Number, call
+from lossearch.primitives.language.operators import OPERATORS
 
 #: Where a node stands: which argument to take at each level, from the root down.
 Path = tuple[int, ...]

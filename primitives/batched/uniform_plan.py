@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_program import FEATURES, Argument, Builder, Node, mark
-from lossearch.primitives.rows import Rows, rows_at
-from lossearch.primitives.scheduling import scheduled
+from lossearch.primitives.batched.joint_program import Argument, Builder, Node, mark
+from lossearch.primitives.batched.rows import Rows, rows_at
+from lossearch.primitives.batched.scheduling import scheduled
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import FEATURES
 
 
 @dataclass

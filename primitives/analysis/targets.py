@@ -6,9 +6,10 @@ formula without ``y``, often a much smaller one: the margin of ``cos(arccos(cosi
 
 import torch
 
-from lossearch.primitives.formula import Call, Formula, Name, Number, call
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.language.formula import Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import FEATURES
 
 TARGET = Name("y")
 
@@ -109,3 +110,90 @@ def _same_in_every_precision(operator: str, arguments: tuple[Formula, ...]) -> f
     if abs(double - single) > 1e-5 * max(1.0, abs(double)):
         raise NoHardForm(f"{operator}{tuple(numbers)}")
     return double
+
+
+# --- What a formula depends on, by its structure: the target, and predictions that its gradient moves.
+
+#: What predictions move.
+PREDICTIONS = frozenset({"p", *FEATURES})
+
+
+def looks_at_target(formula: Formula) -> bool:
+    """Whether the value depends on y, by itself or by an operator that reads it."""
+    if isinstance(formula, Call):
+        reads = TARGET.name in OPERATORS[formula.operator].reads
+        return reads or any(map(looks_at_target, formula.arguments))
+    return formula == TARGET
+
+
+def moves(formula: Formula, names: frozenset[str] = PREDICTIONS) -> bool:
+    """Whether a gradient can pass from the formula to one of the names."""
+    if isinstance(formula, Call):
+        return formula.operator != "detach" and any(moves(each, names) for each in formula.arguments)
+    return bool(formula.names & names)
+
+
+# --- Whether a loss is linear in the target: then a weight per class belongs into the target distribution.
+
+
+def linear_in_target(formula: Formula) -> bool:
+    """Whether the value for a mixture of targets is the mixture of the values, as for cross-entropy.
+
+    A structural test: it may miss a formula that is linear only after simplification.
+    """
+    if not looks_at_target(formula):
+        return False
+    if isinstance(formula, Name):
+        return formula == TARGET
+    assert isinstance(formula, Call)
+    first, *others = formula.arguments
+    match formula.operator:
+        case "ce" | "at_target":
+            return not looks_at_target(first)
+        case "add" | "sub":
+            return linear_in_target(first) and linear_in_target(others[0])
+        case "mul":
+            pairs = ((first, others[0]), (others[0], first))
+            return any(linear_in_target(one) and not looks_at_target(other) for one, other in pairs)
+        case "div":
+            return linear_in_target(first) and not looks_at_target(others[0])
+        case "neg" | "sum_c" | "mean_c" | "detach":
+            return linear_in_target(first)
+    return False
+
+
+# --- Scores: what a loss over embeddings classifies by, as a formula that does not look at the target.
+
+_OVER_LOGITS = ("ce", "softmax_c", "log_softmax_c")
+
+
+_SEES_CLASSES = frozenset({"cosine", "z", "p", "dist2"})
+
+
+def scores(formula: Formula) -> Formula:
+    """Logits without a margin: the argument of the formula's first cross-entropy or softmax where y is 0.
+
+    So am_softmax's ``ce(s*(cosine - m*y))`` scores by ``s*cosine``. A formula that has no such argument scores by
+    the first that it looks at of cosine, logits and minus the squared distance to the class centers.
+    """
+    for each in formula.walk():
+        if isinstance(each, Call) and each.operator in _OVER_LOGITS:
+            found = _without_target(each.arguments[0])
+            if found is not None:
+                return found
+    if "cosine" in formula.names:
+        return Name("cosine")
+    if "dist2" in formula.names and not formula.names & {"z", "p"}:
+        return call("neg", Name("dist2"))
+    return Name("z")
+
+
+def _without_target(logits: Formula) -> Formula | None:
+    """The logits where y is 0, if they still tell classes apart and need nothing but a sample."""
+    try:
+        found = at_other_classes(logits)
+    except (NoHardForm, FormulaError):
+        return None
+    reads = {name for each in found.walk() if isinstance(each, Call) for name in OPERATORS[each.operator].reads}
+    usable = found.shape is Shape.CLASS and not looks_at_target(found) and "counted" not in reads
+    return found if usable and found.names & _SEES_CLASSES else None

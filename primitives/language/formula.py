@@ -6,14 +6,14 @@ A negative number is a :class:`Number`, never the negation of one, so that every
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from lossearch.primitives.errors import UserError
-from lossearch.primitives.operators import FUNCTIONS, OPERATORS
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language.operators import FUNCTIONS, OPERATORS
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
 
 #: Bounds on a formula that comes from outside.
 MAX_NODES = 400
@@ -88,7 +88,6 @@ class Formula(ABC):
 
     def _repr_latex_(self) -> str:
         """What a notebook shows."""
-        from lossearch.primitives.latex import latex
 
         return f"${latex(self)}$"
 
@@ -248,3 +247,88 @@ def _enclosed(formula: Formula, at_least: int) -> str:
     """Text of an operand, in parentheses where it binds less tightly than ``at_least``."""
     text, precedence = _text(formula)
     return text if precedence >= at_least else f"({text})"
+
+
+# --- LaTeX of a formula: its own tree in mathematical notation, nothing rewritten.
+
+_latex_SUM, _latex_PRODUCT, _latex_UNARY, _latex_POWER, _latex_ATOM = range(1, 6)
+
+
+_NAMES = {"pi": r"\pi", "cosine": r"\cos\theta", "dist2": r"d^{2}", "num_classes": "C"}
+
+
+_FUNCTIONS = {
+    "exp": r"\exp",
+    "log": r"\ln",
+    "log10": r"\log_{10}",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "tanh": r"\tanh",
+    "arctan": r"\arctan",
+    "arccos": r"\arccos",
+    "minimum": r"\min",
+    "maximum": r"\max",
+    "sigmoid": r"\sigma",
+    "ce": r"\mathrm{CE}",
+}
+
+
+_GREEK = frozenset({"alpha", "beta", "gamma", "delta", "lam", "mu", "sigma", "tau"})
+
+
+def latex(formula: Formula) -> str:
+    """The formula in LaTeX: what its text says, in the same order."""
+    return _latex(formula)[0]
+
+
+def _latex(formula: Formula) -> tuple[str, int]:
+    """LaTeX of a formula, and how tightly its outermost operator binds."""
+    if isinstance(formula, Number):
+        return number_text(formula.value), _latex_ATOM if formula.value >= 0 else _latex_UNARY
+    if isinstance(formula, Name):
+        return _name(formula.name), _latex_ATOM
+    assert isinstance(formula, Call)
+    if formula.operator in _WRITTEN:
+        return _WRITTEN[formula.operator](*formula.arguments)
+    function = _FUNCTIONS.get(formula.operator, rf"\operatorname{{{_escaped(formula.operator)}}}")
+    arguments = ", ".join(latex(argument) for argument in formula.arguments)
+    return rf"{function}\left({arguments}\right)", _latex_ATOM
+
+
+def _name(name: str) -> str:
+    if name in _NAMES:
+        return _NAMES[name]
+    if name in _GREEK:
+        return {"lam": r"\lambda"}.get(name, rf"\{name}")
+    return name if len(name) == 1 else rf"\mathrm{{{_escaped(name)}}}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
+
+
+def _latex_enclosed(formula: Formula, at_least: int) -> str:
+    text, binds = _latex(formula)
+    return text if binds >= at_least else rf"\left({text}\right)"
+
+
+def _right(formula: Formula, at_least: int) -> str:
+    """A right operand, in parentheses also where it begins with a minus."""
+    text = _latex_enclosed(formula, at_least)
+    return rf"\left({text}\right)" if text.startswith("-") else text
+
+
+_WRITTEN: dict[str, Callable[..., tuple[str, int]]] = {
+    "add": lambda x, y: (f"{_latex_enclosed(x, _latex_SUM)} + {_right(y, _latex_PRODUCT)}", _latex_SUM),
+    "sub": lambda x, y: (f"{_latex_enclosed(x, _latex_SUM)} - {_right(y, _latex_PRODUCT)}", _latex_SUM),
+    "mul": lambda x, y: (rf"{_latex_enclosed(x, _latex_PRODUCT)} \cdot {_right(y, _latex_UNARY)}", _latex_PRODUCT),
+    "div": lambda x, y: (rf"\frac{{{latex(x)}}}{{{latex(y)}}}", _latex_UNARY),
+    "neg": lambda x: (f"-{_latex_enclosed(x, _latex_UNARY)}", _latex_UNARY),
+    "pow": lambda x, y: (f"{{{_latex_enclosed(x, _latex_ATOM)}}}^{{{latex(y)}}}", _latex_POWER),
+    "square": lambda x: (f"{{{_latex_enclosed(x, _latex_ATOM)}}}^{{2}}", _latex_POWER),
+    "sqrt": lambda x: (rf"\sqrt{{{latex(x)}}}", _latex_ATOM),
+    "abs": lambda x: (rf"\left|{latex(x)}\right|", _latex_ATOM),
+    "floor": lambda x: (rf"\left\lfloor {latex(x)} \right\rfloor", _latex_ATOM),
+    "sum_c": lambda x: (rf"\sum_{{c}} {_latex_enclosed(x, _latex_PRODUCT)}", _latex_PRODUCT),
+    "at_target": lambda x: (rf"\left[{latex(x)}\right]_{{y}}", _latex_ATOM),
+}

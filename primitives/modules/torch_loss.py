@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossearch.primitives.class_weights import ClassWeights, require_suits, uniform_vectors
-from lossearch.primitives.contract import (
+from lossearch.primitives.analysis.targets import linear_in_target, scores
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.language.formula import Formula, FormulaError, number_text
+from lossearch.primitives.modules.class_weights import ClassWeights, require_suits, uniform_vectors
+from lossearch.primitives.modules.contract import (
     checked_target,
     class_frequencies,
     count,
@@ -28,12 +31,8 @@ from lossearch.primitives.contract import (
     without_autocast,
     without_ignored,
 )
-from lossearch.primitives.errors import UserError
-from lossearch.primitives.formula import Formula, FormulaError, number_text
-from lossearch.primitives.lowering import logits_of_cross_entropy, lower, lower_logits
-from lossearch.primitives.program import Program
-from lossearch.primitives.scores import scores
-from lossearch.primitives.target_linear import linear_in_target
+from lossearch.primitives.programs.lowering import logits_of_cross_entropy, lower, lower_logits
+from lossearch.primitives.programs.program import Program
 
 #: Options of a loss module beside its hyper-parameters: of every one, over logits alone, over embeddings alone.
 OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
@@ -252,7 +251,7 @@ class EmbeddingLoss(FormulaLoss):
         """Logits [batch, num_classes] without a margin, whose largest is the predicted class.
 
         What the formula's cross-entropy or softmax sees where no class is the target; see
-        :func:`lossearch.primitives.scores.scores`.
+        :func:`lossearch.primitives.analysis.targets.scores`.
         """
         require_embeddings(embeddings, self.embedding_size)
         with without_autocast(embeddings):

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_program import FEATURES, Argument, Builder, Kind, call_key, mark
-from lossearch.primitives.rows import Rows, Source, rows_at
-from lossearch.primitives.scheduling import scheduled
+from lossearch.primitives.batched.joint_program import Argument, Builder, Kind, call_key, mark
+from lossearch.primitives.batched.rows import Rows, Source, rows_at
+from lossearch.primitives.batched.scheduling import scheduled
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import FEATURES
 
 
 @dataclass

@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from lossearch.primitives.formula import MAX_DEPTH, MAX_NODES, Formula, FormulaError, Name, Number, call
-from lossearch.primitives.nearest import nearest, shown
-from lossearch.primitives.operators import FUNCTIONS
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.errors import nearest, shown
+from lossearch.primitives.language.formula import MAX_DEPTH, MAX_NODES, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.terminals import TERMINALS
 
 MAX_LENGTH = 4_000
 MAX_NAME = 60  # characters of a hyper-parameter's name

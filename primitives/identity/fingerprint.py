@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.probe import responses
+from lossearch.primitives.identity.probe import responses
+from lossearch.primitives.language.formula import Formula
 
 #: Two fingerprints are the same where each number differs by this at most.
 RESOLUTION = 1e-6

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lossearch.primitives.joint_program import Node
+from lossearch.primitives.batched.joint_program import Node
 
 
 def scheduled(nodes: Sequence[Node], key_of: Callable[[Node], Any], *, patient: bool = False) -> list[list[int]]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossearch.primitives import numerics
+from lossearch.primitives.language import numerics
 
 #: Gradient of one argument, from the gradient of the result, the result, and the arguments.
 Rule = Callable[..., Tensor]

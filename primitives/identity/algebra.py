@@ -15,10 +15,10 @@ from typing import Any
 
 import sympy
 
-from lossearch.primitives.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.probe import same_on_probe
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.identity.probe import same_on_probe
+from lossearch.primitives.language.formula import MAX_LITERAL, Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
 
 #: Python calls that sympy may spend on one formula: about half a second; a usual one takes 2 % of it.
 WORK_LIMIT = 400_000

@@ -12,10 +12,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_program import FEATURES
-from lossearch.primitives.terminals import TERMINALS
-from lossearch.primitives.uniform_gradient import UniformGradient
+from lossearch.primitives.batched.uniform_gradient import UniformGradient
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import FEATURES, TERMINALS
 
 CLASSES, SIZE, SAMPLES = 5, 4, 12
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
-from lossearch.primitives import numerics
-from lossearch.primitives.formula import Call, Formula, FormulaError, Name, Number, call
-from lossearch.primitives.hard_targets import (
+from lossearch.primitives.analysis.targets import (
     NoHardForm,
     additive_margin,
     at_other_classes,
     at_target_class,
     varies_with_target,
 )
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.program import Program, Step, Value, without_unused
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.stable_forms import is_tensor, stable_form
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import Call, Formula, FormulaError, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
+from lossearch.primitives.programs.program import Program, Step, Value, without_unused
+from lossearch.primitives.programs.stable_forms import is_tensor, stable_form
 
 _INFIX = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
 

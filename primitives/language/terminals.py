@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lossearch.primitives import numerics
-from lossearch.primitives.shapes import Shape
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,7 @@ _ALL = (
 
 #: Every terminal by name.
 TERMINALS: dict[str, Terminal] = {each.name: each for each in _ALL}
+
+
+#: What a network gives for every formula; the gradients with respect to them are what a joint program computes.
+FEATURES = ("z", "cosine", "dist2", "norm", "weight_norm")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.fingerprint import FLAT
-from lossearch.primitives.formula import Formula, Name, Number, call
-from lossearch.primitives.probe import responses
+from lossearch.primitives.identity.fingerprint import FLAT
+from lossearch.primitives.identity.probe import responses
+from lossearch.primitives.language.formula import Formula, Name, Number, call
 
 #: Cosines from which two losses are called the same, and nearly the same: 1e-9 is rounding, 0.99 is 8 degrees.
 SAME, NEARLY = 1.0 - 1e-9, 0.99

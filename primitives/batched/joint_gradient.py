@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossearch.primitives import numerics
-from lossearch.primitives.derivatives import gradients, reduced_to
-from lossearch.primitives.formula import Formula
-from lossearch.primitives.joint_plan import KindRows, Plan, PlannedCall
-from lossearch.primitives.joint_program import FEATURES, Kind
-from lossearch.primitives.rows import Source, added_up, taken
+from lossearch.primitives.batched.joint_plan import KindRows, Plan, PlannedCall
+from lossearch.primitives.batched.joint_program import Kind
+from lossearch.primitives.batched.rows import Source, added_up, taken
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.terminals import FEATURES
+from lossearch.primitives.programs.derivatives import gradients, reduced_to
 
 
 @dataclass

@@ -4,15 +4,15 @@ import operator
 from math import log
 from typing import TYPE_CHECKING
 
-from lossearch.primitives import numerics
-from lossearch.primitives.formula import Call, Formula, Name, Number, call
-from lossearch.primitives.operators import OPERATORS
-from lossearch.primitives.program import Value
-from lossearch.primitives.shapes import Shape
-from lossearch.primitives.terminals import TERMINALS
+from lossearch.primitives.language import numerics
+from lossearch.primitives.language.formula import Call, Formula, Name, Number, call
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.terminals import TERMINALS
+from lossearch.primitives.programs.program import Value
 
 if TYPE_CHECKING:
-    from lossearch.primitives.lowering import Lowering
+    from lossearch.primitives.programs.lowering import Lowering
 
 
 def stable_form(lowering: "Lowering", formula: Call, at_target: bool) -> Value | None:
