@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from lossearch.evaluators.cohort import Cohort
+from lossearch.evaluators.cohort.cohort import Cohort
+from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.one_by_one import OneByOne
-from lossearch.evaluators.splits import Split, Splits
 from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.training.one_by_one import OneByOne
 from lossearch.primitives.language.formula import Call, Formula, Number, call
 from lossearch.primitives.language.parser import parse
 

@@ -26,7 +26,7 @@ from scipy.stats import binomtest
 
 from benchmarks.ablation import add, as_they_end, held
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch

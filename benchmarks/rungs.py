@@ -17,7 +17,7 @@ from scipy.stats import kendalltau
 from benchmarks.cohort_timing import FORMULAS
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.state import State
+from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Candidate, Result, Work
 from lossearch.primitives.language.parser import parse
 from lossearch.results.statistics import mean

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lossearch.evaluators.executors import News, Pending
-from lossearch.evaluators.state import State
+from lossearch.evaluators.executors.executor import News, Pending
+from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Result, Spent, Work, record
 from lossearch.results.records import Evaluation, Measurement
 

@@ -10,8 +10,8 @@ import time
 
 import ray
 
+from lossearch.evaluators.executors.ray_executor import RayExecutor
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.ray_executor import RayExecutor
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity.algebra import canonical

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 
 import torch
 
-from lossearch.evaluators.cohort import Cohort, unbatched
-from lossearch.evaluators.device import chosen_device
-from lossearch.evaluators.measuring import measurements
-from lossearch.evaluators.memory import free_bytes
-from lossearch.evaluators.one_by_one import Measurable, OneByOne
-from lossearch.evaluators.outcome import Outcome, failed
-from lossearch.evaluators.state import State
+from lossearch.evaluators.cohort.cohort import Cohort, unbatched
+from lossearch.evaluators.cohort.memory import free_bytes
+from lossearch.evaluators.device import chosen_device, one_thread
+from lossearch.evaluators.measuring.measuring import measurements
+from lossearch.evaluators.training.one_by_one import Measurable, OneByOne
+from lossearch.evaluators.training.outcome import Outcome, failed
+from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Candidate, Result, Work, fidelity_of, record, training_seed
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
@@ -175,14 +175,3 @@ def _evaluations(candidate: Candidate, work: Work, outcome: Outcome, seconds: fl
         )
         if reason:
             return
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: small networks run no faster on more, and results stay equal."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,14 +4,14 @@ Invariant: the identity of an evaluation depends on the candidate, the task, the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.state import State
 from lossearch.evaluators.tasks import task_on
 from lossearch.evaluators.tasks.own_data import OwnData
 from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.training.state import State
 from lossearch.results.records import Evaluation, Measurement, digest
 
 
@@ -179,3 +179,9 @@ def failures(work: Work, reason: str) -> list[Evaluation]:
         for candidate in work.candidates
         for seed in work.seeds
     ]
+
+
+def candidate_from(saved: Mapping[str, Any]) -> Candidate:
+    """A candidate from its plain data."""
+    plain = {each.name: saved[each.name] for each in fields(Candidate)}
+    return Candidate(**plain | {"parents": tuple(plain["parents"])})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.work import Candidate
 from lossearch.primitives.analysis.terms import Part, parts_of, without
 from lossearch.primitives.identity.algebra import canonical

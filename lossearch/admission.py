@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lossearch.evaluators.screening import rejection, rejections
+from lossearch.evaluators.screening.screening import rejection, rejections
 from lossearch.evaluators.work import Candidate, Work, record
 from lossearch.evolution import Birth
 from lossearch.isolation import each_apart

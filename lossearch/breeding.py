@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from lossearch.admission import Admission, Refusal
-from lossearch.evaluators.evaluation import one_thread
+from lossearch.evaluators.device import one_thread
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution import Birth
 from lossearch.experiment import Experiment

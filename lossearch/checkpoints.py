@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossearch.evaluators.state import State
+from lossearch.evaluators.training.state import State
 from lossearch.results.atomic import remove, write_whole
 
 _KINDS = ("weights", "velocities", "buffers")

@@ -7,7 +7,7 @@ from lossearch.checkpoints import Checkpoints
 from lossearch.comparison import Comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView
-from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.measured import Measured
 from lossearch.results.comparison_table import ComparisonTable

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from lossearch.checkpoints import Checkpoints
-from lossearch.evaluators.executors import Executor
-from lossearch.evaluators.measuring import measurement_id, not_measured
+from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.measuring.measuring import measurement_id, not_measured
 from lossearch.evaluators.work import Candidate, Work, evaluation_id
 from lossearch.results.records import Evaluation, Measurement, digest
 

@@ -109,11 +109,11 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _ray(address: str | None) -> Iterator[Finding]:
-    from lossearch.evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
+    from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, of_job, require_answer
     from lossearch.primitives.errors import UserError
 
     address = address or of_job()
-    from lossearch.evaluators.ray_cluster import about_nodes
+    from lossearch.evaluators.executors.ray_cluster import about_nodes
 
     where = "on this machine" if address is None else f"at {shown(address)}"
     try:

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from lossearch.ablation import Ablated, ablations, as_candidate, effect, simplified
 from lossearch.comparison_view import ComparisonView
-from lossearch.evaluators.attached_loss import loss_for
-from lossearch.evaluators.calibration import calibration_factor
-from lossearch.evaluators.executors import Executor
-from lossearch.evaluators.outcome import TrainingFailed
-from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.screening.screening import rejection
+from lossearch.evaluators.training.attached_loss import loss_for
+from lossearch.evaluators.training.calibration import calibration_factor
+from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.explanation_directory import ExplanationDirectory, ExplanationPlan
 from lossearch.measured import Measured

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
 from lossearch.graph_module import RANDOM, fixed_in_graph, graph_classes, graph_module
 from lossearch.losses import formula_with

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lossearch.comparison_view import ComparisonView
-from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.experiment import Experiment

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossearch.callbacks import Callback, Callbacks
-from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.executors.executor import Executor
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
 from lossearch.primitives.errors import UserError

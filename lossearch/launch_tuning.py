@@ -8,7 +8,7 @@ from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
-from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.executors.executor import Executor
 from lossearch.experiment import Experiment
 from lossearch.launch import search
 from lossearch.primitives.errors import UserError

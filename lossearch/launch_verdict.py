@@ -9,8 +9,8 @@ from lossearch.comparing import Comparing, goes_on
 from lossearch.comparison import Comparison, validated_comparison
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
-from lossearch.evaluators.executors import Executor
-from lossearch.evaluators.metrics import MEAN_IOU
+from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.task import Task
 from lossearch.experiment import Experiment
 from lossearch.launch_tuning import TUNING, require_counts

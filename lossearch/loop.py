@@ -11,7 +11,7 @@ from lossearch.admission import Admission
 from lossearch.archive_file import ArchiveFile
 from lossearch.breeding import Breeding
 from lossearch.callbacks import Callbacks
-from lossearch.evaluators.executors import Executor
+from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate
 from lossearch.experiment import Experiment
 from lossearch.member import Member

@@ -14,9 +14,9 @@ from lossearch.checkpoints import Checkpoints
 from lossearch.comparison_view import ComparisonView
 from lossearch.courses import Course
 from lossearch.declaration import ExecutorSettings
-from lossearch.evaluators.cohort import unbatched
-from lossearch.evaluators.executors import Executor
-from lossearch.evaluators.measuring import measurement_id
+from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.measuring.measuring import measurement_id
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.results.recorder import Recorder
 from lossearch.results.records import Measurement

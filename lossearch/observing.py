@@ -8,8 +8,8 @@ import torch
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from lossearch.evaluators.observing import Observed, observed
-from lossearch.evaluators.outcome import TrainingFailed
+from lossearch.evaluators.measuring.observing import Observed, observed
+from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from lossearch.primitives.language.parser import parse

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lossearch.evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate, candidate_from
 from lossearch.results.leaderboard_rows import BASELINE
 from lossearch.results.statistics import mean
 from lossearch.standing import Standing
-from lossearch.unfinished import candidate_from
 
 #: Losses that are kept for retests, for each that is retested after a generation.
 KEPT = 4

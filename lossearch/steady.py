@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lossearch.evaluators.work import Candidate
+from lossearch.evaluators.work import Candidate, candidate_from
 from lossearch.loop import Search, member
 from lossearch.member import Member
 from lossearch.trainings import Arrival, States, cohorts
-from lossearch.unfinished import candidate_from, remember, trained_in
+from lossearch.unfinished import remember, trained_in
 
 #: Births that are decided about at once are this share of a population: it costs less for many, but what is born before
 #: it is wanted knows less.

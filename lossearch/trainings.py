@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossearch.callbacks import Callbacks
-from lossearch.evaluators.executors import Executor, FinishedWork, Pending
+from lossearch.evaluators.executors.executor import Executor, FinishedWork, Pending
 from lossearch.evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossearch.evaluators.device import chosen_device
-from lossearch.evaluators.evaluation import one_thread
-from lossearch.evaluators.outcome import TrainingFailed
-from lossearch.evaluators.start import class_frequencies
-from lossearch.evaluators.training import train_and_score
+from lossearch.evaluators.device import chosen_device, one_thread
+from lossearch.evaluators.training.outcome import TrainingFailed
+from lossearch.evaluators.training.start import class_frequencies
+from lossearch.evaluators.training.training import train_and_score
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from lossearch.primitives.language.formula import Formula

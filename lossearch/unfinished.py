@@ -3,9 +3,7 @@
 Invariant: a loss that was recorded is not born a second time, whether a checkpoint knows of it or not.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lossearch.admission import Admission
 from lossearch.breeding import TOGETHER
@@ -14,12 +12,6 @@ from lossearch.isolation import each_apart
 from lossearch.primitives.identity.fingerprint import Fingerprint, fingerprints
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Evaluation
-
-
-def candidate_from(saved: Mapping[str, Any]) -> Candidate:
-    """A candidate from its plain data."""
-    plain = {each.name: saved[each.name] for each in fields(Candidate)}
-    return Candidate(**plain | {"parents": tuple(plain["parents"])})
 
 
 def trained_in(evaluations: Iterable[Evaluation]) -> list[Candidate]:

@@ -1,7 +1,7 @@
 """Workers: the executor that a declaration and the command ask for."""
 
 from lossearch.declaration import ExecutorSettings
-from lossearch.evaluators.executors import Executor, InlineExecutor
+from lossearch.evaluators.executors.executor import Executor, InlineExecutor
 from lossearch.primitives.errors import UserError
 
 
@@ -14,11 +14,11 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
-    from lossearch.evaluators.cluster_address import of_job, require_answer
+    from lossearch.evaluators.executors.cluster_address import of_job, require_answer
 
     ray_address = ray_address or of_job()
     if ray_address is not None:
         require_answer(ray_address)
-    from lossearch.evaluators.ray_executor import RayExecutor
+    from lossearch.evaluators.executors.ray_executor import RayExecutor
 
     return RayExecutor(ray_address, settings.workers, settings.deadline, settings.device)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import ray
 from ray.cluster_utils import Cluster
 
-from lossearch.evaluators.ray_worker import Worker
+from lossearch.evaluators.executors.ray_worker import Worker
 
 #: Bytes of a node's object store.
 MEMORY = 100_000_000

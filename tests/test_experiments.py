@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import miniature
 from lossearch.comparison import load_comparison
-from lossearch.evaluators.screening import rejections
+from lossearch.evaluators.screening.screening import rejections
 from lossearch.experiment import EvolutionSettings, load_experiment
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints

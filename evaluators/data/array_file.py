@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lossearch.evaluators.data.data_home import place
 from lossearch.evaluators.data.parts import PARTS
-from lossearch.evaluators.splits import Split
+from lossearch.evaluators.data.splits import Split
 from lossearch.primitives.errors import UserError, nearest
 
 #: The part that all samples are of where a file does not say its parts.

@@ -15,7 +15,7 @@ from lossearch.evaluators.data.array_file import ALL, refused, same_samples
 from lossearch.evaluators.data.data_home import place
 from lossearch.evaluators.data.identities import verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
-from lossearch.evaluators.splits import Split
+from lossearch.evaluators.data.splits import Split
 
 #: The samples of each part.
 Parts = dict[str, Split]

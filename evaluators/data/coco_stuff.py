@@ -8,10 +8,8 @@ where there is none. The official validation part is the test.
 from collections.abc import Iterator
 from pathlib import Path
 
-from lossearch.evaluators.data.broken_images import mostly_sound, warn_of_skipped
-from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
-from lossearch.evaluators.data.file_listing import listing
-from lossearch.evaluators.data.images import BrokenImage, decoded_pair
+from lossearch.evaluators.data.data_home import DataMissing, listing, place, raw_folder
+from lossearch.evaluators.data.images import BrokenImage, decoded_pair, mostly_sound, warn_of_skipped
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, rows_of_parts
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
 from lossearch.primitives.errors import UserError, shown

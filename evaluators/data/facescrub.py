@@ -12,9 +12,9 @@ from lossearch.evaluators.data.data_home import DataMissing, is_there, place, ra
 from lossearch.evaluators.data.identities import same_name, verification_pairs
 from lossearch.evaluators.data.image_folder import ImageFolder, prepared_images, warn_of_left_out
 from lossearch.evaluators.data.image_listing import Listing, listed
-from lossearch.evaluators.data.lfw_pairs import lfw_pairs
+from lossearch.evaluators.data.lfw import lfw_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, SPLIT_SEED, cut
-from lossearch.evaluators.splits import Splits
+from lossearch.evaluators.data.splits import Splits
 from lossearch.primitives.errors import UserError
 
 NAME, PAGE = "facescrub_lfw", "https://vintage.winklerbros.net/facescrub.html"

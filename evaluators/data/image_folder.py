@@ -13,16 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lossearch.evaluators.data.broken_images import warn_of_skipped
-from lossearch.evaluators.data.data_home import place
-from lossearch.evaluators.data.file_listing import listing
+from lossearch.evaluators.data.data_home import listing, place
 from lossearch.evaluators.data.identities import verification_pairs
 from lossearch.evaluators.data.image_listing import Labelled, Listing, listed
 from lossearch.evaluators.data.image_parts import Parts, classes_apart, identities_apart
-from lossearch.evaluators.data.images import Box, BrokenImage, decoded
+from lossearch.evaluators.data.images import Box, BrokenImage, decoded, warn_of_skipped
 from lossearch.evaluators.data.parts import SPLIT_SEED
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
-from lossearch.evaluators.splits import Split, Splits
+from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.primitives.errors import UserError, shown
 
 

@@ -4,17 +4,18 @@ Nothing that a file says is executed: only formats that Pillow decodes itself ar
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossearch.evaluators.data.data_home import place
-from lossearch.primitives.errors import UserError
+from lossearch.evaluators.data.prepared import Prepared, Sample
+from lossearch.primitives.errors import UserError, shown
 
 #: Pillow's own decoders; others start programs (EPS) or hold several images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -117,3 +118,43 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if wide.min() < 0 or wide.max() >= 2**16:
         raise BrokenImage("pixels of more than 16 bits have no known range")
     return Image.fromarray((wide >> 8).astype(np.uint8))
+
+
+# --- What is done about broken images: published data may have a few, which are left out and named.
+
+#: Of so many images of a part one may be broken.
+ONE_IN = 1_000
+
+
+_Item = TypeVar("_Item")
+
+
+def mostly_sound(
+    items: Sequence[_Item], sample: Callable[[_Item], Sample], name: Callable[[_Item], str], skipped: list[str]
+) -> Iterator[Sample]:
+    """The samples of a part without those that are broken, whose names are added to ``skipped``.
+
+    Raises BrokenImage, with the name, for the first that exceeds one in a thousand.
+    """
+    lost = 0
+    for item in items:
+        try:
+            found = sample(item)
+        except BrokenImage as broken:
+            lost += 1
+            if lost * ONE_IN > len(items):
+                raise BrokenImage(f"{name(item)}: {broken}") from None
+            skipped.append(f"{name(item)} ({broken})")
+        else:
+            yield found
+
+
+def warn_of_skipped(data: Prepared, folder: Path) -> None:
+    """Warn of broken files that prepared data is without."""
+    skipped = data.about["skipped"]
+    if skipped:
+        warnings.warn(
+            f"Broken files in {place(folder)} were skipped: {len(skipped)}, such as {shown(skipped[0], 160)}.",
+            UserWarning,
+            stacklevel=4,
+        )

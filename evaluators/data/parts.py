@@ -10,7 +10,7 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-from lossearch.evaluators.splits import stratified
+from lossearch.evaluators.data.splits import stratified
 
 PARTS = ("train", "validation", "test")
 

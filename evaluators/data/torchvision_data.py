@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossearch.evaluators.data.broken_images import mostly_sound, warn_of_skipped
-from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
-from lossearch.evaluators.data.file_listing import listing
-from lossearch.evaluators.data.images import BrokenImage, fitted, fitted_pair
+from lossearch.evaluators.data.data_home import DataMissing, listing, place, raw_folder
+from lossearch.evaluators.data.images import BrokenImage, fitted, fitted_pair, mostly_sound, warn_of_skipped
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, rows_of_parts
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
 from lossearch.primitives.errors import UserError, shown

@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.array_file import read_arrays
 from lossearch.evaluators.data.array_parts import with_classes_in_all, with_identities_apart
+from lossearch.evaluators.data.splits import Splits
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
-from lossearch.evaluators.splits import Splits
+from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import shown
 

@@ -7,17 +7,17 @@ alone.
 from collections.abc import Callable
 from functools import lru_cache
 
-from lossearch.evaluators.data.datasets import handwritten_digits
 from lossearch.evaluators.data.parts import PARTS, SHARES, rows_of_parts
-from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.splits import (
+from lossearch.evaluators.data.splits import (
     Split,
     Splits,
     few_labels,
+    handwritten_digits,
     long_tailed,
     with_asymmetric_noise,
     with_symmetric_noise,
 )
+from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)

@@ -10,14 +10,15 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from lossearch.evaluators.data import coco_stuff, facescrub, lfw, lfw_pairs, torchvision_data
+from lossearch.evaluators.data import coco_stuff, facescrub, lfw, torchvision_data
+from lossearch.evaluators.data import lfw as lfw_pairs
 from lossearch.evaluators.data.data_home import DataMissing, data_home, is_there, place, raw_folder
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.data.parts import PARTS
 from lossearch.evaluators.data.prepared import Prepared
+from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import MEAN_IOU, VERIFICATION
-from lossearch.evaluators.splits import Split, Splits
+from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import UserError
 

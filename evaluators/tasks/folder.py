@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import ACCURACY, VERIFICATION
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import shown
 

@@ -17,9 +17,9 @@ from lossearch.evaluators.data.procedural import (
     segmentation_images,
     shape_images,
 )
+from lossearch.evaluators.data.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import MEAN_IOU, VERIFICATION
-from lossearch.evaluators.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
+from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 
 SHAPE = (3, SIZE, SIZE)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import ACCURACY, Metric
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
-from lossearch.evaluators.splits import Split, Splits
+from lossearch.evaluators.tasks.metrics import ACCURACY, Metric
 from lossearch.primitives.errors import UserError, shown
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import TERMINALS

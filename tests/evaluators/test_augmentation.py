@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lossearch.evaluators.augmentation import Augmentation
 from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.training.schedule import Augmentation
 
 POSITION = torch.zeros(1, dtype=torch.int64)
 IMAGES = torch.arange(2 * 3 * 2 * 4 * 5, dtype=torch.float32).view(2, 3, 2, 4, 5)  # seeds, batch, channels, 4x5

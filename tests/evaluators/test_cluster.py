@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import ray
 
-from lossearch.evaluators import ray_executor, ray_pool
-from lossearch.evaluators.cluster_address import ClusterUnreachable
 from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import ray_executor, ray_pool
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable
+from lossearch.evaluators.executors.ray_executor import RayExecutor
+from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.ray_executor import RayExecutor
-from lossearch.evaluators.ray_worker import Worker
 from lossearch.evaluators.tasks.folder import FolderData
 from lossearch.evaluators.work import Candidate, Work
 from tests.clusters import several_nodes, slow_worker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.evaluators.cluster_address import ClusterUnreachable, of_job, require_answer
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, of_job, require_answer
 
 STARTED = """
 import os, sys, time
@@ -83,7 +83,7 @@ def test_something_else_than_ray_is_told_from_it(listening):
 
 
 def test_what_says_nothing_is_not_waited_for(listening, monkeypatch):
-    monkeypatch.setattr("lossearch.evaluators.cluster_address.CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr("lossearch.evaluators.executors.cluster_address.CONNECT_TIMEOUT", 0.5)
     started = time.monotonic()
     with pytest.raises(ClusterUnreachable, match="says nothing within"):
         require_answer(listening(None))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lossearch.evaluators.data import broken_images, coco_stuff
+from lossearch.evaluators.data import coco_stuff
+from lossearch.evaluators.data import images as broken_images
 from lossearch.evaluators.data.data_home import raw_folder
 from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files

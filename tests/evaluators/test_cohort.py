@@ -8,18 +8,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lossearch.evaluators import cohort as cohort_module
-from lossearch.evaluators.attached_loss import loss_for
-from lossearch.evaluators.calibration import calibration_factor
-from lossearch.evaluators.cohort import Cohort, unbatched
-from lossearch.evaluators.cohort_heads import ClassWeightHeads
-from lossearch.evaluators.descent import descend, moments
+from lossearch.evaluators.cohort import cohort as cohort_module
+from lossearch.evaluators.cohort.cohort import Cohort, unbatched
+from lossearch.evaluators.cohort.heads import ClassWeightHeads
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import DENSE, NETWORKS
-from lossearch.evaluators.one_by_one import OneByOne
 from lossearch.evaluators.tasks import known_task
-from lossearch.evaluators.training import Training
+from lossearch.evaluators.training.attached_loss import loss_for
+from lossearch.evaluators.training.calibration import calibration_factor
+from lossearch.evaluators.training.one_by_one import OneByOne
+from lossearch.evaluators.training.optimizers import descend, moments
+from lossearch.evaluators.training.training import Training
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.catalog import CATALOG

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossearch.evaluators.cohort_networks import pooled
+from lossearch.evaluators.cohort.networks import pooled
 
 
 @pytest.mark.parametrize("size", [(8, 8), (32, 32), (18, 34), (9, 8), (33, 32)])

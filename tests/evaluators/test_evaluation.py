@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossearch.evaluators import cohort as cohort_module
 from lossearch.evaluators import evaluation as evaluation_module
-from lossearch.evaluators import memory
-from lossearch.evaluators.cohort import Cohort
-from lossearch.evaluators.cohort_networks import BATCHED
+from lossearch.evaluators.cohort import cohort as cohort_module
+from lossearch.evaluators.cohort import memory
+from lossearch.evaluators.cohort.cohort import Cohort
+from lossearch.evaluators.cohort.memory import free_bytes, free_in_the_control_group
+from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.memory import free_bytes, free_in_the_control_group
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.tasks import TASKS, known_task
 from lossearch.evaluators.work import Candidate, Work

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossearch.evaluators import ray_pool as actors
-from lossearch.evaluators.cluster_address import ClusterUnreachable, require_answer
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.executors import FinishedWork, InlineExecutor, merged
+from lossearch.evaluators.executors import ray_pool as actors
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, require_answer
+from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor, merged
+from lossearch.evaluators.executors.ray_executor import RayExecutor
+from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.ray_executor import RayExecutor
-from lossearch.evaluators.ray_worker import Worker
 from lossearch.evaluators.work import Candidate, Result, Work, spent_on
 from lossearch.primitives.errors import UserError
 

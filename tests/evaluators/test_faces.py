@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lossearch.evaluators.data import facescrub, lfw, lfw_pairs
+from lossearch.evaluators.data import facescrub, lfw
+from lossearch.evaluators.data import lfw as lfw_pairs
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
 from lossearch.evaluators.data.images import decoded
 from lossearch.evaluators.tasks import TASKS

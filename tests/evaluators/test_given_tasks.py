@@ -4,8 +4,8 @@ import warnings
 import pytest
 import torch
 
-from lossearch.evaluators.given_tasks import packed, unpacked
 from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.tasks.given_tasks import packed, unpacked
 
 WITHOUT_DOWNLOAD = [task for task in TASKS.values() if not task.needs_download]
 

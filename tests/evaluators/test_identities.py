@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from lossearch.evaluators.data.distinct_pairs import distinct_pairs
-from lossearch.evaluators.data.identities import PAIRS, same_name, verification_pairs
+from lossearch.evaluators.data.identities import PAIRS, distinct_pairs, same_name, verification_pairs
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import rows, task_of

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossearch.evaluators.class_maps import class_maps
-from lossearch.evaluators.landscape import directions, extreme_eigenvalues, ratios_around, values_around
+from lossearch.evaluators.measuring.landscape import directions, extreme_eigenvalues, ratios_around, values_around
+from lossearch.evaluators.measuring.observing import class_maps
 from lossearch.evaluators.networks import NETWORKS
 
 

@@ -1,15 +1,16 @@
 import pytest
 import torch
 
-from lossearch.evaluators.cohort import Cohort
-from lossearch.evaluators.cohort_outputs import CohortOutputs
+from lossearch.evaluators.cohort.cohort import Cohort
+from lossearch.evaluators.cohort.outputs import CohortOutputs
+from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.gradient_size import gradient_size
-from lossearch.evaluators.measures import Outputs, calibration_error, class_distances, confusion_matrix, measures
-from lossearch.evaluators.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from lossearch.evaluators.one_by_one import Measurable
-from lossearch.evaluators.splits import Pairs, Split
+from lossearch.evaluators.measuring.measures import calibration_error, class_distances, confusion_matrix, measures
 from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
+from lossearch.evaluators.training.calibration import gradient_size
+from lossearch.evaluators.training.one_by_one import Measurable
+from lossearch.evaluators.training.outcome import Outputs
 from lossearch.primitives.language.parser import parse
 
 # found: 0 0 1 1 2 0, true: 0 0 1 2 2 2

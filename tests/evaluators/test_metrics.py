@@ -2,8 +2,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 
-from lossearch.evaluators.metrics import accuracy, cosines, mean_iou, verification_accuracy
-from lossearch.evaluators.splits import Pairs, Split
+from lossearch.evaluators.data.splits import Pairs, Split
+from lossearch.evaluators.tasks.metrics import accuracy, cosines, mean_iou, verification_accuracy
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossearch.evaluators.cohort import unbatched
-from lossearch.evaluators.cohort_networks import BATCHED
+from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled

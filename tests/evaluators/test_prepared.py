@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossearch.evaluators.data.file_listing import listing
-from lossearch.evaluators.data.growing_array import GrowingArray
-from lossearch.evaluators.data.prepared import Content, prepared
+from lossearch.evaluators.data.data_home import listing
+from lossearch.evaluators.data.prepared import Content, GrowingArray, prepared
 from lossearch.primitives.errors import UserError
 
 

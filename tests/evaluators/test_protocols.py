@@ -3,16 +3,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossearch.evaluators.attached_loss import loss_for
-from lossearch.evaluators.cohort import unbatched
+from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.data.splits import Split, Splits, as_numbers
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.metrics import mean_iou
-from lossearch.evaluators.one_by_one import OneByOne
-from lossearch.evaluators.plateau import Plateau
-from lossearch.evaluators.splits import Split, Splits, as_numbers
-from lossearch.evaluators.start import class_frequencies
 from lossearch.evaluators.tasks import known_task
-from lossearch.evaluators.training import Training
+from lossearch.evaluators.tasks.metrics import mean_iou
+from lossearch.evaluators.training.attached_loss import loss_for
+from lossearch.evaluators.training.one_by_one import OneByOne
+from lossearch.evaluators.training.optimizers import Plateau
+from lossearch.evaluators.training.start import class_frequencies
+from lossearch.evaluators.training.training import Training
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 

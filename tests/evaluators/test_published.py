@@ -5,7 +5,8 @@ import pickle
 import pytest
 import torch
 
-from lossearch.evaluators.data import broken_images, torchvision_data
+from lossearch.evaluators.data import images as broken_images
+from lossearch.evaluators.data import torchvision_data
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
 from lossearch.evaluators.tasks import TASKS
 from lossearch.primitives.errors import UserError

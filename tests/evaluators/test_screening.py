@@ -1,6 +1,6 @@
 import pytest
 
-from lossearch.evaluators.screening import rejection, rejections
+from lossearch.evaluators.screening.screening import rejection, rejections
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lossearch.evaluators.data.procedural import SHAPES, SIZE, segmentation_images, shape_images
-from lossearch.evaluators.splits import Split, balanced_pairs, stratified, with_symmetric_noise
+from lossearch.evaluators.data.splits import Split, balanced_pairs, stratified, with_symmetric_noise
 from lossearch.evaluators.tasks import TASKS, known_task
 
 #: Tasks whose data is at hand.

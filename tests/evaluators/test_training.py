@@ -3,14 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lossearch.evaluators.attached_loss import loss_for
-from lossearch.evaluators.calibration import calibration_factor
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.outcome import TrainingFailed
-from lossearch.evaluators.start import batches, initial_model, one_hot
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.training import train_and_score
+from lossearch.evaluators.training.attached_loss import loss_for
+from lossearch.evaluators.training.calibration import calibration_factor
+from lossearch.evaluators.training.outcome import TrainingFailed
+from lossearch.evaluators.training.start import batches, initial_model, one_hot
+from lossearch.evaluators.training.training import train_and_score
 from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.primitives.language.parser import parse
 

@@ -7,7 +7,7 @@ import pytest
 
 from lossearch import workers
 from lossearch.declaration import ExecutorSettings
-from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.launch import search

@@ -3,7 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lossearch.admission import Admission, Refusal
-from lossearch.evaluators.screening import rejections
+from lossearch.evaluators.screening.screening import rejections
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution import Birth
 from lossearch.primitives.catalog import CATALOG

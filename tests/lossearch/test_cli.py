@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lossearch import workers
 from lossearch.cli import app
-from lossearch.evaluators.executors import FinishedWork, InlineExecutor
+from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor
 from lossearch.evaluators.work import Result, failures
 from lossearch.results.leaderboard import Leaderboard
 from tests.lossearch.small import TOML, records

@@ -9,12 +9,12 @@ import pytest
 from lossearch import workers
 from lossearch.checkpoints import Checkpoints
 from lossearch.comparison import replaced, validated_comparison
-from lossearch.evaluators.attached_loss import loss_for
-from lossearch.evaluators.calibration import calibration_factor
-from lossearch.evaluators.executors import FinishedWork, InlineExecutor
-from lossearch.evaluators.state import State
+from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor
 from lossearch.evaluators.tasks import known_task
-from lossearch.evaluators.training import Training
+from lossearch.evaluators.training.attached_loss import loss_for
+from lossearch.evaluators.training.calibration import calibration_factor
+from lossearch.evaluators.training.state import State
+from lossearch.evaluators.training.training import Training
 from lossearch.evaluators.work import Result, Work, failures, training_seed
 from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.primitives.errors import UserError

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch.evaluators import ray_pool
-from lossearch.evaluators.ray_worker import Worker
+from lossearch.evaluators.executors import ray_pool
+from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.launch import search
 from lossearch.results.leaderboard import Leaderboard
 from tests.clusters import several_nodes

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from lossearch import doctor, workers
 from lossearch.cli import app
-from lossearch.evaluators import ray_cluster
+from lossearch.evaluators.executors import ray_cluster
 from lossearch.launch import SearchInterrupted, search
 from lossearch.run_directory import RunDirectory, RunDirectoryError
 from lossearch.status import speed, status

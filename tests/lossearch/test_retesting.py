@@ -3,7 +3,7 @@
 import pytest
 
 from lossearch.declaration import ExperimentError
-from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search

@@ -150,7 +150,7 @@ def test_ray_gives_the_same_records(tmp_path, uninterrupted):
 
 
 def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypatch):
-    from lossearch.evaluators.cohort import Cohort
+    from lossearch.evaluators.cohort.cohort import Cohort
 
     train = Cohort.train_and_score
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lossearch import workers
-from lossearch.evaluators.executors import InlineExecutor
+from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import evaluation_id
 from lossearch.launch import SearchInterrupted, search
 from tests.lossearch.small import SMALL, records, stopped_at

@@ -132,7 +132,7 @@ def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
 
 def test_what_was_done_is_not_done_again(run, tuned, monkeypatch):
     monkeypatch.setattr(
-        "lossearch.evaluators.executors.InlineExecutor.submit", lambda *given: pytest.fail("trained again")
+        "lossearch.evaluators.executors.executor.InlineExecutor.submit", lambda *given: pytest.fail("trained again")
     )
     assert tune(run, **OPTIONS).losses == tuned.losses
 

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from lossearch.cli import app
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.evaluators.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
+from lossearch.evaluators.measuring.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
 from lossearch.evaluators.tasks import known_task
-from lossearch.evaluators.training import train_and_score
+from lossearch.evaluators.training.training import train_and_score
 from lossearch.launch import search
 from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
@@ -22,8 +22,8 @@ FIDELITY = Fidelity(steps=30, seeds=1, network="cnn", hidden=16)
 
 
 def test_a_training_that_is_watched_ends_as_one_that_is_not():
-    from lossearch.evaluators.attached_loss import loss_for
-    from lossearch.evaluators.calibration import calibration_factor
+    from lossearch.evaluators.training.attached_loss import loss_for
+    from lossearch.evaluators.training.calibration import calibration_factor
 
     task, formula = known_task("digits"), parse("ce(2*z)")
     seen = observed(formula, None, task, FIDELITY, seed=3)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lossearch.evaluators.screening import rejection
+from lossearch.evaluators.screening.screening import rejection
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
