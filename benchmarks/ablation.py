@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from lossearch.experiment import Experiment, validated
 from lossearch.launch import search
-from lossearch.results.statistics import interval, mean
+from lossearch.results.statistics.intervals import interval, mean
 from lossearch.retesting import LAST_ROUNDS
 
 Found = TypeVar("Found")

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lossearch.results.verdict_table import read_verdicts
+from lossearch.results.findings.verdict_table import read_verdicts
 
 
 def seconds_of(*command: str) -> float:

@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lossearch.evaluators.tasks import TASKS
-from lossearch.results.proxy_table import ProxyLine, proxy_lines, read_lines, write_lines
-from lossearch.results.proxy_text import as_markdown
-from lossearch.results.proxy_values import FILE, ProxyValue, read_values, write_values
+from lossearch.results.findings.proxies import VALUES_FILE as FILE
+from lossearch.results.findings.proxies import (
+    ProxyLine,
+    ProxyValue,
+    as_markdown,
+    proxy_lines,
+    read_lines,
+    read_values,
+    write_lines,
+    write_values,
+)
 
 KEPT = Path(__file__).parent.parent / "experiments" / "fidelity"
 

@@ -33,9 +33,8 @@ from lossearch.generational import GenerationalSearch
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.parser import parse
 from lossearch.progress import SilentView
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.records import Evaluation
-from lossearch.results.statistics import mean
+from lossearch.results.records import BASELINE, Evaluation
+from lossearch.results.statistics.intervals import mean
 from lossearch.run_directory import RunDirectory
 
 COHORT = 50

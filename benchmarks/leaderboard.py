@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lossearch.results.records import Evaluation, digest, loss_id
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 
 FOLDER = Path(__file__).parent
 SECONDS, FIDELITY = 0.37, "mlp64-600x128-lr0.05-m0.9"

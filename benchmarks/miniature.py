@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import fidelity
-from lossearch.results.comparison_lines import Line
-from lossearch.results.comparison_markdown import as_markdown, code
-from lossearch.results.comparison_table import ComparisonTable
-from lossearch.results.record_tables import read_records, write_records
+from lossearch.results.findings.comparison import ComparisonTable, Line, as_markdown, code
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.store import RecordStore
+from lossearch.results.storage.tables import read_records, write_records
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 KEPT, PAGE, BASELINE = EXPERIMENTS / "miniature", EXPERIMENTS / "README.md", "cross_entropy"

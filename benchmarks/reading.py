@@ -17,12 +17,22 @@ FILES = (
     (
         "leaderboard.parquet",
         "Row",
-        "results/leaderboard_rows.py",
+        "results/ranking/row.py",
         "one row for each loss, derived from the evaluations",
     ),
     ("evaluations/*.parquet", "Evaluation", "results/records.py", "one row for each training, or refused candidate"),
-    ("tuning/tuned.parquet", "TunedLoss", "results/tuned_losses.py", "one row for each loss that was tuned on a task"),
-    ("verdict/verdicts.parquet", "Verdict", "results/verdicts.py", "one row for each loss that was judged in a scene"),
+    (
+        "tuning/tuned.parquet",
+        "TunedLoss",
+        "results/findings/tuned_losses.py",
+        "one row for each loss tuned on a task",
+    ),
+    (
+        "verdict/verdicts.parquet",
+        "Verdict",
+        "results/findings/verdicts.py",
+        "one row for each loss judged in a scene",
+    ),
     ("verdict/*/measurements/*.parquet", "Measurement", "results/records.py", "one row for each measure of a training"),
 )
 

@@ -25,9 +25,8 @@ from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.experiment import Experiment, load_experiment, validated
 from lossearch.generational import GenerationalSearch
 from lossearch.progress import SilentView
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.records import Evaluation
-from lossearch.results.statistics import interval, mean
+from lossearch.results.records import BASELINE, Evaluation
+from lossearch.results.statistics.intervals import interval, mean
 from lossearch.run_directory import RunDirectory
 
 #: What differs from the experiment, by the name of the case. Without p the softmax must be put together, too.

@@ -18,7 +18,7 @@ from selenium import webdriver
 
 from lossearch.results.records import Evaluation, digest, loss_id
 from lossearch.results.report.page import write_report
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 
 #: Whether every plot is drawn.
 DRAWN = "return [...document.querySelectorAll('.plot')].every(each => each.querySelector('.main-svg'))"

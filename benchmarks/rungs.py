@@ -20,7 +20,7 @@ from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Candidate, Result, Work
 from lossearch.primitives.language.parser import parse
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
 from lossearch.standing import Standing, best_first, promoted
 
 FIRST = Path(__file__).parent / "first_generation.txt"

@@ -10,8 +10,8 @@ from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.identity.fingerprint import RESOLUTION, fingerprint
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.class_weights import suits
-from lossearch.results.comparison_lines import Line
-from lossearch.results.explanation import PartEffect, PartKind, PartVerdict
+from lossearch.results.findings.comparison import Line
+from lossearch.results.findings.explanation import PartEffect, PartKind, PartVerdict
 from lossearch.results.records import loss_id
 
 

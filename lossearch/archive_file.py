@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossearch.primitives.identity.fingerprint import Fingerprint
-from lossearch.results.atomic import append_at
+from lossearch.results.storage.atomic import append_at
 
 #: A fingerprint, and the id of the loss that came first with it.
 Entry = tuple[Fingerprint, str]

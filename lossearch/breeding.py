@@ -10,8 +10,7 @@ from lossearch.evolution import Birth
 from lossearch.experiment import Experiment
 from lossearch.islands import Islands
 from lossearch.progress import Progress, SearchView
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.records import Evaluation
+from lossearch.results.records import BASELINE, Evaluation
 from lossearch.seeds import read_seed
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import work_of

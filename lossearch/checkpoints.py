@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossearch.evaluators.training.state import State
-from lossearch.results.atomic import remove, write_whole
+from lossearch.results.storage.atomic import remove, write_whole
 
 _KINDS = ("weights", "velocities", "buffers")
 

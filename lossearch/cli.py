@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def _print_run(run: Any) -> None:
-    from lossearch.results.leaderboard_rows import difference_noise
+    from lossearch.results.ranking.order import difference_noise
 
     print_board(run.leaderboard.rows, top=10, known=True)
     noise = difference_noise(run.leaderboard.evaluations)

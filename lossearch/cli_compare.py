@@ -15,7 +15,7 @@ from lossearch.outcome import as_words, fail, interrupted, print_json, reported,
 if TYPE_CHECKING:
     from lossearch.comparison import Comparison
     from lossearch.launch_comparison import Compared
-    from lossearch.results.comparison_table import ComparisonTable
+    from lossearch.results.findings.comparison import ComparisonTable
 
 #: Panels of the help: options that only count without, or with, a search's directory.
 _WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
@@ -176,7 +176,7 @@ def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
 
 
 def _print(done: "Compared", as_json: bool) -> None:
-    from lossearch.results.comparison_table import why_no_winner
+    from lossearch.results.findings.comparison import why_no_winner
 
     if as_json:
         print_json(done.table.to_dicts())

@@ -64,7 +64,7 @@ def _words(source: str, rank: int, task: str | None, seeds: int, where: dict[str
 
 def _print(done: "Explained", as_json: bool) -> None:
     if as_json:
-        from lossearch.results.explanation_text import as_data
+        from lossearch.results.findings.explanation_text import as_data
 
         print_json(as_data(done.explanation))
     else:

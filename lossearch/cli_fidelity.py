@@ -10,7 +10,7 @@ from lossearch.outcome import as_words, interrupted, print_json, reported, say
 
 if TYPE_CHECKING:
     from lossearch.launch_fidelity import ProxiesJudged
-    from lossearch.results.proxy_table import ProxyLine
+    from lossearch.results.findings.proxies import ProxyLine
 
 
 def fidelity(
@@ -54,7 +54,7 @@ def _print(done: "ProxiesJudged", as_json: bool) -> None:
 
 def _print_tables(lines: "Sequence[ProxyLine]") -> None:
     from lossearch.fidelity_view import proxy_table
-    from lossearch.results.proxy_text import said
+    from lossearch.results.findings.proxies import said
     from lossearch.terminal import tables
 
     console = tables()

@@ -31,9 +31,9 @@ def leaderboard(
     with reported():
         if as_json and as_csv:
             fail("expected --json or --csv, got both", 2)
+        from lossearch.results.findings.verdict_table import read_verdicts
         from lossearch.results.plain_text import printable
-        from lossearch.results.row_choice import condition, on_task, ordered
-        from lossearch.results.verdict_table import read_verdicts
+        from lossearch.results.ranking.filters import condition, on_task, ordered
 
         board, table = board_of(run), read_verdicts(run / "verdict")
         conditions = [condition(each) for each in where or ()]
@@ -74,7 +74,7 @@ def _first(rows: Sequence[Any], top: int) -> list[Any]:
 def _print_csv(rows: Sequence[Any]) -> None:
     from dataclasses import fields
 
-    from lossearch.results.leaderboard_rows import Row
+    from lossearch.results.ranking.row import Row
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([each.name for each in fields(Row)])

@@ -26,7 +26,7 @@ def show(
     """Show all that a run tells of one loss."""
     with reported():
         from lossearch.cli_export import board_of
-        from lossearch.results.loss_facts import found_loss, loss_facts
+        from lossearch.results.report.loss_facts import found_loss, loss_facts
 
         board = board_of(run)
         facts = loss_facts(board, found_loss(board, loss))

@@ -10,8 +10,8 @@ def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
     """Judge the tuned losses of a run, and print what may be said of them; an option that is None is as usual."""
     from lossearch.comparison_view import comparison_view
     from lossearch.launch_verdict import VerdictInterrupted, verdict
+    from lossearch.results.findings.verdict_table import chosen_from
     from lossearch.results.plain_text import printable
-    from lossearch.results.verdict_table import chosen_from
     from lossearch.terminal import tables
     from lossearch.verdict_view import verdict_table
 

@@ -10,7 +10,7 @@ from lossearch.comparison_view import ComparisonView
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.measured import Measured
-from lossearch.results.comparison_table import ComparisonTable
+from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import Measurement
 from lossearch.settings import candidate_of, with_settings
 from lossearch.tuning_rounds import Tuned, tuned_losses

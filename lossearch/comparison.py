@@ -20,7 +20,7 @@ from lossearch.declaration import (
     resolved_trainings,
 )
 from lossearch.primitives.errors import nearest
-from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import BASELINE
 from lossearch.seeds import read_seed
 from lossearch.settings import candidate_of, tunable
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lossearch.comparison import Comparison, validated_comparison
-from lossearch.results.atomic import write_whole_text
-from lossearch.results.comparison_table import ComparisonTable
+from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.atomic import write_whole_text
+from lossearch.results.storage.store import RecordStore
 from lossearch.run_directory import Directory, locked
 
 

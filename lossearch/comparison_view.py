@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from lossearch.results.comparison_lines import Line
+from lossearch.results.findings.comparison import Line
 from lossearch.results.plain_text import printable
 from lossearch.terminal import messages
 

@@ -22,10 +22,10 @@ from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.identity.kinship import nearest_known
 from lossearch.primitives.language.formula import Formula, latex
 from lossearch.primitives.language.parser import parse
-from lossearch.results.comparison_lines import Line, comparison_lines
-from lossearch.results.curves import CurvePoint, Drawn, curves
-from lossearch.results.explanation import Explanation, Form, PartEffect
-from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.findings.comparison import Line, comparison_lines
+from lossearch.results.findings.curves import CurvePoint, Drawn, curves
+from lossearch.results.findings.explanation import Explanation, Form, PartEffect
+from lossearch.results.records import BASELINE
 from lossearch.seeds import read_seed
 
 #: The first seeds of ablations and behaviour, and of a simplified loss: searches, trials and tuning have others.

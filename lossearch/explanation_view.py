@@ -5,8 +5,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lossearch.results.explanation import Explanation
-from lossearch.results.explanation_text import Section, Table, sections
+from lossearch.results.findings.explanation import Explanation
+from lossearch.results.findings.explanation_text import Section, Table, sections
 from lossearch.results.plain_text import printable
 
 #: Columns that hold formulas, which are folded and not cut.

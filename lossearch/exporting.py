@@ -17,15 +17,15 @@ from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 from lossearch.primitives.errors import UserError, as_user_errors, nearest
 from lossearch.primitives.language.parser import valid_name
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
-from lossearch.results.atomic import write_whole_text
-from lossearch.results.explanation import folder_of, read_explanation
-from lossearch.results.export import write_export
-from lossearch.results.exportable import Exportable, of_formula, of_known, of_module, options_of
-from lossearch.results.graph_export import FORMATS, write_graph
+from lossearch.results.export.exportable import Exportable, of_formula, of_known, of_module, options_of
+from lossearch.results.export.graph import FORMATS, write_graph
+from lossearch.results.export.model_card import Evidence, model_card
+from lossearch.results.export.python_file import write_export
+from lossearch.results.findings.explanation import folder_of, read_explanation
+from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.leaderboard import Entry
-from lossearch.results.model_card import Evidence, model_card
 from lossearch.results.records import loss_id
-from lossearch.results.verdict_table import read_verdicts
+from lossearch.results.storage.atomic import write_whole_text
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 

@@ -16,8 +16,7 @@ from lossearch.fidelity_sample import samples
 from lossearch.measured import Measured, trainings
 from lossearch.primitives.errors import UserError
 from lossearch.proxies import proxy_of
-from lossearch.results.proxy_table import SEEDS
-from lossearch.results.proxy_values import FULL, PROXIES, ProxyValue
+from lossearch.results.findings.proxies import FULL, PROXIES, SEEDS, ProxyValue
 
 #: The first seeds of full trainings and of proxies: what else is trained has others.
 SEEDS_OF_FULL, SEEDS_OF_PROXIES = 7_000_000, 8_000_000

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from lossearch.results.findings.proxies import COLUMNS, ProxyLine, cells, heading
 from lossearch.results.plain_text import printable
-from lossearch.results.proxy_table import ProxyLine
-from lossearch.results.proxy_text import COLUMNS, cells, heading
 
 
 def proxy_table(lines: Sequence[ProxyLine], narrow: bool = False) -> Table:

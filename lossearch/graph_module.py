@@ -6,7 +6,7 @@ from typing import Any
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.modules.contract import count
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
-from lossearch.results.exportable import Exportable
+from lossearch.results.export.exportable import Exportable
 from lossearch.results.leaderboard import Entry
 
 RANDOM = "The class weights of the graph are random: train a module of the loss, and export it."

@@ -11,7 +11,7 @@ from lossearch.generational import GenerationalSearch
 from lossearch.primitives.errors import UserError
 from lossearch.progress import SearchView, SilentView
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.trial_record import Trial
+from lossearch.results.storage.run_files import Trial
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, required_path, running
 from lossearch.steady import SteadySearch

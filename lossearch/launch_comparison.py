@@ -9,7 +9,7 @@ from lossearch.comparison import Comparison, load_comparison, replaced, validate
 from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.comparison_view import ComparisonView, SilentComparison
 from lossearch.primitives.errors import UserError, nearest, shown
-from lossearch.results.comparison_table import ComparisonTable
+from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS
 from lossearch.running import RunInterrupted, require_data, required_path, running
 from lossearch.workers import executor_for

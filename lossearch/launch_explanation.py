@@ -17,11 +17,11 @@ from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.class_weights import require_suits
-from lossearch.results.explanation import Explanation, folder_of
+from lossearch.results.findings.explanation import Explanation, folder_of
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import BASELINE, Row
-from lossearch.results.record_tables import DamagedFile
-from lossearch.results.records import loss_id
+from lossearch.results.ranking.row import Row
+from lossearch.results.records import BASELINE, loss_id
+from lossearch.results.storage.tables import DamagedFile
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.seeds import read_seed

@@ -10,8 +10,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.fidelity_directory import FidelityDirectory
 from lossearch.fidelity_study import FidelityStudy
 from lossearch.primitives.errors import UserError
-from lossearch.results.proxy_table import ProxyLine, proxy_lines, write_lines
-from lossearch.results.proxy_values import write_values
+from lossearch.results.findings.proxies import ProxyLine, proxy_lines, write_lines, write_values
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.workers import executor_for
 

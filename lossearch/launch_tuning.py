@@ -13,9 +13,9 @@ from lossearch.experiment import Experiment
 from lossearch.launch import search
 from lossearch.primitives.errors import UserError
 from lossearch.progress import SearchView
+from lossearch.results.findings.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.run_log import logged_events
-from lossearch.results.tuned_losses import Kind, TunedLoss, write_tuned
+from lossearch.results.storage.run_files import logged_events
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import full_training

@@ -17,10 +17,10 @@ from lossearch.launch_tuning import TUNING, require_counts
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
-from lossearch.results.statistics import mean
-from lossearch.results.tuned_losses import TunedLoss, read_tuned
-from lossearch.results.verdict_table import VerdictTable
-from lossearch.results.verdicts import Judged, Scene, verdicts
+from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
+from lossearch.results.findings.verdict_table import VerdictTable
+from lossearch.results.findings.verdicts import Judged, Scene, verdicts
+from lossearch.results.statistics.intervals import mean
 from lossearch.run_directory import RunDirectory
 from lossearch.running import RunInterrupted, require_data, running
 from lossearch.scenes import Place, places

@@ -18,8 +18,8 @@ from lossearch.member import Member
 from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.progress import Progress, SearchView
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.recorder import Recorder
+from lossearch.results.records import BASELINE
+from lossearch.results.storage.store import Recorder
 from lossearch.run_directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.stopwatch import Stopwatch
 from lossearch.trainings import Trainings

@@ -18,9 +18,8 @@ from lossearch.evaluators.cohort.cohort import unbatched
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.measuring.measuring import measurement_id
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.results.recorder import Recorder
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.store import Recorder, RecordStore
 from lossearch.run_directory import Directory
 
 

@@ -13,9 +13,7 @@ from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.experiment import Experiment
 from lossearch.primitives.language.parser import parse
-from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.observation import (
+from lossearch.results.findings.observation import (
     CoursePoint,
     EmbeddedPoint,
     GridPoint,
@@ -24,6 +22,8 @@ from lossearch.results.observation import (
     Picture,
     observation_folder,
 )
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.ranking.row import Row
 from lossearch.run_directory import RunDirectory
 from lossearch.running import require_data
 from lossearch.scenes import full_training

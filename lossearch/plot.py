@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from lossearch.primitives.errors import UserError
-from lossearch.results.curves import Drawn
+from lossearch.results.findings.curves import Drawn
+from lossearch.results.findings.observation import Observation, observation_folder, read_observation
 from lossearch.results.leaderboard import Entry, Leaderboard
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from lossearch.results.observation import Observation, observation_folder, read_observation
+from lossearch.results.ranking.row import Row
 from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Generation, generations_of
 from lossearch.results.report.drawing import Figure
+from lossearch.results.report.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
 from lossearch.seeds import read_seed
 
 __all__ = [

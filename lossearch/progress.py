@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import BASELINE
 
 if TYPE_CHECKING:
     from lossearch.evaluators.work import Candidate

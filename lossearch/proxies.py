@@ -1,7 +1,7 @@
 """Proxies: trainings that stand in for a task's full one, each with fewer steps on a schedule of its own."""
 
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.results.proxy_values import PROXIES
+from lossearch.results.findings.proxies import PROXIES
 
 
 def proxy_of(full: Fidelity, proxy: str, seeds: int) -> Fidelity:

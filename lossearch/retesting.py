@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lossearch.evaluators.work import Candidate, candidate_from
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.statistics import mean
+from lossearch.results.records import BASELINE
+from lossearch.results.statistics.intervals import mean
 from lossearch.standing import Standing
 
 #: Losses that are kept for retests, for each that is retested after a generation.

@@ -22,10 +22,10 @@ from lossearch.declaration import Declaration
 from lossearch.evaluators.versions import installed
 from lossearch.experiment import EvolutionSettings, Experiment, validated
 from lossearch.primitives.errors import UserError
-from lossearch.results.atomic import naming, remove, replace_text, write_whole_text
 from lossearch.results.records import Evaluation, Measurement
-from lossearch.results.run_path import no_run_at
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
+from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.store import RecordStore
 
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossearch.evaluators.work import Candidate
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import BASELINE
-from lossearch.results.run_log import logged_events
+from lossearch.results.records import BASELINE
+from lossearch.results.storage.run_files import logged_events
 from lossearch.run_directory import WORKERS_FILE, RunDirectory
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]

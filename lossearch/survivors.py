@@ -16,7 +16,7 @@ from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import BASELINE
 from lossearch.settings import candidate_of
 
 #: Known losses that those of a search are held against. What a search discovered is none: it may be found again.

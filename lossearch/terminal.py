@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lossearch.progress import Progress
-from lossearch.results.leaderboard_rows import BASELINE, Row
 from lossearch.results.plain_text import printable
-from lossearch.results.rows import known_losses
+from lossearch.results.ranking.row import Row
+from lossearch.results.ranking.rows import known_losses
+from lossearch.results.records import BASELINE
 
 
 def messages() -> Console:

@@ -13,9 +13,9 @@ from lossearch.evaluators.executors.executor import Executor, FinishedWork, Pend
 from lossearch.evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.experiment import Experiment
 from lossearch.progress import Progress, SearchView
-from lossearch.results.recorder import Recorder
 from lossearch.results.records import Evaluation
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
+from lossearch.results.storage.store import Recorder
 from lossearch.run_directory import RunDirectory
 from lossearch.standing import Standing, standing_on_all
 from lossearch.stopwatch import Stopwatch

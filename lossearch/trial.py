@@ -21,10 +21,10 @@ from lossearch.experiment import Experiment
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
-from lossearch.results.exportable import of_row
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.statistics import mean, spread
-from lossearch.results.trial_record import Trial
+from lossearch.results.export.exportable import of_row
+from lossearch.results.ranking.row import Row
+from lossearch.results.statistics.intervals import mean, spread
+from lossearch.results.storage.run_files import Trial
 
 FRESH_SEEDS = 6
 _FIRST_FRESH = 1_000_000  # seeds of the search count from 0

@@ -13,7 +13,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from lossearch.primitives.catalog.loss import Hyperparameter
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
 
 #: Share of the settings that are spread over the ranges, before those seen say where to look.
 SPREAD = 0.5

@@ -13,7 +13,7 @@ from lossearch.comparison import Comparison
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.measured import Measured
 from lossearch.results.records import digest
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
 from lossearch.settings import RATE, tunable, with_settings
 from lossearch.tuning import Tuner
 

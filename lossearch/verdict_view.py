@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from lossearch.results.findings.tuned_losses import TunedLoss
+from lossearch.results.findings.verdict_table import interval_text, signed
+from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import printable
-from lossearch.results.tuned_losses import TunedLoss
-from lossearch.results.verdict_table import interval_text, signed
-from lossearch.results.verdicts import Verdict
 
 #: Baselines that a table of tuned losses shows: the best, and cross-entropy.
 _SHOWN = 8

@@ -1,24 +1,26 @@
 """The leaderboard of a run: its rows, and what becomes of one, a module or an export."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lossearch.primitives.errors import UserError
-from lossearch.results.leaderboard_rows import BASELINE, Row
-from lossearch.results.run_path import no_run_at
+from lossearch.results.plain_text import SHOWN, html_table
+from lossearch.results.ranking.row import Row
+from lossearch.results.records import BASELINE
+from lossearch.results.storage.run_files import no_run_at
 
 if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
     from lossearch.primitives.modules.torch_loss import FormulaLoss
-    from lossearch.results.exportable import Exportable
-    from lossearch.results.record_columns import StoredRecords
+    from lossearch.results.export.exportable import Exportable
     from lossearch.results.records import Evaluation
-    from lossearch.results.store import Damage
-    from lossearch.results.trial_record import Trial
+    from lossearch.results.storage.columns import StoredRecords
+    from lossearch.results.storage.run_files import Trial
+    from lossearch.results.storage.store import Damage
 
 
 class Entry:
@@ -39,7 +41,7 @@ class Entry:
         return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
 
     def _repr_html_(self) -> str:
-        from lossearch.results.notebook import html_table
+        from lossearch.results.plain_text import html_table
 
         return html_table(("column", "value"), asdict(self.row).items())
 
@@ -75,20 +77,20 @@ class Entry:
 
         An existing file is replaced. ``lossearch.export`` has more formats, and a model card.
         """
-        from lossearch.results.export import write_export
+        from lossearch.results.export.python_file import write_export
 
         return write_export(Path(path), self.exportable())
 
     def exportable(self) -> "Exportable":
         """What the loss is exported from: names for its numbers, and the facts about it."""
-        from lossearch.results.exportable import of_row
+        from lossearch.results.export.exportable import of_row
 
         return of_row(self.row, self._run, self.trial)
 
     @property
     def trial(self) -> "Trial | None":
         """How the loss did under fresh seeds, if its run tried it."""
-        from lossearch.results.trial_record import read_trial
+        from lossearch.results.storage.run_files import read_trial
 
         return None if self.board is None else read_trial(self.board.path / "log.jsonl", self.row.loss_id)
 
@@ -108,8 +110,8 @@ class Leaderboard:
     """
 
     def __init__(self, path: str | Path) -> None:
-        from lossearch.results.rows import Rows
-        from lossearch.results.store import EvaluationStore
+        from lossearch.results.ranking.rows import Rows
+        from lossearch.results.storage.store import EvaluationStore
 
         self.path = Path(path)
         if not (self.path / "evaluations").is_dir():
@@ -143,7 +145,6 @@ class Leaderboard:
         return f"<Leaderboard of {self.path}: {len(self)} losses>"
 
     def _repr_html_(self) -> str:
-        from lossearch.results.notebook import leaderboard_html
 
         return leaderboard_html(self.rows, self.ranked, self.path.name)
 
@@ -189,13 +190,32 @@ class Leaderboard:
 
     def to_pandas(self) -> Any:
         """The rows as a pandas data frame."""
-        from lossearch.results.record_tables import to_pandas
+        from lossearch.results.storage.tables import to_pandas
 
         return to_pandas(Row, list(self.rows))
 
     def write(self) -> Path:
         """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""
-        from lossearch.results.record_tables import write_records
+        from lossearch.results.storage.tables import write_records
 
         write_records(self.path / "leaderboard.parquet", Row, self.rows)
         return self.path / "leaderboard.parquet"
+
+
+def leaderboard_html(rows: Sequence[Row], ranked: int, called: str) -> str:
+    """The best rows of a leaderboard."""
+    shown = [row for row in rows[:SHOWN] if row.rank is not None]
+    metric = shown[0].metric if shown else "fitness"
+    lines = [
+        (
+            f"{row.rank}{'*' if row.pareto else ''}",
+            row.fitness_mean,
+            row.difference_to_cross_entropy,
+            row.complexity,
+            row.name or f"{row.birth} g{row.generation}",
+            row.formula,
+        )
+        for row in shown
+    ]
+    caption = f"{called}: the best {len(shown)} of {ranked} losses; * is on the Pareto front"
+    return html_table(("rank", metric, "to cross-entropy", "size", "born", "formula"), lines, caption)

@@ -148,3 +148,6 @@ def loss_id(formula: str, class_weights: str | None = None) -> str:
     """Identifies a loss by its canonical formula's text and, where they are not simply learned, its class weights."""
     plain = class_weights in (None, "learned")
     return digest("loss", formula, *(() if plain else (class_weights,)))[:10]
+
+
+BASELINE = "cross_entropy"

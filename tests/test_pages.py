@@ -8,9 +8,9 @@ import torch
 import lossearch
 from benchmarks import evidence, parts, reading
 from lossearch.primitives.catalog import CATALOG
-from lossearch.results.record_tables import read_records
+from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.records import Measurement
-from lossearch.results.verdict_table import read_verdicts
+from lossearch.results.storage.tables import read_records
 from tests.lossearch.small import SMALL
 
 

@@ -6,8 +6,7 @@ from benchmarks.fidelity import KEPT
 from lossearch.evaluators.tasks import TASKS
 from lossearch.experiment import Experiment
 from lossearch.proxies import proxy_of
-from lossearch.results.proxy_table import GOOD_ENOUGH, chosen, proxy_lines, read_lines
-from lossearch.results.proxy_values import FULL, read_values
+from lossearch.results.findings.proxies import FULL, GOOD_ENOUGH, chosen, proxy_lines, read_lines, read_values
 
 LINES, VALUES = read_lines(KEPT), read_values(KEPT)
 MEASURED = list(dict.fromkeys(line.task for line in LINES))

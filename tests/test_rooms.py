@@ -17,7 +17,7 @@ FLOORS = {
 THEIR_FILES = {
     "deap": tuple(f"lossearch/{name}.py" for name in ("member", "selection", "trees")),
     "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
-    "pyarrow": ("results/record_columns.py", "results/record_tables.py"),
+    "pyarrow": ("results/storage/columns.py", "results/storage/tables.py"),
     "sympy": ("primitives/identity/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),
     "PIL": ("evaluators/data/images.py",),

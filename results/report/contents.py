@@ -14,12 +14,12 @@ from statistics import median
 from typing import Any
 
 from lossearch.primitives.errors import UserError
+from lossearch.results.findings.observation import Observation
+from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.loss_facts import Family, LossFacts, loss_facts, observation_of, since
-from lossearch.results.observation import Observation
-from lossearch.results.run_log import logged_events
-from lossearch.results.verdicts import Verdict
+from lossearch.results.ranking.row import Row
+from lossearch.results.report.loss_facts import Family, LossFacts, loss_facts, observation_of, since
+from lossearch.results.storage.run_files import logged_events
 
 #: What the log of a run counts.
 _COUNTED = ("evaluated", "stopped", "failed", "rejected", "duplicates")

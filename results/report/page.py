@@ -14,17 +14,18 @@ from markupsafe import Markup
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.formula import latex
 from lossearch.primitives.language.parser import parse
-from lossearch.results.atomic import write_whole_text
+from lossearch.results.findings.observation import Observation
 from lossearch.results.leaderboard import NotARun
-from lossearch.results.leaderboard_rows import BASELINE, Row
-from lossearch.results.loss_facts import LossFacts
-from lossearch.results.observation import Observation
 from lossearch.results.plain_text import printable
+from lossearch.results.ranking.row import Row
+from lossearch.results.records import BASELINE
 from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Contents, contents
 from lossearch.results.report.drawing import Figure, library
-from lossearch.results.run_path import no_run_at
-from lossearch.results.statistics import interval_of_mean, standard_error
+from lossearch.results.report.loss_facts import LossFacts
+from lossearch.results.statistics.intervals import interval_of_mean, standard_error
+from lossearch.results.storage.atomic import write_whole_text
+from lossearch.results.storage.run_files import no_run_at
 
 FILE = "report.html"
 

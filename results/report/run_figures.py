@@ -6,11 +6,11 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from lossearch.results.curves import CurvePoint
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.loss_facts import Ancestor
+from lossearch.results.findings.curves import CurvePoint
+from lossearch.results.ranking.row import Row
 from lossearch.results.report.contents import Generation
 from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, Figure, label
+from lossearch.results.report.loss_facts import Ancestor
 
 #: Losses of a scatter at most: the front, the survivors and known ones are always among them.
 POINTS = 3_000

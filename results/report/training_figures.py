@@ -6,7 +6,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from lossearch.results.observation import EmbeddedPoint, GridPoint, Observation, Picture
+from lossearch.results.findings.observation import EmbeddedPoint, GridPoint, Observation, Picture
 from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, SYMBOLS, Figure, label
 
 

@@ -9,9 +9,9 @@ from lossearch.evolution import Birth
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.class_weights import KINDS, suits
-from lossearch.results.export import export_source
-from lossearch.results.exportable import of_row
-from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.export.exportable import of_row
+from lossearch.results.export.python_file import export_source
+from lossearch.results.ranking.rows import leaderboard_rows
 from tests.primitives.strategies import losses
 from tests.results.helpers import evaluation
 

@@ -20,7 +20,7 @@ from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.store import RecordStore
 from lossearch.run_directory import RunDirectoryError
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import Interrupting, stopped_at

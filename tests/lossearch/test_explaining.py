@@ -19,12 +19,12 @@ from lossearch.launch import search
 from lossearch.launch_explanation import ExplanationInterrupted, explain
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
-from lossearch.results.explanation import folder_of, read_explanation
+from lossearch.results.findings.explanation import folder_of, read_explanation
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.paired_tests import paired_test
-from lossearch.results.record_tables import DamagedFile
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.statistics.paired_tests import paired_test
+from lossearch.results.storage.store import RecordStore
+from lossearch.results.storage.tables import DamagedFile
 from lossearch.run_directory import RunDirectory
 from tests.lossearch.small import SMALL, run_search, stopped_at
 
@@ -215,7 +215,7 @@ def test_losses_of_every_kind(quick, tmp_path, text, parts):
 
 
 def test_a_formula_of_one_part_says_so(quick, tmp_path):
-    from lossearch.results.explanation_text import sections
+    from lossearch.results.findings.explanation_text import sections
 
     found = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
     text = {each.title: each for each in sections(found, str)}

@@ -25,10 +25,9 @@ from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
 from lossearch.primitives.language.parser import parse
 from lossearch.proxies import proxy_of
-from lossearch.results.proxy_table import proxy_lines, read_lines
-from lossearch.results.proxy_values import FULL, PROXIES, read_values
+from lossearch.results.findings.proxies import FULL, PROXIES, proxy_lines, read_lines, read_values
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
+from lossearch.results.storage.store import RecordStore
 from lossearch.tuning_rounds import SEEDS_FROM
 from tests.lossearch.small import Interrupting, stopped_at
 

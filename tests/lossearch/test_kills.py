@@ -10,7 +10,7 @@ import pytest
 
 from lossearch.launch import search
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.dying import TINY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,8 +68,8 @@ def rows(path):
 
 def parts(path):
     """The evaluations of each part, as they stand in the files."""
-    from lossearch.results.record_tables import read_records
     from lossearch.results.records import Evaluation
+    from lossearch.results.storage.tables import read_records
 
     assert not EvaluationStore(path / "evaluations").read()[1]
     return [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]

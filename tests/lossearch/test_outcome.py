@@ -11,7 +11,7 @@ from lossearch.cli import app
 from lossearch.launch_tuning import TuningInterrupted
 from lossearch.launch_verdict import VerdictInterrupted
 from lossearch.outcome import as_words, say
-from lossearch.results.verdict_table import VerdictTable, read_verdicts
+from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
 from tests.lossearch.small import run_search
 
 HOSTILE = "\x1b[2J[red]x[/red]\nerror: forged\u202e"

@@ -10,7 +10,7 @@ from lossearch.observing import observe
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.results.helpers import evaluation
 

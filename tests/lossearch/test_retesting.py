@@ -8,7 +8,7 @@ from lossearch.evaluators.work import Candidate
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.statistics import mean
+from lossearch.results.statistics.intervals import mean
 from lossearch.retesting import Retests
 from lossearch.standing import Standing
 from tests.lossearch.small import SMALL, records, stopped_at

@@ -140,7 +140,7 @@ def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
 
 
 def test_the_card_of_a_survivor_counts_who_was_stopped_and_compares_full_trainings(run):
-    from lossearch.results.model_card import Evidence, model_card
+    from lossearch.results.export.model_card import Evidence, model_card
 
     (row, *_) = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.name is None]
     entry = next(each for each in run.leaderboard if each.row is row)

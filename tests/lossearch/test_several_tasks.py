@@ -4,7 +4,7 @@ from lossearch.declaration import ExperimentError
 from lossearch.experiment import validated
 from lossearch.launch import SearchInterrupted, search
 from lossearch.plan import plan
-from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.ranking.rows import leaderboard_rows
 from tests.lossearch.small import records, stopped_at
 from tests.results.helpers import evaluation
 

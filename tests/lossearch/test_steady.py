@@ -6,8 +6,8 @@ from lossearch import workers
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.record_tables import read_records
 from lossearch.results.records import Evaluation
+from lossearch.results.storage.tables import read_records
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, stopped_at
 

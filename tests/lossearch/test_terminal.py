@@ -4,7 +4,7 @@ from rich.console import Console
 
 from lossearch.evaluators.work import Candidate
 from lossearch.progress import Progress
-from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.terminal import LONGEST_FORMULA, LiveView, leaderboard_table, shortened
 from tests.results.helpers import evaluation
 

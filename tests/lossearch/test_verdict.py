@@ -26,11 +26,11 @@ from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.parser import parse
+from lossearch.results.findings.tuned_losses import read_tuned
+from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
-from lossearch.results.store import RecordStore
-from lossearch.results.tuned_losses import read_tuned
-from lossearch.results.verdict_table import read_verdicts
+from lossearch.results.storage.store import RecordStore
 from lossearch.run_directory import RunDirectoryError
 from lossearch.running import running
 from lossearch.scenes import folder_of, places

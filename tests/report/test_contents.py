@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 from lossearch.cli import app
 from lossearch.launch import search
 from lossearch.results.leaderboard import Leaderboard, NotARun
-from lossearch.results.leaderboard_rows import BASELINE
+from lossearch.results.records import BASELINE
 from lossearch.results.report.contents import contents
 from lossearch.results.report.page import page, visible, write_report
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.results.helpers import evaluation, refused
 

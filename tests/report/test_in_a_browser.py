@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from lossearch.launch import search
 from lossearch.results.report.page import write_report
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.report.browser import all_of, browser, console, opened, requests
 from tests.results.helpers import evaluation

@@ -12,8 +12,8 @@ from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.training import train_and_score
 from lossearch.launch import search
 from lossearch.primitives.language.parser import parse
+from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.report.contents import contents
 from tests.lossearch.small import SMALL
 from tests.report.browser import all_of, browser, console, opened

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from lossearch.results.leaderboard_rows import BASELINE, Row, fitness_by_seed, tasks_of
-from lossearch.results.statistics import interval, mean, noise_of_a_difference, paired_differences, spread
+from lossearch.results.ranking.row import Row, fitness_by_seed, tasks_of
+from lossearch.results.records import BASELINE
+from lossearch.results.statistics.intervals import interval, mean, noise_of_a_difference, paired_differences, spread
 
 
 def plain_rows(evaluations):

@@ -1,9 +1,9 @@
 import polars
 import pytest
 
-from lossearch.results.comparison_table import ComparisonTable, why_no_winner
-from lossearch.results.paired_tests import holm, paired_test
+from lossearch.results.findings.comparison import ComparisonTable, why_no_winner
 from lossearch.results.records import Measurement, digest
+from lossearch.results.statistics.paired_tests import holm, paired_test
 
 BASE = [0.80, 0.82, 0.81, 0.79, 0.83, 0.80, 0.81, 0.82]
 

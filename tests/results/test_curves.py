@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from lossearch.primitives.language.parser import parse
-from lossearch.results.curve_facts import curve_facts, pulls
-from lossearch.results.curves import DEGREES, PROBABILITIES, Drawn, class_weights, curves
+from lossearch.results.findings.curve_facts import curve_facts, pulls
+from lossearch.results.findings.curves import DEGREES, PROBABILITIES, Drawn, class_weights, curves
 
 CE = Drawn("cross_entropy", parse("ce(z)"), 1.0)
 FOCAL = Drawn("focal", parse("-sum_c(y*log(p)*(1 - p)**2)"), 2.0)

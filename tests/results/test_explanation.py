@@ -6,12 +6,11 @@ import pytest
 
 from lossearch.primitives.identity.kinship import SAME
 from lossearch.primitives.language.parser import parse
-from lossearch.results.comparison_lines import Line
-from lossearch.results.curves import Drawn, curves
-from lossearch.results.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
-from lossearch.results.explanation_markdown import explained
-from lossearch.results.explanation_text import as_data, sections
-from lossearch.results.record_tables import DamagedFile, write_records
+from lossearch.results.findings.comparison import Line
+from lossearch.results.findings.curves import Drawn, curves
+from lossearch.results.findings.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
+from lossearch.results.findings.explanation_text import as_data, explained, sections
+from lossearch.results.storage.tables import DamagedFile, write_records
 
 FORM = Form(
     loss_id="0123456789", called="ce(2*z)", formula="ce(2*z)", canonical="ce(2*z)", latex="x", class_weights=None,

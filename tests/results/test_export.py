@@ -13,9 +13,9 @@ from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.operators import FUNCTIONS
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
-from lossearch.results.export import export_source
-from lossearch.results.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
-from lossearch.results.leaderboard_rows import leaderboard_rows
+from lossearch.results.export.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
+from lossearch.results.export.python_file import export_source
+from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.trial import ExportMismatch, load_exported, require_equal
 from tests.results.helpers import evaluation
 

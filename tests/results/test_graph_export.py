@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 import torch
 
-from lossearch.results.exportable import of_module
-from lossearch.results.graph_export import MissingPackage, onnx_model, write_graph
+from lossearch.results.export.exportable import of_module
+from lossearch.results.export.graph import MissingPackage, onnx_model, write_graph
 from tests.primitives.test_any_module import CLASSES, EVERY, batch, module
 
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from lossearch.cli import app
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.record_tables import read_records
+from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore
+from lossearch.results.storage.tables import read_records
 from lossearch.terminal import leaderboard_table
 from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG
 from tests.results.helpers import evaluation, refused

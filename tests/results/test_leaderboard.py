@@ -4,9 +4,10 @@ import pandas
 import pytest
 
 from lossearch.results.leaderboard import Leaderboard, NotARun
-from lossearch.results.leaderboard_rows import difference_noise, leaderboard_rows
-from lossearch.results.statistics import noise_of_a_difference, paired_differences, spread
-from lossearch.results.store import EvaluationStore
+from lossearch.results.ranking.order import difference_noise
+from lossearch.results.ranking.rows import leaderboard_rows
+from lossearch.results.statistics.intervals import noise_of_a_difference, paired_differences, spread
+from lossearch.results.storage.store import EvaluationStore
 from tests.results.helpers import evaluation, refused
 
 GOOD, SIMPLE, BAD = "abs(p - y) + ce(z)", "abs(p - y)", "ce(p)"

@@ -9,7 +9,7 @@ from lossearch.evaluators.screening.screening import rejection
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
-from lossearch.results.behaviour import (
+from lossearch.results.export.behaviour import (
     CLASSES,
     failures,
     first_gradient,
@@ -18,11 +18,11 @@ from lossearch.results.behaviour import (
     slope_on_wrong,
     way_to_class,
 )
-from lossearch.results.exportable import of_formula, of_known, of_module, of_row
-from lossearch.results.leaderboard_rows import leaderboard_rows
-from lossearch.results.model_card import Evidence, model_card
-from lossearch.results.statistics import interval
-from lossearch.results.trial_record import Trial
+from lossearch.results.export.exportable import of_formula, of_known, of_module, of_row
+from lossearch.results.export.model_card import Evidence, model_card
+from lossearch.results.ranking.rows import leaderboard_rows
+from lossearch.results.statistics.intervals import interval
+from lossearch.results.storage.run_files import Trial
 from tests.results.helpers import evaluation, refused
 
 OWN = "ce(z) + 0.5*mean_c(p)"

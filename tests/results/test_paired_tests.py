@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lossearch.results.paired_tests import PairedTest, effect_size, holm, paired_test, verdict
+from lossearch.results.statistics.paired_tests import PairedTest, effect_size, holm, paired_test, verdict
 
 TEN = [0.012, 0.008, -0.001, 0.02, 0.005, 0.011, 0.003, 0.017, 0.009, 0.014]
 

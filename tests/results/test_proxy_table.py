@@ -5,10 +5,22 @@ from dataclasses import replace
 import pytest
 from scipy.stats import kendalltau
 
-from lossearch.results.comparison_markdown import code
-from lossearch.results.proxy_table import CEILING, chosen, proxy_lines, read_lines, write_lines
-from lossearch.results.proxy_text import as_markdown, cells, said
-from lossearch.results.proxy_values import FULL, PROXIES, ProxyValue, read_values, write_values
+from lossearch.results.findings.comparison import code
+from lossearch.results.findings.proxies import (
+    CEILING,
+    FULL,
+    PROXIES,
+    ProxyValue,
+    as_markdown,
+    cells,
+    chosen,
+    proxy_lines,
+    read_lines,
+    read_values,
+    said,
+    write_lines,
+    write_values,
+)
 
 LOSSES = [f"loss{number}" for number in range(12)]
 RANKED = [number / 20 for number in range(12)]

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossearch.results.groups import means
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.leaderboard_rows import Row, difference_noise, leaderboard_rows
-from lossearch.results.record_tables import read_records, write_records
+from lossearch.results.ranking.order import difference_noise
+from lossearch.results.ranking.row import Row
+from lossearch.results.ranking.rows import known_losses, leaderboard_rows
 from lossearch.results.records import CLASS_WEIGHTS, METRICS, Evaluation
-from lossearch.results.rows import known_losses
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.columns import means
+from lossearch.results.storage.store import EvaluationStore
+from lossearch.results.storage.tables import read_records, write_records
 from tests.results.helpers import evaluation, refused
 from tests.results.plain_leaderboard import plain_noise, plain_rows
 

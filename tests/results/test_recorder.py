@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from lossearch import results
-from lossearch.results.record_tables import read_records
-from lossearch.results.recorder import Recorder
 from lossearch.results.records import Evaluation
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage.store import EvaluationStore, Recorder
+from lossearch.results.storage.tables import read_records
 from tests.results.helpers import evaluation
 
 WATCHED = {str(Path(results.__file__).parent / name) for name in ("recorder.py", "store.py", "atomic.py")}

@@ -3,8 +3,8 @@
 import pytest
 
 from lossearch.primitives.errors import UserError
-from lossearch.results.leaderboard_rows import leaderboard_rows
-from lossearch.results.row_choice import condition, on_task, ordered
+from lossearch.results.ranking.filters import condition, on_task, ordered
+from lossearch.results.ranking.rows import leaderboard_rows
 from tests.results.helpers import evaluation, refused
 
 ROWS = list(

@@ -8,11 +8,11 @@ import pandas
 import polars
 import pytest
 
-from lossearch.results import record_tables
-from lossearch.results.leaderboard_rows import Row
-from lossearch.results.record_tables import NewerFile, read_records, write_records
+from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
-from lossearch.results.store import EvaluationStore
+from lossearch.results.storage import tables as record_tables
+from lossearch.results.storage.store import EvaluationStore
+from lossearch.results.storage.tables import NewerFile, read_records, write_records
 from tests.results.helpers import evaluation, refused
 
 MANY = [

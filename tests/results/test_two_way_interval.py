@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from lossearch.results.two_way_interval import two_way_interval
+from lossearch.results.statistics.paired_tests import two_way_interval
 
 
 def test_where_all_seeds_agree_only_samples_are_uncertain():

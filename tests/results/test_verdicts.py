@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
+from lossearch.results.findings.verdicts import Judged, Scene, verdicts
 from lossearch.results.records import Measurement
-from lossearch.results.verdict_table import VerdictTable, read_verdicts
-from lossearch.results.verdicts import Judged, Scene, verdicts
 
 SEEDS = 12
 

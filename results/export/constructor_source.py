@@ -1,0 +1,127 @@
+"""The constructor of an exported class: arguments with defaults, each checked, and the tensors that it owns."""
+
+import math
+from collections.abc import Iterator
+from textwrap import indent
+
+from lossearch.primitives.language.formula import number_text
+from lossearch.results.export.exportable import Exportable
+
+
+def constructor(loss: Exportable) -> str:
+    """Source of ``__init__``: what is required by position, the rest by name alone."""
+    body = [
+        "super().__init__()",
+        "require_options(reduction, ignore_index, label_smoothing)",
+        *(f"self.{name} = {name}" for name in ("reduction", "ignore_index", "label_smoothing")),
+        *(f"self.{name} = number_between({_range(loss, name)})" for name in loss.hyperparameters),
+        *_factor(loss),
+        *(_class_weights(loss) if loss.over_embeddings else _weight()),
+    ]
+    if "prior" in loss.formula.names:
+        body.append('self.register_buffer("prior", class_frequencies(prior))')
+    if loss.over_embeddings and "prior" in loss.formula.names:
+        body.append('require_one_per_class("prior", self.prior, self.num_classes)')
+    if "progress" in loss.formula.names:
+        body.append('self.register_buffer("progress", torch.tensor(0.0), persistent=False)')
+    signature = "def __init__(\n    " + ",\n    ".join(_arguments(loss)) + ",\n) -> None:\n"
+    return signature + indent("\n".join(body), "    ")
+
+
+def sets_progress(loss: Exportable) -> bool:
+    """Whether the class has a method ``set_progress``."""
+    return "progress" in loss.formula.names or loss.class_weights == "pedcc"
+
+
+def set_progress(loss: Exportable) -> str:
+    """Source of ``set_progress``."""
+    lines = [
+        "def set_progress(self, progress: float) -> None:",
+        '    """Say how far the training is, from 0 to 1."""',
+        '    progress = number_between("progress", progress, 0.0, 1.0)',
+    ]
+    if "progress" in loss.formula.names:
+        lines.append("    self.progress.fill_(progress)")
+    if loss.class_weights == "pedcc":
+        lines += [
+            "    if self.fine_tune_from is not None:",
+            "        self.weight.requires_grad_(progress >= self.fine_tune_from)",
+        ]
+    return "\n".join(lines)
+
+
+def _arguments(loss: Exportable) -> Iterator[str]:
+    yield "self"
+    if loss.over_embeddings:
+        yield from ("num_classes: int", "embedding_size: int")
+    if "prior" in loss.formula.names:
+        yield "prior: Tensor | list[float]"
+    yield "*"
+    for name, value in loss.hyperparameters.items():
+        yield f"{name}: float = {_float(value)}"
+    if not loss.over_embeddings:
+        yield "weight: Tensor | list[float] | None = None"
+    if loss.class_weights == "sub_centers":
+        yield f"sub_centers: int = {loss.sub_centers}"
+    if loss.class_weights == "pedcc":
+        start = None if loss.fine_tune_from is None else _float(loss.fine_tune_from)
+        yield f"fine_tune_from: float | None = {start}"
+    yield f'reduction: str = "{loss.reduction}"'
+    yield f"ignore_index: int = {loss.ignore_index}"
+    yield f"label_smoothing: float = {_float(loss.label_smoothing)}"
+    if loss.scale != 1.0:
+        yield f"scale: float = {_float(loss.scale)}"
+    if loss.calibration is not None:
+        yield "calibrated: bool = True"
+
+
+def _range(loss: Exportable, name: str) -> str:
+    """Arguments of the check of a hyper-parameter: its name, its value, and its range where it has one."""
+    low, high, whole = loss.ranges.get(name, (-math.inf, math.inf, False))
+    bounds = [_float(low), _float(high)] if math.isfinite(high - low) else []
+    flags = ["whole=True"] if whole else []
+    flags += ["nonzero=True"] if name in loss.divisors and low <= 0.0 <= high else []
+    return ", ".join([f'"{name}"', name, *bounds, *flags])
+
+
+def _factor(loss: Exportable) -> Iterator[str]:
+    """By what the value is multiplied, where it is."""
+    if scaled(loss):
+        calibration = "self.calibration if calibrated else 1.0"
+        scale = 'number_between("scale", scale)'
+        if loss.calibration is None or loss.scale == 1.0:
+            yield f"self.factor = {scale if loss.calibration is None else calibration}"
+        else:
+            yield f"self.factor = {scale} * ({calibration})"
+
+
+def scaled(loss: Exportable) -> bool:
+    """Whether the class multiplies its value by a factor."""
+    return loss.scale != 1.0 or loss.calibration is not None
+
+
+def _float(value: float) -> str:
+    """A number as a float in Python."""
+    return f"{value:.1f}" if float(value).is_integer() and abs(value) < 1e15 else number_text(value)
+
+
+def _weight() -> Iterator[str]:
+    yield 'self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))'
+
+
+def _class_weights(loss: Exportable) -> Iterator[str]:
+    yield 'self.num_classes = count("num_classes", num_classes)'
+    yield 'self.embedding_size = count("embedding_size", embedding_size)'
+    if loss.class_weights != "pedcc" or "dist2" in loss.formula.names:
+        yield "bound = embedding_size**-0.5"
+    if loss.class_weights == "pedcc":
+        yield 'fixed = fine_tune_from is None or number_between("fine_tune_from", fine_tune_from, 0.0, 1.0) > 0.0'
+        yield "self.fine_tune_from = fine_tune_from  # the progress from which the class weights are learned, if any"
+        yield "weight = evenly_distributed(num_classes, embedding_size)"
+        yield "self.weight = nn.Parameter(weight, requires_grad=not fixed)"
+    else:
+        several = 'count("sub_centers", sub_centers), ' if loss.class_weights == "sub_centers" else ""
+        yield f"weight = torch.empty(num_classes, {several}embedding_size)"
+        yield "self.weight = nn.Parameter(weight.uniform_(-bound, bound))"
+    if "dist2" in loss.formula.names:
+        yield "self.centers = nn.Parameter(torch.empty(num_classes, embedding_size).uniform_(-bound, bound))"
