@@ -17,10 +17,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lossearch.experiment import Experiment, validated
-from lossearch.launch import search
+from lossearch.engine.launch import search
+from lossearch.engine.retests import LAST_ROUNDS
 from lossearch.results.statistics.intervals import interval, mean
-from lossearch.retesting import LAST_ROUNDS
+from lossearch.runs.experiment import Experiment, validated
 
 Found = TypeVar("Found")
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stub import StubExecutor
-from lossearch.experiment import Experiment, load_experiment, validated
-from lossearch.generational import GenerationalSearch
-from lossearch.loop import Search
-from lossearch.progress import Progress, SilentView
-from lossearch.run_directory import RunDirectory
-from lossearch.steady import SteadySearch
+from lossearch.engine.generational import GenerationalSearch
+from lossearch.engine.search_loop import Search
+from lossearch.engine.steady import SteadySearch
+from lossearch.runs.directory import RunDirectory
+from lossearch.runs.experiment import Experiment, load_experiment, validated
+from lossearch.runs.progress import Progress
+from lossearch.runs.views import SilentView
 
 
 class Watching(SilentView):

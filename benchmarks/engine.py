@@ -13,15 +13,15 @@ import time
 
 import torch
 
-from lossearch.admission import Admission
+from lossearch.engine.admission import Admission
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.evolution import Birth, Evolution
-from lossearch.experiment import load_experiment
-from lossearch.member import Member
+from lossearch.evolution.members import Member
+from lossearch.evolution.population import Birth, Evolution
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
+from lossearch.runs.experiment import load_experiment
 
 
 def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:

@@ -11,16 +11,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lossearch.comparison_directory import ComparisonDirectory
 from lossearch.evaluators.tasks import TASKS
-from lossearch.launch_verdict import samples_of_validation
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned, write_tuned
 from lossearch.results.findings.verdict_table import FILE, VerdictTable, interval_text, read_verdicts, signed
 from lossearch.results.findings.verdicts import LEVEL, Judged, Scene, Verdict, verdicts
 from lossearch.results.records import METRICS, Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import read_records, write_records
-from lossearch.scenes import folder_of
+from lossearch.studies.comparison import ComparisonDirectory
+from lossearch.studies.verdict import folder_of, samples_of_validation
 
 ROOT = Path(__file__).parent.parent
 KEPT, PAGE = ROOT / "experiments" / "evidence", ROOT / "docs" / "evidence.md"
@@ -43,10 +42,10 @@ of the catalogue got as many settings each, the learning rate among them, on the
 that were best there, the best of the random search and all known losses were then trained under fresh seeds and
 measured on the test split, which nothing was chosen by. "Better than every baseline" is said where a loss is better
 than each known loss by interval and p-value, over seeds and, where the metric tells of samples, which mean IoU does
-not, over samples of the split; how, stands in [results/findings/verdicts.py](../results/findings/verdicts.py). "Split too
-small" is a loss that is ahead of every known loss by the interval over the seeds, though on other samples it may not be. Behind
-each table stand `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements`, one
-row for each training; `benchmarks/evidence.py` makes this page of them.
+not, over samples of the split; how, stands in [results/findings/verdicts.py](../results/findings/verdicts.py). "Split
+too small" is a loss that is ahead of every known loss by the interval over the seeds, though on other samples it may
+not be. Behind each table stand `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and
+`measurements`, one row for each training; `benchmarks/evidence.py` makes this page of them.
 
 Some families were searched in rounds, each with other settings: the test split had been looked at when a later round
 was made, and p-values are multiplied by the number of rounds. In the first ones the search trained at a learning rate

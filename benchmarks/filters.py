@@ -25,17 +25,17 @@ from typing import Any
 from scipy.stats import binomtest
 
 from benchmarks.ablation import add, as_they_end, held
+from lossearch.engine.generational import GenerationalSearch
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
-from lossearch.experiment import Experiment, load_experiment, validated
-from lossearch.generational import GenerationalSearch
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.parser import parse
-from lossearch.progress import SilentView
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import mean
-from lossearch.run_directory import RunDirectory
+from lossearch.runs.directory import RunDirectory
+from lossearch.runs.experiment import Experiment, load_experiment, validated
+from lossearch.runs.views import SilentView
 
 COHORT = 50
 

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossearch.engine.generational import GenerationalSearch
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
-from lossearch.experiment import Experiment, load_experiment, validated
-from lossearch.generational import GenerationalSearch
-from lossearch.progress import SilentView
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import interval, mean
-from lossearch.run_directory import RunDirectory
+from lossearch.runs.directory import RunDirectory
+from lossearch.runs.experiment import Experiment, load_experiment, validated
+from lossearch.runs.views import SilentView
 
 #: What differs from the experiment, by the name of the case. Without p the softmax must be put together, too.
 CASES: dict[str, dict[str, Any]] = {

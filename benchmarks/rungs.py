@@ -15,13 +15,13 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.cohort_timing import FORMULAS
+from lossearch.engine.dispatch import Standing, best_first, promoted
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Candidate, Result, Work
 from lossearch.primitives.language.parser import parse
 from lossearch.results.statistics.intervals import mean
-from lossearch.standing import Standing, best_first, promoted
 
 FIRST = Path(__file__).parent / "first_generation.txt"
 BEST, COUNT, COHORT = 10, 200, 50

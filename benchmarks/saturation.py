@@ -16,10 +16,11 @@ from typing import Any
 
 from benchmarks.driver import experiment
 from benchmarks.stub import StubExecutor
-from lossearch.generational import GenerationalSearch
-from lossearch.progress import Progress, SilentView
-from lossearch.run_directory import RunDirectory
-from lossearch.steady import SteadySearch
+from lossearch.engine.generational import GenerationalSearch
+from lossearch.engine.steady import SteadySearch
+from lossearch.runs.directory import RunDirectory
+from lossearch.runs.progress import Progress
+from lossearch.runs.views import SilentView
 
 POPULATION = 1_000
 

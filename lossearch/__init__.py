@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossearch import plot, trackers
     from lossearch.callbacks import Callback
+    from lossearch.engine.launch import search
     from lossearch.exporting import export
-    from lossearch.launch import search
-    from lossearch.launch_comparison import compare
-    from lossearch.launch_explanation import explain
-    from lossearch.launch_fidelity import fidelity
-    from lossearch.launch_tuning import tune
-    from lossearch.launch_verdict import verdict
     from lossearch.losses import loss
     from lossearch.results.leaderboard import Leaderboard
+    from lossearch.studies.compare import compare
+    from lossearch.studies.explain import explain
+    from lossearch.studies.fidelity import fidelity
+    from lossearch.studies.tune import tune
+    from lossearch.studies.verdict import verdict
 
 __all__ = [
     "Callback",
@@ -47,11 +47,11 @@ def __getattr__(name: str) -> Any:
 
         return Callback
     if name == "compare":
-        from lossearch.launch_comparison import compare
+        from lossearch.studies.compare import compare
 
         return compare
     if name == "explain":
-        from lossearch.launch_explanation import explain
+        from lossearch.studies.explain import explain
 
         return explain
     if name == "export":
@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
         return export
     if name == "fidelity":
-        from lossearch.launch_fidelity import fidelity
+        from lossearch.studies.fidelity import fidelity
 
         return fidelity
     if name == "loss":
@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
 
         return lossearch.plot
     if name == "search":
-        from lossearch.launch import search
+        from lossearch.engine.launch import search
 
         return search
     if name == "trackers":
@@ -79,11 +79,11 @@ def __getattr__(name: str) -> Any:
 
         return lossearch.trackers
     if name == "tune":
-        from lossearch.launch_tuning import tune
+        from lossearch.studies.tune import tune
 
         return tune
     if name == "verdict":
-        from lossearch.launch_verdict import verdict
+        from lossearch.studies.verdict import verdict
 
         return verdict
     if name == "Leaderboard":

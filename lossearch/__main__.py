@@ -1,6 +1,6 @@
 """``python -m lossearch``: the ``lossearch`` command."""
 
-from lossearch.cli import main
+from lossearch.cli.app import main
 
 if __name__ == "__main__":
     main()

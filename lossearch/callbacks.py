@@ -6,13 +6,12 @@ Invariant: a callback that fails is left out from there on, with a warning; it n
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lossearch.progress import Progress
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
-
-if TYPE_CHECKING:
-    from lossearch.launch import Run
+from lossearch.results.storage.run_files import Trial
+from lossearch.runs.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -87,3 +86,16 @@ class Callbacks:
                 self._left.remove(callback)
                 called = type(callback).__name__
                 self._warn(f"The callback {called} failed in {what} and is left out from here on: {error!r}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search: its directory, its leaderboard, and its best loss's file and trial.
+
+    ``exported`` and ``trial`` are None where no candidate was evaluated.
+    """
+
+    path: Path
+    leaderboard: Leaderboard
+    exported: Path | None
+    trial: Trial | None

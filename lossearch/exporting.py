@@ -10,12 +10,12 @@ import torch
 
 from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
-from lossearch.graph_module import RANDOM, fixed_in_graph, graph_classes, graph_module
 from lossearch.losses import formula_with
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 from lossearch.primitives.errors import UserError, as_user_errors, nearest
 from lossearch.primitives.language.parser import valid_name
+from lossearch.primitives.modules.contract import count
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
 from lossearch.results.export.exportable import Exportable, of_formula, of_known, of_module, options_of
 from lossearch.results.export.graph import FORMATS, write_graph
@@ -26,6 +26,71 @@ from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.leaderboard import Entry
 from lossearch.results.records import loss_id
 from lossearch.results.storage.atomic import write_whole_text
+
+# --- Graph module: the module whose graph is exported, and what the graph fixes of it.
+
+RANDOM = "The class weights of the graph are random: train a module of the loss, and export it."
+
+
+def graph_module(
+    loss: "str | FormulaLoss | Entry",
+    exportable: Exportable,
+    num_classes: int | None,
+    embedding_size: int | None,
+    tensors: Mapping[str, Any],
+) -> FormulaLoss:
+    """The module whose graph is written: the one that is given, or a new one. Raises UserError for other sizes."""
+    if embedding_size is not None and not exportable.over_embeddings:
+        raise UserError(
+            f"Expected embedding_size for a loss over embeddings alone, {exportable.formula} is over logits."
+        )
+    if isinstance(loss, FormulaLoss):
+        for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
+            own = getattr(loss, name, None)
+            if size is not None and own is not None and size != own:
+                raise UserError(f"Expected {name} {own}, the module's, got {size}. Leave it out.")
+        return loss
+    factor = exportable.scale * (1.0 if exportable.calibration is None else exportable.calibration)
+    options: dict[str, Any] = {name: getattr(exportable, name) for name in ("reduction", "ignore_index")}
+    options |= {"label_smoothing": exportable.label_smoothing, "scale": factor}
+    if exportable.over_embeddings:
+        options |= {"class_weights": exportable.class_weights, "fine_tune_from": exportable.fine_tune_from}
+        options |= {"sub_centers": exportable.sub_centers} if exportable.class_weights == "sub_centers" else {}
+    return loss_module(
+        exportable.formula,
+        exportable.hyperparameters,
+        num_classes=num_classes,
+        embedding_size=embedding_size,
+        **options,
+        **tensors,
+    )
+
+
+def fixed_in_graph(loss: "str | FormulaLoss | Entry", module: FormulaLoss, classes: int) -> Iterator[str]:
+    """What of a module is fixed in its graph."""
+    names = module.formula.names
+    if isinstance(module, EmbeddingLoss):
+        yield f"The graph is for {classes} classes and embeddings of size {module.embedding_size}."
+        if module is loss:
+            yield "Its class weights are those of the module at the export."
+        elif module.class_weights.kind != "pedcc":
+            yield RANDOM
+    else:
+        yield f"The graph is for {classes} classes."
+    if "prior" in names and module.prior is not None:
+        yield f"Its prior is {', '.join(f'{share:g}' for share in module.prior.tolist()[:20])}."
+    if "progress" in names:
+        yield f"Its progress stays at {float(module.progress):g}, whatever the training: a Python file can be told."
+
+
+def graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
+    """How many classes a graph has. Raises UserError where nothing says it."""
+    own = getattr(module, "num_classes", None)
+    if own is None and num_classes is None:
+        raise UserError(f"Expected num_classes=... for the format {form}: a graph has a fixed number of classes.")
+    given: Any = own if own is not None else num_classes
+    return count("num_classes", given)
+
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 

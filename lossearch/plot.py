@@ -17,7 +17,7 @@ from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Generation, generations_of
 from lossearch.results.report.drawing import Figure
 from lossearch.results.report.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from lossearch.seeds import read_seed
+from lossearch.runs.named_loss import read_seed
 
 __all__ = [
     "class_maps",

@@ -5,16 +5,16 @@ import re
 import pytest
 from typer.main import get_command
 
-from lossearch.cli import app
-from lossearch.comparison import Comparison
-from lossearch.declaration import ExecutorSettings
+from lossearch.cli.app import app
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks.arrays import ArrayData
 from lossearch.evaluators.tasks.folder import FolderData
-from lossearch.experiment import EvolutionSettings, Experiment
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.operators import FUNCTIONS
 from lossearch.primitives.language.terminals import TERMINALS
+from lossearch.runs.declaration import ExecutorSettings
+from lossearch.runs.experiment import EvolutionSettings, Experiment
+from lossearch.studies.comparison import Comparison
 from tests.guides import PAGES, ROOT, mentioned
 
 EXPERIMENT = [

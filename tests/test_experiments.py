@@ -8,13 +8,13 @@ from importlib import resources
 import pytest
 
 from benchmarks import miniature
-from lossearch.comparison import load_comparison
 from lossearch.evaluators.screening.screening import rejections
-from lossearch.experiment import EvolutionSettings, load_experiment
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
 from lossearch.primitives.language.formula import Call
-from lossearch.seeds import read_seed
+from lossearch.runs.experiment import EvolutionSettings, load_experiment
+from lossearch.runs.named_loss import read_seed
+from lossearch.studies.comparison import load_comparison
 
 TEXTS = {
     entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")

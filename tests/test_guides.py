@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lossearch.cli import app
-from lossearch.comparison import validated_comparison
-from lossearch.experiment import validated
-from lossearch.launch import search
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
+from lossearch.runs.experiment import validated
+from lossearch.studies.comparison import validated_comparison
 from tests.evaluators.small_images import write_folder
 from tests.guides import PAGES, ROOT, blocks, commands
 from tests.lossearch.small import SMALL, TOML

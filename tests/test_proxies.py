@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.fidelity import KEPT
 from lossearch.evaluators.tasks import TASKS
-from lossearch.experiment import Experiment
-from lossearch.proxies import proxy_of
 from lossearch.results.findings.proxies import FULL, GOOD_ENOUGH, chosen, proxy_lines, read_lines, read_values
+from lossearch.runs.experiment import Experiment
+from lossearch.studies.fidelity import proxy_of
 
 LINES, VALUES = read_lines(KEPT), read_values(KEPT)
 MEASURED = list(dict.fromkeys(line.task for line in LINES))

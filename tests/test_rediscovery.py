@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rediscovery import BUDGET, CASES, experiment, identical, quartiles, reached, summary
-from lossearch.admission import Admission, Refusal
-from lossearch.breeding import birth_of_seed
+from lossearch.engine.admission import Admission, Refusal
+from lossearch.engine.breeding import birth_of_seed
 from lossearch.evaluators.work import Candidate, Work, record
-from lossearch.evolution import Birth
-from lossearch.experiment import load_experiment
+from lossearch.evolution.population import Birth
 from lossearch.primitives.language.parser import parse
+from lossearch.runs.experiment import load_experiment
 
 KEPT = Path(__file__).parent.parent / "benchmarks" / "rediscovery.json"
 FIDELITY = load_experiment("rediscovery").fidelity

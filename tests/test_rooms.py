@@ -21,7 +21,7 @@ THEIR_FILES = {
     "sympy": ("primitives/identity/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),
     "PIL": ("evaluators/data/images.py",),
-    "optuna": ("lossearch/tuning.py",),
+    "optuna": ("lossearch/studies/tuner.py",),
     "plotly": tuple(f"results/report/{name}.py" for name in ("drawing", "run_figures", "training_figures")),
 }
 

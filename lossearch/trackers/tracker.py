@@ -9,7 +9,7 @@ from lossearch.callbacks import Callback, GenerationEnd, SearchStart
 from lossearch.primitives.errors import UserError
 
 if TYPE_CHECKING:
-    from lossearch.launch import Run
+    from lossearch.callbacks import Run
 
 #: What is counted in a generation's end.
 _COUNTS = ("evaluated", "stopped", "failed", "rejected", "duplicates")

@@ -180,7 +180,7 @@ def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
     assert of_job() is None
 
 
-@pytest.mark.parametrize("start", [("-m", "lossearch"), ("-c", "import ray, lossearch.cli; lossearch.cli.main()")])
+@pytest.mark.parametrize("start", [("-m", "lossearch"), ("-c", "import ray, lossearch.cli; lossearch.cli.app.main()")])
 def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path, start):
     """While a search runs, no process of its Ray is bound to an address that others reach."""
     words = [sys.executable, *start, "search", "digits", "--run-dir", str(tmp_path / "run")]

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from lossearch.experiment import validated
-from lossearch.launch import search
+from lossearch.engine.launch import search
+from lossearch.runs.experiment import validated
 
 TINY = validated(
     {

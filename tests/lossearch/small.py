@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch import workers
-from lossearch.declaration import ExecutorSettings
+from lossearch.engine.launch import search
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.experiment import EvolutionSettings, Experiment
-from lossearch.launch import search
 from lossearch.results.leaderboard import Leaderboard
+from lossearch.runs import session as workers
+from lossearch.runs.declaration import ExecutorSettings
+from lossearch.runs.experiment import EvolutionSettings, Experiment
 
 SMALL = Experiment(
     name="small",

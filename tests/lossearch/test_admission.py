@@ -2,10 +2,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossearch.admission import Admission, Refusal
+from lossearch.engine.admission import Admission, Refusal
 from lossearch.evaluators.screening.screening import rejections
 from lossearch.evaluators.work import Candidate
-from lossearch.evolution import Birth
+from lossearch.evolution.population import Birth
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.class_weights import KINDS, suits
@@ -47,7 +47,7 @@ def test_a_formula_that_breaks_something_is_rejected_and_does_not_end_the_search
     def broken(formula, class_weights):
         raise RuntimeError("shape mismatch\nand more")
 
-    monkeypatch.setattr("lossearch.admission.rejections", broken)
+    monkeypatch.setattr("lossearch.engine.admission.rejections", broken)
     refusal = decide(Admission(), "ce(z)")
     assert (refusal.status, refusal.reason) == ("rejected", "RuntimeError: shape mismatch")
 
@@ -60,7 +60,7 @@ def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_abo
             raise RuntimeError("shape mismatch")
         return rejections(formulas, class_weights)
 
-    monkeypatch.setattr("lossearch.admission.rejections", broken)
+    monkeypatch.setattr("lossearch.engine.admission.rejections", broken)
     texts = ["ce(z)", "ce(2*z)", "ce(3*z)", "2*ce(2*z)", "sum_c(p)"]
     decisions = Admission().decide_all([Birth(parse(text), "random") for text in texts], 0)
     assert [getattr(each, "reason", None) for each in decisions] == [

@@ -1,6 +1,6 @@
 import pytest
 
-from lossearch.archive_file import ArchiveFile
+from lossearch.engine.resume import ArchiveFile
 from lossearch.primitives.identity.fingerprint import fingerprint
 from lossearch.primitives.language.parser import parse
 

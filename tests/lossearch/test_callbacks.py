@@ -3,7 +3,7 @@
 import pytest
 
 import lossearch
-from lossearch.launch import SearchInterrupted, search
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
 from tests.lossearch.small import SMALL, Warned, stopped_at
 

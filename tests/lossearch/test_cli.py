@@ -9,11 +9,11 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from lossearch import workers
-from lossearch.cli import app
+from lossearch.cli.app import app
 from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor
 from lossearch.evaluators.work import Result, failures
 from lossearch.results.leaderboard import Leaderboard
+from lossearch.runs import session as workers
 from tests.lossearch.small import TOML, records
 
 COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]

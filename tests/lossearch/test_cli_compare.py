@@ -3,8 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from lossearch import launch_comparison, launch_verdict
-from lossearch.cli import app
+from lossearch.cli.app import app
+from lossearch.studies import compare as launch_comparison
+from lossearch.studies import verdict as launch_verdict
 
 #: Each option that only counts without a search's directory.
 WITHOUT_A_SEARCH = [

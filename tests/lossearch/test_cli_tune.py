@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from lossearch.cli import app
+from lossearch.cli.app import app
 
 TOO_LONG = " + ".join(f"{number}*ce(z)" for number in range(1, 60))
 

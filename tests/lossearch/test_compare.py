@@ -6,9 +6,6 @@ import numpy as np
 import polars
 import pytest
 
-from lossearch import workers
-from lossearch.checkpoints import Checkpoints
-from lossearch.comparison import replaced, validated_comparison
 from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.attached_loss import loss_for
@@ -16,12 +13,15 @@ from lossearch.evaluators.training.calibration import calibration_factor
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.training.training import Training
 from lossearch.evaluators.work import Result, Work, failures, training_seed
-from lossearch.launch_comparison import ComparisonInterrupted, compare
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
-from lossearch.run_directory import RunDirectoryError
+from lossearch.runs import session as workers
+from lossearch.runs.directory import RunDirectoryError
+from lossearch.studies.checkpoints import Checkpoints
+from lossearch.studies.compare import ComparisonInterrupted, compare
+from lossearch.studies.comparison import replaced, validated_comparison
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import Interrupting, stopped_at
 

@@ -1,8 +1,8 @@
 import pytest
 
-from lossearch.comparison import load_comparison, validated_comparison
-from lossearch.declaration import ExperimentError
-from lossearch.experiment import validated
+from lossearch.runs.declaration import ExperimentError
+from lossearch.runs.experiment import validated
+from lossearch.studies.comparison import load_comparison, validated_comparison
 
 PLAIN = {"name": "mine", "tasks": ["digits"], "losses": ["cross_entropy", "focal"]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.completion import comparisons, searches
+from lossearch.cli.completion import comparisons, searches
 
 SCRIPT = Path(sys.executable).with_name("lossearch")
 

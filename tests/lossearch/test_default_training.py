@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch.comparison import validated_comparison
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks import TASKS
-from lossearch.experiment import validated
 from lossearch.primitives.errors import UserError
+from lossearch.runs.experiment import validated
+from lossearch.studies.comparison import validated_comparison
 
 FULL, PROXY, ONCE = Fidelity(steps=40), Fidelity(steps=10, seeds=2), Fidelity(steps=5, seeds=1)
 

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from lossearch.admission import Admission
-from lossearch.launch import SearchInterrupted, search
+from lossearch.engine.admission import Admission
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.run_directory import RunDirectoryError
+from lossearch.runs.directory import RunDirectoryError
 from tests.lossearch.dying import LASTING, STEADY, TINY
 from tests.lossearch.test_steady import require_each_once
 

@@ -3,14 +3,14 @@ import random
 
 import pytest
 
-from lossearch.evolution import Birth, Evolution
-from lossearch.experiment import EvolutionSettings
-from lossearch.member import Member
+from lossearch.evolution.members import Member
+from lossearch.evolution.population import Birth, Evolution
+from lossearch.evolution.trees import to_tree
 from lossearch.primitives.analysis.targets import looks_at_target, moves
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.formula import Call
 from lossearch.primitives.language.parser import parse
-from lossearch.trees import to_tree
+from lossearch.runs.experiment import EvolutionSettings
 
 SETTINGS = EvolutionSettings(population=12, terminals=("p", "y", "z", "cosine"), max_nodes=20, max_depth=7)
 

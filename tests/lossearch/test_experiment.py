@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from lossearch.declaration import ExperimentError
 from lossearch.evaluators.tasks import TASKS
-from lossearch.experiment import load_experiment, validated
-from lossearch.seeds import read_seed
+from lossearch.runs.declaration import ExperimentError
+from lossearch.runs.experiment import load_experiment, validated
+from lossearch.runs.named_loss import read_seed
 
 MINIMAL = 'name = "x"\ntask = "digits"\n'
 

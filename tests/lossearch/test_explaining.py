@@ -8,15 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import lossearch
-from lossearch.ablation import ablations
-from lossearch.cli import app
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.work import Work, training_seed
-from lossearch.experiment import validated
-from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
-from lossearch.explanation_directory import BEHAVIOUR
-from lossearch.launch import search
-from lossearch.launch_explanation import ExplanationInterrupted, explain
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.explanation import folder_of, read_explanation
@@ -25,7 +20,11 @@ from lossearch.results.records import Measurement
 from lossearch.results.statistics.paired_tests import paired_test
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import DamagedFile
-from lossearch.run_directory import RunDirectory
+from lossearch.runs.directory import RunDirectory
+from lossearch.runs.experiment import validated
+from lossearch.studies.ablation import ablations
+from lossearch.studies.explain import ExplanationInterrupted, explain
+from lossearch.studies.explanation import BEHAVIOUR, FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from tests.lossearch.small import SMALL, run_search, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner

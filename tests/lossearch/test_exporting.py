@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import lossearch
+from lossearch.engine.trial import load_exported
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.trial import load_exported
 from tests.lossearch.small import run_search
 
 

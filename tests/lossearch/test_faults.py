@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from lossearch.engine.launch import search
 from lossearch.evaluators.executors import ray_pool
 from lossearch.evaluators.executors.ray_worker import Worker
-from lossearch.launch import search
 from lossearch.results.leaderboard import Leaderboard
 from tests.clusters import several_nodes
 from tests.lossearch.small import SMALL, records

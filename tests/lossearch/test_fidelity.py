@@ -9,26 +9,32 @@ import pytest
 from typer.testing import CliRunner
 
 import lossearch
-from lossearch import launch_fidelity, workers
-from lossearch.cli import app
-from lossearch.comparison_view import SilentComparison
+from lossearch.cli.app import app
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.work import Work, training_seed
-from lossearch.experiment import Experiment
-from lossearch.explaining import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
-from lossearch.fidelity_sample import KNOWN_SHARE, samples
-from lossearch.fidelity_study import SEEDS_OF_FULL, SEEDS_OF_PROXIES
-from lossearch.launch_fidelity import FidelityInterrupted, fidelity
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
 from lossearch.primitives.language.parser import parse
-from lossearch.proxies import proxy_of
 from lossearch.results.findings.proxies import FULL, PROXIES, proxy_lines, read_lines, read_values
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
-from lossearch.tuning_rounds import SEEDS_FROM
+from lossearch.runs import session as workers
+from lossearch.runs.experiment import Experiment
+from lossearch.runs.views import SilentComparison
+from lossearch.studies import fidelity as launch_fidelity
+from lossearch.studies.explanation import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
+from lossearch.studies.fidelity import (
+    KNOWN_SHARE,
+    SEEDS_OF_FULL,
+    SEEDS_OF_PROXIES,
+    FidelityInterrupted,
+    fidelity,
+    proxy_of,
+    samples,
+)
+from lossearch.studies.tuning import SEEDS_FROM
 from tests.lossearch.small import Interrupting, stopped_at
 
 STEPS, CANDIDATES, SEEDS = 16, 10, 2

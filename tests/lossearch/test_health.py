@@ -5,13 +5,14 @@ from collections import namedtuple
 import pytest
 from typer.testing import CliRunner
 
-from lossearch import doctor, workers
-from lossearch.cli import app
+from lossearch.cli.app import app
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.executors import ray_cluster
-from lossearch.launch import SearchInterrupted, search
-from lossearch.run_directory import RunDirectory, RunDirectoryError
-from lossearch.status import speed, status
-from lossearch.stopwatch import Stopwatch
+from lossearch.runs import doctor
+from lossearch.runs import session as workers
+from lossearch.runs.directory import RunDirectory, RunDirectoryError
+from lossearch.runs.progress import Stopwatch
+from lossearch.runs.status import speed, status
 from tests.lossearch.small import SMALL, Interrupting, run_search
 
 

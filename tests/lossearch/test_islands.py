@@ -3,13 +3,13 @@ import random
 
 import pytest
 
-from lossearch.breeding import birth_of_seed
-from lossearch.evolution import Evolution
-from lossearch.experiment import EvolutionSettings, ExperimentError, validated
-from lossearch.islands import Islands
-from lossearch.launch import SearchInterrupted, search
-from lossearch.member import Member
+from lossearch.engine.breeding import birth_of_seed
+from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.evolution.islands import Islands
+from lossearch.evolution.members import Member
+from lossearch.evolution.population import Evolution
 from lossearch.primitives.language.parser import parse
+from lossearch.runs.experiment import EvolutionSettings, ExperimentError, validated
 from tests.lossearch.small import SMALL, records, stopped_at
 
 SETTINGS = EvolutionSettings(population=12, islands=3, migrants=1, seeds=("cross_entropy", "mse", "mae", "focal"))

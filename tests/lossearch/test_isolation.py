@@ -1,4 +1,4 @@
-from lossearch.isolation import each_apart
+from lossearch.engine.admission import each_apart
 
 
 def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.launch import search
+from lossearch.engine.launch import search
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.dying import TINY

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lossearch import launch_tuning, launch_verdict
-from lossearch.cli import app
-from lossearch.launch_tuning import TuningInterrupted
-from lossearch.launch_verdict import VerdictInterrupted
-from lossearch.outcome import as_words, say
+from lossearch.cli.app import app
+from lossearch.cli.output import as_words, say
 from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
+from lossearch.studies import tune as launch_tuning
+from lossearch.studies import verdict as launch_verdict
+from lossearch.studies.tune import TuningInterrupted
+from lossearch.studies.verdict import VerdictInterrupted
 from tests.lossearch.small import run_search
 
 HOSTILE = "\x1b[2J[red]x[/red]\nerror: forged\u202e"

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lossearch.cli import app
-from lossearch.comparison import load_comparison
-from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.declaration import ExperimentError
-from lossearch.experiment import load_experiment, validated
-from lossearch.launch import search
-from lossearch.launch_comparison import compare
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
 from lossearch.primitives.errors import UserError
+from lossearch.runs.declaration import ExperimentError
+from lossearch.runs.experiment import load_experiment, validated
+from lossearch.studies.compare import compare
+from lossearch.studies.comparison import ComparisonDirectory, load_comparison
 from tests.evaluators.small_images import write_folder
 
 FOUR_LINES = """

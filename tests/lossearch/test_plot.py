@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 import lossearch
-from lossearch.observing import observe
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.store import EvaluationStore
+from lossearch.studies.observation import observe
 from tests.lossearch.small import SMALL
 from tests.results.helpers import evaluation
 

@@ -4,7 +4,7 @@ import pytest
 
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.training.optimizers import Plateau
-from lossearch.proxies import proxy_of, shortened
+from lossearch.studies.fidelity import proxy_of, shortened
 
 PLATEAU = Fidelity(steps=8_000, schedule="plateau", epoch=1_000, patience=2, decay=0.5)
 

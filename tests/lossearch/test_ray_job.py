@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.experiment import load_experiment
-from lossearch.launch import search
+from lossearch.engine.launch import search
+from lossearch.runs.experiment import load_experiment
 from tests.lossearch.small import TOML, records
 
 RAY = Path(sys.executable).with_name("ray")

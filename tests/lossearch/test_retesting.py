@@ -2,15 +2,15 @@
 
 import pytest
 
-from lossearch.declaration import ExperimentError
+from lossearch.engine.dispatch import Standing
+from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.engine.retests import Retests
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate
-from lossearch.experiment import validated
-from lossearch.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.statistics.intervals import mean
-from lossearch.retesting import Retests
-from lossearch.standing import Standing
+from lossearch.runs.declaration import ExperimentError
+from lossearch.runs.experiment import validated
 from tests.lossearch.small import SMALL, records, stopped_at
 
 RETESTED = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"retests": 2})})

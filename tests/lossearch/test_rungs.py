@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from lossearch import workers
-from lossearch.declaration import ExecutorSettings
+from lossearch.engine.dispatch import Standing, promoted
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.work import Candidate
-from lossearch.experiment import EvolutionSettings
-from lossearch.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.standing import Standing, promoted
+from lossearch.runs import session as workers
+from lossearch.runs.declaration import ExecutorSettings
+from lossearch.runs.experiment import EvolutionSettings
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, records, stopped_at
 

@@ -4,14 +4,15 @@ import shutil
 import polars
 import pytest
 
-from lossearch import launch, workers
+from lossearch.engine import launch
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.experiment import EvolutionSettings
-from lossearch.launch import SearchInterrupted, search
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.run_directory import RunDirectory, RunDirectoryError
+from lossearch.runs import session as workers
+from lossearch.runs.directory import RunDirectory, RunDirectoryError
+from lossearch.runs.experiment import EvolutionSettings
 from tests.lossearch.small import SMALL, Interrupting, records, run_search, stopped_at
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from lossearch.primitives.errors import UserError
-from lossearch.seeds import read_seed, split_names
+from lossearch.runs.named_loss import read_seed, split_names
 
 
 def test_a_known_loss_with_settings():

@@ -4,9 +4,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossearch.member import Member
+from lossearch.evolution.members import Member, Tournament, survivors
 from lossearch.primitives.language.parser import parse
-from lossearch.selection import Tournament, survivors
 
 SIZES = {2: "ce(z)", 4: "ce(z - y)", 6: "ce(z - 2*y)"}  #: a formula of each size
 

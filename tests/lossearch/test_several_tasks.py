@@ -1,10 +1,10 @@
 import pytest
 
-from lossearch.declaration import ExperimentError
-from lossearch.experiment import validated
-from lossearch.launch import SearchInterrupted, search
-from lossearch.plan import plan
+from lossearch.cli.plan import plan
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.results.ranking.rows import leaderboard_rows
+from lossearch.runs.declaration import ExperimentError
+from lossearch.runs.experiment import validated
 from tests.lossearch.small import records, stopped_at
 from tests.results.helpers import evaluation
 

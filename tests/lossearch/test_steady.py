@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from lossearch import workers
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.fidelity import Fidelity
-from lossearch.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
 from lossearch.results.storage.tables import read_records
+from lossearch.runs import session as workers
 from tests.evaluators.test_executors import Shuffled
 from tests.lossearch.small import SMALL, Interrupting, stopped_at
 
@@ -82,7 +82,7 @@ def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
 
 
 def test_what_was_recorded_since_the_checkpoint_is_told_to_evolution(tmp_path, monkeypatch):
-    from lossearch.islands import Islands
+    from lossearch.evolution.islands import Islands
 
     tell, told, found = Islands.tell, [], set()
     for submissions in range(5, 12):

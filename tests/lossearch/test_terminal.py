@@ -2,10 +2,11 @@ import io
 
 from rich.console import Console
 
+from lossearch.cli.progress_bars import LiveView
+from lossearch.cli.tables import LONGEST_FORMULA, leaderboard_table, shortened
 from lossearch.evaluators.work import Candidate
-from lossearch.progress import Progress
 from lossearch.results.ranking.rows import leaderboard_rows
-from lossearch.terminal import LONGEST_FORMULA, LiveView, leaderboard_table, shortened
+from lossearch.runs.progress import Progress
 from tests.results.helpers import evaluation
 
 

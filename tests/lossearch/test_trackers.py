@@ -7,10 +7,10 @@ import pytest
 
 import lossearch
 from lossearch.callbacks import Callbacks
-from lossearch.experiment import load_experiment
-from lossearch.launch import search
+from lossearch.engine.launch import search
 from lossearch.primitives.errors import UserError
-from lossearch.progress import Progress
+from lossearch.runs.experiment import load_experiment
+from lossearch.runs.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
 from lossearch.trackers.tracker import flat
 from tests.lossearch.small import SMALL, TOML, Warned

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lossearch import workers
+from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import evaluation_id
-from lossearch.launch import SearchInterrupted, search
+from lossearch.runs import session as workers
 from tests.lossearch.small import SMALL, records, stopped_at
 from tests.lossearch.test_steady import STEADY, WITH_RUNGS
 
@@ -47,7 +47,7 @@ def test_candidates_that_are_known_are_not_trained_again_in_cohorts_of_another_s
 
 
 def test_births_are_asked_for_again_only_after_something_was_learned(tmp_path, monkeypatch):
-    from lossearch.breeding import Breeding
+    from lossearch.engine.breeding import Breeding
 
     asked = []
 

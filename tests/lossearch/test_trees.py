@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossearch.experiment import EvolutionSettings
+from lossearch.evolution.trees import Trees, from_tree, to_tree
 from lossearch.primitives.language.formula import Call
 from lossearch.primitives.language.parser import parse
-from lossearch.trees import Trees, from_tree, to_tree
+from lossearch.runs.experiment import EvolutionSettings
 from tests.primitives.strategies import formulas
 
 TREES = Trees(EvolutionSettings(terminals=("p", "y", "z", "cosine")))

@@ -7,7 +7,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from lossearch.primitives.catalog.loss import Hyperparameter
-from lossearch.tuning import Tuner
+from lossearch.studies.tuner import Tuner
 
 RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)
 

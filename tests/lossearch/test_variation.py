@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossearch.experiment import VARIATIONS, EvolutionSettings
+from lossearch.evolution.variation import deepest_nesting, known_terms, places, replaced, varied
 from lossearch.primitives.analysis.targets import looks_at_target
 from lossearch.primitives.language.formula import Call, Name
 from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.parser import parse
-from lossearch.variation import deepest_nesting, known_terms, places, replaced, varied
+from lossearch.runs.experiment import VARIATIONS, EvolutionSettings
 from tests.lossearch.test_evolution import evolution, live
 from tests.primitives.strategies import formulas
 
@@ -113,7 +113,7 @@ def test_births_keep_the_limit_of_nesting_and_every_kind_is_born():
 
 
 def test_every_operator_of_a_family_takes_as_many_arguments():
-    from lossearch.variation import FAMILIES
+    from lossearch.evolution.variation import FAMILIES
 
     for family in FAMILIES:
         assert len({OPERATORS[each].arity for each in family}) == 1

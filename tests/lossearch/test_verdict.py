@@ -7,21 +7,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from lossearch import launch_verdict
-from lossearch.cli import app
-from lossearch.comparison_directory import ComparisonDirectory
-from lossearch.launch import search
-from lossearch.launch_tuning import (
-    CONFIRM,
-    TUNING,
-    TuningInterrupted,
-    _Found,
-    _records,
-    random_experiment,
-    search_at_random,
-    tune,
-)
-from lossearch.launch_verdict import VERDICT, VerdictInterrupted, _declared, _entering, verdict
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.algebra import canonical
@@ -31,12 +18,24 @@ from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
-from lossearch.run_directory import RunDirectoryError
-from lossearch.running import running
-from lossearch.scenes import folder_of, places
-from lossearch.settings import candidate_of
-from lossearch.survivors import Survivor, suitable_baselines, survivors
-from lossearch.tuning_rounds import SEEDS_FROM, Tuned
+from lossearch.runs.directory import RunDirectoryError
+from lossearch.runs.named_loss import candidate_of
+from lossearch.runs.session import running
+from lossearch.studies import verdict as launch_verdict
+from lossearch.studies.comparison import ComparisonDirectory
+from lossearch.studies.survivors import Survivor, suitable_baselines, survivors
+from lossearch.studies.tune import (
+    CONFIRM,
+    TUNING,
+    TuningInterrupted,
+    _Found,
+    _records,
+    random_experiment,
+    search_at_random,
+    tune,
+)
+from lossearch.studies.tuning import SEEDS_FROM, Tuned
+from lossearch.studies.verdict import VERDICT, VerdictInterrupted, _declared, _entering, folder_of, places, verdict
 from tests.lossearch.small import SMALL, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -293,7 +292,7 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
     ],
 )
 def test_what_cannot_be_tuned_is_refused_before_anything_is_trained(run, monkeypatch, options, words):
-    monkeypatch.setattr("lossearch.launch_tuning.search", lambda *given, **more: pytest.fail("searched"))
+    monkeypatch.setattr("lossearch.studies.tune.search", lambda *given, **more: pytest.fail("searched"))
     with pytest.raises(UserError, match=words):
         tune(run, **(OPTIONS | options))
     if {"top", "seeds"} & options.keys():
@@ -322,7 +321,7 @@ def test_the_commands_print_what_may_be_said(run, judged):
 
 
 def test_search_at_random_is_done_once(run, tuned, monkeypatch):
-    monkeypatch.setattr("lossearch.launch_tuning.search", lambda *given, **more: pytest.fail("searched again"))
+    monkeypatch.setattr("lossearch.studies.tune.search", lambda *given, **more: pytest.fail("searched again"))
     search_at_random(run)
 
 

@@ -1,7 +1,7 @@
 import time
 
 from lossearch.evaluators.work import Spent
-from lossearch.workforce import Workforce
+from lossearch.runs.progress import Workforce
 
 
 def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
@@ -36,7 +36,7 @@ def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monk
 
 
 def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
-    from lossearch import workforce
+    from lossearch.runs import progress as workforce
 
     monkeypatch.setattr(workforce, "LISTED", 2)
     force = Workforce()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lossearch.cli import app
-from lossearch.launch import search
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
 from lossearch.results.leaderboard import Leaderboard, NotARun
 from lossearch.results.records import BASELINE
 from lossearch.results.report.contents import contents

@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from lossearch.launch import search
+from lossearch.engine.launch import search
 from lossearch.results.report.page import write_report
 from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.small import SMALL

@@ -5,12 +5,12 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from lossearch.cli import app
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
 from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.measuring.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.training import train_and_score
-from lossearch.launch import search
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.leaderboard import Leaderboard

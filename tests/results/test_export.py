@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lossearch.engine.trial import ExportMismatch, load_exported, require_equal
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.operators import FUNCTIONS
 from lossearch.primitives.language.parser import parse
@@ -16,7 +17,6 @@ from lossearch.primitives.modules.torch_loss import loss_module
 from lossearch.results.export.exportable import of_formula, of_known, of_module, of_row, with_named_numbers
 from lossearch.results.export.python_file import export_source
 from lossearch.results.ranking.rows import leaderboard_rows
-from lossearch.trial import ExportMismatch, load_exported, require_equal
 from tests.results.helpers import evaluation
 
 FORMULAS = {

@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lossearch.cli import app
+from lossearch.cli.app import app
+from lossearch.cli.tables import leaderboard_table
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records
-from lossearch.terminal import leaderboard_table
 from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG
 from tests.results.helpers import evaluation, refused
 

@@ -1,0 +1,72 @@
+"""The ``lossearch`` command: parse, call, print.
+
+Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 failed, 2 the user's input,
+3 finished without a valid candidate, 130 interrupted.
+"""
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from lossearch.cli.catalogue import download, losses, tasks
+from lossearch.cli.compare import compare
+from lossearch.cli.explain import explain
+from lossearch.cli.export import export
+from lossearch.cli.fidelity import fidelity
+from lossearch.cli.health import doctor, status
+from lossearch.cli.leaderboard import leaderboard
+from lossearch.cli.report import report
+from lossearch.cli.search import search
+from lossearch.cli.show import show
+from lossearch.cli.tune import tune
+
+app = typer.Typer(
+    name="lossearch",
+    help="Search for loss functions, read the results, export what was found.",
+    epilog="Exit codes: 0 well; 1 failed; 2 the input; 3 finished without a valid candidate; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("lossearch"))
+        raise typer.Exit(0)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search for loss functions, read the results, export what was found."""
+
+
+app.command()(search)
+app.command()(losses)
+app.command()(tasks)
+app.command()(download)
+app.command()(leaderboard)
+app.command()(show)
+app.command()(tune)
+app.command()(compare)
+app.command()(explain)
+app.command()(fidelity)
+app.command()(export)
+app.command()(report)
+app.command()(status)
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character gets another
+    app()

@@ -1,0 +1,71 @@
+"""The commands ``losses``, ``tasks`` and ``download``."""
+
+from typing import Annotated, Any
+
+import typer
+
+from lossearch.cli.output import JsonFlag, print_json, reported
+
+
+def losses(
+    name: Annotated[str | None, typer.Argument(help="One loss.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the known losses, or show one."""
+    with reported():
+        from lossearch.primitives.catalog import CATALOG, known_loss
+
+        chosen = list(CATALOG.values()) if name is None else [known_loss(name)]
+        if as_json:
+            described = [loss.describe() for loss in chosen]
+            print_json(described if name is None else described[0])
+        elif name is None:
+            width = max(map(len, CATALOG))
+            for loss in chosen:
+                print(f"{loss.name:{width}}  {_looks_at(loss):17}  {loss.text}")
+        else:
+            _print_loss(chosen[0])
+
+
+def tasks(as_json: JsonFlag = False) -> None:
+    """List the tasks that losses can be searched on."""
+    with reported():
+        from lossearch.evaluators.tasks import TASKS
+
+        if as_json:
+            print_json([task.describe() for task in TASKS.values()])
+            return
+        width = max(map(len, TASKS))
+        for needs_download in (False, True):
+            for task in TASKS.values():
+                if task.needs_download == needs_download:
+                    source = f"; data: {task.data_from}" if needs_download else ""
+                    print(f"{task.name:{width}}  {task.summary}{source}")
+
+
+def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
+    """Fetch the data of a task, where its publisher lets a program do that."""
+    with reported():
+        from lossearch.evaluators.tasks.downloaded import download_task
+
+        print(download_task(task))
+
+
+def _looks_at(loss: Any) -> str:
+    """What a module of the loss is called with."""
+    over = "embeddings" if loss.formula.looks_at_embeddings else "logits"
+    return f"{over}, prior" if "prior" in loss.formula.names else over
+
+
+def _print_loss(loss: Any) -> None:
+    print(f"{loss.name}: {loss.text}")
+    for each in loss.hyperparameters:
+        scale = ", logarithmic" if each.log else ", whole" if each.whole else ""
+        print(f"  {each.name} = {each.default:g}, between {each.low:g} and {each.high:g}{scale}")
+    if loss.formula.looks_at_embeddings:
+        print(f"  over embeddings, with {loss.class_weights} class weights")
+    if "prior" in loss.formula.names:
+        print("  needs prior, the class frequencies")
+    if loss.aliases:
+        print(f"  also called {', '.join(loss.aliases)}")
+    print(f"  source: {loss.source}")

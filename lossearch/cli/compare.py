@@ -1,0 +1,231 @@
+"""The ``lossearch compare`` command: parse, call, print."""
+
+import os
+import re
+from collections.abc import Mapping
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lossearch.cli import completion
+from lossearch.cli.output import as_words, fail, interrupted, print_json, reported, say
+
+if TYPE_CHECKING:
+    from lossearch.results.findings.comparison import ComparisonTable
+    from lossearch.studies.compare import Compared
+    from lossearch.studies.comparison import Comparison
+
+
+#: Panels of the help: options that only count without, or with, a search's directory.
+_WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
+
+#: Why an option does not apply, and what to do.
+_OF_SEARCH = (
+    "expected without a search's directory, got one beside it. Its tuned losses are judged on the test split, and the "
+    "same call goes on where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
+)
+_OF_NO_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
+
+
+def compare(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="TOML file, name of a shipped comparison, or a search's directory.",
+            metavar="[FILE]",
+            autocompletion=completion.comparisons,
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task, a folder of images, or an .npz file; of a search, a second task. Give it again for another."
+        ),
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Replaces each task's; of a search, the second one.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each loss.", show_default="10; of a search's, 20")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Tuned losses to judge.", show_default="3", rich_help_panel=_WITH)
+    ] = None,
+    losses: Annotated[
+        str | None,
+        typer.Option(help="Names, am_softmax(m=0.3), or formulas, separated by commas.", rich_help_panel=_WITHOUT),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="What others are compared with.", show_default="cross_entropy", rich_help_panel=_WITHOUT),
+    ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Settings tried of each loss on the validation split.",
+            show_default="0",
+            rich_help_panel=_WITHOUT,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; replaces each task's.", rich_help_panel=_WITHOUT)
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Replaces each task's.", rich_help_panel=_WITHOUT)] = None,
+    split: Annotated[
+        Literal["test", "validation"] | None,
+        typer.Option(help="To measure on.", show_default="test", rich_help_panel=_WITHOUT),
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(help="What the table is about.", show_default="the task's metric", rich_help_panel=_WITHOUT),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.", rich_help_panel=_WITHOUT)] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where it is kept.", show_default="runs/NAME-TIME", rich_help_panel=_WITHOUT)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the comparison in --run-dir.", rich_help_panel=_WITHOUT)
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train losses fully under the same seeds, and compare them with a baseline on held-out data.
+
+    Of a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
+    """
+    with reported():
+        given = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}
+        training = {"steps": steps, "learning_rate": learning_rate}
+        where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
+        if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
+            _refuse({**given, **training, "measure": measure, "run_dir": run_dir, "resume": resume}, _OF_SEARCH)
+            print_verdicts(Path(file), as_json, seeds=seeds, top=top, network=network, tasks=task, **where)
+            return
+        _refuse({"top": top}, _OF_NO_SEARCH)
+        if resume and run_dir is None:
+            fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
+        overrides = {"tasks": task, "seeds": seeds, **given, "fidelity": {"network": network, **training}}
+        declared = _declared(file, overrides, run_dir if resume else None)
+        from lossearch.cli.progress_bars import comparison_view
+        from lossearch.studies.compare import ComparisonInterrupted
+        from lossearch.studies.compare import compare as run_comparison
+
+        try:
+            with comparison_view() as view:
+                done = run_comparison(declared, run_dir=run_dir, resume=resume, measure=measure, view=view, **where)
+        except ComparisonInterrupted as stopped:
+            words = as_words({"run_dir": stopped.path, "resume": True, "measure": measure, **where})
+            interrupted("measured", ["compare", *words])
+        _print(done, as_json)
+
+
+def _refuse(options: Mapping[str, Any], why: str) -> None:
+    """End the command where one of the options is given."""
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None and value is not False]
+    if given:
+        fail(f"{', '.join(f'--{name}' for name in given)}: {why}", 2)
+
+
+def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> "Comparison":
+    """The comparison asked for: of a file, of an earlier run, or of the options alone."""
+    from lossearch.primitives.errors import shown
+    from lossearch.runs.named_loss import split_names
+    from lossearch.studies.comparison import ComparisonDirectory, load_comparison, replaced, validated_comparison
+
+    given = {key: value for key, value in overrides.items() if value is not None}
+    given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
+    if isinstance(given.get("losses"), str):
+        given["losses"] = split_names(given["losses"])
+    if "tasks" in given:
+        given["tasks"], data = _own_data(given["tasks"])
+        given |= {"data": data} if data else {}
+    if file is not None:
+        found = file if os.path.exists(file) else shown(file, limit=200)  # pathlib fails where it is too long
+        return load_comparison(found, **given)
+    if earlier is not None:
+        recorded = ComparisonDirectory.recorded(earlier)
+        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
+    missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
+    if missing:
+        fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
+    return validated_comparison({"name": "compare", **given}, "compare")
+
+
+def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of tasks, those of folders of images and of files of arrays made of theirs; and this data."""
+    from lossearch.evaluators.tasks import TASKS
+
+    names, data = [], {}
+    for task in tasks:
+        name = task
+        is_file = os.path.isfile(task)
+        if task not in TASKS and (is_file or os.path.isdir(task)):
+            stem = Path(task).stem if is_file else Path(task).resolve().name
+            plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"
+            tried = chain([plain], (f"{plain}_{number}" for number in count(2)))
+            name = next(each for each in tried if each not in TASKS and each not in data)
+            data[name] = {"arrays" if is_file else "folder": task}
+        names.append(name)
+    return names, data
+
+
+def _print(done: "Compared", as_json: bool) -> None:
+    from lossearch.results.findings.comparison import why_no_winner
+
+    if as_json:
+        print_json(done.table.to_dicts())
+    else:
+        _print_tables(done.table)
+    for task in sorted({each.task for each in done.table.measurements} - set(done.table.tasks)):
+        say(f"{task} has no such measure.")
+    reason = why_no_winner(done.table.lines)
+    if reason is not None:
+        say(reason)
+    say(f"Run: {done.path}")
+
+
+def _print_tables(table: "ComparisonTable") -> None:
+    from lossearch.cli.output import tables
+    from lossearch.cli.tables import comparison_table
+
+    console = tables()
+    for task in table.tasks:
+        console.print(comparison_table(table.of_task(task), narrow=console.width < 90))
+        console.print()
+
+
+# --- What ``lossearch compare RUN`` does with a search: its tuned losses are judged, and the verdicts printed.
+
+
+def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
+    """Judge the tuned losses of a run, and print what may be said of them; an option that is None is as usual."""
+    from lossearch.cli.output import tables
+    from lossearch.cli.progress_bars import comparison_view
+    from lossearch.cli.tables import verdict_table
+    from lossearch.results.findings.verdict_table import chosen_from
+    from lossearch.results.plain_text import printable
+    from lossearch.studies.verdict import VerdictInterrupted, verdict
+
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        with comparison_view() as view:
+            judged = verdict(run, view=view, **given)
+    except VerdictInterrupted:
+        words = {name.replace("tasks", "task"): value for name, value in given.items()}
+        interrupted("measured", ["compare", str(run), *as_words(words)])
+    if as_json:
+        print_json(judged.table.to_dicts())
+    else:
+        console = tables()
+        for scene in judged.table.scenes:
+            lines = judged.table.of_scene(scene)
+            console.print(verdict_table(lines, narrow=console.width < 100))
+            for line in lines:
+                say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
+            say(chosen_from(lines[0]))
+            console.print()
+    say(f"Verdicts: {judged.path}")

@@ -1,0 +1,93 @@
+"""The command ``lossearch search``."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lossearch.cli import completion
+from lossearch.cli.leaderboard import print_board
+from lossearch.cli.output import as_words, fail, interrupted, reported, say
+
+
+def search(
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="TOML file, or name of a shipped experiment.", metavar="FILE", autocompletion=completion.searches
+        ),
+    ],
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept.", show_default="runs/NAME-TIME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume though the evolution in FILE was changed.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
+    ] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Tell tensorboard, mlflow or wandb.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the experiment and show the plan.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the experiment's file.")] = False,
+) -> None:
+    """Search for a loss as FILE declares."""
+    with reported():
+        from lossearch.runs.declaration import experiment_text
+        from lossearch.runs.experiment import load_experiment
+
+        if show:
+            print(experiment_text(experiment)[1], end="")
+            return
+        declared = load_experiment(experiment, seed=seed)
+        if dry_run:
+            from lossearch.cli.plan import plan
+
+            print(plan(declared))
+            return
+        if resume and run_dir is None:
+            fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)
+        if ray_address is not None and executor == "inline":
+            fail("--ray-address: expected --executor ray beside it, got inline", 2)
+        from lossearch.cli.progress_bars import search_view
+        from lossearch.engine.launch import SearchInterrupted, search
+        from lossearch.engine.search_loop import planned_trainings
+        from lossearch.trackers import known_tracker
+
+        trackers = [known_tracker(name) for name in track or []]
+        try:
+            with search_view(planned_trainings(declared) // declared.fidelity.seeds // len(declared.tasks)) as view:
+                run = search(
+                    declared,
+                    run_dir=run_dir,
+                    resume=resume,
+                    force=force,
+                    ray_address=ray_address,
+                    executor=executor,
+                    view=view,
+                    callbacks=trackers,
+                )
+        except SearchInterrupted as stopped:
+            options = {"run_dir": stopped.path, "resume": True, "seed": seed, "ray_address": ray_address}
+            options |= {"executor": executor, "track": track}
+            interrupted("evaluated", ["search", experiment, *as_words(options)])
+        _print_run(run)
+        if run.exported is None:
+            raise typer.Exit(3)
+
+
+def _print_run(run: Any) -> None:
+    from lossearch.results.ranking.order import difference_noise
+
+    print_board(run.leaderboard.rows, top=10, known=True)
+    noise = difference_noise(run.leaderboard.evaluations)
+    if noise is not None:
+        say(
+            f"One difference to cross-entropy has a standard error of {noise:.4f}, and the best of many is "
+            "flattered: trust the fresh seeds below."
+        )
+    if run.exported is None:
+        say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")
+    else:
+        say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
+    say(f"Run: {run.path}")
+    if run.exported is not None:
+        say(f"Best loss: {run.exported}")

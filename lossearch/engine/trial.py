@@ -1,0 +1,147 @@
+"""The trial of an exported loss: its file is loaded, compared with the formula, and trained with once more.
+
+The seeds are fresh, so that the luck of the seeds by which the loss was chosen is gone; the validation split is
+the one that it was chosen on, so that its fitness is still flattered. The test split is not touched.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossearch.evaluators.device import chosen_device, one_thread
+from lossearch.evaluators.training.outcome import TrainingFailed
+from lossearch.evaluators.training.start import class_frequencies
+from lossearch.evaluators.training.training import train_and_score
+from lossearch.evaluators.work import Work, training_seed
+from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.parser import parse
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
+from lossearch.results.export.exportable import of_row
+from lossearch.results.ranking.row import Row
+from lossearch.results.statistics.intervals import mean, spread
+from lossearch.results.storage.run_files import Trial
+from lossearch.runs.experiment import Experiment
+
+FRESH_SEEDS = 6
+_FIRST_FRESH = 1_000_000  # seeds of the search count from 0
+
+
+class ExportMismatch(Exception):
+    """An exported file that does not compute what its formula says."""
+
+
+def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> Trial:
+    """Load an exported file that this process wrote, check it and train with it under fresh seeds.
+
+    On several tasks the fitness is the mean over them, and the loss is multiplied by its factor on each, one of the
+    calibration ``factors``; on one task the file holds the factor. Raises ExportMismatch where value or gradient differ
+    from the formula's.
+    """
+    module = load_exported(path)
+    named = of_row(row, "")  # a known loss under its own numbers, which a canonical form has rounded to ten digits
+    require_equal(module, named.formula.bind(named.hyperparameters), row.class_weights)
+    ours, theirs = [], []
+    try:
+        with one_thread():
+            for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
+                works = [_work(task, experiment) for task in experiment.tasks]
+                scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
+                ours.append(
+                    mean(
+                        _fitness(_exported_loss(module, row, work), work, seed, scale)
+                        for work, scale in zip(works, scales, strict=True)
+                    )
+                )
+                theirs.append(mean(_fitness(nn.CrossEntropyLoss(), work, seed) for work in works))
+    except TrainingFailed:
+        return Trial(None, None, None, None, len(theirs))
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return Trial(mean(ours), mean(theirs), mean(differences), spread(differences), FRESH_SEEDS)
+
+
+def load_exported(path: Path) -> Any:
+    """The module of an exported file. Only for a file that was written just now: it is executed."""
+    spec = importlib.util.spec_from_file_location("exported_loss", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def require_equal(module: Any, formula: Formula, class_weights: str | None = None) -> None:
+    """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch.
+
+    By class indices and by probabilities, and for a loss over embeddings also its logits.
+    """
+    generator = torch.Generator().manual_seed(0)
+    classes, size = 7, 5
+    prior = torch.arange(1.0, classes + 1.0) / sum(range(classes + 1))
+    options: dict[str, Any] = {}
+    if formula.looks_at_embeddings:
+        options = {"generator": generator, "class_weights": class_weights or "learned"}
+    reference = loss_module(formula, num_classes=classes, embedding_size=size, prior=prior, **options).double()
+    arguments = (classes, size) if formula.looks_at_embeddings else ()
+    plain = {"calibrated": False} if hasattr(module.Loss, "calibration") else {}
+    exported = module.Loss(*arguments, **_prior(formula, prior), **plain).double()
+    exported.load_state_dict(reference.state_dict(), strict=False)
+    for loss in (reference, exported):
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(0.37)
+    width = size if isinstance(reference, EmbeddingLoss) else classes
+    inputs = 2.0 * torch.randn(9, width, generator=generator, dtype=torch.float64)
+    for target in _targets(classes, generator):
+        _require_equal_response(_response(reference, inputs, target), _response(exported, inputs, target), formula)
+
+
+def _targets(classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class indices and probabilities of nine samples."""
+    indices = torch.randint(0, classes, (9,), generator=generator)
+    return indices, torch.softmax(torch.randn(9, classes, generator=generator, dtype=torch.float64), 1)
+
+
+def _require_equal_response(
+    expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], formula: Formula
+) -> None:
+    for name, ours in expected.items():
+        if not torch.allclose(ours, found[name], rtol=1e-9, atol=1e-12):
+            raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}: please report it.")
+
+
+def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
+    return {"prior": prior} if "prior" in formula.names else {}
+
+
+def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    inputs = inputs.clone().requires_grad_()
+    value = loss(inputs, target)
+    (gradient,) = torch.autograd.grad(value, inputs)
+    response = {"value": value.detach(), "gradient": gradient}
+    if hasattr(loss, "get_logits"):
+        response["logits"] = loss.get_logits(inputs).detach()
+    return response
+
+
+def _work(task: str, experiment: Experiment) -> Work:
+    device = "cpu" if experiment.executor.device == "cpu" else "auto"  # the driver may have no GPU
+    training = experiment.training_on(task)
+    return Work((), task, training, experiment.seed, device=device, data=experiment.data.get(task))
+
+
+def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
+    formula = parse(row.formula)
+    sizes = (work.on.classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
+    options = _prior(formula, class_frequencies(work.on))
+    if row.class_weights == "pedcc":
+        options["fine_tune_from"] = work.fidelity.fine_tune_from
+    loss: nn.Module = module.Loss(*sizes, **options)
+    return loss
+
+
+def _fitness(loss: nn.Module, work: Work, seed: int, scale: float = 1.0) -> float:
+    device = chosen_device(work.device)
+    return train_and_score(loss, work.on, work.fidelity, training_seed(work, seed), scale, device)

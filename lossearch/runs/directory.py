@@ -1,0 +1,300 @@
+"""A run's directory: what was declared, as resolved, the records, the checkpoint, the log.
+
+Invariant: whatever happens, what was recorded stays; JSON and TOML files are replaced whole or not at all, and
+nothing in the directory is ever executed or unpickled.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import tomli_w
+
+from lossearch.evaluators.versions import installed
+from lossearch.primitives.errors import UserError
+from lossearch.results.records import Evaluation, Measurement
+from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
+from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.store import RecordStore
+from lossearch.runs.declaration import Declaration
+from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
+
+_VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
+
+
+#: Version of the checkpoint: of its layout, and of the fingerprints in it.
+CHECKPOINT_VERSION = 3
+
+#: The file of a run that tells how its workers are doing.
+WORKERS_FILE = "workers.json"
+
+
+class RunDirectoryError(UserError):
+    """A directory that cannot hold this run; the message names it and says what to do."""
+
+
+Kind = TypeVar("Kind", bound=Declaration)
+Record = TypeVar("Record", Evaluation, Measurement)
+
+
+class Directory(Generic[Kind, Record]):
+    """The directory of one run: its declaration, its records and its log. Make it with ``create`` or ``open``."""
+
+    FILE: ClassVar[str]  #: the declaration as resolved
+    PARTS: ClassVar[str]  #: folder of the records
+    FOLDERS: ClassVar[tuple[str, ...]]
+    FORCIBLE: ClassVar[tuple[str, ...]] = ()  #: keys that may be changed where a run is resumed
+    RECORD: type[Record]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store: RecordStore[Record] = RecordStore(path / self.PARTS, self.RECORD)
+        self._lock = locked(path)
+
+    @classmethod
+    def validated(cls, declared: dict[str, Any], source: str) -> Kind:
+        """The declaration of a dictionary."""
+        raise NotImplementedError
+
+    @classmethod
+    def create(cls, declared: Kind, path: Path | None) -> Self:
+        """A new directory, ``runs/<name>-<time>`` unless a path is given.
+
+        Raises RunDirectoryError where the path is taken or cannot be written.
+        """
+        started = datetime.now(UTC)
+        path = path or _unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
+        cls.require_free(path, declared)
+        try:
+            for name in cls.FOLDERS:
+                (path / name).mkdir(parents=True, exist_ok=True)
+            run = cls(path)
+            with run._let_go_if_it_fails():
+                run._write(declared, started)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
+            ) from None
+        return run
+
+    @classmethod
+    def open(cls, path: Path, declared: Kind, force: bool = False) -> Self:
+        """The directory of an earlier run of the same declaration; ``force`` takes one that was changed.
+
+        Raises RunDirectoryError, also where the changes let no result stand beside the earlier ones.
+        """
+        changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
+        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
+        if changes and (fixed or not force):
+            advice = ", take the change with --force" if not fixed else ""
+            raise RunDirectoryError(
+                f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
+                f"Resume with the experiment that made it{advice}, or give another --run-dir."
+            )
+        try:
+            for name in cls.FOLDERS:
+                (path / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: expected a directory that can be written, got: {error.strerror}."
+            ) from None
+        if not os.access(path / cls.PARTS, os.W_OK):
+            raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
+        run = cls(path)
+        if changes:
+            with run._let_go_if_it_fails():
+                run._change(declared, list(changes.values()))
+        return run
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Kind) -> bool:
+        return key in cls.FORCIBLE
+
+    @contextmanager
+    def _let_go_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _change(self, declared: Kind, changes: list[str]) -> None:
+        """Write what the run does from now on, and keep what it did before."""
+        kept = _unused(self.path / f"{Path(self.FILE).stem}-before.toml")
+        write_whole_text(kept, (self.path / self.FILE).read_text(encoding="utf-8"))
+        self._write(declared, datetime.now(UTC))
+        self.log("experiment changed", changes=changes, before=kept.name)
+
+    def _write(self, declared: Kind, started: datetime) -> None:
+        plain = _without_none(declared.model_dump(mode="json"))
+        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _provenance(started)}))
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Add a line to ``log.jsonl``."""
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+        path = self.path / "log.jsonl"
+        with naming(path), open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Let another search have the directory."""
+        os.close(self._lock)
+
+    @classmethod
+    def recorded(cls, path: Path) -> Kind:
+        """The declaration that made a run's directory. Raises RunDirectoryError."""
+        file = path / cls.FILE
+        try:
+            declared = tomllib.loads(file.read_text(encoding="utf-8"))
+            declared.pop("provenance", None)
+            return cls.validated(declared, str(file))
+        except FileNotFoundError:
+            advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
+            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"{file}: expected what made the run, got: {error}") from None
+
+    @classmethod
+    def require_free(cls, path: Path, declared: Kind) -> None:
+        """Raise RunDirectoryError unless such a run may be started in the directory."""
+        try:
+            taken = path.exists() and (not path.is_dir() or not all(map(cls._of_a_beginning, path.iterdir())))
+        except OSError as error:
+            raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
+        if taken:
+            raise RunDirectoryError(cls._taken(path, declared))
+
+    @classmethod
+    def _of_a_beginning(cls, path: Path) -> bool:
+        """Whether this is what a run leaves that was killed before it had written what it is."""
+        unfinished = path.name == f".{cls.FILE}.writing"
+        return unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
+
+    @classmethod
+    def _taken(cls, path: Path, declared: Kind) -> str:
+        """Why a directory that exists cannot become this run's."""
+        if not path.is_dir():
+            return f"{path}: expected a directory, got a file. Give another --run-dir."
+        try:
+            changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
+        except RunDirectoryError:
+            return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
+        if changes:
+            return f"{path}: made by another experiment: {'; '.join(changes.values())}. Give another --run-dir."
+        return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
+
+
+class RunDirectory(Directory[Experiment, Evaluation]):
+    """The directory of a search, with a checkpoint."""
+
+    FILE, PARTS, FOLDERS, RECORD = "experiment.toml", "evaluations", ("evaluations", "checkpoint"), Evaluation
+    #: How losses vary and how many there are; not what they are worth, nor the seeds, which are born at the beginning.
+    FORCIBLE = ("name", *(f"evolution.{key}" for key in EvolutionSettings.model_fields if key != "seeds"))
+
+    @classmethod
+    def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
+        """The experiment of a dictionary. Raises ExperimentError."""
+        return validated(declared, source)
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Experiment) -> bool:
+        """As for any run; a steady search stays one, which has trainings in flight whenever it is stopped."""
+        to_generations = key == "evolution.mode" and declared.evolution.mode == "generational"
+        return super()._may_change(key, declared) and not to_generations
+
+    def write_workers(self, summary: dict[str, Any]) -> None:
+        """Replace what tells how the workers are doing."""
+        replace_text(self.path / WORKERS_FILE, json.dumps(summary))
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint by this state, plain JSON data with the key ``version``."""
+        write_whole_text(self.path / "checkpoint" / "state.json", json.dumps(state))
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None where there is none. Raises RunDirectoryError for a damaged one."""
+        path = self.path / "checkpoint" / "state.json"
+        if not path.exists():
+            return None
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunDirectoryError(
+                f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
+                "evaluations, which are kept."
+            ) from None
+        if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
+            raise RunDirectoryError(
+                f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
+                "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
+            )
+        return state
+
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint: the run then goes through its generations again, from its evaluations."""
+        remove(self.path / "checkpoint" / "state.json")
+
+
+def locked(path: Path) -> int:
+    """A descriptor that holds the directory's lock until it is closed. Raises RunDirectoryError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise RunDirectoryError(
+            f"{path}: another process is writing to this run. Wait for it, or give another --run-dir."
+        ) from None
+    return descriptor
+
+
+def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """What was changed, as sentences by the key."""
+    changes: dict[str, str] = {}
+    for key in {**earlier, **now}:
+        before, after = earlier.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            changes |= _changes(before, after, f"{prefix}{key}.")
+        elif before != after:
+            changes[f"{prefix}{key}"] = f"{prefix}{key} was {before!r}, is {after!r}"
+    return changes
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    candidate = path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _without_none(declared: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null: a key without a value is left out."""
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in declared.items() if v is not None}
+
+
+def _provenance(started: datetime) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "started": started.isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": installed(_VERSIONED),
+    }
+    commit = _git_commit()
+    return facts | ({"git_commit": commit} if commit else {})
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that holds the code, where it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,227 @@
+"""Comparison: losses on tasks by one protocol, declared in a TOML file and validated before anything runs.
+
+Every loss is trained fully under the same seeds, with the same batches, and measured on data that it never saw.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lossearch.primitives.errors import nearest
+from lossearch.results.findings.comparison import ComparisonTable
+from lossearch.results.records import BASELINE, Measurement
+from lossearch.results.storage.atomic import write_whole_text
+from lossearch.results.storage.store import RecordStore
+from lossearch.runs.declaration import (
+    Declaration,
+    ExecutorSettings,
+    ExperimentError,
+    as_keys,
+    declared_as,
+    each_once,
+    read_declaration,
+    require_tasks,
+    resolved_trainings,
+)
+from lossearch.runs.directory import Directory, locked
+from lossearch.runs.named_loss import candidate_of, read_seed, tunable
+
+
+class Comparison(Declaration):
+    """Losses that are compared with a baseline on tasks."""
+
+    tasks: tuple[str, ...] = Field(min_length=1, description="names of tasks; see 'lossearch tasks'")
+    losses: tuple[str, ...] = Field(
+        min_length=1, description="known losses, also with settings as in am_softmax(m=0.3), or formulas"
+    )
+    baseline: str = Field(BASELINE, description="the loss that the others are compared with")
+    seeds: int = Field(10, ge=1, le=1_000, description="trainings of each loss, with other weights and batches")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
+    tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
+    tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
+    confirm: int = Field(0, ge=0, le=1_000, description="further trainings of the best settings, to tell their worth")
+    settings: dict[str, dict[str, dict[str, float]]] = Field(
+        default_factory=dict, description="of a task and loss: its learning rate and hyper-parameters, which stay"
+    )
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+
+    @property
+    def trainings_of_tuning(self) -> int:
+        """Trainings that tuning gives each loss on a task at most."""
+        return self.tune * self.tune_seeds + (self.confirm if self.tune else 0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolved(cls, declared: Any) -> Any:
+        """Every task's training with all its keys."""
+        if not isinstance(declared, dict):
+            return declared
+        tasks = declared.get("tasks", ())
+        if not isinstance(tasks, list | tuple) or not all(isinstance(each, str) for each in tasks):
+            return declared
+        seeds = declared.get("seeds", cls.model_fields["seeds"].default)
+        for training in (declared.get("fidelity"), *_tables(declared.get("fidelity_of"))):
+            if isinstance(training, dict) and training.get("seeds", seeds) != seeds:
+                raise ValueError("fidelity.seeds: stands as seeds at the top of a comparison, for all tasks")
+        trainings = resolved_trainings(declared, tasks, seeds=seeds)
+        return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
+
+    @field_validator("tasks", "losses", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        require_tasks(names, info.data.get("data", {}))
+        return each_once("task", names)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "Comparison":
+        """Losses are known and each is there once, and they suit the tasks."""
+        seen: dict[str, str] = {}
+        for text in self.all_losses():
+            candidate = candidate_of(text)
+            for identity in (candidate.loss_id, candidate.called):
+                if seen.setdefault(identity, text) != text:
+                    raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
+        self._require_settings_of_its_own()
+        if self.split == "validation" and self.tune:
+            raise ValueError("split: expected 'test' beside tune, since settings are chosen on the validation split")
+        for name in self.tasks:
+            task, fidelity = self.task_named(name), self.fidelity_of[name]
+            if fidelity.rungs:
+                raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
+            if self.split == "validation" and fidelity.schedule == "plateau":
+                raise ValueError("split: expected 'test' beside 'plateau', which looks at the validation split")
+            obstacle = task.obstacle(fidelity)
+            if obstacle is not None:
+                raise ValueError(obstacle)
+            for text in self.all_losses():
+                task.require_given(read_seed(text).formula)
+        return self
+
+    def _require_settings_of_its_own(self) -> None:
+        """Raise ValueError for settings of a task or loss that is not there, or that a loss does not have."""
+        for task, of_losses in self.settings.items():
+            if task not in self.tasks:
+                raise ValueError(f"settings: {task} is not among the tasks {list(self.tasks)}")
+            for text, given in of_losses.items():
+                if text not in self.all_losses():
+                    raise ValueError(f"settings.{task}: {text} is not among the losses")
+                own = [each.name for each in tunable(text, 1.0)]
+                for name in given.keys() - set(own):
+                    raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, own)}")
+
+    def all_losses(self) -> tuple[str, ...]:
+        """The baseline, and the losses that are compared with it."""
+        baseline = candidate_of(self.baseline).loss_id
+        return (self.baseline, *(text for text in self.losses if candidate_of(text).loss_id != baseline))
+
+    @property
+    def baseline_name(self) -> str:
+        """What the baseline is called in the records."""
+        return candidate_of(self.baseline).called
+
+
+def _tables(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else []
+
+
+def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
+    """Read a comparison from a TOML file, or a shipped one by its name.
+
+    ``overrides`` replace keys; see :func:`replaced`. Raises ExperimentError.
+    """
+    declared, source = read_declaration(name_or_path)
+    return validated_comparison(replaced(declared, overrides), source)
+
+
+def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What is declared, with other values of top-level keys where they are not None.
+
+    Keys under ``fidelity`` replace those of every task, whatever is declared for one.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    training = as_keys(given.pop("fidelity", {}))
+    found = declared | given
+    data = declared.get("data", {})
+    if isinstance(data, dict):
+        every = {**data, **given.get("data", {})}
+        found["data"] = {task: own for task, own in every.items() if "tasks" not in given or task in found["tasks"]}
+    of_task = found.get("fidelity_of", {})
+    if isinstance(of_task, dict):
+        kept = found.get("tasks", ()) if "tasks" in given else of_task
+        found["fidelity_of"] = {task: as_keys(own) | training for task, own in of_task.items() if task in kept}
+        if "seeds" in given:  # which a resolved training has as well
+            for own in found["fidelity_of"].values():
+                own.pop("seeds", None)
+    if training:
+        found["fidelity"] = as_keys(found.get("fidelity", {})) | training
+    return found
+
+
+def validated_comparison(declared: dict[str, Any], source: str) -> Comparison:
+    """The comparison that a dictionary declares; ExperimentError names the source and each bad key."""
+    if "evolution" in declared or "task" in declared:
+        raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
+    return declared_as(Comparison, declared, source)
+
+
+# --- The directory of a comparison: what was declared, every measurement, the table that follows from them, the log.
+
+
+class ComparisonDirectory(Directory[Comparison, Measurement]):
+    """The directory of a comparison."""
+
+    FILE, PARTS, FOLDERS, RECORD = "comparison.toml", "measurements", ("measurements", "tuning"), Measurement
+
+    @classmethod
+    def set_aside(cls, path: Path, declared: Comparison) -> Path | None:
+        """Rename a directory that holds another comparison than this one; None where none does.
+
+        One under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
+        """
+        if not (path / cls.FILE).exists() or _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
+            return None
+        lock = locked(path)
+        try:
+            number = 1
+            while (kept := path.with_name(f"{path.name}-{number}")).exists():
+                number += 1
+            path.rename(kept)
+        finally:
+            os.close(lock)
+        return kept
+
+    @classmethod
+    def _may_change(cls, key: str, declared: Comparison) -> bool:
+        """The number of seeds: what was trained under each stays as it is."""
+        return key == "seeds" or key.endswith(".seeds")
+
+    @property
+    def trials(self) -> RecordStore[Measurement]:
+        """What was measured on the validation split while settings were tuned."""
+        return RecordStore(self.path / "tuning", Measurement)
+
+    @classmethod
+    def validated(cls, declared: dict[str, Any], source: str) -> Comparison:
+        """The comparison of a dictionary. Raises ExperimentError."""
+        return validated_comparison(declared, source)
+
+    def save_table(self, table: ComparisonTable) -> None:
+        """Replace ``comparison.parquet`` and ``comparison.md``."""
+        table.write(self.path / "comparison.parquet")
+        write_whole_text(self.path / "comparison.md", table.as_markdown())
+
+
+def _but_for_seeds(declared: Comparison) -> dict[str, Any]:
+    """What decides the results, but for how many seeds there are."""
+    found = declared.result_defining()
+    trainings = {task: {**own, "seeds": 0} for task, own in found["fidelity_of"].items()}
+    return found | {"seeds": 0, "fidelity_of": trainings}
