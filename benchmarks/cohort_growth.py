@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, together
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.primitives.language.formula import Formula
 
 CPU = torch.device("cpu")
@@ -29,17 +29,17 @@ def by_size(formulas: Sequence[Formula]) -> dict[int, list[Formula]]:
 
 def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
     """Each axis by itself, the others at a cohort of 64, 10 classes, a batch of 64."""
-    task, plain = made_up_task(10, (64,)), Fidelity(steps=steps, seeds=1)
-    cases: dict[str, dict[int, tuple[Sequence[Formula], Any, Fidelity]]] = {
+    task, plain = made_up_task(10, (64,)), TrainingSettings(steps=steps, seeds=1)
+    cases: dict[str, dict[int, tuple[Sequence[Formula], Any, TrainingSettings]]] = {
         "candidates": {size: (evolved(size), task, plain) for size in (1, 4, 16, 64, 256)},
         "classes": {count: (evolved(64), made_up_task(count, (64,)), plain) for count in (2, 10, 30, 100)},
         "batch_size": {
-            size: (evolved(64), task, Fidelity(steps=steps, seeds=1, batch_size=size)) for size in (16, 64, 256)
+            size: (evolved(64), task, TrainingSettings(steps=steps, seeds=1, batch_size=size)) for size in (16, 64, 256)
         },
         "nodes_of_a_formula": {size: (group, task, plain) for size, group in by_size(evolved(256)).items()},
     }
     seconds: dict[str, dict[int, list[float]]] = {axis: {each: [] for each in case} for axis, case in cases.items()}
-    together(evolved(4), task, Fidelity(steps=2, seeds=1), CPU)  # what is loaded once
+    together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # what is loaded once
     for _ in range(rounds):
         for axis, case in cases.items():
             for value, (formulas, on_task, fidelity) in case.items():

@@ -9,7 +9,7 @@ import torch
 
 from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.data.splits import Split, Splits
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.one_by_one import OneByOne
 from lossearch.primitives.language.formula import Call, Formula, Number, call
@@ -64,14 +64,14 @@ def seconds(device: torch.device, action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def together(formulas: Sequence[Formula], task: Task, fidelity: Fidelity, device: torch.device) -> float:
+def together(formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings, device: torch.device) -> float:
     """Seconds for each candidate in one cohort."""
     cohort = Cohort(formulas, None, task, fidelity, list(range(fidelity.seeds)), device)
     return seconds(device, cohort.train_and_score) / len(formulas)
 
 
 def ratio(
-    formulas: Sequence[Formula], task: Task, fidelity: Fidelity, sample: int, rounds: int, device: torch.device
+    formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings, sample: int, rounds: int, device: torch.device
 ) -> dict[str, float]:
     """Seconds of a candidate alone in eager torch over those in the cohort, as medians of rounds by turns."""
     ours, theirs = [], []

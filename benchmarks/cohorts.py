@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, ratio, settings_of, together
 from lossearch.evaluators.device import chosen_device
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.language.formula import Formula
@@ -35,8 +35,8 @@ def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, roun
 def on_a_core(steps: int, rounds: int) -> dict[str, Any]:
     """The figures of one core, on digits."""
     task, device = known_task("digits"), torch.device("cpu")
-    one, eight = Fidelity(steps=steps, seeds=1), Fidelity(steps=steps, seeds=8)
-    small_cnn, residual = (Fidelity(steps=steps, seeds=1, network=name) for name in ("cnn", "resnet"))
+    one, eight = TrainingSettings(steps=steps, seeds=1), TrainingSettings(steps=steps, seeds=8)
+    small_cnn, residual = (TrainingSettings(steps=steps, seeds=1, network=name) for name in ("cnn", "resnet"))
     found: dict[str, Any] = {}
     for name, formulas, fidelity, sample in (
         ("mlp_cohort_of_64", evolved(64), one, 16),
@@ -55,8 +55,8 @@ def on_a_core(steps: int, rounds: int) -> dict[str, Any]:
 def on_a_gpu(rounds: int, device: torch.device) -> dict[str, Any]:
     """The figures of one GPU: 200 steps, a cohort of 256."""
     formulas, images = evolved(256), made_up_task(10, (3, 32, 32))
-    cnn = ratio(formulas, images, Fidelity(steps=200, seeds=1, network="cnn"), 2, rounds, device)
-    mlp = ratio(formulas, known_task("digits"), Fidelity(steps=200, seeds=1), 4, rounds, device)
+    cnn = ratio(formulas, images, TrainingSettings(steps=200, seeds=1, network="cnn"), 2, rounds, device)
+    mlp = ratio(formulas, known_task("digits"), TrainingSettings(steps=200, seeds=1), 4, rounds, device)
     return {f"cnn_32x32x3_cohort_of_256_to_one_at_a_time_{what}": value for what, value in cnn.items()} | {
         f"mlp_cohort_of_256_to_one_at_a_time_{what}": value for what, value in mlp.items()
     }
@@ -75,7 +75,7 @@ def main() -> None:
     found: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}
     found["first_compile_ms_per_candidate"] = compile_milliseconds(evolved(256)[128:], device, 1)
     found["compile_ms_per_candidate"] = compile_milliseconds(evolved(64), device, options.rounds)
-    together(evolved(2), known_task("digits"), Fidelity(steps=5, seeds=1), device)  # what is loaded once
+    together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # what is loaded once
     measured = on_a_gpu(options.rounds, device) if device.type == "cuda" else on_a_core(options.steps, options.rounds)
     print(json.dumps(found | measured, indent=2))
 

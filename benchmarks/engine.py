@@ -15,7 +15,7 @@ import torch
 
 from lossearch.engine.admission import Admission
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.evolution.members import Member
 from lossearch.evolution.population import Birth, Evolution
@@ -28,7 +28,7 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
     torch.set_num_threads(1)
     settings = load_experiment("digits").evolution
     births = [Birth(CATALOG[name].bound(), "known", name=name) for name in settings.seeds]
-    Admission().decide_all(births, 0)  # warms sympy and torch up
+    Admission().screen(births, 0)  # warms sympy and torch up
     evolution, admission = Evolution(settings, births, random.Random(seed)), Admission()
     asking: list[float] = []
     deciding: list[float] = []
@@ -39,7 +39,7 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
             started = time.perf_counter()
             born = [evolution.ask() for _ in range(batch)]
             asked = time.perf_counter()
-            decisions = admission.decide_all(born, generation)
+            decisions = admission.screen(born, generation)
             asking.append(asked - started)
             deciding.append(time.perf_counter() - asked)
             candidates += [decision for decision in decisions if isinstance(decision, Candidate)]
@@ -62,7 +62,7 @@ def _trained(candidates: list[Candidate], seed: int) -> list[Member]:
     members = []
     for kind in {each.class_weights for each in candidates}:
         cohort = tuple(each for each in candidates if each.class_weights == kind)
-        done = evaluate(Work(cohort, "digits", Fidelity(steps=20, seeds=1), seed)).evaluations
+        done = evaluate(Work(cohort, "digits", TrainingSettings(steps=20, seeds=1), seed)).evaluations
         fitness = {each.loss_id: each.fitness or 0.0 for each in done}
         members += [Member(each.loss_id, parse(each.formula), fitness[each.loss_id], kind) for each in cohort]
     return members

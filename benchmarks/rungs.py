@@ -15,9 +15,9 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.cohort_timing import FORMULAS
-from lossearch.engine.dispatch import Standing, best_first, promoted
+from lossearch.engine.dispatch import Score, best_first, promoted
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Candidate, Result, Work
 from lossearch.primitives.language.parser import parse
@@ -45,7 +45,7 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
         if each.fitness is not None:
             fitness.setdefault(each.loss_id, []).append(each.fitness)
     stand = {
-        each: Standing(mean(fitness[each.loss_id]), {})
+        each: Score(mean(fitness[each.loss_id]), {})
         for each in candidates
         if len(fitness.get(each.loss_id, ())) == work.fidelity.seeds
     }
@@ -53,8 +53,8 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
 
 
 def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
-    plain = Fidelity(steps=steps, seeds=seeds)
-    rungs = Fidelity(steps=steps, seeds=seeds, rungs=(steps // 8, steps // 2))
+    plain = TrainingSettings(steps=steps, seeds=seeds)
+    rungs = TrainingSettings(steps=steps, seeds=seeds, rungs=(steps // 8, steps // 2))
     candidates = candidates_of(path)
     _, whole = standing(Work((), task, plain, 0), candidates, {})
     _, other = standing(Work((), task, plain, 1), candidates, {})

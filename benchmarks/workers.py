@@ -11,7 +11,7 @@ import time
 import ray
 
 from lossearch.evaluators.executors.ray_executor import RayExecutor
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity.algebra import canonical
@@ -33,7 +33,7 @@ def cohorts(count: int, steps: int) -> list[Work]:
     """So many cohorts of eight known losses each, two seeds of each loss, on digits; no two have the same seeds."""
     texts = [str(canonical(CATALOG[name].bound())) for name in LOSSES]
     candidates = tuple(Candidate(loss_id(text), text, 1, 0, "known", 1) for text in texts)
-    fidelity = Fidelity(steps=steps, seeds=2)
+    fidelity = TrainingSettings(steps=steps, seeds=2)
     return [Work(candidates, "digits", fidelity, run_seed) for run_seed in range(count)]
 
 

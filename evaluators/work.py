@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import task_on
 from lossearch.evaluators.tasks.own_data import OwnData
 from lossearch.evaluators.tasks.task import Task
@@ -48,7 +48,7 @@ class Work:
 
     candidates: tuple[Candidate, ...]
     task: str
-    fidelity: Fidelity
+    fidelity: TrainingSettings
     run_seed: int
     stage: int | None = None  #: steps to train to; None is to the end
     device: str = "auto"
@@ -109,7 +109,7 @@ def spent_on(result: Result) -> list[Spent]:
     return [Spent(result.worker, len(result.evaluations), result.seconds)] if result.seconds else []
 
 
-def fidelity_of(candidate: Candidate, work: Work) -> Fidelity:
+def fidelity_of(candidate: Candidate, work: Work) -> TrainingSettings:
     """The fidelity that a candidate is trained at."""
     if candidate.learning_rate is None:
         return work.fidelity

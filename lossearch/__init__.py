@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lossearch.callbacks import Callback
     from lossearch.engine.launch import search
     from lossearch.exporting import export
-    from lossearch.losses import loss
+    from lossearch.loss_module import loss
     from lossearch.results.leaderboard import Leaderboard
     from lossearch.studies.compare import compare
     from lossearch.studies.explain import explain
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 
         return fidelity
     if name == "loss":
-        from lossearch.losses import loss
+        from lossearch.loss_module import loss
 
         return loss
     if name == "plot":

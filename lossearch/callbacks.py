@@ -10,7 +10,7 @@ from typing import Any
 
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
-from lossearch.results.storage.run_files import Trial
+from lossearch.results.storage.run_files import FreshSeedTest
 from lossearch.runs.progress import Progress
 
 
@@ -98,4 +98,4 @@ class Run:
     path: Path
     leaderboard: Leaderboard
     exported: Path | None
-    trial: Trial | None
+    trial: FreshSeedTest | None

@@ -10,7 +10,7 @@ import torch
 
 from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
-from lossearch.losses import formula_with
+from lossearch.loss_module import formula_with
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 from lossearch.primitives.errors import UserError, as_user_errors, nearest

@@ -17,7 +17,7 @@ from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Generation, generations_of
 from lossearch.results.report.drawing import Figure
 from lossearch.results.report.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
-from lossearch.runs.named_loss import read_seed
+from lossearch.runs.named_loss import named_loss
 
 __all__ = [
     "class_maps",
@@ -88,7 +88,7 @@ def curve(
     if isinstance(loss, Entry):
         drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
     else:
-        seed = read_seed(loss)
+        seed = named_loss(loss)
         drawn = Drawn(seed.name or loss, seed.formula, 1.0)
     return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
 

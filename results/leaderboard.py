@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lossearch.results.export.exportable import Exportable
     from lossearch.results.records import Evaluation
     from lossearch.results.storage.columns import StoredRecords
-    from lossearch.results.storage.run_files import Trial
+    from lossearch.results.storage.run_files import FreshSeedTest
     from lossearch.results.storage.store import Damage
 
 
@@ -88,7 +88,7 @@ class Entry:
         return of_row(self.row, self._run, self.trial)
 
     @property
-    def trial(self) -> "Trial | None":
+    def trial(self) -> "FreshSeedTest | None":
         """How the loss did under fresh seeds, if its run tried it."""
         from lossearch.results.storage.run_files import read_trial
 

@@ -1,22 +1,73 @@
-"""The rooms of the house: who may import whom, and which library lives in which one file."""
+"""The rooms of the house and their wings: who may import whom, and which library lives in which files."""
 
 import ast
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+ROOMS = ("primitives", "results", "evaluators", "experiments")
+
+#: What each room may import; ``lossearch`` stands for what lies directly in that folder and in its wings.
 FLOORS = {
     "primitives": {"primitives"},
     "results": {"results", "primitives"},
     "evaluators": {"evaluators", "primitives", "results"},
     "lossearch": {"lossearch", "evaluators", "primitives", "results", "experiments"},
 }
-#: One file each; DEAP has one for trees, members and their selection, Ray one for the cluster, a worker, the pool of
-#: them and their work, Arrow for tables and columns, plotly for figures of runs, of trainings, and how they look.
+
+#: The wings of each room from the ground up, several on one floor: none imports one above it or beside it. A file that
+#: lies directly in a room has its own name here.
+WINGS = {
+    "primitives": (
+        {"errors"},
+        {"language"},
+        {"analysis"},
+        {"programs"},
+        {"batched", "modules"},
+        {"catalog"},
+        {"identity"},
+    ),
+    "results": (
+        {"records", "plain_text"},
+        {"statistics"},
+        {"storage"},
+        {"ranking", "findings"},
+        {"export"},
+        {"leaderboard"},
+        {"report"},
+    ),
+    "evaluators": (
+        {"data", "networks", "device", "versions"},
+        {"settings"},
+        {"tasks"},
+        {"training"},
+        {"cohort", "work"},
+        {"screening", "measuring"},
+        {"evaluation"},
+        {"executors"},
+    ),
+    "lossearch": (
+        {"errors", "loss_module"},
+        {"runs"},
+        {"callbacks", "exporting"},
+        {"evolution", "trackers"},
+        {"engine"},
+        {"studies", "plot"},
+        {"cli", "__init__"},
+        {"__main__"},
+    ),
+}
+
+#: Most files that a folder may hold: one with more has a wing that was not made.
+MOST_FILES = 20
+
+#: Where each library may be imported.
 THEIR_FILES = {
-    "deap": tuple(f"lossearch/{name}.py" for name in ("member", "selection", "trees")),
-    "ray": tuple(f"evaluators/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
+    "deap": ("lossearch/evolution/members.py", "lossearch/evolution/trees.py"),
+    "ray": tuple(f"evaluators/executors/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
     "pyarrow": ("results/storage/columns.py", "results/storage/tables.py"),
     "sympy": ("primitives/identity/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),
@@ -26,52 +77,132 @@ THEIR_FILES = {
 }
 
 
-def sources():
-    return sorted(path for room in FLOORS for path in (ROOT / room).rglob("*.py"))
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-def imported(path):
-    """Modules that a file imports, anywhere in it."""
+def module_name(path: Path) -> str:
+    """The name by which a file is imported: that of a package for its ``__init__.py``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "lossearch" else ("lossearch", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for room in FLOORS for path in sorted((ROOT / room).rglob("*.py"))}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules that a file imports anywhere in it: in a function and for type checkers, too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            yield node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in SOURCES else node.module
 
 
-def room_of(name):
+GRAPH = {name: {each for each in imported(path) if each in SOURCES} - {name} for name, path in SOURCES.items()}
+
+
+def room_of(name: str) -> str:
     second = (*name.split("."), "")[1]
-    return second if second in {*FLOORS, "experiments"} else "lossearch"
+    return second if second in ROOMS else "lossearch"
 
 
-def relative(path):
-    return path.relative_to(ROOT).as_posix()
+def wing_of(name: str) -> str:
+    """The wing of a module, or the file that lies directly in a room."""
+    parts = name.split(".")[1:] if room_of(name) == "lossearch" else name.split(".")[2:]
+    return parts[0] if parts else "__init__"
 
 
-@pytest.mark.parametrize("path", sources(), ids=relative)
-def test_no_import_runs_upward(path):
-    room = relative(path).split("/")[0]
-    ours = {room_of(name) for name in imported(path) if name.split(".")[0] == "lossearch"}
-    assert ours <= FLOORS[room]
-    assert not {name.split(".")[0] for name in imported(path)} & (FLOORS.keys() - {"lossearch"})
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes each of which reaches every other: strongly connected components of two or more (Tarjan 1972)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_nodes: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        open_nodes.append(node)
+        for neighbour in graph[node]:
+            if neighbour not in order:
+                visit(neighbour)
+                lowest[node] = min(lowest[node], lowest[neighbour])
+            elif neighbour in open_nodes:
+                lowest[node] = min(lowest[node], order[neighbour])
+        if lowest[node] == order[node]:
+            start = open_nodes.index(node)
+            component = open_nodes[start:]
+            del open_nodes[start:]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for node in graph:
+        if node not in order:
+            visit(node)
+    return found
 
 
-def test_evaluators_know_of_results_only_the_record():
-    seen = {name for path in (ROOT / "evaluators").rglob("*.py") for name in imported(path)}
-    assert {name for name in seen if room_of(name) == "results"} == {"lossearch.results.records"}
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_import_runs_upward_between_rooms(name: str) -> None:
+    names = set(imported(SOURCES[name]))
+    assert {room_of(each) for each in names if each.split(".")[0] == "lossearch"} <= FLOORS[room_of(name)]
+    assert not {each.split(".")[0] for each in names} & set(ROOMS), "a room is imported as a part of lossearch"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_import_runs_upward_between_wings(name: str) -> None:
+    room = room_of(name)
+    if wing_of(name) == "__init__" and room != "lossearch":
+        return  # the package itself: it imports nothing, which no circle can come of
+    height = {wing: floor for floor, wings in enumerate(WINGS[room]) for wing in wings}
+    for other in GRAPH[name]:
+        if room_of(other) == room and wing_of(other) not in (wing_of(name), "__init__"):
+            assert height[wing_of(other)] < height[wing_of(name)], f"{name} imports {other}"
+
+
+def test_every_wing_has_a_floor() -> None:
+    found = {room: {wing_of(name) for name in SOURCES if room_of(name) == room} for room in FLOORS}
+    for room, wings in WINGS.items():
+        assert set().union(*wings) | {"__init__"} == found[room] | {"__init__"}
+
+
+def test_no_file_is_in_a_circle() -> None:
+    assert circles(GRAPH) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
+    folders = {path.parent for path in SOURCES.values()}
+    full = {relative(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > MOST_FILES}
+    assert full == {}
+
+
+def test_no_file_takes_the_name_of_a_public_function() -> None:
+    import lossearch
+
+    inner = {path.stem for path in (ROOT / "lossearch").iterdir()}
+    assert inner & set(lossearch.__all__) <= {"errors", "plot", "trackers"}  # which are modules in public, too
+
+
+def test_evaluators_know_of_results_only_the_record() -> None:
+    names = {other for name, others in GRAPH.items() if room_of(name) == "evaluators" for other in others}
+    assert {name for name in names if room_of(name) == "results"} == {"lossearch.results.records"}
 
 
 @pytest.mark.parametrize("library", THEIR_FILES)
-def test_each_engine_is_imported_in_its_own_files_alone(library):
-    found = {relative(path) for path in sources() if library in {name.split(".")[0] for name in imported(path)}}
-    assert found == set(THEIR_FILES[library])
+def test_each_engine_is_imported_in_its_own_files_alone(library: str) -> None:
+    names = {path: {name.split(".")[0] for name in imported(path)} for path in SOURCES.values()}
+    assert {relative(path) for path, own in names.items() if library in own} == set(THEIR_FILES[library])
 
 
-def test_every_package_is_installed():
-    import tomllib
-
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = {relative(path.parent).replace("/", ".") for path in sources() if path.name == "__init__.py"}
-    found = {name if name.startswith("lossearch") else f"lossearch.{name}" for name in found}
-    assert found | {"lossearch.experiments"} == listed
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {name for name, path in SOURCES.items() if path.name == "__init__.py"} | {"lossearch.experiments"}
+    assert found == set(listed)

@@ -18,8 +18,8 @@ from lossearch.evaluators.cohort.memory import IN_FLIGHT, bytes_of_a_candidate
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.cohort.replay import Replay
 from lossearch.evaluators.data.splits import Split, as_numbers
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.optimizers import moments
 from lossearch.evaluators.training.outcome import NO_GRADIENT, NOT_FINITE, Outcome, diverged, outcome
@@ -36,7 +36,7 @@ from lossearch.primitives.programs.lowering import lower_logits
 CHECKS, DROPPED_FROM = 8, 0.125
 
 
-def unbatched(task: Task, fidelity: Fidelity) -> str | None:
+def unbatched(task: Task, fidelity: TrainingSettings) -> str | None:
     """Why candidates cannot be trained as a cohort, or None where network and training have a batched form."""
     network = NETWORKS[fidelity.network]
     if network not in BATCHED:
@@ -62,7 +62,7 @@ class Cohort:
         formulas: Sequence[Formula],
         class_weights: str | None,
         task: Task,
-        fidelity: Fidelity,
+        fidelity: TrainingSettings,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),

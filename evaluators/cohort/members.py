@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossearch.evaluators.cohort.heads import Heads, heads_of
 from lossearch.evaluators.cohort.networks import BATCHED, BatchedNetwork
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.training.optimizers import descend
 from lossearch.evaluators.training.start import Model
 from lossearch.evaluators.training.state import State, as_arrays, as_tensors
@@ -77,7 +77,7 @@ class Members:
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
 
     @torch.no_grad()
-    def descend(self, rate: Tensor, position: Tensor, fidelity: Fidelity) -> None:
+    def descend(self, rate: Tensor, position: Tensor, fidelity: TrainingSettings) -> None:
         """One step of the optimiser at a position, and no gradients left."""
         for parameter, kept in zip(self._parameters, self._kept, strict=True):
             own = rate if self._pace is None else rate * self._pace.view(1, -1, *[1] * (parameter.ndim - 2))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.cohort.members import Members
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.optimizers import moments
 from lossearch.evaluators.training.start import Model
@@ -21,7 +21,7 @@ IN_FLIGHT = 2
 
 
 def bytes_of_a_candidate(
-    models: Sequence[Model], class_weights: str | None, task: Task, fidelity: Fidelity, seeds: Sequence[int]
+    models: Sequence[Model], class_weights: str | None, task: Task, fidelity: TrainingSettings, seeds: Sequence[int]
 ) -> int:
     """What one candidate under every seed takes: its weights, and the activations that a step keeps.
 

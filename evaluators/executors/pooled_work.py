@@ -8,7 +8,7 @@ from lossearch.evaluators.work import Result, Spent, Work, spent_on
 from lossearch.results.records import Evaluation, Measurement
 
 
-class Pool(Protocol):
+class WorkSource(Protocol):
     """Where the work is done."""
 
     def advance(self, timeout: float) -> None:
@@ -21,7 +21,7 @@ class Pool(Protocol):
 class PooledWork:
     """Work that waits for a worker, runs on one, was split in two, or is finished."""
 
-    def __init__(self, work: Work, pool: Pool, before: Sequence[Any] = ()) -> None:
+    def __init__(self, work: Work, pool: WorkSource, before: Sequence[Any] = ()) -> None:
         self.work = work
         self.before = list(before)  #: references to states that it goes on from
         self.after: list[Any] = []  #: references to the states that it left

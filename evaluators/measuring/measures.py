@@ -37,7 +37,7 @@ def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
     return tuple(counts.flatten().tolist())
 
 
-def right_ones(metric: str, outputs: Outputs, split: Split) -> tuple[int, ...]:
+def correct_samples(metric: str, outputs: Outputs, split: Split) -> tuple[int, ...]:
     """1 for each sample, or pair, that was told rightly, else 0; nothing for a metric that is no mean over them."""
     if metric == "accuracy":
         right = outputs.found == split.targets.flatten()

@@ -9,7 +9,7 @@ import torch
 
 from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.cohort.outputs import CohortOutputs
-from lossearch.evaluators.measuring.measures import confusion_matrix, measures, right_ones
+from lossearch.evaluators.measuring.measures import confusion_matrix, correct_samples, measures
 from lossearch.evaluators.training.calibration import SAMPLES, gradient_size
 from lossearch.evaluators.training.one_by_one import Measurable
 from lossearch.evaluators.training.outcome import NOT_FINITE, Outcome
@@ -90,7 +90,7 @@ class _Measuring:
         size = gradient_size(self._trained.attached(candidate, seed), embeddings, on.targets.flatten())
         values |= {"gradient at the embedding": size} if math.isfinite(size) else {}
         confusion = confusion_matrix(outputs, self._split) if self._split.pairs is None else ()
-        return values, {"confusion": confusion, "right": right_ones(self._task.metric.name, outputs, self._split)}
+        return values, {"confusion": confusion, "right": correct_samples(self._task.metric.name, outputs, self._split)}
 
 
 def not_measured(candidate: Candidate, work: Work, seed: int, reason: str) -> Measurement:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from lossearch.evaluators.data.splits import Split, as_numbers, with_classes
 from lossearch.evaluators.device import one_thread
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.measuring.landscape import Value, directions, ratios_around, values_around
 from lossearch.evaluators.measuring.measures import confusion_matrix
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.attached_loss import looks_at_progress, loss_for, representation
 from lossearch.evaluators.training.calibration import Attached, calibration_factor, gradient_size
@@ -61,13 +61,17 @@ class Observed:
     maps: Tensor | None  #: likewise, where the class was seen
 
 
-def observed(formula: Formula, class_weights: str | None, task: Task, fidelity: Fidelity, seed: int) -> Observed:
+def observed(
+    formula: Formula, class_weights: str | None, task: Task, fidelity: TrainingSettings, seed: int
+) -> Observed:
     """Train a loss and observe it. Raises TrainingFailed."""
     with one_thread():
         return _observed(formula, class_weights, task, fidelity, seed)
 
 
-def _observed(formula: Formula, class_weights: str | None, task: Task, fidelity: Fidelity, seed: int) -> Observed:
+def _observed(
+    formula: Formula, class_weights: str | None, task: Task, fidelity: TrainingSettings, seed: int
+) -> Observed:
     loss = loss_for(formula, task, fidelity, class_weights)
     calibration = calibration_factor(loss, task, fidelity, seed)
     watched = _Watched(Training(loss, task, fidelity, seed, calibration), task, fidelity, calibration)
@@ -82,7 +86,7 @@ def _observed(formula: Formula, class_weights: str | None, task: Task, fidelity:
 class _Watched:
     """A training, and the samples on which it is watched."""
 
-    def __init__(self, training: Training, task: Task, fidelity: Fidelity, calibration: float) -> None:
+    def __init__(self, training: Training, task: Task, fidelity: TrainingSettings, calibration: float) -> None:
         self.training, self._task, self._fidelity, self._calibration = training, task, fidelity, calibration
         splits = task.load()
         self._validation = splits.validation

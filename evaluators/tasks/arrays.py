@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lossearch.evaluators.data.array_file import read_arrays
 from lossearch.evaluators.data.array_parts import with_classes_in_all, with_identities_apart
 from lossearch.evaluators.data.splits import Splits
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import shown
@@ -54,9 +54,9 @@ def array_task(name: str, data: ArrayData) -> Task:
     )
 
 
-def _training(shape: tuple[int, ...], dense: bool) -> Fidelity:
+def _training(shape: tuple[int, ...], dense: bool) -> TrainingSettings:
     """That of the tasks of the same kind that need no download."""
     if dense:
-        return Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
+        return TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
     is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST_IMAGE
-    return Fidelity(network="resnet", learning_rate=0.1, steps=400) if is_image else Fidelity()
+    return TrainingSettings(network="resnet", learning_rate=0.1, steps=400) if is_image else TrainingSettings()

@@ -17,7 +17,7 @@ from lossearch.evaluators.data.splits import (
     with_asymmetric_noise,
     with_symmetric_noise,
 )
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
@@ -25,15 +25,15 @@ _NOISE_SEED = 7
 
 #: Of each task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
 _PROXIES = {
-    "digits": Fidelity(steps=50, seeds=1),
-    "digits_noisy_20": Fidelity(steps=100, seeds=1),
-    "digits_noisy": Fidelity(steps=100, seeds=1),
-    "digits_noisy_60": Fidelity(steps=100, seeds=1),
-    "digits_asymmetric_20": Fidelity(steps=50, seeds=1),
-    "digits_asymmetric_40": Fidelity(steps=100, seeds=1),
-    "digits_asymmetric_60": Fidelity(steps=100, seeds=1),
-    "digits_long_tail": Fidelity(steps=50, seeds=1),
-    "digits_few_labels": Fidelity(steps=25, seeds=1),
+    "digits": TrainingSettings(steps=50, seeds=1),
+    "digits_noisy_20": TrainingSettings(steps=100, seeds=1),
+    "digits_noisy": TrainingSettings(steps=100, seeds=1),
+    "digits_noisy_60": TrainingSettings(steps=100, seeds=1),
+    "digits_asymmetric_20": TrainingSettings(steps=50, seeds=1),
+    "digits_asymmetric_40": TrainingSettings(steps=100, seeds=1),
+    "digits_asymmetric_60": TrainingSettings(steps=100, seeds=1),
+    "digits_long_tail": TrainingSettings(steps=50, seeds=1),
+    "digits_few_labels": TrainingSettings(steps=25, seeds=1),
 }
 
 

@@ -17,13 +17,13 @@ from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.data.parts import PARTS
 from lossearch.evaluators.data.prepared import Prepared
 from lossearch.evaluators.data.splits import Split, Splits
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import UserError
 
-_IMAGES = Fidelity(network="resnet", learning_rate=0.1, steps=400)
-_PIXELS = Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
+_IMAGES = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
+_PIXELS = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 _FACES = 64  # pixels each way
 
 

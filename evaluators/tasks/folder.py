@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.image_folder import ImageFolder
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.errors import shown
@@ -45,5 +45,5 @@ def folder_task(name: str, data: FolderData) -> Task:
         lru_cache(maxsize=1)(options.load),
         lru_cache(maxsize=1)(options.load_test),
         metric=VERIFICATION if data.verification else ACCURACY,
-        fidelity=Fidelity(network="resnet", learning_rate=0.1, steps=400),
+        fidelity=TrainingSettings(network="resnet", learning_rate=0.1, steps=400),
     )

@@ -18,7 +18,7 @@ from lossearch.evaluators.data.procedural import (
     shape_images,
 )
 from lossearch.evaluators.data.splits import Split, Splits, balanced_pairs, long_tailed, with_symmetric_noise
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import Task
 
@@ -31,9 +31,9 @@ IDENTITIES = {_TRAIN: range(24), _VALIDATION: range(24, 36), _TEST: range(36, 48
 #: Kinds of shapes in the segmentation task; its classes are these and the background.
 KINDS = 3
 
-_SHAPES = Fidelity(network="resnet", learning_rate=0.1, steps=400)
-_GLYPHS = Fidelity(network="resnet", learning_rate=0.3, steps=400)
-_PIXELS = Fidelity(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
+_SHAPES = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
+_GLYPHS = TrainingSettings(network="resnet", learning_rate=0.3, steps=400)
+_PIXELS = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 #: Of a task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
 _PROXIES = {

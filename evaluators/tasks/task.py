@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossearch.evaluators.data.splits import Split, Splits
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, Metric
 from lossearch.primitives.errors import UserError, shown
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import TERMINALS
 
-_USUAL = Fidelity()
+_USUAL = TrainingSettings()
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Task:
     dense: bool = False  #: whether every pixel has a class
     needs_download: bool = False
     gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
-    fidelity: Fidelity = _USUAL  #: the full training, where none is declared
-    proxy: Fidelity | None = None  #: a search's training where none is declared; None: the full one
+    fidelity: TrainingSettings = _USUAL  #: the full training, where none is declared
+    proxy: TrainingSettings | None = None  #: a search's training where none is declared; None: the full one
     data_from: str | None = None  #: the page or command that provides the data
     ignores_pixels: bool = False  #: whether some pixels have no class: their targets are negative
 
@@ -52,7 +52,7 @@ class Task:
             )
         return formula
 
-    def obstacle(self, fidelity: Fidelity) -> str | None:
+    def obstacle(self, fidelity: TrainingSettings) -> str | None:
         """Why the fidelity's network or augmentation does not suit the task's inputs, or None where they do."""
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
@@ -67,7 +67,7 @@ class Task:
             return "fidelity: shift and flip move images and not the classes of their pixels. Use noise alone."
         return self._too_small_for(fidelity)
 
-    def _too_small_for(self, fidelity: Fidelity) -> str | None:
+    def _too_small_for(self, fidelity: TrainingSettings) -> str | None:
         """What needs larger images than the task's inputs are, or None where nothing does."""
         needs = {name: SMALLEST_IMAGE for name in ("shift", "flip") if getattr(fidelity, name)}
         needs[f"network = {fidelity.network!r}"] = NETWORKS[fidelity.network].SMALLEST

@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.start import Model, class_frequencies, initial_class_weights
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
 
-def loss_for(formula: Formula, task: Task, fidelity: Fidelity, class_weights: str | None = None) -> FormulaLoss:
+def loss_for(formula: Formula, task: Task, fidelity: TrainingSettings, class_weights: str | None = None) -> FormulaLoss:
     """The module of a formula for a task, with the class frequencies of its training split.
 
     ``class_weights`` says where those of a loss over embeddings come from; None for a loss over logits.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossearch.evaluators.data.splits import with_classes
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.attached_loss import adopt_class_weights, owns_class_weights
 from lossearch.evaluators.training.outcome import NO_GRADIENT, TrainingFailed
@@ -21,7 +21,7 @@ from lossearch.evaluators.training.training import Randomness
 from lossearch.primitives.modules.torch_loss import FormulaLoss
 
 
-def calibration_factor(loss: FormulaLoss, task: Task, fidelity: Fidelity, seed: int) -> float:
+def calibration_factor(loss: FormulaLoss, task: Task, fidelity: TrainingSettings, seed: int) -> float:
     """The factor that makes the loss's first gradient at the embedding as large as cross-entropy's.
 
     It is 1 where the fidelity wants none. Both are taken on the seed's first batch and initial weights. Raises

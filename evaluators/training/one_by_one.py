@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lossearch.evaluators.data.splits import Split
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.calibration import Attached, calibration_factor
@@ -29,7 +29,7 @@ class OneByOne:
         formulas: Sequence[Formula],
         class_weights: str | None,
         task: Task,
-        fidelity: Fidelity,
+        fidelity: TrainingSettings,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
         states: Sequence[State] = (),

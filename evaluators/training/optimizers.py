@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 
 #: What each optimiser keeps for a parameter, by torch's names.
 KEPT = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
@@ -19,7 +19,7 @@ class Optimizer:
         self,
         network: Sequence[nn.Parameter],
         head: Sequence[nn.Parameter],
-        fidelity: Fidelity,
+        fidelity: TrainingSettings,
         own_rate: float | None = None,
     ) -> None:
         self.parameters = [*network, *head]
@@ -80,7 +80,9 @@ def moments(optimizer: str) -> int:
     return 2 if optimizer == "adam" else 1
 
 
-def descend(parameter: Tensor, kept: Sequence[Tensor], rate: Tensor, position: Tensor, fidelity: Fidelity) -> None:
+def descend(
+    parameter: Tensor, kept: Sequence[Tensor], rate: Tensor, position: Tensor, fidelity: TrainingSettings
+) -> None:
     """Move a parameter along its gradient, which is then gone; ``kept`` are its velocity or moments, updated.
 
     ``rate`` broadcasts over the parameter; ``position`` [1] counts the steps before this one.
@@ -115,7 +117,7 @@ class Plateau:
     best: float = -1.0
     waited: int = 0
 
-    def look(self, score: float, fidelity: Fidelity) -> None:
+    def look(self, score: float, fidelity: TrainingSettings) -> None:
         """Take in an epoch's score: lower the rate after more than ``patience`` epochs without a better one."""
         if score > self.best:
             self.best, self.waited = score, 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.data.splits import Pairs, Split, as_numbers
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.start import batches
 
@@ -32,7 +32,7 @@ def resident(split: Split, device: torch.device) -> Split:
 class Schedule:
     """The batches under every seed, the learning rates and the progress, at a position that moves on."""
 
-    def __init__(self, task: Task, fidelity: Fidelity, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(self, task: Task, fidelity: TrainingSettings, seeds: Sequence[int], device: torch.device) -> None:
         self._train = resident(task.load().train, device)
         orders = [torch.stack(batches(len(self._train), fidelity, seed)) for seed in seeds]
         self._order = torch.stack(orders, 1).to(device)
@@ -78,7 +78,7 @@ class Augmentation:
     """What a fidelity does to the inputs of each step under each seed."""
 
     def __init__(
-        self, fidelity: Fidelity, shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu"
+        self, fidelity: TrainingSettings, shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu"
     ) -> None:
         if (fidelity.shift or fidelity.flip) and len(shape) != 3:
             raise ValueError(f"Expected images to shift or flip, got inputs of shape {list(shape)}. Use noise alone.")

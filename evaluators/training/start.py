@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import NETWORKS
 from lossearch.evaluators.networks.layers import linear
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.modules.class_weights import ClassWeights
 
@@ -28,7 +28,7 @@ class Model:
     centers: Tensor
 
 
-def initial_model(task: Task, fidelity: Fidelity, seed: int) -> Model:
+def initial_model(task: Task, fidelity: TrainingSettings, seed: int) -> Model:
     """The seed's initial network, head and centers."""
     generator = torch.Generator().manual_seed(seed)
     backbone = NETWORKS[fidelity.network](task.shape, fidelity.hidden, generator)
@@ -45,7 +45,7 @@ def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def batches(samples: int, fidelity: Fidelity, seed: int) -> tuple[Tensor, ...]:
+def batches(samples: int, fidelity: TrainingSettings, seed: int) -> tuple[Tensor, ...]:
     """Indices of each step's batch: the samples in a new random order each epoch."""
     generator = torch.Generator().manual_seed(seed + 1)
     needed = fidelity.steps * fidelity.batch_size

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lossearch.evaluators.data.splits import Split, as_numbers, with_classes
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.attached_loss import (
     adopt_class_weights,
@@ -29,7 +29,7 @@ from lossearch.evaluators.training.start import initial_model, one_hot
 def train_and_score(
     loss: nn.Module,
     task: Task,
-    fidelity: Fidelity,
+    fidelity: TrainingSettings,
     seed: int,
     calibration: float,
     device: torch.device | str = "cpu",
@@ -51,7 +51,7 @@ class Training:
         self,
         loss: nn.Module,
         task: Task,
-        fidelity: Fidelity,
+        fidelity: TrainingSettings,
         seed: int,
         calibration: float,
         device: torch.device | str = "cpu",

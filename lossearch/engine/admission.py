@@ -51,11 +51,9 @@ class Admission:
 
     def decide(self, birth: Birth, generation: int) -> Candidate | Refusal:
         """The candidate to train, or the refusal to record."""
-        return self.decide_all([birth], generation)[0]
+        return self.screen([birth], generation)[0]
 
-    def decide_all(
-        self, births: Sequence[Birth], generation: int, wanted: int | None = None
-    ) -> list[Candidate | Refusal]:
+    def screen(self, births: Sequence[Birth], generation: int, wanted: int | None = None) -> list[Candidate | Refusal]:
         """The decisions about births, as if one were decided about after the other, in less time.
 
         With so many candidates ``wanted``, nothing is decided about births after the last of these. Most births are

@@ -10,7 +10,7 @@ from lossearch.evolution.islands import Islands
 from lossearch.evolution.population import Birth
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.runs.experiment import Experiment, work_of
-from lossearch.runs.named_loss import read_seed
+from lossearch.runs.named_loss import named_loss
 from lossearch.runs.progress import Progress, Stopwatch
 from lossearch.runs.views import SearchView
 
@@ -50,8 +50,8 @@ class Breeding:
         """
         left = max(1, wanted) * BIRTHS_PER_CANDIDATE
         decided = admitted = 0
-        while left > 0 and (wanted > 0 or self.evolution.has_seeds_left):
-            if together > 1 or self.evolution.has_seeds_left:
+        while left > 0 and (wanted > 0 or self.evolution.has_starting_losses):
+            if together > 1 or self.evolution.has_starting_losses:
                 limit, count = None, max(together, wanted)  # each is one candidate at most
             else:  # as many as give those that are wanted, by the share so far; what is left over was never born
                 limit, count = wanted, math.ceil(wanted * (decided + 1) / (admitted + 1))
@@ -67,7 +67,7 @@ class Breeding:
 
     def _decisions(self, births: list[Birth], generation: int, wanted: int | None) -> list[Candidate | Refusal]:
         with self._watch.doing("breeding"), one_thread():  # the others are the workers'
-            return self.admission.decide_all(births, generation, wanted)
+            return self.admission.screen(births, generation, wanted)
 
     def _recorded(self, decisions: list[Candidate | Refusal]) -> Iterator[Candidate]:
         """The candidates among the decisions; the others are recorded."""
@@ -83,5 +83,5 @@ class Breeding:
 
 def birth_of_seed(text: str, how: str = "known") -> Birth:
     """The birth of a known loss by its name, or of a formula."""
-    seed = read_seed(text)
+    seed = named_loss(text)
     return Birth(seed.formula, how, name=seed.name, class_weights=seed.class_weights)

@@ -1,4 +1,4 @@
-"""Trainings: hands a search's cohorts to the executor, records what comes back, and says how candidates stand.
+"""Dispatcher: hands a search's cohorts to the executor, records what comes back, and says how candidates stand.
 
 Invariant: what was recorded before a restart is not trained again; so much work is handed out that no worker waits, and
 no more, so that memory does not grow with the population.
@@ -20,32 +20,32 @@ from lossearch.runs.experiment import Experiment, work_of
 from lossearch.runs.progress import Progress, Stopwatch, Workforce
 from lossearch.runs.views import SearchView
 
-# --- Standing: how candidates stand at a stage of their training, and who goes on.
+# --- Score: how candidates stand at a stage of their training, and who goes on.
 
 
 @dataclass(frozen=True)
-class Standing:
+class Score:
     """How a candidate stands at a stage: its mean fitness over the tasks, and handles of its states on each."""
 
     fitness: float
     states: Mapping[str, list[Any]]
 
 
-def standing_on_all(on_each: Mapping[str, Standing | None]) -> Standing | None:
+def score_on_all(on_each: Mapping[str, Score | None]) -> Score | None:
     """How a candidate stands on all tasks: by the mean of its fitness; None where it failed on one."""
     finished = {task: standing for task, standing in on_each.items() if standing is not None}
     if len(finished) < len(on_each):
         return None
     states = {task: standing.states[task] for task, standing in finished.items()}
-    return Standing(mean(standing.fitness for standing in finished.values()), states)
+    return Score(mean(standing.fitness for standing in finished.values()), states)
 
 
-def best_first(stand: Mapping[Candidate, Standing]) -> list[Candidate]:
+def best_first(stand: Mapping[Candidate, Score]) -> list[Candidate]:
     """Candidates by their fitness, the simpler of equals first."""
     return sorted(stand, key=lambda each: (-stand[each].fitness, each.complexity, each.birth_number))
 
 
-def promoted(stand: Mapping[Candidate, Standing], reduction_factor: int) -> list[Candidate]:
+def promoted(stand: Mapping[Candidate, Score], reduction_factor: int) -> list[Candidate]:
     """Who goes on at a rung: the best one in so many, the simpler of equals, and every known loss.
 
     Everything is compared with the known losses, so that they are always trained to the end.
@@ -69,10 +69,10 @@ class Arrival:
 
     candidate: Candidate
     stage: int  #: its number
-    standing: Standing | None
+    standing: Score | None
 
 
-class Trainings:
+class Dispatcher:
     """The work of a search that is handed out."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Trainings:
         self._experiment, self._run, self._executor, self._recorder = experiment, run, executor, recorder
         self._progress, self._view, self._watch, self._callbacks = progress, view, watch, callbacks
         self._pending: list[tuple[int, Pending]] = []  # with the number of the stage
-        self._found: dict[tuple[Candidate, int], dict[str, Standing | None]] = {}
+        self._found: dict[tuple[Candidate, int], dict[str, Score | None]] = {}
         self.workforce = Workforce()
 
     @property
@@ -189,10 +189,10 @@ class Trainings:
             fitness = [each.fitness for each in own.get(candidate.loss_id, ()) if each.fitness is not None]
             finished, states = len(fitness) == done.work.fidelity.seeds, {done.work.task: done.states()}
             on_each = self._found.setdefault((candidate, stage), {})
-            on_each[done.work.task] = Standing(mean(fitness), states) if finished else None
+            on_each[done.work.task] = Score(mean(fitness), states) if finished else None
             if len(on_each) == len(self._experiment.tasks):
                 del self._found[candidate, stage]
-                arrival = Arrival(candidate, stage, standing_on_all(on_each))
+                arrival = Arrival(candidate, stage, score_on_all(on_each))
                 yield arrival if stage == AGAIN else self._counted(arrival, done.work)
         self._view.moved(self._progress)
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from lossearch.engine.dispatch import Arrival, Standing, States, cohorts, promoted
+from lossearch.engine.dispatch import Arrival, Score, States, cohorts, promoted
 from lossearch.engine.retests import LAST_ROUNDS, Retests
 from lossearch.engine.search_loop import Search, member
 from lossearch.evaluators.work import Candidate
@@ -99,7 +99,7 @@ class GenerationalSearch(Search):
 
     def _trained(
         self, entering: Iterable[Candidate], stage: int, states: Mapping[str, States]
-    ) -> dict[Candidate, Standing]:
+    ) -> dict[Candidate, Score]:
         """Train candidates up to a stage on every task, from their states on, and return how those that did stand.
 
         A candidate that failed on one task has failed.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lossearch.engine.dispatch import Standing
+from lossearch.engine.dispatch import Score
 from lossearch.evaluators.work import Candidate, candidate_from
 from lossearch.results.records import BASELINE
 from lossearch.results.statistics.intervals import mean
@@ -43,7 +43,7 @@ class Retests:
         self._contenders: dict[str, Contender] = {}
         self._baseline: Contender | None = None
 
-    def told(self, stand: Mapping[Candidate, Standing]) -> None:
+    def told(self, stand: Mapping[Candidate, Score]) -> None:
         """Take in what a generation's candidates are worth, and keep the best of old and new."""
         for candidate, standing in stand.items():
             contender = Contender(candidate, standing.fitness)

@@ -10,7 +10,7 @@ from typing import Any
 from lossearch.callbacks import Callbacks
 from lossearch.engine.admission import Admission
 from lossearch.engine.breeding import Breeding
-from lossearch.engine.dispatch import Trainings
+from lossearch.engine.dispatch import Dispatcher
 from lossearch.engine.resume import ArchiveFile
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate
@@ -39,7 +39,7 @@ class Search:
         self.progress = Progress(self.experiment.evolution.generations)
         self.watch = Stopwatch()
         self.recorder = Recorder(self.run.store, lambda each: each.evaluation_id)
-        self.trainings = Trainings(
+        self.trainings = Dispatcher(
             self.experiment,
             self.run,
             self.executor,

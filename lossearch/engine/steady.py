@@ -73,7 +73,7 @@ class SteadySearch(Search):
         settings, size = self.experiment.evolution, self._cohort_size()
         room, begun = self.executor.slots + 1 - self.trainings.in_flight, self.progress.finished + len(self._in_flight)
         left = settings.population * settings.generations - begun
-        seeds_wait = self.breeding.evolution.has_seeds_left or (self._born and self._born[0].name is not None)
+        seeds_wait = self.breeding.evolution.has_starting_losses or (self._born and self._born[0].name is not None)
         wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, max(left, 1 if seeds_wait else 0))
         if wanted <= 0:
             return False

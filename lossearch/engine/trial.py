@@ -23,7 +23,7 @@ from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 from lossearch.results.export.exportable import of_row
 from lossearch.results.ranking.row import Row
 from lossearch.results.statistics.intervals import mean, spread
-from lossearch.results.storage.run_files import Trial
+from lossearch.results.storage.run_files import FreshSeedTest
 from lossearch.runs.experiment import Experiment
 
 FRESH_SEEDS = 6
@@ -34,7 +34,7 @@ class ExportMismatch(Exception):
     """An exported file that does not compute what its formula says."""
 
 
-def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> Trial:
+def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> FreshSeedTest:
     """Load an exported file that this process wrote, check it and train with it under fresh seeds.
 
     On several tasks the fitness is the mean over them, and the loss is multiplied by its factor on each, one of the
@@ -58,9 +58,9 @@ def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[st
                 )
                 theirs.append(mean(_fitness(nn.CrossEntropyLoss(), work, seed) for work in works))
     except TrainingFailed:
-        return Trial(None, None, None, None, len(theirs))
+        return FreshSeedTest(None, None, None, None, len(theirs))
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    return Trial(mean(ours), mean(theirs), mean(differences), spread(differences), FRESH_SEEDS)
+    return FreshSeedTest(mean(ours), mean(theirs), mean(differences), spread(differences), FRESH_SEEDS)
 
 
 def load_exported(path: Path) -> Any:

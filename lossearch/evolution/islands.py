@@ -32,13 +32,13 @@ class Islands:
         ]
 
     @property
-    def has_seeds_left(self) -> bool:
+    def has_starting_losses(self) -> bool:
         """Whether a seed was not asked for yet."""
-        return any(each.has_seeds_left for each in self.islands)
+        return any(each.has_starting_losses for each in self.islands)
 
     def ask(self, fresh: bool = False) -> Birth:
         """The next formula to consider; ``fresh`` is one without parents. Seeds of all islands come first."""
-        waiting = [number for number, each in enumerate(self.islands) if each.has_seeds_left]
+        waiting = [number for number, each in enumerate(self.islands) if each.has_starting_losses]
         number = self._turn % len(self.islands)
         if waiting and number not in waiting:
             number = waiting[0]

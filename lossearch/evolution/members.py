@@ -87,7 +87,7 @@ class Tournament:
         return one if one.fitness.crowding_dist >= other.fitness.crowding_dist else other
 
 
-def survivors(everyone: Sequence[Member], count: int) -> list[Member]:
+def select(everyone: Sequence[Member], count: int) -> list[Member]:
     """So many members, those of the better fronts first, of the last the loneliest (NSGA-II, Deb et al., 2002)."""
     kept: list[Member] = tools.selNSGA2(everyone, count, nd="log")  # the standard sort takes 30 times as long
     return kept

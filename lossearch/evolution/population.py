@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossearch.evolution.members import Member, Tournament, restored, survivors
+from lossearch.evolution.members import Member, Tournament, restored, select
 from lossearch.evolution.trees import Trees
 from lossearch.evolution.variation import deepest_nesting, varied
 from lossearch.primitives.analysis.targets import moves
@@ -58,7 +58,7 @@ class Evolution:
         self._parents = Tournament(population)
 
     @property
-    def has_seeds_left(self) -> bool:
+    def has_starting_losses(self) -> bool:
         """Whether a seed was not asked for yet."""
         return bool(self._unborn)
 
@@ -79,7 +79,7 @@ class Evolution:
     def tell(self, members: Sequence[Member]) -> None:
         """Take in a generation's evaluated losses and keep the best of old and new."""
         everyone = [*self.population, *members]
-        self._keep(survivors(everyone, min(self._settings.population, len(everyone))))
+        self._keep(select(everyone, min(self._settings.population, len(everyone))))
 
     def revalue(self, worth: Mapping[str, float | None]) -> None:
         """Take in what members are worth by now, by their ids; None of one that failed, which leaves."""
@@ -88,7 +88,7 @@ class Evolution:
         left = [each for each in self.population if worth.get(each.loss_id, 0.0) is not None]
         for member in left:
             member.revalue(worth.get(member.loss_id))
-        self._keep(survivors(left, len(left)))
+        self._keep(select(left, len(left)))
 
     def state(self) -> dict[str, Any]:
         """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lossearch.evaluators.device import DeviceChoice
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from lossearch.evaluators.tasks.task import Task
@@ -56,7 +56,7 @@ class Declaration(Section):
     data: dict[Annotated[str, Field(pattern=NAME)], DeclaredData] = Field(
         default_factory=dict, description="tasks on your own data, by their names"
     )
-    fidelity_of: dict[str, Fidelity] = Field(default_factory=dict, description="the training on each task")
+    fidelity_of: dict[str, TrainingSettings] = Field(default_factory=dict, description="the training on each task")
 
     @field_validator("data")
     @classmethod
@@ -149,12 +149,12 @@ def search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str
     return {name: each if said.get(name) else each | {"seeds": most} for name, each in found.items()}
 
 
-def _own_training(name: str, data: Any, by_proxy: bool) -> Fidelity:
+def _own_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
     """The training of a task where none is declared; a plain one where there is no such task or data."""
     try:
         task = task_on(name, None if data is None else own_data(data))
     except (ValidationError, UserError):  # said of the key itself
-        return Fidelity()
+        return TrainingSettings()
     return task.proxy or task.fidelity if by_proxy else task.fidelity
 
 
@@ -166,7 +166,7 @@ def require_tasks(names: Sequence[str], data: Mapping[str, OwnData]) -> None:
 
 def as_keys(training: Any) -> dict[str, Any]:
     """A training, or what a file declares of one, by its keys."""
-    if isinstance(training, Fidelity):
+    if isinstance(training, TrainingSettings):
         return training.model_dump()
     if not isinstance(training, dict):
         raise UserError("Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training.")

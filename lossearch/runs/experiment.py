@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError, nearest
 from lossearch.runs.declaration import (
@@ -89,12 +89,12 @@ class EvolutionSettings(Section):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        from lossearch.runs.named_loss import read_seed
+        from lossearch.runs.named_loss import named_loss
 
         problems = []
         for text in texts:
             try:
-                read_seed(text)
+                named_loss(text)
             except UserError as error:
                 problems.append(str(error))
         if problems:
@@ -146,7 +146,7 @@ class Experiment(Declaration):
 
     task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of several")
     seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
-    fidelity: Fidelity = Field(default_factory=Fidelity)
+    fidelity: TrainingSettings = Field(default_factory=TrainingSettings)
     evolution: EvolutionSettings = Field(default_factory=EvolutionSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
@@ -155,7 +155,7 @@ class Experiment(Declaration):
         """Names of the tasks."""
         return (self.task,) if isinstance(self.task, str) else self.task
 
-    def training_on(self, task: str) -> Fidelity:
+    def training_on(self, task: str) -> TrainingSettings:
         """The training on a task."""
         return self.fidelity_of.get(task, self.fidelity)
 
@@ -185,7 +185,7 @@ class Experiment(Declaration):
     def _suits_the_tasks(self) -> "Experiment":
         """Network, augmentation and formulas look at what the tasks give; trainings have as many seeds and rungs."""
         from lossearch.primitives.language.formula import Name
-        from lossearch.runs.named_loss import read_seed
+        from lossearch.runs.named_loss import named_loss
 
         for name in self.tasks:
             task = self.task_named(name)
@@ -193,7 +193,7 @@ class Experiment(Declaration):
             if obstacle is not None:
                 raise ValueError(obstacle)
             for formula in (
-                *(read_seed(text).formula for text in self.evolution.seeds),
+                *(named_loss(text).formula for text in self.evolution.seeds),
                 *map(Name, self.evolution.terminals),
             ):
                 task.require_given(formula)
@@ -223,9 +223,9 @@ def validated(declared: dict[str, Any], source: str) -> Experiment:
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
-    from lossearch.runs.named_loss import read_seed
+    from lossearch.runs.named_loss import named_loss
 
-    formula = read_seed(name).formula
+    formula = named_loss(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
         from lossearch.primitives.identity.algebra import canonical
 
@@ -267,7 +267,7 @@ def work_of(experiment: Experiment, candidates: Sequence[Candidate], task: str, 
     )
 
 
-def full_training(experiment: Experiment, task: str) -> Fidelity:
+def full_training(experiment: Experiment, task: str) -> TrainingSettings:
     """The training that losses are judged by: the search's own, to its end and no shorter than the task's."""
     proxy, full = experiment.training_on(task), experiment.task_named(task).fidelity
     if proxy.steps >= full.steps or proxy.schedule == "step":

@@ -21,7 +21,7 @@ _WITH_CLASS_WEIGHTS = re.compile(r"(.*\S)\s*\[(\w+)\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Seed:
+class NamedLoss:
     """A formula without free names, what it is called, and where its class weights come from.
 
     ``name`` is None for a formula of the user's own, ``class_weights`` for a loss over logits. ``known`` is the known
@@ -35,7 +35,7 @@ class Seed:
     settings: tuple[tuple[str, float], ...] = ()
 
 
-def read_seed(text: str) -> Seed:
+def named_loss(text: str) -> NamedLoss:
     """The seed of a text: ``focal``, ``focal(gamma=1.5)``, a formula, or one with class weights in brackets.
 
     Raises UserError for an unknown name, settings that the loss does not have, or a text that is no formula.
@@ -46,12 +46,12 @@ def read_seed(text: str) -> Seed:
     called = _WITH_SETTINGS.fullmatch(text)
     if called is None and not valid_name(text):
         formula = parse(text)
-        return Seed(formula, None, "learned" if formula.looks_at_embeddings else None)
+        return NamedLoss(formula, None, "learned" if formula.looks_at_embeddings else None)
     known = known_loss(text if called is None else called[1])
     settings = {} if called is None else _settings(called[2], text)
     formula = known.bound(**settings)  # checks them
     own = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
-    return Seed(
+    return NamedLoss(
         formula,
         f"{known.name}({own})" if own else known.name,
         known.class_weights if known.formula.looks_at_embeddings else None,
@@ -60,7 +60,7 @@ def read_seed(text: str) -> Seed:
     )
 
 
-def _with_class_weights(text: str, kind: str, whole: str) -> Seed:
+def _with_class_weights(text: str, kind: str, whole: str) -> NamedLoss:
     """The seed of a formula with class weights of a kind, called as it is written."""
     formula = parse(text)
     if kind not in KINDS or not formula.looks_at_embeddings or not suits(kind, formula):
@@ -68,7 +68,7 @@ def _with_class_weights(text: str, kind: str, whole: str) -> Seed:
             f"Expected a formula over embeddings, and in brackets class weights that suit it, {' or '.join(KINDS)}, "
             f"got {shown(whole)}."
         )
-    return Seed(formula, None if kind == "learned" else f"{formula} [{kind}]", kind)
+    return NamedLoss(formula, None if kind == "learned" else f"{formula} [{kind}]", kind)
 
 
 def _settings(text: str, whole: str) -> dict[str, float]:
@@ -108,7 +108,7 @@ RATE = "learning_rate"
 
 def candidate_of(text: str) -> Candidate:
     """The candidate of a loss as a user names it. Raises UserError."""
-    seed = read_seed(text)
+    seed = named_loss(text)
     formula = str(seed.formula)
     return Candidate(
         loss_id(formula, seed.class_weights),
@@ -128,7 +128,7 @@ def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
 
     Those of a formula are its numbers.
     """
-    seed = read_seed(text)
+    seed = named_loss(text)
     own = tunable_constants(seed.formula)[1] if seed.known is None else known_loss(seed.known).hyperparameters
     given = dict(seed.settings)
     rate = Hyperparameter(
@@ -139,7 +139,7 @@ def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
 
 def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
     """The candidate of a loss with these settings, under the name it has without them; the others as they are."""
-    plain, seed = candidate_of(text), read_seed(text)
+    plain, seed = candidate_of(text), named_loss(text)
     own = {name: value for name, value in settings.items() if name != RATE}
     rate = settings.get(RATE)
     if not own:

@@ -20,7 +20,7 @@ from lossearch.studies.comparison import (
     replaced,
     validated_comparison,
 )
-from lossearch.studies.measuring import Measured
+from lossearch.studies.measuring import MeasurementRunner
 from lossearch.studies.tuning import Tuned, tuned_losses
 
 
@@ -37,8 +37,8 @@ class Comparing:
         checkpoints = Checkpoints(self.run.path / "checkpoint")
         size = self.comparison.executor.cohort_size
         more = self.executor, self.view, self._note, None if size == "auto" else size
-        self.trials = Measured(self.run.trials, checkpoints, *more)
-        self.finals = Measured(self.run.store, checkpoints, *more)
+        self.trials = MeasurementRunner(self.run.trials, checkpoints, *more)
+        self.finals = MeasurementRunner(self.run.store, checkpoints, *more)
         self._noted: set[tuple[str, str]] = set()
 
     def _note(self, task: str, note: str) -> None:

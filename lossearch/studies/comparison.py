@@ -27,7 +27,7 @@ from lossearch.runs.declaration import (
     resolved_trainings,
 )
 from lossearch.runs.directory import Directory, locked
-from lossearch.runs.named_loss import candidate_of, read_seed, tunable
+from lossearch.runs.named_loss import candidate_of, named_loss, tunable
 
 
 class Comparison(Declaration):
@@ -103,7 +103,7 @@ class Comparison(Declaration):
             if obstacle is not None:
                 raise ValueError(obstacle)
             for text in self.all_losses():
-                task.require_given(read_seed(text).formula)
+                task.require_given(named_loss(text).formula)
         return self
 
     def _require_settings_of_its_own(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.primitives.errors import UserError, as_user_errors
 from lossearch.primitives.identity.algebra import canonical
@@ -19,7 +19,7 @@ from lossearch.results.records import BASELINE, loss_id
 from lossearch.results.storage.tables import DamagedFile
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment
-from lossearch.runs.named_loss import read_seed
+from lossearch.runs.named_loss import named_loss
 from lossearch.runs.session import RunInterrupted, executor_for, require_data, running
 from lossearch.runs.views import ComparisonView, SilentComparison
 from lossearch.studies.ablation import as_candidate
@@ -110,7 +110,7 @@ def _of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
 
 
 def _of_text(text: str, task: str, seeds: int) -> ExplanationPlan:
-    seed = read_seed(text)
+    seed = named_loss(text)
     formula = _checked(seed.formula, seed.class_weights)
     known_task(task)
     experiment = Experiment(name="explain", task=task, fidelity=known_task(task).fidelity)
@@ -146,7 +146,7 @@ def _rival(known: list[Row]) -> str | None:
     """The best known loss of a run that can be read again."""
     for row in sorted(known, key=lambda each: each.rank or 0):
         try:
-            read_seed(row.name or "")
+            named_loss(row.name or "")
         except UserError:  # of another version
             continue
         return row.name
@@ -168,6 +168,6 @@ def _trainings(experiment: Experiment, formula: Formula, seeds: int) -> dict[str
     }
 
 
-def _whole(fidelity: Fidelity, seeds: int) -> Fidelity:
+def _whole(fidelity: TrainingSettings, seeds: int) -> TrainingSettings:
     """The training without rungs, under so many seeds."""
     return fidelity.model_copy(update={"rungs": (), "seeds": seeds})

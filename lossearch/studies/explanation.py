@@ -27,10 +27,10 @@ from lossearch.results.findings.explanation import Explanation, Form, PartEffect
 from lossearch.results.records import BASELINE, Measurement
 from lossearch.runs.declaration import Declaration, ExecutorSettings, declared_as
 from lossearch.runs.directory import Directory
-from lossearch.runs.named_loss import read_seed
+from lossearch.runs.named_loss import named_loss
 from lossearch.runs.views import ComparisonView
 from lossearch.studies.ablation import Ablated, ablations, as_candidate, effect, simplified
-from lossearch.studies.measuring import Measured
+from lossearch.studies.measuring import MeasurementRunner
 
 # --- The directory of an explanation: what is explained, as declared, every measurement, and the files that follow.
 
@@ -95,7 +95,7 @@ class Explaining:
     view: ComparisonView
 
     def __post_init__(self) -> None:
-        self.measured = Measured.of_run(self.run, self.plan.executor, self.executor, self.view)
+        self.measured = MeasurementRunner.of_run(self.run, self.plan.executor, self.executor, self.view)
 
     def execute(self) -> Explanation:
         """Train what is not measured yet, and say what follows."""
@@ -134,7 +134,7 @@ class Explaining:
 
     def _named(self, text: str) -> Candidate:
         """A known loss in its canonical form, as a search trains it."""
-        seed = read_seed(text)
+        seed = named_loss(text)
         return as_candidate(canonical(seed.formula), seed.class_weights, seed.name)
 
     # --- trainings ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from lossearch.engine.admission import Refusal
 from lossearch.engine.breeding import Breeding, birth_of_seed
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError
@@ -36,7 +36,7 @@ from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.progress import Progress, Stopwatch
 from lossearch.runs.session import RunInterrupted, executor_for, require_data, running
 from lossearch.runs.views import ComparisonView, SilentComparison, SilentView
-from lossearch.studies.measuring import Measured, trainings
+from lossearch.studies.measuring import MeasurementRunner, trainings
 from lossearch.studies.survivors import suitable_baselines
 
 # --- The directory of a study of proxies: what is trained, as declared, every measurement, and the files that follow.
@@ -103,7 +103,7 @@ class FidelityStudy:
     view: ComparisonView
 
     def __post_init__(self) -> None:
-        self.measured = Measured.of_run(self.run, self.plan.executor, self.executor, self.view)
+        self.measured = MeasurementRunner.of_run(self.run, self.plan.executor, self.executor, self.view)
 
     def execute(self) -> list[ProxyValue]:
         """Train what is not measured yet, and say what each training was worth."""
@@ -132,7 +132,7 @@ class FidelityStudy:
             seeds = max(*SEEDS, full.seeds) if divisor == 1 else max(SEEDS)  # all steps stand for the full one again
             yield proxy, self._work(task, candidates, proxy_of(full, proxy, seeds), SEEDS_OF_PROXIES)
 
-    def _work(self, task: str, candidates: tuple[Candidate, ...], fidelity: Fidelity, first_seed: int) -> Work:
+    def _work(self, task: str, candidates: tuple[Candidate, ...], fidelity: TrainingSettings, first_seed: int) -> Work:
         return Work(
             candidates,
             task,
@@ -248,7 +248,7 @@ def samples(experiments: Sequence[Experiment], count: int) -> list[tuple[Candida
 def _sample(known: Sequence[str], experiment: Experiment, count: int) -> list[Candidate]:
     unseeded = experiment.model_copy(update={"evolution": EvolutionSettings(seeds=())})
     breeding = Breeding(unseeded, lambda refused: None, Progress(1), SilentView(), Stopwatch())
-    decisions = breeding.admission.decide_all([birth_of_seed(name) for name in known], 0)
+    decisions = breeding.admission.screen([birth_of_seed(name) for name in known], 0)
     admitted = [each for each in decisions if not isinstance(each, Refusal)]
     room = int(KNOWN_SHARE * count)
     places = random.Random(experiment.seed).sample(range(len(admitted)), min(room, len(admitted)))
@@ -259,12 +259,12 @@ def _sample(known: Sequence[str], experiment: Experiment, count: int) -> list[Ca
 # --- Proxies: trainings that stand in for a task's full one, each with fewer steps on a schedule of its own.
 
 
-def proxy_of(full: Fidelity, proxy: str, seeds: int) -> Fidelity:
+def proxy_of(full: TrainingSettings, proxy: str, seeds: int) -> TrainingSettings:
     """A proxy of a full training by its name, trained to its end under so many seeds."""
     return shortened(full, max(1, full.steps // PROXIES[proxy]), seeds)
 
 
-def shortened(full: Fidelity, steps: int, seeds: int) -> Fidelity:
+def shortened(full: TrainingSettings, steps: int, seeds: int) -> TrainingSettings:
     """The training in so many steps under so many seeds; what counts steps shrinks with them, and rungs are left out.
 
     A plateau's epoch is one step at least. Beside another schedule an epoch says when a comparison saves trainings
@@ -281,4 +281,4 @@ def shortened(full: Fidelity, steps: int, seeds: int) -> Fidelity:
         "warm_up": full.warm_up * steps // full.steps,
         "epoch": epoch,
     }
-    return Fidelity.model_validate(full.model_dump() | changed)
+    return TrainingSettings.model_validate(full.model_dump() | changed)

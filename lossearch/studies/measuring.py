@@ -27,7 +27,7 @@ from lossearch.studies.checkpoints import Checkpoints
 # saved by itself, so that it goes on whatever else is trained beside it then.
 
 
-class Course:
+class StagedTraining:
     """One piece of work on its way to the end; a candidate that fails at a stage leaves it."""
 
     def __init__(self, work: Work, executor: Executor, checkpoints: Checkpoints) -> None:
@@ -110,7 +110,7 @@ def _unmeasured(
                 yield not_measured(candidate, whole, seed, reason)
 
 
-class Measured:
+class MeasurementRunner:
     """The measurements of a store, and the executor that makes more of them.
 
     ``checkpoints`` keep long trainings. ``cohort_size`` is how many candidates are trained together, or as many as suit
@@ -163,7 +163,7 @@ class Measured:
     def complete(self, works: Sequence[Work]) -> None:
         """Train and measure what is missing. Whatever stops it, what was measured is recorded."""
         parts = iter([part for work in works for part in self._parts(work)])
-        courses: list[Course] = []
+        courses: list[StagedTraining] = []
         wide = self._executor.slots + (self._executor.slots > 1)  # what waits is not begun, and needs no checkpoint
         try:
             while courses := [*courses, *map(self._begun, islice(parts, wide - len(courses)))]:
@@ -189,12 +189,12 @@ class Measured:
     def _missing(self, work: Work) -> Work:
         return replace(work, candidates=tuple(each for each in work.candidates if self.of(each, work) is None))
 
-    def _begun(self, part: Work) -> Course:
-        course = Course(part, self._executor, self._checkpoints)
+    def _begun(self, part: Work) -> StagedTraining:
+        course = StagedTraining(part, self._executor, self._checkpoints)
         self._view.recalled(trainings(part) * course.share, part.task)
         return course
 
-    def _advance(self, course: Course) -> None:
+    def _advance(self, course: StagedTraining) -> None:
         before, pending, count = course.share, course.pending, trainings(course.work)
         self.recorder.record(course.advance())
         ended = course.is_through and course.work.fidelity.epoch is not None

@@ -14,7 +14,7 @@ from lossearch.results.records import digest
 from lossearch.results.statistics.intervals import mean
 from lossearch.runs.named_loss import RATE, tunable, with_settings
 from lossearch.studies.comparison import Comparison
-from lossearch.studies.measuring import Measured
+from lossearch.studies.measuring import MeasurementRunner
 from lossearch.studies.tuner import Tuner
 
 #: The first seed by which settings are tuned; those of a comparison count from 0.
@@ -36,7 +36,7 @@ class Tuned:
     pruned: int
 
 
-def tuned_losses(comparison: Comparison, task: str, trials: Measured, journal: Path) -> list[Tuned]:
+def tuned_losses(comparison: Comparison, task: str, trials: MeasurementRunner, journal: Path) -> list[Tuned]:
     """Every loss of the comparison with the settings that were best on the task's validation split.
 
     What was tried stands in the ``journal`` afterwards, for Optuna: a study for each loss, called ``TASK: LOSS``.
@@ -76,7 +76,7 @@ def _tuned(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
     return Tuned(text, with_settings(text, settings), settings, best.value, len(tuner.tried), pruned)
 
 
-def _confirmed(tuned: Sequence[Tuned], comparison: Comparison, whole: Work, trials: Measured) -> list[Tuned]:
+def _confirmed(tuned: Sequence[Tuned], comparison: Comparison, whole: Work, trials: MeasurementRunner) -> list[Tuned]:
     """The losses with what their settings are worth under seeds by which these were not chosen.
 
     The best of many settings was lucky under its own seeds, the more so the fewer they were.
@@ -90,14 +90,16 @@ def _confirmed(tuned: Sequence[Tuned], comparison: Comparison, whole: Work, tria
     return [each if each.value is None else replace(each, value=_mean(each.candidate, work, trials)) for each in tuned]
 
 
-def _mean(candidate: Candidate, work: Work, trials: Measured) -> float | None:
+def _mean(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
     """The mean of the metric over the work's seeds; None where a training failed."""
     values = [each.value for each in trials.of(candidate, work) or ()]
     told = [each for each in values if each is not None]
     return mean(told) if told and len(told) == len(values) else None
 
 
-def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: Measured, wanted: int) -> None:
+def _round(
+    tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, trials: MeasurementRunner, wanted: int
+) -> None:
     """Ask every loss's tuner for settings, train with all that are open under one seed after the other, and tell."""
     given = comparison.settings.get(whole.task, {})
     for tuner in tuners.values():
@@ -116,7 +118,7 @@ def _round(tuners: Mapping[str, Tuner], comparison: Comparison, whole: Work, tri
             trials.leave_out(left * (len(candidates) - len(tuners[text].open())), whole.task)
 
 
-def _worth(candidate: Candidate, work: Work, trials: Measured) -> float | None:
+def _worth(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
     """The metric under the work's one seed; None where the training failed."""
     found = trials.of(candidate, work)
     return found[0].value if found else None

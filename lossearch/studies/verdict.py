@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import NETWORKS, Network
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.task import Task
@@ -43,7 +43,7 @@ class Place:
 
     name: Name
     task: str
-    fidelity: Fidelity
+    fidelity: TrainingSettings
 
     @property
     def folder(self) -> str:
@@ -79,7 +79,7 @@ def _on_second_network(experiment: Experiment, own: Place, network: str | None) 
     chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
     if chosen is None:
         return None
-    fidelity = Fidelity.model_validate(own.fidelity.model_dump() | {"network": chosen})
+    fidelity = TrainingSettings.model_validate(own.fidelity.model_dump() | {"network": chosen})
     obstacle = experiment.task_named(own.task).obstacle(fidelity)
     if obstacle is not None and network is not None:
         raise UserError(obstacle)

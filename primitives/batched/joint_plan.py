@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossearch.primitives.batched.joint_program import Argument, Builder, Kind, call_key, mark
-from lossearch.primitives.batched.rows import Rows, Source, rows_at
+from lossearch.primitives.batched.rows import BufferRows, Source, rows_at
 from lossearch.primitives.batched.scheduling import scheduled
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import FEATURES
@@ -24,7 +24,7 @@ class KindRows:
     """Rows of the buffer of a kind: where a stacked argument is taken from."""
 
     kind: Kind
-    rows: Rows
+    rows: BufferRows
 
     def of(self, buffers: Mapping[Kind, Tensor]) -> Source:
         """Where to read them."""

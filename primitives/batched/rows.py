@@ -20,7 +20,7 @@ Source = Tensor | Scattered
 
 
 @dataclass(frozen=True)
-class Rows:
+class BufferRows:
     """Numbers of rows; ``start`` is the first of rows one after the other, else None."""
 
     index: Tensor
@@ -33,10 +33,10 @@ class Rows:
         return buffer[self.start : self.start + len(self.index)]
 
 
-def rows_at(numbers: Sequence[int], device: torch.device | str = "cpu") -> Rows:
+def rows_at(numbers: Sequence[int], device: torch.device | str = "cpu") -> BufferRows:
     """The rows with these numbers, one at least."""
     consecutive = list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
-    return Rows(torch.tensor(numbers, device=device), numbers[0] if consecutive else None)
+    return BufferRows(torch.tensor(numbers, device=device), numbers[0] if consecutive else None)
 
 
 def taken(source: Source) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossearch.primitives.batched.joint_program import Argument, Builder, Node, mark
-from lossearch.primitives.batched.rows import Rows, rows_at
+from lossearch.primitives.batched.rows import BufferRows, rows_at
 from lossearch.primitives.batched.scheduling import scheduled
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import FEATURES
@@ -21,9 +21,9 @@ class UniformCall:
     """One function for a group of rows."""
 
     function: Callable[..., Any]
-    arguments: list[Rows]  #: of the values
+    arguments: list[BufferRows]  #: of the values
     result: slice
-    gradient: list[Rows]  #: contributions to the gradient of the results, to be added up; none without a gradient
+    gradient: list[BufferRows]  #: contributions to the gradient of the results, to be added up; none without a gradient
     to: list[slice | None]  #: rows of the contributions to each argument's gradient
     widened: tuple[bool, ...]  #: which arguments are the same for every class where others are not
 
@@ -59,7 +59,7 @@ class UniformPlan:
         self.users = {name: [each.index for each in given if each.name == name] for name in FEATURES}
         numbers = [each for each in given if each.source == "number"]
         self._place(numbers)
-        #: Rows of numbers, of what formulas look at alike by its name, and of features.
+        #: BufferRows of numbers, of what formulas look at alike by its name, and of features.
         self.numbers = {self._row[each]: each.number for each in numbers}
         self.shared = {each.name: self._place([each]) for each in given if each.source == "input" and each.index < 0}
         self.features = {name: self._place(self._looking_at(name)) for name, users in self.users.items() if users}
@@ -124,7 +124,7 @@ class UniformPlan:
                 self.rows_of_contributions += 1
         return slice(start, self.rows_of_contributions)
 
-    def _sums(self, values: Sequence[Argument]) -> list[Rows]:
+    def _sums(self, values: Sequence[Argument]) -> list[BufferRows]:
         """The rows to add up for the gradient of each value: as many as the one with the most has, the rest zeros."""
         given = [self._given[value] for value in values]
         terms = max(map(len, given), default=0)

@@ -20,7 +20,7 @@ from lossearch.primitives.modules.contract import number_between
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy
 from lossearch.results.ranking.row import Row
-from lossearch.results.storage.run_files import Trial
+from lossearch.results.storage.run_files import FreshSeedTest
 
 #: Facts of a row that are another loss's where something was changed.
 _MEASURED = ("Validation", "Fresh seeds", "Calibration")
@@ -107,7 +107,7 @@ class Exportable:
         return logits_of_cross_entropy(self.formula)
 
 
-def of_row(row: Row, run: str, trial: Trial | None = None) -> Exportable:
+def of_row(row: Row, run: str, trial: FreshSeedTest | None = None) -> Exportable:
     """The loss of a leaderboard's row, with names for its numbers, and its trial under fresh seeds if it had one.
 
     Raises UserError where its text is no formula, or its class weights are none that suit it.
@@ -128,7 +128,7 @@ def of_row(row: Row, run: str, trial: Trial | None = None) -> Exportable:
     )
 
 
-def _facts_of_row(row: Row, run: str, trial: Trial | None) -> Iterator[tuple[str, str]]:
+def _facts_of_row(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[tuple[str, str]]:
     yield "Found as", row.formula
     yield "Run", run
     yield "Task", f"{row.task}, trained as {row.fidelity}"

@@ -22,7 +22,7 @@ from lossearch.results.ranking.row import Row, fitness_by_seed, tasks_of
 from lossearch.results.ranking.rows import Rows
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
-from lossearch.results.storage.run_files import Trial
+from lossearch.results.storage.run_files import FreshSeedTest
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Evidence:
     row: Row
     rows: Rows
     evaluations: Sequence[Evaluation]
-    trial: Trial | None = None
+    trial: FreshSeedTest | None = None
     samples: int | None = None
     explanation: Explanation | None = None
     verdicts: Sequence[Verdict] = ()

@@ -18,7 +18,7 @@ from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE, Evaluation
-from lossearch.results.storage.run_files import Trial, read_trial
+from lossearch.results.storage.run_files import FreshSeedTest, read_trial
 from lossearch.results.storage.tables import DamagedFile, NewerFile
 
 #: A known loss that every loss is drawn beside, with cross-entropy.
@@ -57,7 +57,7 @@ class LossFacts:
     evaluations: list[Evaluation]
     ancestors: list[Ancestor]  #: itself first, then from the youngest to the oldest
     curves: list[CurvePoint]  #: its own and those of cross-entropy and focal loss
-    trial: Trial | None
+    trial: FreshSeedTest | None
     explanation: Explanation | None
     observation: Observation | None
     tuned: list[TunedLoss]

@@ -44,7 +44,7 @@ def no_run_at(path: Path, lacks: str) -> str:
 
 
 @dataclass(frozen=True)
-class Trial:
+class FreshSeedTest:
     """What the exported loss and cross-entropy reach under fresh seeds, paired; None where a training failed."""
 
     fitness: float | None
@@ -71,18 +71,18 @@ class Trial:
         )
 
 
-def read_trial(log: Path, loss_id: str) -> Trial | None:
+def read_trial(log: Path, loss_id: str) -> FreshSeedTest | None:
     """The last trial of a loss that a run's log tells of; None where there is none that makes sense."""
     found = None
     for event in logged_events(log):
         if event.get("best") == loss_id and _is_trial(event.get("trial")):
-            found = Trial(**event["trial"])
+            found = FreshSeedTest(**event["trial"])
     return found
 
 
 def _is_trial(facts: Any) -> bool:
     """Whether these are the numbers of a trial: a log may be a stranger's."""
-    if not isinstance(facts, dict) or facts.keys() != Trial.__dataclass_fields__.keys():
+    if not isinstance(facts, dict) or facts.keys() != FreshSeedTest.__dataclass_fields__.keys():
         return False
     seeds, measured = facts["seeds"], [facts[name] for name in facts if name != "seeds"]
     if type(seeds) is not int or not 0 <= seeds < 1_000_000:

@@ -13,13 +13,13 @@ from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.cohort.memory import free_bytes, free_in_the_control_group
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.fidelity import Fidelity
 from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, known_task
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.language.parser import parse
 
-FIDELITY = Fidelity(steps=10, seeds=2)
+FIDELITY = TrainingSettings(steps=10, seeds=2)
 TEXTS = ("ce(z)", "square(p - y)", "ce(z) + 0.1*mean_c(p)", "at_target(1 - p)")
 
 

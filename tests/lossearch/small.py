@@ -7,7 +7,7 @@ import pytest
 
 from lossearch.engine.launch import search
 from lossearch.evaluators.executors.executor import InlineExecutor
-from lossearch.evaluators.fidelity import Fidelity
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.runs import session as workers
 from lossearch.runs.declaration import ExecutorSettings
@@ -17,7 +17,7 @@ SMALL = Experiment(
     name="small",
     task="digits",
     seed=3,
-    fidelity=Fidelity(steps=12, seeds=2),
+    fidelity=TrainingSettings(steps=12, seeds=2),
     evolution=EvolutionSettings(
         population=6,
         generations=4,

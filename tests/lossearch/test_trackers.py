@@ -13,8 +13,8 @@ from lossearch.runs.experiment import load_experiment
 from lossearch.runs.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
 from lossearch.trackers.tracker import flat
+from tests.lossearch.cli.test_cli import lossearch as command
 from tests.lossearch.small import SMALL, TOML, Warned
-from tests.lossearch.test_cli import lossearch as command
 
 NUMBERS = {"evaluated", "stopped", "failed", "rejected", "duplicates", "best_fitness", "cross_entropy_fitness"}
 

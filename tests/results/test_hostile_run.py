@@ -19,7 +19,7 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records
-from tests.primitives.test_hostile_text import DEEP, HOSTILE, LONG
+from tests.primitives.language.test_hostile_text import DEEP, HOSTILE, LONG
 from tests.results.helpers import evaluation, refused
 
 STRINGS = {

@@ -1,0 +1,36 @@
+"""What stands in README.md and docs/: their blocks of code, and the commands in them."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code, and the line above it."""
+
+    kind: str  #: python, toml or nothing
+    text: str
+    above: str
+
+
+def blocks(page):
+    """The blocks of a page, in order."""
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(each[1], each[2], each.string[: each.start()].rstrip().rpartition("\n")[2]) for each in found]
+
+
+def commands(text):
+    """The lines of a block that call lossearch, as words, without comments."""
+    return [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("lossearch ")]
+
+
+def mentioned(page):
+    """Every command of ours that a page has, in blocks or in the text."""
+    text = page.read_text(encoding="utf-8")
+    inline = [shlex.split(" ".join(each.split())) for each in re.findall(r"`(lossearch [a-z][^`]*)`", text)]
+    return [*inline, *(words for block in blocks(page) if not block.kind for words in commands(block.text))]

@@ -1,0 +1,88 @@
+"""What README.md and docs/ say is so: keys, words, commands, links, counts."""
+
+import re
+
+import pytest
+from typer.main import get_command
+
+from lossearch.cli.app import app
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.evaluators.tasks.arrays import ArrayData
+from lossearch.evaluators.tasks.folder import FolderData
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.language.operators import FUNCTIONS
+from lossearch.primitives.language.terminals import TERMINALS
+from lossearch.runs.declaration import ExecutorSettings
+from lossearch.runs.experiment import EvolutionSettings, Experiment
+from lossearch.studies.comparison import Comparison
+from tests.docs.guides import PAGES, ROOT, mentioned
+
+EXPERIMENT = [
+    ("", Experiment),
+    ("fidelity.", TrainingSettings),
+    ("evolution.", EvolutionSettings),
+    ("executor.", ExecutorSettings),
+    ("data.TASK.", FolderData),
+    ("data.TASK.", ArrayData),
+]
+FILES = {"searching": ("experiment", EXPERIMENT), "comparing": ("comparison", [("", Comparison)])}
+KEYS = sorted(
+    {
+        (page, file, f"{section}{name}", field.description)
+        for page, (file, sections) in FILES.items()
+        for section, model in sections
+        for name, field in model.model_fields.items()
+        if name not in ("fidelity", "evolution", "executor", "data")
+    }
+)
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md"]
+
+
+def text_of(page):
+    return (ROOT / "docs" / f"{page}.md").read_text()
+
+
+@pytest.mark.parametrize(("page", "file", "key", "meaning"), KEYS)
+def test_every_key_of_a_file_stands_there_with_its_meaning(page, file, key, meaning):
+    section = text_of(page).partition(f"## The {file} file\n")[2].partition("\n#")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| `{key}` |")]
+    assert line.endswith(f"| {meaning} |")
+
+
+def test_every_word_of_the_language_stands_there():
+    words = set(re.findall(r"[a-z_0-9]+", text_of("primitives")))
+    assert (FUNCTIONS.keys() | TERMINALS.keys()) <= words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_that_is_mentioned_exists_with_its_options(page):
+    known = get_command(app).commands
+    for _, name, *rest in mentioned(page):
+        if name.startswith("--"):
+            continue
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= options, (name, rest)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_every_link_to_a_file_or_heading_of_ours_leads_somewhere(page):
+    for target in re.findall(r"\]\(\s*([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, heading = target.partition("#")
+        path = page if not name else page.parent / name
+        assert path.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, target
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = re.findall(r"\]\(\s*(docs/[^)\s]+)\)", (ROOT / "README.md").read_text())
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").iterdir()} <= set(linked)
+
+
+def test_every_known_loss_is_counted():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "Forty-eight known losses" in changelog
+    assert [each.origin for each in CATALOG.values()].count("literature") == 48

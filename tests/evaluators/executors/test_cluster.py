@@ -1,0 +1,235 @@
+"""A pool on a real cluster of several nodes, which come and go."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import ray
+
+from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import ray_executor, ray_pool
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable
+from lossearch.evaluators.executors.ray_executor import RayExecutor
+from lossearch.evaluators.executors.ray_worker import Worker
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.evaluators.tasks.folder import FolderData
+from lossearch.evaluators.work import Candidate, Work
+from tests.clusters import several_nodes, slow_worker
+from tests.evaluators.small_images import write_folder
+
+
+@pytest.fixture
+def cluster():
+    with several_nodes() as made:
+        yield made
+
+
+def cohort(*texts):
+    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    return Work(candidates, "digits", TrainingSettings(steps=15, seeds=2), 0)
+
+
+def outcomes(evaluations):
+    return [(each.evaluation_id, each.status, each.fitness) for each in evaluations]
+
+
+def until(condition, pool, seconds=60.0):
+    """Let the pool go on until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        pool.advance(0.2)
+
+
+def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
+    node = cluster.add()
+    pool = RayExecutor()
+    assert pool.slots == 1
+    cluster.add()
+    until(lambda: len(pool._pool.idle) == 2, pool)
+    assert pool.slots == 2
+    pending = [pool.submit(cohort("ce(z)")), pool.submit(cohort("square(p - y)"))]
+    until(lambda: all(each.done() for each in pending), pool)
+    assert len({each.worker for one in pending for each in one.spent()}) == 2
+    cluster.kill(node)
+    until(lambda: pool.slots == 1, pool)
+    assert outcomes(pool.submit(cohort("ce(z)")).result()) == outcomes(evaluate(cohort("ce(z)")).evaluations)
+    assert sum(each.text.endswith("has started") for each in pool.news()) == 2
+    pool.close()
+
+
+def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
+    pool = RayExecutor()
+    pending = pool.submit(cohort("ce(z)"))
+    pool.advance(0.5)
+    assert (pool.slots, pending.done()) == (1, False)
+    cluster.add()
+    assert {each.status for each in pending.result()} == {"evaluated"}
+    pool.close()
+
+
+def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
+    lost = cluster.add()
+    pool = RayExecutor()
+    work = cohort("ce(z)", "square(p - y)", "abs(p - y)")
+    pending = pool.submit(work)
+    until(lambda: pool._running, pool)
+    time.sleep(0.5)
+    cluster.kill(lost)
+    cluster.add()
+    assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
+    assert pending.notes() == ["a worker vanished with its node: its work is done again"]
+    assert any(each.is_warning and each.text.endswith("is gone") for each in pool.news())
+    pool.close()
+
+
+class TalkativeWorker(Worker):
+    """Says so much that Ray leaves the result on the node, until it is fetched."""
+
+    def evaluate(self, work, *more):
+        result, states = super().evaluate(work, *more)
+        return replace(result, notes=["x" * 1_000_000]), states
+
+
+def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(cluster, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Worker", TalkativeWorker)
+    lost = cluster.add()
+    pool = RayExecutor()
+    work = cohort("ce(z)")
+    pending = pool.submit(work)
+    until(lambda: pool._running, pool)
+    (reference,) = pool._running
+    assert ray.wait([reference], timeout=60.0, fetch_local=False)[0]
+    cluster.kill(lost)
+    cluster.add()
+    errors = counted(monkeypatch, ray_executor, "vanished")
+    assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
+    assert pending.notes()[0] == "a worker vanished with its node: its work is done again"
+    assert isinstance(errors[0][0], ray.exceptions.ObjectLostError), errors
+    pool.close()
+
+
+def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
+    cluster.add()
+    pool = RayExecutor()
+    work = cohort("ce(z)", "square(p - y)")
+    pending = pool.submit(work)
+    until(lambda: pool._running, pool)
+    time.sleep(0.5)
+    (running,) = pool._running.values()
+    os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
+    assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
+    assert pending.notes()[0].startswith("a cohort of 2 killed its worker, ")
+    assert [each.gone for each in pool.news() if each.gone] == [running.actor.name]
+    pool.close()
+
+
+class PickyWorker(Worker):
+    """Cannot start on a node that is set up badly, and takes its time elsewhere."""
+
+    def ready(self):
+        if "SET_UP_BADLY" in os.environ:
+            raise ModuleNotFoundError("No module named 'lossearch'")
+        return super().ready()
+
+    def evaluate(self, work, *more):
+        time.sleep(2.0)
+        return super().evaluate(work, *more)
+
+
+def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once(cluster, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Worker", PickyWorker)
+    monkeypatch.setattr(ray_pool, "PAUSE", 0.0)
+    cluster.add()
+    pool = RayExecutor()
+    until(lambda: pool._pool.idle, pool)
+    cluster.add(cores=2, SET_UP_BADLY="1")
+    failures = counted(monkeypatch, pool._pool, "_cannot_start")
+    until(lambda: len(failures) >= 3, pool)
+    assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
+    monkeypatch.setattr(ray_pool, "PAUSE", 10_000.0)  # more than the test waits
+    until(lambda: len(failures) >= 4 and not pool._pool.starting, pool)
+    pending = pool.submit(cohort("ce(z)"))
+    until(lambda: pool._running, pool)
+    (running,) = pool._running.values()
+    os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
+    until(pending.done, pool)
+    assert {each.status for each in pending.result()} == {"evaluated"}
+    pool.close()
+
+
+def counted(monkeypatch, owner, name):
+    """The arguments of the calls of a function, which does what it did."""
+    calls, method = [], getattr(owner, name)
+
+    def counting(*words):
+        calls.append(words)
+        return method(*words)
+
+    monkeypatch.setattr(owner, name, counting)
+    return calls
+
+
+def without_workers(cluster, pool):
+    """Let a pool have a worker, and lose it with its node."""
+    node = cluster.add()
+    until(lambda: pool._pool.idle, pool)
+    cluster.kill(node)
+    until(lambda: not pool._pool.idle, pool)
+
+
+def impatient(monkeypatch):
+    monkeypatch.setattr(ray_pool, "PATIENCE", 0.1)
+    monkeypatch.setattr(ray_pool, "START_TIMEOUT", 1.0)
+
+
+def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
+    pool = RayExecutor()
+    without_workers(cluster, pool)
+    impatient(monkeypatch)
+    pending = pool.submit(cohort("ce(z)"))
+    until(lambda: pool._pool._alone_since < time.monotonic() - 2.0, pool)
+    assert sum("no worker is there since" in each.text for each in pool.news()) == 1
+    cluster.add()
+    assert {each.status for each in pending.result()} == {"evaluated"}
+    pool.close()
+
+
+def test_a_cluster_that_no_worker_ever_started_on_is_given_up(cluster, monkeypatch):
+    impatient(monkeypatch)
+    pool = RayExecutor()
+    with pytest.raises(ClusterUnreachable, match="No worker started within 1 s: the Ray cluster has no free CPU"):
+        pool.submit(cohort("ce(z)")).result()
+    pool.close()
+
+
+def test_workers_that_are_gone_do_not_come_back_to_a_cluster_that_cannot_grow(cluster, monkeypatch):
+    pool = RayExecutor()
+    pool._pool._capped = True  # as on a cluster that was started here
+    without_workers(cluster, pool)
+    impatient(monkeypatch)
+    with pytest.raises(ClusterUnreachable, match="No worker started within 1 s"):
+        pool.submit(cohort("ce(z)")).result()
+    pool.close()
+
+
+def test_workers_need_no_data_of_their_own(cluster, tmp_path):
+    write_folder(tmp_path / "photos", each=12)
+    data = FolderData(folder=str(tmp_path / "photos"), size=8)
+    work = Work(cohort("ce(z)").candidates, "pets", TrainingSettings(steps=5, seeds=1, network="cnn"), 0, data=data)
+    measured = replace(work, measured="test")
+    here, tested = evaluate(work).evaluations, evaluate(measured).measurements
+    for each in sorted((tmp_path / "photos").rglob("*"), reverse=True):
+        each.unlink() if each.is_file() else each.rmdir()
+    cluster.add()
+    pool = RayExecutor()
+    assert outcomes(pool.submit(work).result()) == outcomes(here)
+    there = pool.submit(measured)
+    there.result()
+    assert [each.value for each in there.measurements()] == [each.value for each in tested]
+    assert len(pool._data) == 2  # without the test part, then with it
+    pool.close()

@@ -1,0 +1,70 @@
+"""What commands say when they end."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lossearch.cli.app import app
+from lossearch.cli.output import as_words, say
+from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
+from lossearch.studies import tune as launch_tuning
+from lossearch.studies import verdict as launch_verdict
+from lossearch.studies.tune import TuningInterrupted
+from lossearch.studies.verdict import VerdictInterrupted
+from tests.lossearch.small import run_search
+
+HOSTILE = "\x1b[2J[red]x[/red]\nerror: forged\u202e"
+EVIDENCE = Path(__file__).parents[3] / "experiments" / "evidence" / "noisy_labels_1"
+
+
+def test_options_are_given_as_they_are_typed():
+    options = {"run_dir": Path("a b"), "resume": True, "seed": None, "no_random_search": False, "task": ["x", "y"]}
+    assert as_words(options) == ["--run-dir", "a b", "--resume", "--task", "x", "--task", "y"]
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys(capsys):
+    say(f"one {HOSTILE}\ntwo")
+    said = capsys.readouterr().err
+    assert said == "one \ufffd[2J[red]x[/red]\nerror: forged\ufffd\ntwo\n"
+
+
+def raising(error):
+    def stopped(*_, **__):
+        raise error
+
+    return stopped
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tune", "RUN", "--top", "2", "--trials", "3", "--seeds", "1", "--no-random-search", "--executor", "inline"],
+        ["compare", "RUN", "--seeds", "7", "--network", "cnn", "--task", "digits", "--task", "glyphs"],
+    ],
+)
+def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path, monkeypatch, words):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "experiment.toml").write_text("")
+    monkeypatch.setattr(launch_tuning, "require_tunable", lambda *_, **__: None)
+    monkeypatch.setattr(launch_tuning, "tune", raising(TuningInterrupted(run)))
+    monkeypatch.setattr(launch_verdict, "verdict", raising(VerdictInterrupted(run)))
+    words = [str(run) if word == "RUN" else word for word in words]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 130
+    assert found.stderr.splitlines()[-1].split()[1:] == words
+
+
+def test_verdicts_from_a_stranger_forge_no_line(tmp_path):
+    run_search(tmp_path / "run")
+    kept = read_verdicts(EVIDENCE).lines[0]
+    hostile = replace(kept, rank=1, scene=HOSTILE, task=HOSTILE, verdict=HOSTILE, why=HOSTILE)
+    (tmp_path / "run" / "verdict").mkdir()
+    VerdictTable([hostile]).write(tmp_path / "run" / "verdict")
+    found = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "run")])
+    assert found.exit_code == 0
+    assert "\x1b" not in found.output + found.stderr
+    assert [line for line in found.stderr.splitlines() if line.startswith("error")] == []
+    assert "[red]x[/red]" in found.stderr

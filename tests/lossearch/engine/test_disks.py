@@ -1,0 +1,101 @@
+"""A disk that is full, or read-only, from some moment on: told of, and nothing that was recorded is lost."""
+
+import errno
+import math
+import os
+
+import pytest
+
+from lossearch.engine.admission import Admission
+from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.runs.directory import RunDirectoryError
+from tests.lossearch.dying import LASTING, STEADY, TINY
+from tests.lossearch.engine.test_steady import require_each_once
+
+
+def fails(monkeypatch, step, error, times=None):
+    """Let calls that make something last raise an error, from the so many-th on, so many times or for ever."""
+    done = [0]
+
+    def failing(function):
+        def call(*arguments, **options):
+            done[0] += 1
+            if step < done[0] <= (math.inf if times is None else step + times):
+                raise error()
+            return function(*arguments, **options)
+
+        return call
+
+    for name in LASTING:
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
+
+
+def timeless(path):
+    rows = Leaderboard(path).to_dicts()
+    return [{key: value for key, value in row.items() if key not in ("seconds", "finished_at")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return search(TINY, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed").path
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("step", [0, 2, 5, 9, 14, 20, 27, 35, 44])
+def test_a_disk_that_fails_is_named_and_the_run_goes_on_when_it_is_mended(
+    tmp_path, monkeypatch, undisturbed, step, error
+):
+    path = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        fails(patched, step, lambda: OSError(error, os.strerror(error)))
+        with pytest.raises(
+            RunDirectoryError, match=f"expected a directory that can be written, got: {os.strerror(error)}"
+        ):
+            search(TINY, run_dir=path)
+    search(TINY, run_dir=path, resume=(path / "experiment.toml").exists())
+    assert timeless(path) == timeless(undisturbed)
+    require_each_once(path)
+
+
+class Struck(KeyboardInterrupt):
+    """Ctrl-C, at the worst moment."""
+
+
+@pytest.mark.parametrize("kind", [TINY, STEADY], ids=["generational", "steady"])
+@pytest.mark.parametrize("error", [lambda: OSError(errno.EIO, os.strerror(errno.EIO)), Struck], ids=["EIO", "Ctrl-C"])
+def test_one_call_that_fails_writes_nothing_twice(tmp_path, monkeypatch, kind, error):
+    step, stopped = 0, True
+    while stopped:
+        path = tmp_path / str(step)
+        with monkeypatch.context() as patched:
+            fails(patched, step, error, times=1)
+            try:
+                search(kind, run_dir=path)
+                stopped = False
+            except (RunDirectoryError, SearchInterrupted, Struck):
+                pass
+        search(kind, run_dir=path, resume=(path / "experiment.toml").exists())
+        require_each_once(path)
+        if kind is TINY and step % 5 == 0:
+            assert timeless(path) == timeless(tmp_path / "0")
+        step += 1
+    assert step > 20
+
+
+def test_a_file_elsewhere_that_cannot_be_read_is_not_blamed_on_the_run(tmp_path, monkeypatch):
+    def refused(self, births, generation, wanted):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/else")
+
+    monkeypatch.setattr(Admission, "screen", refused)
+    with pytest.raises(PermissionError, match="/somewhere/else"):
+        search(TINY, run_dir=tmp_path / "run")
+
+
+def test_a_run_in_a_read_only_place_is_refused_at_once(tmp_path, monkeypatch):
+    def refused(self, *arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(RunDirectoryError, match=r"got: Read-only file system\. Give another --run-dir"):
+        search(TINY, run_dir=tmp_path / "a" / "run")

@@ -1,0 +1,159 @@
+"""Searches on clusters in which things go wrong: they come to their end, and to the same leaderboard."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from lossearch.engine.launch import search
+from lossearch.evaluators.executors import ray_pool
+from lossearch.evaluators.executors.ray_worker import Worker
+from lossearch.results.leaderboard import Leaderboard
+from tests.clusters import several_nodes
+from tests.lossearch.small import SMALL, records
+
+
+class PoisonedWorker(Worker):
+    """Crashes, or sleeps for ever, where a formula says so."""
+
+    def evaluate(self, work, *more):
+        formulas = [candidate.formula for candidate in work.candidates]
+        if any("tanh" in each for each in formulas):
+            ctypes.string_at(0)
+        if any("sin" in each for each in formulas):
+            time.sleep(1_000.0)
+        return super().evaluate(work, *more)
+
+
+@pytest.fixture
+def cluster():
+    with several_nodes() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return search(SMALL, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed")
+
+
+def doomed_worker(mark):
+    """A class of workers that leave a mark and never end on a node that is doomed, and elsewhere wait for the mark."""
+
+    class Doomed(Worker):
+        def evaluate(self, work, *more):
+            if "DOOMED" in os.environ:
+                mark.touch()
+                time.sleep(1_000.0)
+            end = time.monotonic() + 50.0
+            while not mark.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            return super().evaluate(work, *more)
+
+    return Doomed
+
+
+@pytest.mark.parametrize("mode", ["generational", "steady"])
+def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path, monkeypatch, undisturbed, mode):
+    mark, path = tmp_path / "at work", tmp_path / "run"
+    monkeypatch.setattr(ray_pool, "Worker", doomed_worker(mark))
+    doomed = cluster.add(DOOMED="1")
+    cluster.add()
+
+    over = threading.Event()
+
+    def kill():
+        while not over.wait(0.05):
+            if mark.exists():
+                cluster.kill(doomed)
+                return
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    experiment = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": mode})})
+    try:
+        search(experiment, run_dir=path, executor="ray")
+    finally:
+        over.set()
+        killing.join()
+    assert "is gone" in (path / "log.jsonl").read_text()
+    if mode == "generational":
+        assert records(path) == records(undisturbed.path)
+    else:
+        trained = [each for each in Leaderboard(path).evaluations if each.seed is not None]
+        assert not any("worker" in (each.reason or "") for each in trained)  # what failed did so of itself
+        ids = [each.evaluation_id for each in trained]
+        assert len(set(ids)) == len(ids)
+        wanted = SMALL.evolution.population * SMALL.evolution.generations
+        assert len({each.birth_number for each in trained}) == wanted
+
+
+def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Worker", PoisonedWorker)
+    cluster.add(cores=2)
+    seeds = ("cross_entropy", "mse", "ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))")
+    evolution = SMALL.evolution.model_copy(update={"seeds": seeds, "generations": 1, "population": 4})
+    executor = SMALL.executor.model_copy(update={"deadline": 4.0})
+    experiment = SMALL.model_copy(update={"evolution": evolution, "executor": executor})
+    search(experiment, run_dir=tmp_path / "poisoned", executor="ray")
+    found = {each.formula: each.reason for each in Leaderboard(tmp_path / "poisoned").rows if each.status == "failed"}
+    assert found.keys() == {"ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))"}
+    assert found["ce(z) + 0.1*mean_c(tanh(p))"].startswith("killed its worker twice")
+    assert found["ce(z) + 0.1*mean_c(sin(p))"] == "stopped: not done within 4 s"
+    healthy = search(experiment, run_dir=tmp_path / "healthy", executor="inline")
+    assert without_failures(tmp_path / "poisoned", found) == without_failures(healthy.path, found)
+    search(experiment, run_dir=tmp_path / "poisoned", executor="ray", resume=True)
+    assert len({each.evaluation_id for each in records(tmp_path / "poisoned")}) == len(records(tmp_path / "poisoned"))
+
+
+def without_failures(path, formulas):
+    return [replace(each, parents=()) for each in records(path) if each.formula not in formulas]
+
+
+MEMORY_EATER = """
+import os
+import sys
+
+GIB = 2**30
+facts = dict(line.split(":") for line in open("/proc/meminfo"))
+total, free = (1024 * int(facts[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
+os.environ["RAY_memory_usage_threshold"] = str((total - free + 1.5 * GIB) / total)
+os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+
+import ray
+from evaluators import ray_pool
+from evaluators.fidelity import TrainingSettings
+from evaluators.ray_executor import RayExecutor
+from evaluators.ray_worker import Worker
+from evaluators.work import Candidate, Work
+
+
+class Hungry(Worker):
+    def evaluate(self, work, *more):
+        eaten = []
+        while any(candidate.formula == "p" for candidate in work.candidates) and len(eaten) < 48:  # 3 GiB at most
+            eaten.append(b"x" * 2**26)
+        assert not eaten, "nobody stopped it"
+        return super().evaluate(work, *more)
+
+
+ray_pool.Worker = Hungry
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+pool = RayExecutor()
+candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in ("ce(z)", "p"))
+ate_not, ate = pool.submit(Work(candidates, "digits", TrainingSettings(steps=5, seeds=1), 0)).result()
+assert ate_not.status == "evaluated", ate_not
+print(ate.reason)
+pool.close()
+ray.shutdown()
+"""
+
+
+def test_a_candidate_that_allocates_without_end_fails_and_the_one_beside_it_does_not():
+    done = subprocess.run([sys.executable, "-c", MEMORY_EATER], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "killed its worker 4 times: the memory of its machine ran out"

@@ -1,0 +1,75 @@
+"""The driver is killed, really killed, at every moment at which it makes something last, and at random ones."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lossearch.engine.launch import search
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.storage.store import EvaluationStore
+from tests.lossearch.dying import TINY
+
+ROOT = Path(__file__).parents[3]
+
+
+def timeless(path):
+    """The rows of a leaderboard without times, which depend on how often the run was stopped."""
+    return [replace(row, seconds=None, finished_at=None) for row in Leaderboard(path).rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return search(TINY, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed")
+
+
+def killed_and_resumed(root, mode, kind, least):
+    """The directories of runs that were killed, and resumed in the end."""
+    words = [sys.executable, "-m", "tests.lossearch.dying", str(root), mode, kind]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+    count, *unfinished = done.stdout.split()
+    assert int(count) >= least
+    assert not unfinished
+    return sorted(root.iterdir())
+
+
+KINDS = pytest.mark.parametrize(("kind", "least"), [("steps", 35), ("random", 8)])
+
+
+@KINDS
+def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_leaderboard(
+    tmp_path, undisturbed, kind, least
+):
+    expected = {each.evaluation_id for each in undisturbed.leaderboard.evaluations}
+    for number, path in enumerate(killed_and_resumed(tmp_path, "generational", kind, least)):
+        assert sorted(rows(path)) == sorted(expected), path.name  # none is lost, and none is there twice
+        assert timeless(path) == timeless(undisturbed.path), path.name
+        if number % 10:
+            shutil.rmtree(path)
+
+
+@KINDS
+def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_many_losses(tmp_path, kind, least):
+    for path in killed_and_resumed(tmp_path, "steady", kind, least):
+        found = rows(path)
+        assert len(found) == len(set(found)), path.name
+        wanted = TINY.evolution.population * TINY.evolution.generations
+        assert sum(row.status in ("evaluated", "stopped", "failed") for row in Leaderboard(path).rows) == wanted
+        shutil.rmtree(path)
+
+
+def rows(path):
+    """The identities of all evaluations, as often as they stand in the files."""
+    return [each.evaluation_id for part in parts(path) for each in part]
+
+
+def parts(path):
+    """The evaluations of each part, as they stand in the files."""
+    from lossearch.results.records import Evaluation
+    from lossearch.results.storage.tables import read_records
+
+    assert not EvaluationStore(path / "evaluations").read()[1]
+    return [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]

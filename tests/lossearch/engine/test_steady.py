@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.records import Evaluation
+from lossearch.results.storage.tables import read_records
+from lossearch.runs import session as workers
+from tests.evaluators.executors.test_executor import Shuffled
+from tests.lossearch.small import SMALL, Interrupting, stopped_at
+
+STEADY = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": "steady"})})
+WITH_RUNGS = STEADY.model_copy(
+    update={"fidelity": TrainingSettings(steps=12, seeds=1, rungs=(3, 6), reduction_factor=2)}
+)
+WANTED = STEADY.evolution.population * STEADY.evolution.generations
+
+
+def trained(path):
+    """The losses that were trained."""
+    return {each.loss_id for each in Leaderboard(path).evaluations if each.seed is not None}
+
+
+def require_each_once(path):
+    """Every evaluation stands in one part, once."""
+    parts = [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]
+    rows = [each.evaluation_id for part in parts for each in part]
+    assert len(rows) == len(set(rows))
+    return rows
+
+
+@pytest.mark.parametrize("experiment", [STEADY, WITH_RUNGS], ids=["without rungs", "with rungs"])
+def test_a_steady_search_trains_as_many_distinct_losses_as_it_wants(tmp_path, experiment):
+    run = search(experiment, run_dir=tmp_path / "run")
+    assert len(trained(run.path)) == WANTED
+    require_each_once(run.path)
+    born = {each.birth for each in run.leaderboard.evaluations if each.seed is not None}
+    assert born > {"known", "random"}  # and children
+    assert run.exported is not None
+    events = [json.loads(line)["event"] for line in (run.path / "log.jsonl").read_text().splitlines()]
+    assert events.count("generation") == STEADY.evolution.generations
+
+
+def test_children_are_born_before_a_generation_is_through(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
+    run = search(STEADY, run_dir=tmp_path / "run")
+    evaluations = [each for each in run.leaderboard.evaluations if each.seed == 0]
+    finished = sorted(evaluations, key=lambda each: each.finished_at)
+    children = [each for each in finished if each.parents]
+    assert children
+    assert len(finished) == WANTED
+    first = children[0]
+    earlier = {each.loss_id for each in finished[: finished.index(first)]}
+    assert set(first.parents) <= earlier
+
+
+def test_at_a_rung_the_best_go_on_and_every_known_loss_does(tmp_path):
+    run = search(WITH_RUNGS, run_dir=tmp_path / "run")
+    rows = run.leaderboard.rows
+    assert {row.status for row in rows if row.name is not None} == {"evaluated"}
+    stopped = [row for row in rows if row.status == "stopped"]
+    assert stopped
+    assert all(row.reason.startswith("trained to a rung") for row in stopped)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "submissions"),
+    [*((STEADY, each) for each in (0, 1, 4, 7, 11)), *((WITH_RUNGS, each) for each in (1, 6, 12, 18))],
+)
+def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
+    tmp_path, monkeypatch, experiment, submissions
+):
+    path = tmp_path / "run"
+    with stopped_at(monkeypatch, submissions, SearchInterrupted):
+        search(experiment, run_dir=path)
+    kept = require_each_once(path)
+    search(experiment, run_dir=path, resume=True)
+    assert require_each_once(path)[: len(kept)] == kept
+    assert len(trained(path)) == WANTED
+    numbers = {each.birth_number: each.loss_id for each in Leaderboard(path).evaluations}
+    assert all(numbers[each.birth_number] == each.loss_id for each in Leaderboard(path).evaluations)
+
+
+def test_what_was_recorded_since_the_checkpoint_is_told_to_evolution(tmp_path, monkeypatch):
+    from lossearch.evolution.islands import Islands
+
+    tell, told, found = Islands.tell, [], set()
+    for submissions in range(5, 12):
+        path = tmp_path / str(submissions)
+        with stopped_at(monkeypatch, submissions, SearchInterrupted):
+            search(STEADY, run_dir=path)
+        state = path / "checkpoint" / "state.json"
+        counted = json.loads(state.read_text())["evaluations"] if state.exists() else 0
+        since = {each.loss_id for each in Leaderboard(path).evaluations[counted:] if each.fitness is not None}
+        told.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(Islands, "tell", lambda self, members: (told.extend(members), tell(self, members))[1])
+            search(STEADY, run_dir=path, resume=True)
+        assert since <= {each.loss_id for each in told}
+        found |= since
+    assert found
+
+
+def test_resuming_a_finished_steady_search_trains_nothing(tmp_path, monkeypatch):
+    search(STEADY, run_dir=tmp_path / "run")
+    before = require_each_once(tmp_path / "run")
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(0))
+    search(STEADY, run_dir=tmp_path / "run", resume=True)
+    assert require_each_once(tmp_path / "run") == before
+
+
+def test_a_steady_search_whose_checkpoint_is_gone_goes_on_from_its_records(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    with stopped_at(monkeypatch, 12, SearchInterrupted):
+        search(STEADY, run_dir=path)
+    (path / "checkpoint" / "state.json").unlink()
+    kept = require_each_once(path)
+    search(STEADY, run_dir=path, resume=True)
+    assert require_each_once(path)[: len(kept)] == kept
+    assert len(trained(path)) == WANTED

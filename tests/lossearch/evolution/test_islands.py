@@ -1,0 +1,115 @@
+import json
+import random
+
+import pytest
+
+from lossearch.engine.breeding import birth_of_seed
+from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.evolution.islands import Islands
+from lossearch.evolution.members import Member
+from lossearch.evolution.population import Evolution
+from lossearch.primitives.language.parser import parse
+from lossearch.runs.experiment import EvolutionSettings, ExperimentError, validated
+from tests.lossearch.small import SMALL, records, stopped_at
+
+SETTINGS = EvolutionSettings(population=12, islands=3, migrants=1, seeds=("cross_entropy", "mse", "mae", "focal"))
+ISLANDS = SMALL.model_copy(
+    update={"evolution": SMALL.evolution.model_copy(update={"islands": 2, "migration_interval": 2, "migrants": 1})}
+)
+
+
+def islands(settings=SETTINGS, seed=0):
+    return Islands(settings, [birth_of_seed(text) for text in settings.seeds], seed)
+
+
+def lived(started, births, fitness):
+    """Ask so many times, and tell what fitness makes of each birth."""
+    born = [started.ask() for _ in range(births)]
+    started.tell([Member(f"id-{each.formula}", each.formula, fitness(each), None, each.island) for each in born])
+    return born
+
+
+def test_every_island_is_asked_in_turn_and_all_seeds_are_born_first():
+    started = islands()
+    first = [started.ask() for _ in SETTINGS.seeds]
+    assert sorted(each.name for each in first) == sorted(SETTINGS.seeds)
+    assert not started.has_starting_losses
+    assert [started.ask().island for _ in range(6)] in ([1, 2, 0, 1, 2, 0], [2, 0, 1, 2, 0, 1], [0, 1, 2, 0, 1, 2])
+
+
+def test_what_a_loss_was_worth_is_told_to_its_island_alone():
+    started = islands()
+    lived(started, 30, lambda each: 0.1 * each.island)
+    for number, each in enumerate(started.islands):
+        assert each.population
+        assert {member.island for member in each.population} == {number}
+        assert len(each.population) <= 4
+
+
+def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
+    started = islands()
+    lived(started, 30, lambda each: 0.3 * each.island + 0.001 * each.formula.size)
+    best = [max(each.population, key=lambda one: one.fitness.values[0]).loss_id for each in started.islands]
+    started.migrate()
+    there = [{member.loss_id for member in each.population} for each in started.islands]
+    assert best[2] in there[0]  # better than all that is there
+    assert best[2] in there[2]
+    assert all(member.island == number for number, each in enumerate(started.islands) for member in each.population)
+
+
+def test_one_island_is_a_plain_evolution():
+    settings = SETTINGS.model_copy(update={"islands": 1})
+    alone = Evolution(settings, [birth_of_seed(text) for text in settings.seeds], random.Random(5))
+    started = islands(settings, seed=5)
+    assert [started.ask() for _ in range(40)] == [alone.ask() for _ in range(40)]
+
+
+def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
+    one, other = islands(), islands()
+    lived(one, 31, lambda each: each.formula.size / 100)
+    other.restore(json.loads(json.dumps(one.state())), parse, births=31)
+    for each in (one, other):
+        each.migrate()
+    assert [one.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
+    one = islands()
+    born = lived(one, asked, lambda each: 0.5)
+    state = json.loads(json.dumps(one.state()))
+    other = islands(SETTINGS.model_copy(update={"islands": 2}))
+    other.restore(state, parse, births=asked)
+    seeds = [other.ask() for _ in range(len(SETTINGS.seeds) - asked)]
+    assert sorted(each.name for each in [*born, *seeds]) == sorted(SETTINGS.seeds)
+    assert not other.has_starting_losses
+    assert sum(len(each.population) for each in other.islands) == asked
+    again = islands(SETTINGS.model_copy(update={"islands": 2}))
+    again.restore(state, parse, births=asked)
+    later = islands(SETTINGS.model_copy(update={"islands": 2}))
+    later.restore(state, parse, births=asked + 1)
+    for each in (again, later):
+        [each.ask() for _ in seeds]
+    fresh = [[each.ask(fresh=True).formula for _ in range(12)] for each in (other, again, later)]
+    assert fresh[0] == fresh[1] != fresh[2]
+
+
+def test_what_was_born_on_an_island_that_is_gone_is_told_to_another():
+    started = islands()
+    started.tell([Member("id", parse("ce(z)"), 0.5, None, 7)])
+    assert [len(each.population) for each in started.islands] == [0, 1, 0]
+
+
+def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
+    search(ISLANDS, run_dir=tmp_path / "whole")
+    with stopped_at(monkeypatch, 9, SearchInterrupted):
+        search(ISLANDS, run_dir=tmp_path / "stopped")
+    search(ISLANDS, run_dir=tmp_path / "stopped", resume=True)
+    assert records(tmp_path / "stopped") == records(tmp_path / "whole")
+    assert {each.island for each in records(tmp_path / "whole")} == {0, 1}
+
+
+def test_too_many_islands_are_refused():
+    declared = {"name": "x", "task": "digits", "evolution": {"population": 5, "islands": 3}}
+    with pytest.raises(ExperimentError, match="population = 5: expected two losses at least for each of 3 islands"):
+        validated(declared, "x")

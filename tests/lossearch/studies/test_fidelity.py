@@ -1,0 +1,292 @@
+"""The study of proxies: what is trained under which seeds, what is kept, how it goes on, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import polars
+import pytest
+from typer.testing import CliRunner
+
+import lossearch
+from lossearch.cli.app import app
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.work import Work, training_seed
+from lossearch.primitives.catalog import CATALOG
+from lossearch.primitives.errors import UserError
+from lossearch.primitives.identity.fingerprint import FingerprintArchive, fingerprints
+from lossearch.primitives.language.parser import parse
+from lossearch.results.findings.proxies import FULL, PROXIES, proxy_lines, read_lines, read_values
+from lossearch.results.records import Measurement
+from lossearch.results.storage.store import RecordStore
+from lossearch.runs import session as workers
+from lossearch.runs.experiment import Experiment
+from lossearch.runs.views import SilentComparison
+from lossearch.studies import fidelity as launch_fidelity
+from lossearch.studies.explanation import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
+from lossearch.studies.fidelity import (
+    KNOWN_SHARE,
+    SEEDS_OF_FULL,
+    SEEDS_OF_PROXIES,
+    FidelityInterrupted,
+    fidelity,
+    proxy_of,
+    samples,
+)
+from lossearch.studies.tuning import SEEDS_FROM
+from tests.lossearch.small import Interrupting, stopped_at
+
+STEPS, CANDIDATES, SEEDS = 16, 10, 2
+SMALL = {"candidates": CANDIDATES, "seeds": SEEDS, "executor": "inline"}
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """A task on digits that is trained for a moment, and whose test split cannot be loaded."""
+
+    def refused():
+        raise AssertionError("the test split was loaded")
+
+    own = TASKS["digits"].fidelity.model_copy(update={"steps": STEPS})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=own, load_test=refused))
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(quick, tmp_path_factory):
+    return fidelity(["digits"], **SMALL, out=tmp_path_factory.mktemp("fidelity") / "a")
+
+
+def without_times(path):
+    found, damages = RecordStore(path / "measurements", Measurement).read()
+    assert not damages
+    timeless = (replace(each, seconds=None, finished_at=None) for each in found)
+    return sorted(timeless, key=lambda each: each.measurement_id)
+
+
+def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
+    values = read_values(done.path)
+    losses = {each.loss_id for each in values}
+    assert len(losses) == CANDIDATES
+    for proxy, steps in ((FULL, STEPS), ("1/8", 2), ("1/4", 4), ("1/2", 8), ("all steps", STEPS)):
+        own = [each for each in values if each.proxy == proxy]
+        first = SEEDS_OF_FULL if proxy == FULL else SEEDS_OF_PROXIES
+        assert {each.steps for each in own} == {steps}
+        assert {(each.loss_id, each.seed) for each in own} == {
+            (loss, seed) for loss in losses for seed in (first, first + 1)
+        }
+        assert len(own) == 2 * CANDIDATES
+
+
+def test_a_value_is_that_of_the_training_recorded(done):
+    found, _ = RecordStore(done.path / "measurements", Measurement).read()
+    measured = {(each.formula, each.fidelity, each.seed): each.value for each in found if each.measure == "accuracy"}
+    full = TASKS["digits"].fidelity
+    for each in read_values(done.path):
+        trained = full if each.proxy == FULL else proxy_of(full, each.proxy, 1)
+        assert each.fitness == measured[each.formula, trained.label(), each.seed]
+    assert {each.split for each in found} == {"validation"}
+
+
+def test_the_seeds_are_no_others(done):
+    work = Work((), "digits", TASKS["digits"].fidelity, 0, measured="validation")
+    seeds = {"full": SEEDS_OF_FULL, "proxies": SEEDS_OF_PROXIES, "tuning": SEEDS_FROM, "explaining": FRESH_SEEDS,
+             "simplified": SEEDS_OF_SIMPLIFIED, "comparing": 0}  # fmt: skip
+    drawn = [training_seed(work, first + number) for first in seeds.values() for number in range(50)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_the_files_are_what_was_returned(done):
+    assert read_lines(done.path) == done.lines == proxy_lines(read_values(done.path))
+    table = polars.read_parquet(done.path / "table.parquet")
+    assert table["tau"].to_list() == [line.tau for line in done.lines]
+    assert set(polars.read_parquet(done.path / "values.parquet").columns) >= {
+        "task", "formula", "loss_id", "proxy", "seed", "fitness"
+    }  # fmt: skip
+
+
+def test_a_study_that_was_interrupted_goes_on_as_if_it_had_not_been(done, tmp_path, monkeypatch):
+    with stopped_at(monkeypatch, 3, FidelityInterrupted):
+        fidelity(["digits"], **SMALL, out=tmp_path / "b")
+    before = len(without_times(tmp_path / "b"))
+    assert 0 < before < len(without_times(done.path))
+    assert fidelity(["digits"], **SMALL, out=tmp_path / "b").lines == done.lines
+    assert without_times(tmp_path / "b") == without_times(done.path)
+
+
+def test_a_part_that_is_damaged_is_set_aside_and_its_trainings_are_done_again(done, tmp_path):
+    path, said = tmp_path / "d", []
+    shutil.copytree(done.path, path)
+    part = max((path / "measurements").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    view = SilentComparison()
+    view.warned = said.append
+    assert fidelity(["digits"], **SMALL, out=path, view=view).lines == done.lines
+    assert without_times(path) == without_times(done.path)
+    assert len(said) == len(list((path / "measurements").glob("*.damaged"))) == 1
+    assert "its trainings are done again" in said[0]
+
+
+def test_a_directory_of_another_study_is_refused(done):
+    with pytest.raises(UserError, match="seed was 0, is 1"):
+        fidelity(["digits"], **SMALL, seed=1, out=done.path)
+
+
+def test_a_full_training_that_changed_is_not_mixed_with_the_earlier_one(done, monkeypatch):
+    own = TASKS["digits"].fidelity.model_copy(update={"learning_rate": 0.2})
+    monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=own))
+    with pytest.raises(UserError, match=r"learning_rate was 0\.1, is 0\.2"):
+        fidelity(["digits"], **SMALL, out=done.path)
+
+
+def test_an_empty_list_of_tasks_is_not_all_of_them(tmp_path):
+    with pytest.raises(UserError, match=r"Expected tasks, got an empty list\. Name some"):
+        fidelity([], **SMALL, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_tasks_all_are_studied_that_need_no_download(monkeypatch):
+    def refused(plan, tasks):
+        raise UserError(" ".join(tasks))
+
+    monkeypatch.setattr(launch_fidelity, "require_data", refused)
+    every = " ".join(name for name, task in TASKS.items() if not task.needs_download)
+    with pytest.raises(UserError, match=f"^{every}$"):
+        fidelity(**SMALL)
+    assert run("--executor", "inline").stderr == f"error: {every}\n"
+
+
+def test_a_directory_whose_name_is_too_long_is_refused_as_one_that_cannot_be():
+    shown = run("--task", "digits", "--executor", "inline", "--out", "a" * 300)
+    assert shown.exit_code == 2
+    assert "expected a directory that can be read, got: File name too long" in shown.stderr
+
+
+def test_the_public_name_is_the_function():
+    assert lossearch.fidelity is fidelity
+    assert "fidelity" in lossearch.__all__
+
+
+@pytest.mark.parametrize(
+    ("tasks", "more", "message"),
+    [
+        (["digit"], {}, "Unknown task 'digit'.*digits"),
+        (["digits", "digits"], {}, "task named twice"),
+        (["digits"], {"candidates": 9}, "candidates: expected greater than or equal to 10, got 9"),
+        (["digits"], {"seeds": 0}, "seeds: expected greater than or equal to 1, got 0"),
+        (["digits"], {"executor": "dask"}, "ray or inline, got 'dask'"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(tasks, more, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        fidelity(tasks, **{**SMALL, **more}, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+# --- the sample -----------------------------------------------------------------------------------------
+
+
+def experiments(*tasks, seed=0):
+    return [Experiment(name="a", task=task, seed=seed) for task in tasks]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return samples(experiments("digits"), 60)[0]
+
+
+def test_a_sample_is_as_large_as_asked_for_and_holds_known_losses_and_others(sample):
+    known = [each for each in sample if each.name is not None]
+    assert len(sample) == 60
+    assert len(known) == int(KNOWN_SHARE * 60)
+    assert {each.name for each in known} <= CATALOG.keys()
+    assert {each.birth for each in sample if each.name is None} == {"random"}
+
+
+def test_no_two_of_a_sample_train_alike(sample):
+    archive = FingerprintArchive()
+    columns = [parse(each.formula) for each in sample], [each.class_weights for each in sample]
+    for each, seen in zip(sample, fingerprints(*columns), strict=True):
+        assert archive.find(seen) is None, each.formula
+        archive.add(seen, each.loss_id)
+
+
+def test_a_sample_is_that_of_its_seed(sample):
+    again, other = samples(experiments("digits"), 60)[0], samples(experiments("digits", seed=1), 60)[0]
+    assert again == sample
+    assert {each.loss_id for each in other} != {each.loss_id for each in sample}
+
+
+def test_tasks_that_the_same_losses_suit_have_one_sample():
+    first, second = samples(experiments("digits", "glyphs"), 12)
+    assert first is second
+
+
+# --- the trainings --------------------------------------------------------------------------------------
+
+
+def test_a_proxy_is_a_training_of_its_own_to_its_end():
+    full = TrainingSettings(steps=80, schedule="step", milestones=(40, 60), warm_up=8, seeds=4, learning_rate=0.3)
+    proxy = proxy_of(full, "1/4", 2)
+    assert (proxy.steps, proxy.milestones, proxy.warm_up, proxy.seeds, proxy.learning_rate) == (20, (10, 15), 2, 2, 0.3)
+    assert proxy_of(full, "all steps", 4) == full
+    cosine = proxy_of(TrainingSettings(steps=80), "1/8", 1)
+    assert cosine.learning_rate_at(5) == pytest.approx(TrainingSettings(steps=80).learning_rate_at(40))
+    assert set(PROXIES) == {"1/8", "1/4", "1/2", "all steps"}
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["fidelity", *map(str, words)])
+
+
+def words(done):
+    return [
+        "--task",
+        "digits",
+        "--candidates",
+        CANDIDATES,
+        "--seeds",
+        SEEDS,
+        "--executor",
+        "inline",
+        "--out",
+        done.path,
+    ]
+
+
+def test_the_command_shows_the_table_and_says_what_is_chosen(done):
+    shown = run(*words(done))
+    assert shown.exit_code == 0
+    assert "digits: accuracy on the validation split, full training 16 steps x 2 seeds" in shown.stdout
+    assert "noise ceiling" in shown.stdout
+    assert "the cheapest proxy with" in shown.stderr or "no proxy reaches" in shown.stderr
+    assert f"Values and table: {done.path}" in shown.stderr
+
+
+def test_the_command_prints_json_alone(done):
+    shown = run(*words(done), "--json")
+    lines = json.loads(shown.stdout)
+    assert [(line["proxy"], line["seeds"], line["tau"]) for line in lines] == [
+        (line.proxy, line.seeds, line.tau) for line in done.lines
+    ]
+
+
+def test_an_interrupted_command_says_how_to_go_on(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(1))
+    path = tmp_path / "c"
+    shown = run("--task", "digits", "--candidates", CANDIDATES, "--executor", "inline", "--out", path)
+    assert shown.exit_code == 130
+    again = f"fidelity --task digits --candidates {CANDIDATES} --seeds 4 --seed 0 --executor inline --out {path}"
+    assert shown.stderr.rstrip().endswith(again)
+
+
+def test_the_command_refuses_what_it_does_not_know():
+    shown = run("--task", "digitz")
+    assert shown.exit_code == 2
+    assert "Unknown task 'digitz'" in shown.stderr
+    assert run("--candidates", 5).exit_code == 2

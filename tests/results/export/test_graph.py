@@ -1,0 +1,38 @@
+"""Losses as ONNX models, run by ONNX Runtime, and as PyTorch programs, loaded from their files."""
+
+import sys
+
+import onnxruntime
+import pytest
+import torch
+
+from lossearch.results.export.exportable import of_module
+from lossearch.results.export.graph import MissingPackage, onnx_model, write_graph
+from tests.primitives.modules.test_any_module import CLASSES, EVERY, batch, module
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
+    loss = module(name)
+    model = onnxruntime.InferenceSession(onnx_model(loss, CLASSES).SerializeToString())
+    first, second = (each.name for each in model.get_inputs())
+    assert (first in ("logits", "embeddings"), second) == (True, "target")
+    for samples in (1, 3, 11):
+        inputs, target = batch(loss, samples)
+        (found,) = model.run(["loss"], {first: inputs.numpy(), second: target.numpy()})
+        torch.testing.assert_close(torch.tensor(found), loss(inputs, target).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["focal", "arcface"])
+def test_a_program_is_loaded_from_its_file(name, tmp_path):
+    loss = module(name)
+    path = write_graph(tmp_path / "loss.pt2", loss, CLASSES, "pt2", of_module(loss))
+    program = torch.export.load(path)
+    for samples in (1, 5):
+        torch.testing.assert_close(program.module()(*batch(loss, samples)), loss(*batch(loss, samples)))
+
+
+def test_a_missing_package_is_named_with_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingPackage, match=r"pip install 'lossearch\[onnx\]'"):
+        onnx_model(module("focal"), CLASSES)

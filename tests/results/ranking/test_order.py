@@ -1,0 +1,206 @@
+"""The leaderboard that is found by columns equals the plain one, row for row, on evaluations of every kind."""
+
+import dataclasses
+import statistics
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.ranking.order import difference_noise
+from lossearch.results.ranking.row import Row
+from lossearch.results.ranking.rows import known_losses, leaderboard_rows
+from lossearch.results.records import CLASS_WEIGHTS, METRICS, Evaluation
+from lossearch.results.storage.columns import means
+from lossearch.results.storage.store import EvaluationStore
+from lossearch.results.storage.tables import read_records, write_records
+from tests.results.helpers import evaluation, refused
+from tests.results.ranking.plain_leaderboard import plain_noise, plain_rows
+
+TEXTS = st.sampled_from(["", "a", "b", "é", "\x00", "a\x00"])
+FITNESS = st.sampled_from([0.0, 0.1, 0.2, 0.3, 1 / 3, 0.7, 1.0]) | st.floats(0.0, 1.0)
+STEPS = st.sampled_from([(None, None), (3, None), (None, 3), (0, 9), (3, 9), (9, 9), (-1, 9)])
+
+
+@st.composite
+def evaluations(draw):
+    """One evaluation, of few losses, tasks and seeds, so that they meet."""
+    status = draw(st.sampled_from(["evaluated"] * 5 + ["rejected", "duplicate", "failed"]))
+    steps, full_steps = draw(STEPS)
+    return Evaluation(
+        evaluation_id=draw(st.integers(0, 40).map(str)),
+        loss_id=draw(TEXTS),
+        formula=draw(TEXTS),
+        complexity=draw(st.integers(1, 3)),
+        task=draw(st.sampled_from(["digits"] * 4 + ["shapes", "faces"])),
+        fidelity=draw(st.sampled_from(["short", "long"])),
+        status=status,
+        generation=draw(st.integers(0, 2)),
+        birth=draw(st.sampled_from(["known", "point"])),
+        birth_number=draw(st.integers(0, 9)),
+        parents=tuple(draw(st.lists(TEXTS, max_size=2))),
+        name=draw(st.sampled_from([None, None, None, "cross_entropy", "mse", ""])),
+        class_weights=draw(st.sampled_from([None, *CLASS_WEIGHTS])),
+        seed=draw(st.sampled_from([None, 0, 1, 2, 2**60, 2**60 + 1])),
+        steps=steps,
+        full_steps=full_steps,
+        fitness=draw(FITNESS) if status == "evaluated" else None,
+        metric=draw(st.sampled_from([None, *METRICS])),
+        calibration=draw(st.none() | st.floats(0.0, 1e9)),
+        reason=None if status == "evaluated" else draw(st.sampled_from(["flat", "like it"])),
+        seconds=draw(st.none() | st.floats(0.0, 9.0)),
+        finished_at=draw(st.sampled_from([None, "", "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"])),
+    )
+
+
+PARTS = st.lists(st.lists(evaluations(), max_size=8), max_size=5)
+
+
+def stored(parts, folder):
+    for part in parts:
+        EvaluationStore(Path(folder) / "evaluations").append(part)
+    (Path(folder) / "evaluations").mkdir(exist_ok=True)
+    return Leaderboard(folder)
+
+
+def once(parts):
+    found = {}
+    for each in (each for part in parts for each in part):
+        found.setdefault(each.evaluation_id, each)
+    return list(found.values())
+
+
+@given(PARTS)
+def test_a_leaderboard_equals_the_plain_one_row_for_row(parts):
+    with tempfile.TemporaryDirectory() as folder:
+        board = stored(parts, folder)
+        expected = plain_rows(once(parts))
+        assert board.evaluations == once(parts)
+        assert list(board.rows) == expected
+        assert board.rows == expected
+        assert board.rows[::-2] == expected[::-2]
+        assert board.ranked == sum(row.rank is not None for row in expected)
+        assert board.counts() == Counter(row.status for row in expected)
+        assert known_losses(board.rows) == known_losses(expected) == [row for row in expected if row.name is not None]
+        assert board.finished_at() == sorted(each.finished_at for each in once(parts) if each.finished_at)
+        assert board.difference_noise() == plain_noise(once(parts))
+        assert read_records(board.write(), Row) == expected
+
+
+@given(st.lists(evaluations(), max_size=12))
+def test_evaluations_that_are_in_no_file_are_ranked_alike(records):
+    assert leaderboard_rows(records) == plain_rows(records)
+    assert difference_noise(records) == plain_noise(records)
+
+
+@given(st.lists(st.lists(st.floats(0.0, 1.0) | st.sampled_from([1.0, 2**-53, 2**-54, 1e-300]), min_size=1), min_size=1))
+def test_means_of_groups_are_rounded_as_the_mean_of_one_is(values):
+    starts = np.cumsum([0, *map(len, values)])[:-1]
+    assert means(np.concatenate(values), starts).tolist() == [statistics.fmean(each) for each in values]
+
+
+def test_a_mean_of_many_values_of_any_size_is_rounded_as_the_mean_of_one_is():
+    values = [0.1] * 1000 + [2.0**-k for k in range(1000)]
+    assert means(np.array(values), np.array([0])).tolist() == [statistics.fmean(values)]
+
+
+def test_the_ranking_of_no_evaluation_is_empty():
+    rows = leaderboard_rows([])
+    assert (len(rows), list(rows), rows[:3], rows.named(), rows.ranking.counts()) == (0, [], [], [], {})
+    assert difference_noise([]) is None
+
+
+def test_a_row_is_one_object_as_long_as_somebody_holds_it():
+    rows = leaderboard_rows([evaluation("ce(z)"), evaluation("ce(p)", 0, 0.5)])
+    held = rows[1]
+    assert rows[1] is rows[-1] is rows[:][1] is list(rows)[1] is held
+    assert rows != [held]
+    assert rows != "rows"
+    with pytest.raises(IndexError):
+        rows[2]
+
+
+def test_rows_alone_that_are_asked_for_are_made(monkeypatch):
+    made = []
+    rows = leaderboard_rows([evaluation(f"{k}*ce(z)", 0, k / 300) for k in range(200)])
+    row_of = rows._made.__globals__["row_of"]
+    monkeypatch.setitem(
+        rows._made.__globals__, "row_of", lambda group, *rest: made.append(group) or row_of(group, *rest)
+    )
+    assert [row.formula for row in rows[:2]] == ["199*ce(z)", "198*ce(z)"]
+    assert [[each.formula for each in group] for group in made] in (
+        [["199*ce(z)"], ["198*ce(z)"]],
+        [["198*ce(z)"], ["199*ce(z)"]],
+    )
+
+
+# --- which parts are damaged ------------------------------------------------------------------------
+
+#: What a stranger may have written, of the right type.
+WRONG = {
+    "status": st.sampled_from(["evaluated", "failed", "fine", "", None]),
+    "class_weights": st.sampled_from([None, "learned", "bogus"]),
+    "metric": st.sampled_from([None, "accuracy", "bogus"]),
+    "fitness": st.sampled_from([None, 0.0, 1.0, 1.1, -0.1, float("nan"), float("inf")]),
+    "calibration": st.sampled_from([None, 0.0, -1.0, float("inf"), float("nan")]),
+    "seconds": st.sampled_from([None, -1.0, float("nan")]),
+    "seed": st.sampled_from([None, 0, -1]),
+    "reason": st.sampled_from([None, "", "flat"]),
+    "name": st.sampled_from([None, ""]),
+    "parents": st.sampled_from([None, [], ["a"]]),
+    "complexity": st.sampled_from([None, 1, -1]),
+    "evaluation_id": st.sampled_from([None, "1", ""]),
+    "formula": st.sampled_from([None, ""]),
+    "steps": st.sampled_from([None, 0]),
+}
+
+
+@st.composite
+def rows_of_strangers(draw):
+    record = draw(evaluations())
+    changed = draw(st.lists(st.sampled_from(sorted(WRONG)), max_size=2, unique=True))
+    return dataclasses.asdict(record) | {name: draw(WRONG[name]) for name in changed}
+
+
+def is_valid(row):
+    try:
+        Evaluation(**row)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+@given(st.lists(st.lists(rows_of_strangers(), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_a_part_is_damaged_where_and_only_where_one_of_its_records_would_be_refused(parts):
+    with tempfile.TemporaryDirectory() as folder:
+        write_records(Path(folder) / "columns.parquet", Evaluation, [evaluation()])
+        schema = pa.schema([each.with_nullable(True) for each in pq.read_schema(Path(folder) / "columns.parquet")])
+        for number, part in enumerate(parts):
+            columns = {name: [row[name] for row in part] for name in part[0]}
+            pq.write_table(pa.table(columns, schema=schema), Path(folder) / f"{number}.parquet")
+        found, damages = EvaluationStore(Path(folder)).read()
+        expected = [number for number, part in enumerate(parts) if not all(map(is_valid, part))]
+        assert [int(damage.path.stem) for damage in damages] == expected
+        rest = [row for number, part in enumerate(parts) if number not in expected for row in part]
+        assert len(found) == len({row["evaluation_id"] for row in rest})
+
+
+def test_parts_of_older_versions_stand_beside_new_ones(tmp_path):
+    store = EvaluationStore(tmp_path / "evaluations")
+    store.append([evaluation("ce(z)", 0, 0.8)])
+    older = pq.read_table(tmp_path / "evaluations" / "000001.parquet")
+    older = older.drop_columns(["metric", "steps", "full_steps", "class_weights", "parents", "name"])
+    pq.write_table(older, tmp_path / "evaluations" / "000001.parquet")
+    store.append([evaluation("ce(p)", 0, 0.9, parents=("a",), steps=9, full_steps=9), refused("y")])
+    assert [(row.formula, row.rank, row.parents, row.steps) for row in Leaderboard(tmp_path).rows] == [
+        ("ce(p)", 1, ("a",), 9),
+        ("ce(z)", 2, (), None),
+        ("y", None, (), None),
+    ]

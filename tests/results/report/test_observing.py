@@ -1,0 +1,117 @@
+"""What a report shows of one training of each survivor: seen once, kept, and drawn."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from lossearch.cli.app import app
+from lossearch.engine.launch import search
+from lossearch.evaluators.measuring.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.evaluators.tasks import known_task
+from lossearch.evaluators.training.training import train_and_score
+from lossearch.primitives.language.parser import parse
+from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
+from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.report.contents import contents
+from tests.lossearch.small import SMALL
+from tests.results.report.browser import all_of, browser, console, opened
+
+FIDELITY = TrainingSettings(steps=30, seeds=1, network="cnn", hidden=16)
+
+
+def test_a_training_that_is_watched_ends_as_one_that_is_not():
+    from lossearch.evaluators.training.attached_loss import loss_for
+    from lossearch.evaluators.training.calibration import calibration_factor
+
+    task, formula = known_task("digits"), parse("ce(2*z)")
+    seen = observed(formula, None, task, FIDELITY, seed=3)
+    loss = loss_for(formula, task, FIDELITY)
+    alone = train_and_score(loss, task, FIDELITY, 3, calibration_factor(loss, task, FIDELITY, 3))
+    assert [each.step for each in seen.course][:: len(seen.course) - 1] == [0, 30]
+    assert len(seen.course) == min(MOMENTS, 30) + 1
+    assert seen.course[-1].fitness == pytest.approx(alone, abs=1e-6)
+    assert seen.course[-1].loss < seen.course[0].loss
+    validation = task.load().validation
+    assert sum(seen.confusion) == len(validation)
+    assert sum(seen.confusion[:: task.classes + 1]) / len(validation) == pytest.approx(alone, abs=1e-6)
+    assert len(seen.values) == len(VALUES_AT) ** 2
+    assert {a for a, _, _ in seen.ratios} == set(RATIOS_AT)
+    center = next(value for a, b, value in seen.values if a == b == 0.0)
+    assert center == pytest.approx(seen.course[-1].loss, rel=1e-4)
+    assert seen.maps.shape == seen.images.shape == (8, 8, 8)
+
+
+def test_losses_over_embeddings_verification_and_pixels_are_watched_too():
+    pairs = observed(parse("ce(9*cosine)"), "learned", known_task("glyphs"), FIDELITY, seed=0)
+    assert pairs.confusion == ()
+    assert set(pairs.found.tolist()) == {-1}
+    dense = TrainingSettings(steps=10, seeds=1, network="fcn", hidden=8, batch_size=8)
+    pixels = observed(parse("ce(z)"), None, known_task("shapes_segmentation"), dense, seed=0)
+    assert pixels.maps is None
+    assert sum(pixels.confusion) == known_task("shapes_segmentation").load().validation.targets.numel()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    declared = SMALL.model_copy(update={"fidelity": SMALL.fidelity.model_copy(update={"network": "cnn", "hidden": 16})})
+    return search(declared, run_dir=tmp_path_factory.mktemp("observed") / "run").path
+
+
+def test_the_report_shows_what_was_seen_and_trains_once(run, tmp_path):
+    first = CliRunner().invoke(app, ["report", str(run), "--top", "1", "--out", str(tmp_path / "a.html")])
+    assert first.exit_code == 0
+    assert "Training 1 of" in first.output
+    again = CliRunner().invoke(app, ["report", str(run), "--top", "1", "--out", str(tmp_path / "b.html")])
+    assert "Training" not in again.output
+    board = Leaderboard(run)
+    kept = read_observation(observation_folder(run, board[0].loss_id))
+    assert kept.form.reason is None
+    assert len(kept.embedded) == len(known_task("digits").load().validation)
+    with browser() as driver:
+        opened(driver, tmp_path / "a.html")
+        assert console(driver) == []
+        drawn = {each.get_attribute("id") for each in all_of(driver, ".plot")}
+        assert drawn >= {
+            f"{each}-1" for each in ("course-fitness", "course-gradient", "confusion", "embedded-0", "maps")
+        }
+        assert drawn >= {"grid-value-0-1", "grid-ratio-0-1"}
+        assert len(all_of(driver, "#maps-1 image")) == 2 * 8
+        assert len(all_of(driver, "#confusion-1 image")) == 1
+
+
+def test_where_nothing_can_be_trained_the_rest_is_shown(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "observation", ignore_errors=True)
+    (tmp_path / "run" / "experiment.toml").unlink()
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--top", "1"])
+    assert done.exit_code == 0
+    assert "Not trained: " in done.output
+    assert "No survivor was trained for the report" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "fields"),
+    [
+        (Picture, {"height": 2, "width": 0, "image": (), "map": ()}),
+        (Picture, {"height": 2, "width": 2, "image": (0.0,) * 4, "map": (0.0,) * 3}),
+        (GridPoint, {"what": "other", "a": 0.0, "b": 0.0, "value": 1.0}),
+        (GridPoint, {"what": "value", "a": 0.0, "b": 0.0, "value": float("nan")}),
+    ],
+)
+def test_what_cannot_be_drawn_is_no_record(record, fields):
+    with pytest.raises(ValueError, match="Expected"):
+        record(**fields)
+
+
+def test_a_training_that_failed_or_cannot_be_read_is_told_of(run):
+    board = Leaderboard(run)
+    folder = observation_folder(run, board[0].loss_id)
+    whole = (folder / "course.parquet").read_bytes() if folder.exists() else b""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "form.parquet").touch()
+    (folder / "course.parquet").write_bytes(whole[:50])
+    told = contents(run, 1)
+    assert any("cannot be read" in each for each in told.missing)
+    assert told.survivors[0].observation is None

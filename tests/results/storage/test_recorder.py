@@ -1,0 +1,66 @@
+"""Ctrl-C at every line of what records and saves: nothing that was taken in is lost or written twice."""
+
+import sys
+from pathlib import Path
+
+from lossearch import results
+from lossearch.results.records import Evaluation
+from lossearch.results.storage.store import EvaluationStore, Recorder
+from lossearch.results.storage.tables import read_records
+from tests.results.helpers import evaluation
+
+WATCHED = {str(Path(results.__file__).parent / "storage" / name) for name in ("store.py", "atomic.py")}
+
+
+def struck_at(line, action):
+    """Interrupt an action before it runs the so many-th line of those files; whether it came so far."""
+    left = [line]
+
+    def watch(frame, event, argument):
+        if frame.f_code.co_filename not in WATCHED:
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        action()
+        return False
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+
+
+def in_parts(path):
+    parts = [read_records(part, Evaluation) for part in sorted(path.glob("*.parquet"))]
+    return [each.evaluation_id for part in parts for each in part]
+
+
+def test_an_interruption_at_any_line_loses_nothing_and_writes_nothing_twice(tmp_path):
+    first, second = (evaluation(evaluation_id=name) for name in ("a", "b"))
+    line, lost, struck = 0, 0, True
+    while struck:
+        path = tmp_path / str(line)
+        recorder = Recorder(EvaluationStore(path), lambda each: each.evaluation_id)
+        recorder.record([first])
+        recorder.save()
+
+        def record_and_save(recorder=recorder):
+            recorder.record([second])
+            recorder.save()
+
+        struck = struck_at(line, record_and_save)
+        recorder.save()
+        found = in_parts(path)
+        assert found == sorted(set(found))
+        assert set(found) >= {"a", *recorder.recorded}
+        lost += "b" not in found
+        line += 1
+    assert line > 20
+    assert lost < 6  # before it was taken in at all
