@@ -27,9 +27,31 @@ KEPT, PAGE = ROOT / "experiments" / "evidence", ROOT / "docs" / "evidence.md"
 #: The file with the metric of every training that verdicts follow from.
 MEASURED = "measurements.parquet"
 
-HEAD = """# What searches found, and what may be said of it
+HEAD = """# What searches found, and what may be claimed about it
 
-Each family was searched, tuned and judged by three commands, with the seed that its file has had from the beginning:
+**The question.** Can a search find a loss that beats every known loss? A family of tasks counts as reached if, on the test
+split:
+
+1. The loss is ahead of every known loss, each tuned with the same budget: the 95 % interval of the paired difference over
+   the seeds lies above zero.
+2. It is ahead of the best loss of a random search by the same rule.
+3. The p-value is below 0.05, also after multiplying it by the number of rounds that the family was searched.
+
+**The answer so far.** One line for each family: its last round, and the loss judged best on the family's own task.
+"""
+
+BACKGROUND = """
+**What to keep in mind.** These are small tasks, small networks and short trainings. Few labels, noisy labels and the long
+tail are all judged on the same 449 test images of digits, nine times in all; the p-values count only a family's own rounds.
+Multiplied by nine, the long tail's is still below 0.001, and that of noisy labels is 0.064.
+
+The rest of this page says how this was measured and has every table. Behind each table are the files
+`experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements` with one row for each
+training. `benchmarks/evidence.py` writes this page from them.
+
+## How it was measured
+
+Three commands for each family, with the seed that its file has had from the beginning:
 
 ```
 lossearch search FAMILY --run-dir runs/FAMILY
@@ -37,49 +59,45 @@ lossearch tune runs/FAMILY --top K --trials N --seeds S
 lossearch compare runs/FAMILY --seeds N
 ```
 
-The best losses that the search found, the best of a random search that trained as many candidates, and every known loss
-of the catalogue got as many settings each, the learning rate among them, on the validation split. The three found ones
-that were best there, the best of the random search and all known losses were then trained under fresh seeds and
-measured on the test split, which nothing was chosen by. "Better than every baseline" is said where a loss is better
-than each known loss by interval and p-value, over seeds and, where the metric tells of samples, which mean IoU does
-not, over samples of the split; how, stands in [results/findings/verdicts.py](../results/findings/verdicts.py). "Split
-too small" is a loss that is ahead of every known loss by the interval over the seeds, though on other samples it may
-not be. Behind each table stand `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and
-`measurements`, one row for each training; `benchmarks/evidence.py` makes this page of them.
+1. **Search.** The random search trained as many candidates as the search.
+2. **Tune.** The best losses of both and every known loss of the catalogue got the same number of settings on the validation
+   split, the learning rate among them.
+3. **Judge.** The three losses of the search that were best there, the best of the random search and all known losses were
+   trained under fresh seeds and measured on the test split. Nothing was chosen on this split.
 
-Some families were searched in rounds, each with other settings: the test split had been looked at when a later round
-was made, and p-values are multiplied by the number of rounds. In the first ones the search trained at a learning rate
-of 0.1, where it could not see how good the known loss was that won in the end; after that learning rate and settings
-were those that were best for known losses on the validation split, and the leading losses were retested. In the third
-one on the long tail the search also varied by all kinds, since plain crossover did not join terms of which known losses
-are made: label smoothing and logit adjustment, which are better together on the validation split. In the third one on
-noisy labels and the second on few labels, losses that train nearly as a better one does were not tuned, since the
-best had been near copies, and the verdict had 40 seeds, as was fixed before. In the third one on few labels, where
-the random search had found better ones, there were four populations and a quarter of all births had no parents.
-The first rounds of segmentation and verification had all of this but the last, and 10 seeds, since their networks take
-longer. In the second one on segmentation candidates that did well at 50 and at 150 steps were trained to the end, 400:
-by 50 steps alone the search could not see which known losses win in the end. In the third one the search was twice as
-long, six further seeds told what the tuned settings were worth, and the verdict had 16 seeds, as was fixed before. It
-was stopped after its own task, since there was no more time: no second network and no second task were tried.
+[Comparisons and verdicts](comparing.md#lossearch-compare-run) has the rules of the verdicts;
+[results/findings/verdicts.py](../results/findings/verdicts.py) is the code.
 
-What else is to be known:
+## Rounds
 
-- Few labels, noisy labels and the long tail are judged on the same 449 test images of digits, nine times in all, and
-  p-values below are multiplied by a family's own rounds only. By nine, the long tail's is still below 0.001, that of
-  noisy labels 0.064.
-- From the third round of noisy labels on, but not in the long tail's, searches could insert terms of known losses, and
-  `logit_adjusted_hinge` was one of these, which the long tail's test images had called better. Such a term, with its
-  number, is in 63 formulas of the third round of noisy labels, though in none that was judged there; in few in others.
-  Searches insert terms of the literature alone by now.
-- Values after tuning are those by which settings were chosen, in all runs but the third of segmentation, where six
-  further seeds told them: the best of many under few seeds was lucky.
-- Verdicts are those of today's rules on the trainings of then (`benchmarks/evidence.py --judge`).
+A family was searched again, with other settings, after its test split had been looked at. Its p-values are multiplied by
+the number of rounds.
 
-## The goal, and how far it was reached
+- **First rounds of the digits families.** The search trained at a learning rate of 0.1, at which the known loss that won
+  in the end did not look good. Later rounds used the learning rate and settings that were best for known losses on the
+  validation split, and retested the leading losses.
+- **Long tail, round 3.** The search used all kinds of variation. Plain crossover had not joined terms of known losses that
+  are better together on the validation split: label smoothing and logit adjustment.
+- **Noisy labels, round 3, and few labels, round 2.** Losses that train nearly like a better one were not tuned, because the
+  best ones had been near copies. The verdict had 40 seeds, a number fixed beforehand.
+- **Few labels, round 3.** Four populations, and a quarter of all births without parents, because the random search had
+  found better losses.
+- **Segmentation and verification, round 1.** All of the above except the last point; 10 seeds, because these networks take
+  longer.
+- **Segmentation, round 2.** Candidates that did well at 50 and 150 steps were trained to the end, 400 steps. With 50 steps
+  alone the search could not see which known losses win in the end.
+- **Segmentation, round 3.** Twice as many candidates; six further seeds judged the tuned settings; the verdict had 16
+  seeds, a number fixed beforehand. It ended after its own task for lack of time: no second network and no second task.
 
-A discovered loss that is ahead of every known loss on the test split, each tuned with the same budget, by the 95 %
-interval of the paired difference over the seeds, and ahead of the best of the random search likewise; with a p-value
-below 0.05 also when it is multiplied by the number of rounds.
+## Further limits
+
+- From round 3 of noisy labels on, searches could insert terms of known losses. One of them was `logit_adjusted_hinge`,
+  which the test images of the long tail had selected. (The searches of the long tail itself could not.) Such a term, with
+  its number, is in 63 formulas of that round, but in none that was judged there, and in few formulas of others. Searches
+  now insert terms of the literature only.
+- Values after tuning are those by which settings were chosen, and the best of many under few seeds was lucky. The
+  exception is round 3 of segmentation, where six further seeds measured them.
+- The verdicts apply today's rules to the trainings of that time (`benchmarks/evidence.py --judge`).
 """
 
 #: Verdicts of a loss that is ahead of every known one by the interval over the seeds.
@@ -142,7 +160,7 @@ def _trained_as(found: Measurement | Verdict) -> tuple[str, str]:
 def page() -> str:
     """The page of all runs that are kept."""
     rounds = _rounds()
-    parts = [HEAD, *_goal(rounds), ""]
+    parts = [HEAD, *_goal(rounds), BACKGROUND]
     for family, folders in rounds.items():
         for number, folder in enumerate(folders, start=1):
             title = family if len(folders) == 1 else f"{family}, round {number}"
@@ -207,9 +225,9 @@ def _tuned(losses: Sequence[TunedLoss]) -> Iterator[str]:
     known = sum(each.kind == "baseline" for each in losses)
     trials = max(each.trials for each in losses)
     yield (
-        f"{candidates:,} candidates were trained by the search and as many by the random one; the best {found} of each "
-        f"and {known} known losses got {trials} settings each. On the validation split after tuning, by which the "
-        "losses below were chosen:"
+        f"The search and the random search trained {candidates:,} candidates each. The best {found} of each and {known} "
+        f"known losses got {trials} settings each. The losses judged below were chosen by these values on the "
+        "validation split, after tuning:"
     )
     yield ""
     yield "| | best | validation | learning rate |"

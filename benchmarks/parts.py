@@ -1,4 +1,4 @@
-"""What the parts of the search add and what its filters save: writes docs/search.md from what was measured.
+"""What the parts of the search add and what its filters save: writes docs/ablations.md from what was measured.
 
 The ablation and the filters are measured by benchmarks/ablation.py and benchmarks/filters.py, which keep what they
 found in ablation.jsonl, ablation_1200.jsonl, ablation_1200_by_100.jsonl and filters.json.
@@ -13,29 +13,37 @@ from typing import Any
 from benchmarks.ablation import summary
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "search.md"
+PAGE = HERE.parent / "docs" / "ablations.md"
 
-HEAD = """# What the parts of the search add, and what its filters save
+HEAD = """# What each part of the search adds, and what its filters save
 
 ## Parts of the search
 
-Searches with each part and without it, under ten seeds on each of two tasks (wrong labels, a long tail), at an equal
-number of trainings. A search is worth what its best loss reaches under six fresh seeds on the validation split, less
-what cross-entropy reaches under them; differences to the plain search are paired by task and seed, with 95 % intervals
-of Student's t over the 20 pairs (`benchmarks/ablation.py`).
+**No part could be shown to add anything to the plain search at these budgets:** every interval reaches below zero, except
+that leaving out crossover and selecting by lexicase make it worse.
 
-The plain search varies by crossover and by mutation of subtrees, nodes and numbers, and selects by the Pareto front
-of fitness and size. Left out of the code since they added nothing here: epsilon-lexicase over seeds (over several
-tasks it was not measured), age as a third objective, restarts, niches by the direction of the gradient, and numbers
-that Optuna's TPESampler chose by what others of the same shape were worth, in the place of most mutations of one. **No
-other part could be shown to add anything at these budgets**: each interval reaches below zero. All of them are off
-unless an experiment gives them a weight. The searches for the five families do, though no figure here demands it.
-They retest: at 1,200 candidates the best of a plain search is worth less than at 320 where labels are wrong, since it
-was lucky, and retests are meant against that. And they vary by all kinds (`all`), since crossover alone had not
-joined terms that are better together on the long tail. Four islands added nothing either; they stay for steady searches
-on many workers (docs/clusters.md).
+How it was measured (`benchmarks/ablation.py`):
 
-The tables were measured before random trees without predictions or target were left out, in all cases alike.
+1. Searches with each part and without it, under ten seeds, on two tasks (wrong labels, a long tail), with the same number
+   of trainings.
+2. A search is worth what its best loss reaches under six fresh seeds on the validation split, minus what cross-entropy
+   reaches under them.
+3. Differences to the plain search are paired by task and seed. The 95 % intervals are Student's t over the 20 pairs.
+
+The plain search varies by crossover and by mutation of subtrees, nodes and numbers. It selects by the Pareto front of
+fitness and size.
+
+- **Off by default:** all other kinds of variation, retests and islands. An experiment may give them a weight.
+- **Removed from the code:** epsilon-lexicase over seeds (not measured over several tasks), age as a third objective,
+  restarts, niches by the direction of the gradient, and numbers proposed by Optuna's TPESampler in place of most
+  mutations of a number. They added nothing here.
+- **Used for the five families, though no figure here demands it:** retests, because with wrong labels the best of a plain
+  search is worth less at 1,200 candidates than at 320: it was lucky. And all kinds of variation (`all`), because crossover
+  alone had not joined terms that are better together on the long tail.
+- **Islands** added nothing either. They stay for steady searches on many workers
+  ([clusters](clusters.md#steady-searches-and-islands)).
+
+All cases were measured before random trees without predictions or target were left out.
 """
 
 #: The tables of the ablation, and what they are made of.
@@ -48,31 +56,36 @@ TABLES = (
 FILTERS = """
 ## Filters
 
-What the duplicate test and each check of the screening refused in the search of `experiments/digits.toml` on two tasks,
-and each rung in one with rungs at an eighth and half of the steps; and what a random sample of the refused was worth
-when it was trained in full after all, by the search's own protocol (`benchmarks/filters.py`). One was thrown away
-wrongly where it reaches the worst of the top tenth that the search trained to the end; a duplicate, where moreover its
-original does not. Intervals are exact binomial ones, 95 %.
+The filters are the duplicate test, the checks of the screening, and rungs. The table shows what each refused, and whether
+it refused losses that were good after all (`benchmarks/filters.py`):
 
-The table was measured before the fingerprint's probe had 12 samples and saw terms that act on right predictions alone:
-with the 8 of then, losses that differ in such terms alone could be taken for duplicates.
+1. The search is that of `experiments/digits.toml`, on two tasks; for rungs, one with rungs at an eighth and half of the
+   steps.
+2. A random sample of the refused was trained in full by the search's own protocol.
+3. A refused loss counts as "wrongly" if it reaches the worst of the top tenth of the losses that the search trained to the
+   end. A duplicate counts only if its original does not reach it.
+4. The intervals are exact binomial 95 % intervals.
+
+This was measured when the fingerprint's probe had 8 samples. Today it has 12 and also sees terms that act on right
+predictions alone; losses that differ only in such terms could then be taken for duplicates.
 """
 
 GOOD_ONES = """
-How many of the good ones a search loses, those that reach the bar: what it kept of them stands beside what it lost, by
-estimate, as if each filter had lost as large a share of the refused as of its sample. Intervals are those of the lost,
-propagated from the binomial ones (Zou and Donner, Statistics in Medicine 27, 2008); the bar and what was kept are taken
-as they are. How many were kept was not written down: the size of the top tenth at least, so that the share lost is an
-upper one. Where a search has rungs, the top tenth is one of candidates that had passed all of them.
+How many good losses does a search lose? A good loss reaches the bar of rule 3. The number lost is an estimate, as if each
+filter had lost the same share of all it refused as of its sample. The interval of the lost is propagated from the binomial
+ones (Zou and Donner, Statistics in Medicine 27, 2008); the bar and the number kept are taken as exact. The number kept was
+not recorded: it is at least the size of the top tenth, so the share lost is an upper bound. In a search with rungs, the
+top tenth is that of the candidates that passed all rungs.
 """
 
 RUNGS = """
-Screening and the duplicate test lost few of the good ones, as far as samples tell: of 860 rejected candidates one was
-good, and no duplicate of 400 was lost, by which up to a fifth or a quarter of the good ones may have gone. **Rungs lose
-many of the good ones, most where labels are wrong and two seeds tell little**: on `digits_noisy` the 12 % of candidates
-that they let go on held at least 13 % of the good ones, where chance would have left 12 %; on `digits`, at least 57 %.
-Under two seeds some reach the bar by luck alone, and nothing is lost with those. What rungs buy is more candidates:
-here they save 69 % of the training steps, so that three are trained in the place of one.
+**Screening and the duplicate test lose few good losses**, as far as the samples show: one of 860 rejected candidates was
+good, and none of 400 duplicates was lost. Up to a fifth or a quarter of the good ones may still have been lost.
+
+**Rungs lose many, most of all with wrong labels, where two seeds say little.** On `digits_noisy` the 12 % of candidates
+that rungs let through held at least 13 % of the good ones; chance would have left 12 %. On `digits` they held at least
+57 %. With two seeds some reach the bar by luck alone, and nothing is lost with those. In return, rungs here save 69 % of
+the training steps, so that three candidates are trained in place of one.
 """
 
 

@@ -38,11 +38,12 @@ FILES = (
 
 HEAD = f"""# Reading a run without lossearch
 
-Everything that a run found is in Parquet files, which DuckDB, polars and pandas open as they are. Numbers are double
-precision or 64-bit integers, times are text in ISO 8601 and UTC, and what does not apply is null. Fitness and other
-shares are in [0, 1], seconds are wall time, complexity is nodes of the formula. The evaluations have version
-{SCHEMA_VERSION} of their columns, written in each file's metadata under `lossearch.schema_version`; lossearch reads
-older ones, and columns that they lack are null.
+Everything that a run found is in Parquet files. DuckDB, polars and pandas open them without lossearch.
+
+- Numbers are double precision or 64-bit integers. Times are text in ISO 8601, UTC. What does not apply is null.
+- Fitness and other shares are in [0, 1]. Seconds are wall time. Complexity is the number of nodes of the formula.
+- The evaluations have version {SCHEMA_VERSION} of their columns, in each file's metadata under `lossearch.schema_version`.
+  lossearch also reads older versions; columns that they lack are null.
 
 ## Recipes
 
