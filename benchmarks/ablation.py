@@ -1,10 +1,11 @@
-"""What each part of the search adds at an equal budget: searches with it and without it, under ten seeds; prints JSON.
+"""Measure what each part of the search adds at an equal budget; print JSON.
 
-A search trains so many candidates in every case. It is worth what its best loss reaches under six fresh seeds on the
-validation split of the task, less what cross-entropy reaches under them, so that the luck of the seeds by which it was
-chosen is gone. Differences to the plain search are paired by task and seed; their intervals are of Student's t.
-Cases of ablation.jsonl that are not here were left out of the code after what they showed. Lines of ablation.jsonl,
-ablation_1200.jsonl and ablation_1200_by_100.jsonl do not say their budget: they are summed up, and not added to.
+Every case trains the same number of candidates under ten seeds. A search is worth what its best loss reaches under six
+fresh seeds on the validation split, minus what cross-entropy reaches under them; fresh seeds remove the luck of those
+by which it was chosen. Differences to the plain search are paired by task and seed; their intervals are Student's t.
+
+Some cases of ablation.jsonl are no longer here: their parts were removed from the code. The lines of ablation.jsonl,
+ablation_1200.jsonl and ablation_1200_by_100.jsonl do not name their budget, so they are summarised but not extended.
 """
 
 import argparse
@@ -24,10 +25,10 @@ from lossearch.runs.experiment import Experiment, validated
 
 Found = TypeVar("Found")
 
-#: What tells a search from the others of a file.
+#: Keys that identify a search in a file.
 KEY = ("case", "task", "seed", "population", "generations")
 
-#: What differs from the plain search, by the name of the case.
+#: Differences from the plain search, by the name of the case.
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "random search": {"random_trees": 1.0},
@@ -53,7 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def experiment(task: str, seed: int, population: int, generations: int, changes: dict[str, Any]) -> Experiment:
-    """A small search on a task."""
+    """Make a small search on a task."""
     evolution = {
         "population": population,
         "generations": generations,
@@ -77,7 +78,7 @@ def experiment(task: str, seed: int, population: int, generations: int, changes:
 
 
 def worth(case: str, task: str, seed: int, population: int, generations: int) -> dict[str, Any]:
-    """What a search found."""
+    """Measure what a search found."""
     declared = experiment(task, seed, population, generations, CASES[case])
     with tempfile.TemporaryDirectory() as folder:
         run = search(declared, run_dir=Path(folder) / "run")
@@ -97,9 +98,9 @@ def worth(case: str, task: str, seed: int, population: int, generations: int) ->
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean gains by task, and differences to the plain search with 95 % intervals; None where there is too little.
+    """Summarise mean gains by task, and differences to the plain search with 95 % intervals.
 
-    Raises ValueError where searches differ in their budget.
+    An entry is None if there are too few pairs. Raises ValueError if the searches differ in their budget.
     """
     budgets = {(each.get("population"), each.get("generations")) for each in found}
     if len(budgets) > 1:
@@ -121,14 +122,14 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def held(path: Path | None) -> list[dict[str, Any]]:
-    """What a file of lines of JSON holds; nothing where there is none."""
+    """Read a file of JSON lines; a missing file has none."""
     if path is None or not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def add(path: Path | None, line: dict[str, Any]) -> None:
-    """Write a line of JSON to the end of a file, where one is given."""
+    """Append a line of JSON to a file, if one is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
@@ -136,7 +137,10 @@ def add(path: Path | None, line: dict[str, Any]) -> None:
 
 
 def as_they_end(jobs: Mapping[Future[Found], str]) -> Iterator[Found]:
-    """What jobs found, each as it ends. One that failed is named on stderr; those not begun when it stops never are."""
+    """Yield the results of jobs as they end.
+
+    A job that fails is named on stderr. Jobs that have not begun when this generator stops never begin.
+    """
     try:
         for job in as_completed(jobs):
             error = job.exception()
@@ -150,7 +154,7 @@ def as_they_end(jobs: Mapping[Future[Found], str]) -> Iterator[Found]:
 
 
 def key_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a search from the others of its file. Raises ValueError where the line does not say it."""
+    """Return what tells a search from the others of its file. Raises ValueError if the line lacks it."""
     missing = [name for name in KEY if name not in line]
     if missing:
         got = {name: line[name] for name in KEY if name in line}

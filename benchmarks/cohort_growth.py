@@ -1,7 +1,7 @@
-"""How the cost of a cohort grows with cohort size, classes, batch and formula size; prints JSON.
+"""Measure how the cost of a cohort grows with its size, the classes, the batch and the formulas; print JSON.
 
-Milliseconds for each candidate and step of the perceptron on one core, medians of rounds by turns. ``--plot FILE``
-draws them (needs matplotlib).
+The unit is milliseconds for each candidate and step of the perceptron on one core, as medians of rounds taken in turns.
+``--plot FILE`` draws them (needs matplotlib).
 """
 
 import argparse
@@ -21,14 +21,14 @@ CPU = torch.device("cpu")
 
 
 def by_size(formulas: Sequence[Formula]) -> dict[int, list[Formula]]:
-    """Formulas in groups of 32 by the number of their nodes, each under the mean of its group."""
+    """Group formulas by their number of nodes, 32 to a group; the key is the mean of the group."""
     ranked = sorted(formulas, key=lambda each: each.size)
     groups = [ranked[start : start + 32] for start in range(0, len(ranked) - 31, 32)]
     return {round(statistics.fmean(each.size for each in group)): group for group in groups}
 
 
 def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
-    """Each axis by itself, the others at a cohort of 64, 10 classes, a batch of 64."""
+    """Vary each axis by itself; the others stay at a cohort of 64, 10 classes and a batch of 64."""
     task, plain = made_up_task(10, (64,)), TrainingSettings(steps=steps, seeds=1)
     cases: dict[str, dict[int, tuple[Sequence[Formula], Any, TrainingSettings]]] = {
         "candidates": {size: (evolved(size), task, plain) for size in (1, 4, 16, 64, 256)},
@@ -39,7 +39,7 @@ def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
         "nodes_of_a_formula": {size: (group, task, plain) for size, group in by_size(evolved(256)).items()},
     }
     seconds: dict[str, dict[int, list[float]]] = {axis: {each: [] for each in case} for axis, case in cases.items()}
-    together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # what is loaded once
+    together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # loads what is loaded once
     for _ in range(rounds):
         for axis, case in cases.items():
             for value, (formulas, on_task, fidelity) in case.items():

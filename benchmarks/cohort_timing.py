@@ -1,4 +1,4 @@
-"""What the benchmarks of cohorts share: formulas, made-up tasks of any size, and timings by turns."""
+"""Formulas, made-up tasks of any size and timings that the benchmarks of cohorts share."""
 
 import statistics
 import time
@@ -19,12 +19,12 @@ FORMULAS = Path(__file__).parent / "evolved_formulas.txt"
 
 
 def evolved(count: int) -> list[Formula]:
-    """Formulas that a search evolved."""
+    """Read formulas that a search evolved."""
     return [parse(line) for line in FORMULAS.read_text().splitlines()[:count]]
 
 
 def settings_of(formulas: Sequence[Formula], settings: int) -> list[Formula]:
-    """Each formula with so many settings of its numbers, or of a factor where it has none."""
+    """Make several settings of each formula: of its numbers, or of a factor if it has none."""
     return [_scaled(formula, 1.0 + k / 20) for formula in formulas for k in range(settings)]
 
 
@@ -43,7 +43,7 @@ def _with_numbers_scaled(formula: Formula, factor: float) -> Formula:
 
 
 def made_up_task(classes: int, shape: tuple[int, ...], samples: int = 2_000) -> Task:
-    """Inputs around a random center for each class."""
+    """Make a task whose inputs lie around a random center for each class."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(classes, *shape, generator=generator)
 
@@ -56,7 +56,7 @@ def made_up_task(classes: int, shape: tuple[int, ...], samples: int = 2_000) -> 
 
 
 def seconds(device: torch.device, action: Callable[[], object]) -> float:
-    """How long an action takes, with all that it left the device to do."""
+    """Time an action, including the work that it left on the device."""
     started = time.perf_counter()
     action()
     if device.type == "cuda":
@@ -65,7 +65,7 @@ def seconds(device: torch.device, action: Callable[[], object]) -> float:
 
 
 def together(formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings, device: torch.device) -> float:
-    """Seconds for each candidate in one cohort."""
+    """Time one cohort; return seconds for each candidate."""
     cohort = Cohort(formulas, None, task, fidelity, list(range(fidelity.seeds)), device)
     return seconds(device, cohort.train_and_score) / len(formulas)
 
@@ -73,7 +73,7 @@ def together(formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings
 def ratio(
     formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings, sample: int, rounds: int, device: torch.device
 ) -> dict[str, float]:
-    """Seconds of a candidate alone in eager torch over those in the cohort, as medians of rounds by turns."""
+    """Divide the time of a candidate alone in eager torch by its time in the cohort, as medians of rounds in turns."""
     ours, theirs = [], []
     for turn in range(rounds):
         ours.append(together(formulas, task, fidelity, device))

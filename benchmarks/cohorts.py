@@ -1,8 +1,8 @@
-"""How much faster candidates are trained together than one at a time in eager torch; prints JSON.
+"""Measure how much faster candidates train together than one at a time in eager torch; print JSON.
 
-On a CPU one core is used; where there is a GPU, it is. One at a time is the same candidates by autograd and torch's own
-optimiser, a sample of them; both are measured by turns in one run. Nothing beyond torch, sympy, pydantic and
-scikit-learn is imported.
+On a CPU it uses one core; a GPU is used if there is one. One at a time means a sample of the same candidates, by
+autograd and torch's own optimiser. Both are measured in turns in one run. It imports nothing beyond torch, sympy,
+pydantic and scikit-learn.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from lossearch.primitives.language.formula import Formula
 
 
 def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, rounds: int) -> float:
-    """Of making a cohort's program, for each candidate."""
+    """Time the making of a cohort's program, for each candidate."""
     found = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -33,7 +33,7 @@ def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, roun
 
 
 def on_a_core(steps: int, rounds: int) -> dict[str, Any]:
-    """The figures of one core, on digits."""
+    """Measure the figures of one core, on digits."""
     task, device = known_task("digits"), torch.device("cpu")
     one, eight = TrainingSettings(steps=steps, seeds=1), TrainingSettings(steps=steps, seeds=8)
     small_cnn, residual = (TrainingSettings(steps=steps, seeds=1, network=name) for name in ("cnn", "resnet"))
@@ -53,7 +53,7 @@ def on_a_core(steps: int, rounds: int) -> dict[str, Any]:
 
 
 def on_a_gpu(rounds: int, device: torch.device) -> dict[str, Any]:
-    """The figures of one GPU: 200 steps, a cohort of 256."""
+    """Measure the figures of one GPU: 200 steps, a cohort of 256."""
     formulas, images = evolved(256), made_up_task(10, (3, 32, 32))
     cnn = ratio(formulas, images, TrainingSettings(steps=200, seeds=1, network="cnn"), 2, rounds, device)
     mlp = ratio(formulas, known_task("digits"), TrainingSettings(steps=200, seeds=1), 4, rounds, device)
@@ -75,7 +75,7 @@ def main() -> None:
     found: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}
     found["first_compile_ms_per_candidate"] = compile_milliseconds(evolved(256)[128:], device, 1)
     found["compile_ms_per_candidate"] = compile_milliseconds(evolved(64), device, options.rounds)
-    together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # what is loaded once
+    together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # loads what is loaded once
     measured = on_a_gpu(options.rounds, device) if device.type == "cuda" else on_a_core(options.steps, options.rounds)
     print(json.dumps(found | measured, indent=2))
 

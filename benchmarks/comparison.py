@@ -1,4 +1,4 @@
-"""How long a comparison takes: ten losses beside cross-entropy, ten seeds each, on digits."""
+"""Time a comparison: ten losses beside cross-entropy, ten seeds each, on digits."""
 
 import argparse
 import json

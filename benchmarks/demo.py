@@ -1,4 +1,4 @@
-"""How long the demonstration takes, and how many distinct candidates it trains."""
+"""Time the demo, and count the distinct candidates that it trains."""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
-"""How long the whole demonstration of a task family takes: search, tune and compare, as a user types them; prints JSON.
+"""Time search, tune and compare for one family of tasks, as a user types them; print JSON.
 
-With it how many candidates a search trained in a second, and where its time went. The commands are those of
-docs/evidence.md; a run that is there already is not searched again.
+It also reports how many candidates the search trained in a second and where its time went. The commands are those of
+docs/evidence.md. A run that exists is not searched again.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from lossearch.results.findings.verdict_table import read_verdicts
 
 
 def seconds_of(*command: str) -> float:
-    """How long a command of lossearch takes, the start of its process included."""
+    """Time a command of lossearch, including the start of its process."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "lossearch", *command], check=True, stdout=sys.stderr)
     return round(time.perf_counter() - started, 1)
 
 
 def searched(run: Path) -> dict[str, Any]:
-    """Candidates that a search trained in a second of its generations, and the share of each thing in that time."""
+    """Return the candidates that a search trained in a second of its generations, and the share of each activity."""
     lines = map(json.loads, (run / "log.jsonl").read_text(encoding="utf-8").splitlines())
     generations = [each for each in lines if each["event"] == "generation"]
-    spent, trained = generations[-1]["seconds"], generations[-1]["evaluated"]  # since the search began
+    spent, trained = generations[-1]["seconds"], generations[-1]["evaluated"]  # counted from the start of the search
     total = sum(spent.values())
     return {
         "trained": trained,

@@ -1,8 +1,8 @@
-"""What a search's driver costs for each evaluation, with a stub in the place of the trainings.
+"""Measure what a search's driver costs for each evaluation, with a stub in place of the trainings.
 
-Runs a long search of one population and then resumes it; prints milliseconds for each evaluation by what was done,
-memory along the way, and the seconds that it takes to resume. An evaluation is a record: of a training under one seed,
-or of a birth that was refused.
+It runs a long search of one population and then resumes it. It prints milliseconds for each evaluation by activity,
+memory along the way, and the seconds to resume. An evaluation is a record of a training under one seed, or of a birth
+that was refused.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lossearch.runs.views import SilentView
 
 
 class Watching(SilentView):
-    """Notes the memory of the process at the end of each generation."""
+    """Note the memory of the process at the end of each generation."""
 
     def __init__(self) -> None:
         self.memory: list[int] = []
@@ -34,26 +34,26 @@ class Watching(SilentView):
 
 
 def resident_mib() -> int:
-    """Memory of this process now, in MiB."""
+    """Return the memory of this process now, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) // 1024
 
 
 def experiment(mode: str, population: int, generations: int) -> Experiment:
-    """The digits experiment in another size."""
+    """Make the digits experiment in another size."""
     declared = load_experiment("digits").model_dump()
     declared["evolution"] |= {"population": population, "generations": generations, "mode": mode}
     return validated(declared, "benchmark")
 
 
 def search_of(declared: Experiment, run: RunDirectory, workers: int, view: SilentView, seconds: float = 0.0) -> Search:
-    """A search whose trainings are stubs."""
+    """Make a search whose trainings are stubs."""
     kind = SteadySearch if declared.evolution.mode == "steady" else GenerationalSearch
     return kind(declared, run, StubExecutor(workers, seconds), view)
 
 
 def measure(mode: str, population: int, wanted: int, folder: Path) -> dict[str, Any]:
-    """Search until there are so many evaluations, then resume."""
+    """Search until the number of evaluations is reached, then resume."""
     declared = experiment(mode, population, 1_000_000)
     run, view = RunDirectory.create(declared, folder / "run"), Watching()
     search = search_of(declared, run, 8, view)

@@ -1,8 +1,8 @@
-"""What the engine itself costs for each child: variation, duplicate test, screening and canonical form.
+"""Measure what the engine itself costs for each child: variation, duplicate test, screening, canonical form.
 
-Evolves a population whose fitness is the accuracy after a few steps, so that children are of the kind that a
-search breeds. Prints milliseconds per child, refused ones included: the mean, total time by all children, is what a
-search pays; the median is over batches. The worst batch, as a whole, bounds what any child took.
+It evolves a population whose fitness is the accuracy after a few steps, so that its children are of the kind that a
+search breeds. It prints milliseconds for each child, including refused ones: the mean is what a search pays, the median
+is over batches. The worst batch bounds what any single child took.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
     torch.set_num_threads(1)
     settings = load_experiment("digits").evolution
     births = [Birth(CATALOG[name].bound(), "known", name=name) for name in settings.seeds]
-    Admission().screen(births, 0)  # warms sympy and torch up
+    Admission().screen(births, 0)  # warms up sympy and torch
     evolution, admission = Evolution(settings, births, random.Random(seed)), Admission()
     asking: list[float] = []
     deciding: list[float] = []
@@ -58,7 +58,7 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
 
 
 def _trained(candidates: list[Candidate], seed: int) -> list[Member]:
-    """The candidates as members of the population, with the accuracy after a few steps."""
+    """Return the candidates as members of the population, with their accuracy after a few steps."""
     members = []
     for kind in {each.class_weights for each in candidates}:
         cohort = tuple(each for each in candidates if each.class_weights == kind)
@@ -69,7 +69,7 @@ def _trained(candidates: list[Candidate], seed: int) -> list[Member]:
 
 
 def _milliseconds(name: str, seconds: list[float], batch: int) -> dict[str, float]:
-    """Mean and median for each child, from the time of each batch."""
+    """Compute mean and median for each child from the time of each batch."""
     of_a_child = [1e3 * each / batch for each in seconds]
     return {
         f"{name}_mean_ms": round(statistics.mean(of_a_child), 3),

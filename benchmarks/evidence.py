@@ -1,8 +1,8 @@
-"""What searches found and what may be said of it: takes in a judged run, and writes docs/evidence.md.
+"""Keep what searches found, and write docs/evidence.md from it.
 
-With a run's directory, its leaderboard, its tuned losses, its verdicts and the metric of every training that they
-follow from are kept in experiments/evidence/NAME as Parquet; the page is made of these alone. ``--judge`` judges the
-kept trainings again, where the rules of verdicts have changed.
+With a run's directory, its leaderboard, tuned losses, verdicts and the metric of every training behind them are copied
+to experiments/evidence/NAME as Parquet. The page is made of these files alone. ``--judge`` judges the kept trainings
+again, for use after a change of the rules.
 """
 
 import argparse
@@ -24,16 +24,16 @@ from lossearch.studies.verdict import folder_of, samples_of_validation
 ROOT = Path(__file__).parent.parent
 KEPT, PAGE = ROOT / "experiments" / "evidence", ROOT / "docs" / "evidence.md"
 
-#: The file with the metric of every training that verdicts follow from.
+#: File with the metric of every training behind the verdicts.
 MEASURED = "measurements.parquet"
 
 HEAD = """# What searches found, and what may be claimed about it
 
-**The question.** Can a search find a loss that beats every known loss? A family of tasks counts as reached if, on the test
-split:
+**The question.** Can a search find a loss that beats every known loss? A family of tasks counts as reached if, on the
+test split:
 
-1. The loss is ahead of every known loss, each tuned with the same budget: the 95 % interval of the paired difference over
-   the seeds lies above zero.
+1. The loss is ahead of every known loss, each tuned with the same budget: the 95 % interval of the paired difference
+   over the seeds lies above zero.
 2. It is ahead of the best loss of a random search by the same rule.
 3. The p-value is below 0.05, also after multiplying it by the number of rounds that the family was searched.
 
@@ -60,52 +60,52 @@ lossearch compare runs/FAMILY --seeds N
 ```
 
 1. **Search.** The random search trained as many candidates as the search.
-2. **Tune.** The best losses of both and every known loss of the catalogue got the same number of settings on the validation
-   split, the learning rate among them.
-3. **Judge.** The three losses of the search that were best there, the best of the random search and all known losses were
-   trained under fresh seeds and measured on the test split. Nothing was chosen on this split.
+2. **Tune.** The best losses of both and every known loss of the catalogue got the same number of settings on the
+   validation split, the learning rate among them.
+3. **Judge.** The three losses of the search that were best there, the best of the random search and all known losses
+   were trained under fresh seeds and measured on the test split. Nothing was chosen on this split.
 
 [Comparisons and verdicts](comparing.md#lossearch-compare-run) has the rules of the verdicts;
 [results/findings/verdicts.py](../results/findings/verdicts.py) is the code.
 
 ## Rounds
 
-A family was searched again, with other settings, after its test split had been looked at. Its p-values are multiplied by
-the number of rounds.
+A family was searched again, with other settings, after its test split had been looked at. Its p-values are multiplied
+by the number of rounds.
 
-- **First rounds of the digits families.** The search trained at a learning rate of 0.1, at which the known loss that won
-  in the end did not look good. Later rounds used the learning rate and settings that were best for known losses on the
-  validation split, and retested the leading losses.
-- **Long tail, round 3.** The search used all kinds of variation. Plain crossover had not joined terms of known losses that
-  are better together on the validation split: label smoothing and logit adjustment.
-- **Noisy labels, round 3, and few labels, round 2.** Losses that train nearly like a better one were not tuned, because the
-  best ones had been near copies. The verdict had 40 seeds, a number fixed beforehand.
+- **First rounds of the digits families.** The search trained at a learning rate of 0.1, at which the known loss that
+  won in the end did not look good. Later rounds used the learning rate and settings that were best for known losses
+  on the validation split, and retested the leading losses.
+- **Long tail, round 3.** The search used all kinds of variation. Plain crossover had not joined terms of known losses
+  that are better together on the validation split: label smoothing and logit adjustment.
+- **Noisy labels, round 3, and few labels, round 2.** Losses that train nearly like a better one were not tuned,
+  because the best ones had been near copies. The verdict had 40 seeds, a number fixed beforehand.
 - **Few labels, round 3.** Four populations, and a quarter of all births without parents, because the random search had
   found better losses.
-- **Segmentation and verification, round 1.** All of the above except the last point; 10 seeds, because these networks take
-  longer.
-- **Segmentation, round 2.** Candidates that did well at 50 and 150 steps were trained to the end, 400 steps. With 50 steps
-  alone the search could not see which known losses win in the end.
+- **Segmentation and verification, round 1.** All of the above except the last point; 10 seeds, because these networks
+  take longer.
+- **Segmentation, round 2.** Candidates that did well at 50 and 150 steps were trained to the end, 400 steps. With 50
+  steps alone the search could not see which known losses win in the end.
 - **Segmentation, round 3.** Twice as many candidates; six further seeds judged the tuned settings; the verdict had 16
   seeds, a number fixed beforehand. It ended after its own task for lack of time: no second network and no second task.
 
 ## Further limits
 
-- From round 3 of noisy labels on, searches could insert terms of known losses. One of them was `logit_adjusted_hinge`,
-  which the test images of the long tail had selected. (The searches of the long tail itself could not.) Such a term, with
-  its number, is in 63 formulas of that round, but in none that was judged there, and in few formulas of others. Searches
-  now insert terms of the literature only.
+- From round 3 of noisy labels on, searches could insert terms of known losses. One of them was
+  `logit_adjusted_hinge`, which the test images of the long tail had selected. (The searches of the long tail itself
+  could not.) Such a term, with its number, is in 63 formulas of that round, but in none that was judged there, and in
+  few formulas of others. Searches now insert terms of the literature only.
 - Values after tuning are those by which settings were chosen, and the best of many under few seeds was lucky. The
   exception is round 3 of segmentation, where six further seeds measured them.
 - The verdicts apply today's rules to the trainings of that time (`benchmarks/evidence.py --judge`).
 """
 
-#: Verdicts of a loss that is ahead of every known one by the interval over the seeds.
+#: Verdicts of a loss that is ahead of every known one, by the interval over the seeds.
 AHEAD = ("better than every baseline", "split too small")
 
 
 def take_in(run: Path, name: str) -> None:
-    """Keep what a run's verdicts follow from."""
+    """Copy what a run's verdicts follow from."""
     folder = KEPT / name
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "leaderboard.parquet", folder)
@@ -119,7 +119,10 @@ def take_in(run: Path, name: str) -> None:
 
 
 def _measured(scene: Path) -> Iterator[Measurement]:
-    """The metric of every training of a scene's comparison, and of none that was set aside or under more seeds."""
+    """Yield the metric of every training of a scene's comparison.
+
+    Archived comparisons, and seeds beyond those of the comparison, are left out.
+    """
     seeds = ComparisonDirectory.recorded(scene).seeds
     found, damages = RecordStore(scene / "measurements", Measurement).read()
     assert not damages, damages
@@ -127,7 +130,7 @@ def _measured(scene: Path) -> Iterator[Measurement]:
 
 
 def judged_again(folder: Path) -> list[Verdict]:
-    """The verdicts that follow from what is kept in a folder."""
+    """Judge the trainings kept in a folder again."""
     table, tuned = _judged(folder), read_tuned(folder)
     measured: list[Measurement] = read_records(folder / MEASURED, Measurement)
     found: list[Verdict] = []
@@ -153,12 +156,12 @@ def judged_again(folder: Path) -> list[Verdict]:
 
 
 def _trained_as(found: Measurement | Verdict) -> tuple[str, str]:
-    """The task, and the training but for its learning rate, which is each loss's own."""
+    """Return the task and the training without its learning rate, which each loss has for itself."""
     return found.task, found.fidelity.partition("-lr")[0]
 
 
 def page() -> str:
-    """The page of all runs that are kept."""
+    """Write the page of all runs that are kept."""
     rounds = _rounds()
     parts = [HEAD, *_goal(rounds), BACKGROUND]
     for family, folders in rounds.items():
@@ -169,7 +172,7 @@ def page() -> str:
 
 
 def _rounds() -> dict[str, list[Path]]:
-    """The folders of each family, ``FAMILY_1`` and so on, in the order of their rounds."""
+    """Find the folders of each family, ``FAMILY_1`` and so on, in the order of their rounds."""
     found: dict[str, list[Path]] = {}
     for folder in sorted(each for each in KEPT.iterdir() if each.is_dir()):
         family = folder.name.rpartition("_")[0].replace("_", " ").capitalize()
@@ -184,7 +187,7 @@ def _judged(folder: Path) -> VerdictTable:
 
 
 def _goal(rounds: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    """Of each family's last round the loss that is judged best on its own task, and whether it reached the goal."""
+    """Yield the goal table: for each family's last round its best judged loss, and whether it reached the goal."""
     columns = ("family", "rounds", "loss", "mean", "best known loss", "difference", "p", "to random search", "reached")
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
@@ -219,15 +222,15 @@ def _reaches(line: Verdict, rounds: int) -> bool:
 
 
 def _tuned(losses: Sequence[TunedLoss]) -> Iterator[str]:
-    """How the best of each kind stood on the validation split, and what was spent."""
+    """Yield the best loss of each kind on the validation split, and the budget."""
     candidates = max(each.chosen_from or 0 for each in losses)
     found = sum(each.kind == "found" for each in losses)
     known = sum(each.kind == "baseline" for each in losses)
     trials = max(each.trials for each in losses)
     yield (
-        f"The search and the random search trained {candidates:,} candidates each. The best {found} of each and {known} "
-        f"known losses got {trials} settings each. The losses judged below were chosen by these values on the "
-        "validation split, after tuning:"
+        f"The search and the random search trained {candidates:,} candidates each. The best {found} of each and "
+        f"{known} known losses got {trials} settings each. The losses judged below were chosen by these values on "
+        "the validation split, after tuning:"
     )
     yield ""
     yield "| | best | validation | learning rate |"

@@ -1,6 +1,6 @@
-"""Takes runs of ``lossearch fidelity`` into experiments/fidelity: values and table of all their tasks.
+"""Copy runs of ``lossearch fidelity`` to experiments/fidelity: values and table of all their tasks.
 
-A task that stands there already is replaced. ``python -m benchmarks.miniature`` then writes them into the page.
+A task that is there already is replaced. ``python -m benchmarks.miniature`` then writes them into the page.
 """
 
 import argparse
@@ -47,13 +47,13 @@ Values and table are in [fidelity/](fidelity) as Parquet.
 
 
 def keep(runs: Sequence[Path]) -> None:
-    """Take in runs: their values, and the table that follows from all."""
+    """Copy the values of runs, and write the table that follows from all."""
     found = read_values(KEPT) if (KEPT / FILE).exists() else []
     for run in runs:
         new = read_values(run)
         tasks = {each.task for each in new}
         found = [*(each for each in found if each.task not in tasks), *new]
-    found.sort(key=_order)  # stable: within a task as it was
+    found.sort(key=_order)  # the sort is stable: the order within a task stays
     KEPT.mkdir(exist_ok=True)
     write_values(KEPT, found)
     write_lines(KEPT, proxy_lines(found))
@@ -64,12 +64,12 @@ def _order(value: ProxyValue) -> int:
 
 
 def kept_lines() -> list[ProxyLine]:
-    """The table that is kept."""
+    """Read the table that is kept."""
     return read_lines(KEPT)
 
 
 def section() -> str:
-    """The section of the page."""
+    """Write the section of the page."""
     return f"{SECTION}\n{as_markdown(kept_lines())}"
 
 

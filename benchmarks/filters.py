@@ -1,12 +1,13 @@
-"""What the filters of a search save, and how often they throw a good candidate away; prints JSON.
+"""Measure what the filters of a search save, and how often they refuse a good candidate; print JSON.
 
-Filters are the duplicate test, each check of the screening, and each rung. Of what one refused, a random sample is
+Filters are the duplicate test, each check of the screening, and each rung. A random sample of what each refused is
 trained in full after all, by the search's own protocol: its seeds, steps and canonical form. A refused candidate was
-good where its mean fitness reaches that of the worst of the top tenth of those that the search trained to the end; it
-is counted beside that where it reaches cross-entropy's. Intervals are exact binomial ones (Clopper and Pearson, 1934).
-A duplicate is worth what its original is, so that only one whose original is not good was lost. Rungs are measured in
-a search of their own, where the top tenth is one of candidates that had passed all rungs. How many good ones a search
-lost is beside how many it kept: of few good ones among many refused most may be gone.
+good if its mean fitness reaches that of the worst of the top tenth of those that the search trained to the end. It is
+also counted whether it reaches cross-entropy's. Intervals are exact binomial ones (Clopper and Pearson, 1934).
+
+A duplicate is worth what its original is, so a duplicate was lost only if its original is not good. Rungs are measured
+in a search of their own, whose top tenth is that of the candidates that passed all rungs. The number of good candidates
+lost is reported beside the number kept: if few among many refused were good, most of the good ones may still be gone.
 """
 
 import argparse
@@ -44,13 +45,13 @@ ROUNDING = 1e-9
 
 DUPLICATE = "duplicate"
 
-#: Mean fitness by birth number; None of a candidate of which a training failed.
+#: Mean fitness by birth number; None if a training of the candidate failed.
 Worth = Mapping[int, float | None]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter, whom it refused, and the training steps that each of these was spared under one seed."""
+    """A filter, the candidates it refused, and the training steps each was spared under one seed."""
 
     name: str
     refused: tuple[Candidate, ...]
@@ -58,13 +59,13 @@ class Filter:
 
 
 def check_of(reason: str) -> str:
-    """The check of the screening that gives a reason; one that is not finite says on what."""
+    """Return the check of the screening that gives a reason; one that is not finite also says on what."""
     head, _, said = reason.partition(": ")
     return f"{head} on {said.rpartition(' on ')[2]}" if head == "not finite" else head
 
 
 def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
-    """The filters of a search of so many steps, in the order in which a candidate meets them."""
+    """List the filters of a search with ``steps`` steps, in the order in which a candidate meets them."""
     found: dict[str, list[Candidate]] = defaultdict(list)
     for each in history:
         if each.status in ("duplicate", "rejected"):
@@ -76,7 +77,7 @@ def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
 
 
 def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]:
-    """Candidates that were stopped at each rung, by its steps; not those that failed."""
+    """Return the candidates that were stopped at each rung, by its steps, without those that failed."""
     failed = {each.birth_number for each in history if each.status == "failed"}
     last: dict[int, Evaluation] = {}
     for each in sorted(history, key=lambda each: each.steps or 0):
@@ -90,7 +91,7 @@ def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]
 
 
 def trained(history: Sequence[Evaluation]) -> dict[str, float]:
-    """Mean fitness, by loss id, of what the search trained to the end under every seed."""
+    """Return mean fitness by loss id, for losses that the search trained to the end under every seed."""
     own: dict[str, list[Evaluation]] = defaultdict(list)
     for each in history:
         if each.seed is not None and (each.status == "failed" or not each.at_a_rung):
@@ -103,7 +104,7 @@ def trained(history: Sequence[Evaluation]) -> dict[str, float]:
 
 
 def bars(history: Sequence[Evaluation]) -> dict[str, float]:
-    """The fitness of the worst of the top tenth, and cross-entropy's."""
+    """Return the fitness of the worst of the top tenth, and cross-entropy's."""
     worth = trained(history)
     ordered = sorted(worth.values(), reverse=True)
     baseline = next(each.loss_id for each in history if each.name == BASELINE and each.seed is not None)
@@ -111,7 +112,7 @@ def bars(history: Sequence[Evaluation]) -> dict[str, float]:
 
 
 def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -> dict[int, float | None]:
-    """What candidates are worth when they are trained as those that were admitted, in the order given."""
+    """Train candidates like those that were admitted; return their worth in the order given."""
     numbered = [_admitted(each) for each in candidates]
     found: dict[str, list[float | None]] = defaultdict(list)
     for start in range(0, len(numbered), COHORT):
@@ -123,7 +124,7 @@ def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -
 
 
 def _admitted(refused: Candidate) -> Candidate:
-    """The candidate that admission would have made; its birth number tells it apart from its twin."""
+    """Make the candidate that admission would have made; its birth number tells it from its twin."""
     formula = canonical(parse(refused.formula))
     kind = refused.class_weights if formula.looks_at_embeddings else None
     number = str(refused.birth_number)
@@ -136,28 +137,28 @@ def _mean_of_all(values: Sequence[float | None]) -> float | None:
 
 
 def reaches(worth: float | None, bar: float) -> bool:
-    """Whether a fitness is as good as a bar; one that failed is not."""
+    """Return True if a fitness is as good as a bar; a failed training is not."""
     return worth is not None and worth >= bar - ROUNDING
 
 
 def share(count: int, of: int) -> dict[str, Any]:
-    """How many of a sample, their share, and its exact 95 % interval."""
+    """Return how many of a sample, their share, and its exact 95 % interval."""
     low, high = limits_of(count, of)
     return {"count": count, "share": round(count / of, 4), "interval": [round(low, 4), round(high, 4)]}
 
 
 def limits_of(count: int, of: int) -> tuple[float, float]:
-    """The exact 95 % interval of the share of which a sample has so many."""
+    """Return the exact 95 % interval of a share, from a count in a sample."""
     found = binomtest(count, of).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)
 
 
 def good_ones(search: Mapping[str, Any], kept: int | None = None) -> dict[str, Any]:
-    """How many good candidates a search's filters lost, by estimate, and which share of all good ones that is.
+    """Estimate how many good candidates a search's filters lost, and which share of all good ones that is.
 
-    ``search`` is what ``measure`` says of one. ``kept`` is how many of those trained to the end reach the bar; where it
-    is not known it is the size of the top tenth at least, and the share lost is what is given at most. Intervals are
-    95 % ones, of the lost alone: the bar and what was kept are taken as they are.
+    ``search`` is the result of ``measure``. ``kept`` is the number of losses trained to the end that reach the bar; if
+    it is unknown, the size of the top tenth bounds it from below and the share lost is an upper bound. Intervals are 95
+    % intervals of the lost alone: the bar and the number kept are taken as exact.
     """
     lost, limits = _lost(search["filters"])
     good = max(1, search["trained_to_the_end"] // 10) if kept is None else kept
@@ -172,11 +173,12 @@ def good_ones(search: Mapping[str, Any], kept: int | None = None) -> dict[str, A
 
 
 def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, float]]:
-    """How many good ones filters lost if each lost as large a share of the refused as of its sample; the interval.
+    """Estimate how many good ones the filters lost, with its interval.
 
-    It is propagated, not simulated: the distances of each filter's binomial limits are the sides of a right angle (Zou
-    and Donner, Statistics in Medicine 27, 2008). Where all of the refused were trained, the lost are known; no fewer
-    were lost than were seen.
+    Each filter is taken to have lost the same share of all it refused as of its sample. The interval is propagated, not
+    simulated: the distances of each filter's binomial limits are the sides of a right angle (Zou and Donner, Statistics
+    in Medicine 27, 2008). If all of the refused were trained, the number lost is known; at least as many were lost as
+    were seen.
     """
     lost = below = above = 0.0
     for each in reports:
@@ -191,12 +193,12 @@ def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, flo
 
 
 def wrongly(filter_: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a filter's sample was thrown away wrongly, by what ``report`` says of it."""
+    """Count what a filter's sample refused wrongly, from what ``report`` says of it."""
     return filter_.get("top_tenth_but_not_its_original", filter_["top_tenth"])
 
 
 def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds: int) -> dict[str, Any]:
-    """What a filter saved, and what of a sample of the refused was good."""
+    """Report what a filter saved, and how much of a sample of the refused was good."""
     limits, births = bars(history), max(each.birth_number for each in history)
     twins = {each.birth_number: each.loss_id for each in filter_.refused}
     known = trained(history)
@@ -220,7 +222,7 @@ def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds:
 
 
 def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
-    """How duplicates differ from their originals, as far as these were trained, and which of them were lost."""
+    """Compare duplicates with their originals, if these were trained, and count those that were lost."""
     pairs = [
         (worth, original)
         for number, worth in sample.items()
@@ -237,7 +239,7 @@ def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, floa
 
 
 def experiment(task: str, with_rungs: bool, seed: int, population: int | None, generations: int | None) -> Experiment:
-    """The shipped search on digits, on a task, at an eighth and half of the steps with rungs or without any."""
+    """Make the shipped search on digits, on a task, with rungs at an eighth and half of the steps or without."""
     declared = load_experiment("digits").model_dump()
     steps = declared["fidelity"]["steps"]
     sizes = {"population": population, "generations": generations}
@@ -248,7 +250,7 @@ def experiment(task: str, with_rungs: bool, seed: int, population: int | None, g
 
 
 def history_of(declared: Experiment) -> list[Evaluation]:
-    """What a search records."""
+    """Read what a search records."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(declared, Path(folder) / "run")
         GenerationalSearch(declared, run, InlineExecutor("cpu"), SilentView()).execute()
@@ -258,7 +260,7 @@ def history_of(declared: Experiment) -> list[Evaluation]:
 
 
 def case_of(declared: Experiment, size: int) -> dict[str, Any]:
-    """What tells a search, and samples of such a size of what it refused, from the others of a file."""
+    """Return what tells a search, and its samples of a size, from the others of a file."""
     return {
         "task": declared.tasks[0],
         "rungs": list(declared.fidelity.rungs),
@@ -272,7 +274,7 @@ def case_of(declared: Experiment, size: int) -> dict[str, Any]:
 
 
 def measure(declared: Experiment, size: int) -> dict[str, Any]:
-    """A search, and what its filters did: the rungs where it has some, else the others."""
+    """Run a search and measure its filters: its rungs if it has some, else the others."""
     history, rungs = history_of(declared), bool(declared.fidelity.rungs)
     reports = []
     for each in filters(history, declared.fidelity.steps):
@@ -318,7 +320,7 @@ def main() -> None:
 
 
 def _of_case(case: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first search of a case, where there is one."""
+    """Return the first search of a case, if there is one."""
     return [each for each in found if case.items() <= each.items()][:1]
 
 

@@ -1,9 +1,9 @@
-"""How long a leaderboard of a million evaluations takes to open and to give its best twenty; prints JSON.
+"""Time how long a leaderboard of a million evaluations takes to open and to show its best twenty; print JSON.
 
 The run is made up, with formulas, parts and proportions like those of a long search. Every figure is the median of
-fresh processes, imports included; beside ours stands what a user would write with polars, DuckDB or pandas to have the
-mean fitness of every loss. That answers less: it checks no record, counts one that was written twice double, and ranks
-a loss that failed.
+fresh processes, including imports. Beside it is what a user would write with polars, DuckDB or pandas for the mean
+fitness of every loss. That does less: it checks no record, counts a record written twice double, and ranks a loss that
+failed.
 """
 
 import argparse
@@ -59,7 +59,7 @@ except SystemExit as end:
 """
 WAYS = {"lossearch": OURS, "lossearch_command": COMMAND, "polars": POLARS, "duckdb": DUCKDB, "pandas": PANDAS}
 
-#: What each process says at its end: the most memory that it held, in KiB, as Linux counts it from its start on.
+#: Printed by each process at its end: its peak memory in KiB, as Linux counts it from its start.
 EPILOGUE = """
 import re
 print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
@@ -67,7 +67,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 
 
 def made_up(count: int) -> Iterator[Evaluation]:
-    """So many evaluations in the order of their birth: of known losses, then of candidates."""
+    """Yield evaluations in the order of their birth: of known losses, then of candidates."""
     chance, number, lines = random.Random(0), 0, _lines()
     losses = [*_trained("cross_entropy", "ce(z)", 1, chance), *_trained("mse", "sum_c(square(p - y))", 2, chance)]
     yield from losses
@@ -98,7 +98,7 @@ def _text(name: str) -> str:
 
 
 def _formula(lines: list[str], chance: random.Random) -> str:
-    """Two formulas that a search made, with other numbers in them."""
+    """Return one of two formulas that a search made, with other numbers in it."""
     text = f"{chance.choice(lines)} + {chance.uniform(0.1, 3.0):.10g}*({chance.choice(lines)})"
     return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]) * chance.uniform(0.5, 2.0):.10g}", text)
 
@@ -118,7 +118,7 @@ def _facts(formula: str, number: int, chance: random.Random) -> dict[str, Any]:
 
 
 def _trained(name: str | None, formula: str, number: int, chance: random.Random) -> list[Evaluation]:
-    """A loss under two seeds; one in forty diverges."""
+    """Yield a loss under two seeds; one in forty diverges."""
     facts, level = _facts(formula, number, chance) | {"name": name}, min(chance.gauss(0.8, 0.1), 0.97)
     diverges = name is None and chance.random() < 0.025
     outcome: dict[str, Any] = {"status": "failed", "reason": f"diverged at step {chance.randrange(600)}"}
@@ -143,14 +143,14 @@ def _time(number: int) -> str:
 
 
 def write(run: Path, count: int, parts: int) -> None:
-    """A run's directory with so many evaluations in so many parts."""
+    """Write a run's directory with a number of evaluations in a number of parts."""
     store, records = EvaluationStore(run / "evaluations"), made_up(count)
     while part := list(islice(records, -(-count // parts))):
         store.append(part)
 
 
 def measure(run: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds and memory of each way, by turns, after a round that brings the files into memory."""
+    """Measure seconds and memory of each way, in turns, after a round that loads the files into memory."""
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     memory: dict[str, float] = {}
     for _ in range(rounds + 1):

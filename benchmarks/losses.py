@@ -1,8 +1,8 @@
-"""How fast loss modules are, forward and backward, beside what a user would pick instead; ratios below 1 are faster.
+"""Measure the speed of loss modules, forward and backward, beside what a user would use instead.
 
-In one run, by turns, as ratios of medians: cross-entropy against torch's, the margin losses against
-pytorch-metric-learning's, NGL against its authors' expression in plain torch, and each again under torch.compile
-against the same thing compiled. Where pytorch-metric-learning is not installed, its part is left out.
+Ratios below 1 are faster. They are ratios of medians, taken in turns in one run: cross-entropy against torch's, the
+margin losses against pytorch-metric-learning's, NGL against its authors' expression in plain torch, and each again
+under torch.compile against the same thing compiled. Without pytorch-metric-learning its part is left out.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class AuthorsNGL(nn.Module):
 
 
 class PlainMargin(nn.Module):
-    """am_softmax or arcface by hand, as a person would write it to be compiled."""
+    """am_softmax or arcface written by hand, as one would write it to be compiled."""
 
     def __init__(self, num_classes: int, embedding_size: int, arc: bool) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def step_of(loss: Any, inputs: Tensor, target: Tensor) -> Step:
 
 
 def ratio(ours: Step, theirs: Step, rounds: int) -> float:
-    """Median time of ours over that of theirs, taken by turns."""
+    """Divide the median time of ours by that of theirs, taken in turns."""
     for _ in range(3):
         ours(), theirs()
     times: tuple[list[float], list[float]] = ([], [])
@@ -71,7 +71,7 @@ def ratio(ours: Step, theirs: Step, rounds: int) -> float:
 
 
 def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor, Tensor, bool]]:
-    """Name, ours, theirs, inputs, target, and whether theirs is what ours is compared with under torch.compile."""
+    """Yield name, ours, theirs, inputs, target, and whether theirs is also what we compare with under torch.compile."""
     generator = torch.Generator().manual_seed(0)
 
     def batch(samples: int, width: int, classes: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
-"""The papers' tables in miniature: takes in a run of ``lossearch compare miniature``, and writes experiments/README.md.
+"""Copy a run of ``lossearch compare miniature``, and write experiments/README.md from what is kept.
 
-With a run's directory its measurements are kept in experiments/miniature as Parquet; the page is made of these alone.
+With a run's directory its measurements are copied to experiments/miniature as Parquet. The page is made of these files
+alone.
 """
 
 import argparse
@@ -22,7 +23,7 @@ KEPT, PAGE, BASELINE = EXPERIMENTS / "miniature", EXPERIMENTS / "README.md", "cr
 
 @dataclass(frozen=True)
 class Twin:
-    """A paper's tables, and what stands for them: losses on tasks, beside cross-entropy."""
+    """A paper's tables, and what represents them here: losses on tasks, beside cross-entropy."""
 
     title: str
     of: str
@@ -95,7 +96,7 @@ at a learning rate of 0.1, which [docs/evidence.md](../docs/evidence.md) tells o
 
 
 def keep(run: Path) -> None:
-    """Take in a run: its measurements, its tuning and what was declared."""
+    """Copy a run's measurements, its tuning and its declaration."""
     KEPT.mkdir(exist_ok=True)
     for folder in ("measurements", "tuning"):
         found, damages = RecordStore(run / folder, Measurement).read()
@@ -106,7 +107,7 @@ def keep(run: Path) -> None:
 
 
 def page() -> str:
-    """The page, from what is kept."""
+    """Write the page, from what is kept."""
     found = read_records(KEPT / "measurements.parquet", Measurement)
     tuning = read_records(KEPT / "tuning.parquet", Measurement)
     settings = {(each.task, each.loss, each.formula, each.learning_rate) for each in tuning}

@@ -1,7 +1,7 @@
-"""What the parts of the search add and what its filters save: writes docs/ablations.md from what was measured.
+"""Write docs/ablations.md: what each part of the search adds and what its filters save.
 
-The ablation and the filters are measured by benchmarks/ablation.py and benchmarks/filters.py, which keep what they
-found in ablation.jsonl, ablation_1200.jsonl, ablation_1200_by_100.jsonl and filters.json.
+benchmarks/ablation.py and benchmarks/filters.py measure this; ablation.jsonl, ablation_1200.jsonl,
+ablation_1200_by_100.jsonl and filters.json keep their figures.
 """
 
 import argparse
@@ -19,13 +19,13 @@ HEAD = """# What each part of the search adds, and what its filters save
 
 ## Parts of the search
 
-**No part could be shown to add anything to the plain search at these budgets:** every interval reaches below zero, except
-that leaving out crossover and selecting by lexicase make it worse.
+**No part could be shown to add anything to the plain search at these budgets:** every interval reaches below zero,
+except that leaving out crossover and selecting by lexicase make it worse.
 
 How it was measured (`benchmarks/ablation.py`):
 
-1. Searches with each part and without it, under ten seeds, on two tasks (wrong labels, a long tail), with the same number
-   of trainings.
+1. Searches with each part and without it, under ten seeds, on two tasks (wrong labels, a long tail), with the same
+   number of trainings.
 2. A search is worth what its best loss reaches under six fresh seeds on the validation split, minus what cross-entropy
    reaches under them.
 3. Differences to the plain search are paired by task and seed. The 95 % intervals are Student's t over the 20 pairs.
@@ -37,16 +37,16 @@ fitness and size.
 - **Removed from the code:** epsilon-lexicase over seeds (not measured over several tasks), age as a third objective,
   restarts, niches by the direction of the gradient, and numbers proposed by Optuna's TPESampler in place of most
   mutations of a number. They added nothing here.
-- **Used for the five families, though no figure here demands it:** retests, because with wrong labels the best of a plain
-  search is worth less at 1,200 candidates than at 320: it was lucky. And all kinds of variation (`all`), because crossover
-  alone had not joined terms that are better together on the long tail.
+- **Used for the five families, though no figure here demands it:** retests, because with wrong labels the best of a
+  plain search is worth less at 1,200 candidates than at 320: it was lucky. And all kinds of variation (`all`),
+  because crossover alone had not joined terms that are better together on the long tail.
 - **Islands** added nothing either. They stay for steady searches on many workers
   ([clusters](clusters.md#steady-searches-and-islands)).
 
 All cases were measured before random trees without predictions or target were left out.
 """
 
-#: The tables of the ablation, and what they are made of.
+#: Titles of the ablation's tables, and their files.
 TABLES = (
     ("320 candidates", "ablation.jsonl"),
     ("1,200 candidates", "ablation_1200.jsonl"),
@@ -56,14 +56,14 @@ TABLES = (
 FILTERS = """
 ## Filters
 
-The filters are the duplicate test, the checks of the screening, and rungs. The table shows what each refused, and whether
-it refused losses that were good after all (`benchmarks/filters.py`):
+The filters are the duplicate test, the checks of the screening, and rungs. The table shows what each refused, and
+whether it refused losses that were good after all (`benchmarks/filters.py`):
 
 1. The search is that of `experiments/digits.toml`, on two tasks; for rungs, one with rungs at an eighth and half of the
    steps.
 2. A random sample of the refused was trained in full by the search's own protocol.
-3. A refused loss counts as "wrongly" if it reaches the worst of the top tenth of the losses that the search trained to the
-   end. A duplicate counts only if its original does not reach it.
+3. A refused loss counts as "wrongly" if it reaches the worst of the top tenth of the losses that the search trained
+   to the end. A duplicate counts only if its original does not reach it.
 4. The intervals are exact binomial 95 % intervals.
 
 This was measured when the fingerprint's probe had 8 samples. Today it has 12 and also sees terms that act on right
@@ -82,15 +82,15 @@ RUNGS = """
 **Screening and the duplicate test lose few good losses**, as far as the samples show: one of 860 rejected candidates was
 good, and none of 400 duplicates was lost. Up to a fifth or a quarter of the good ones may still have been lost.
 
-**Rungs lose many, most of all with wrong labels, where two seeds say little.** On `digits_noisy` the 12 % of candidates
-that rungs let through held at least 13 % of the good ones; chance would have left 12 %. On `digits` they held at least
-57 %. With two seeds some reach the bar by luck alone, and nothing is lost with those. In return, rungs here save 69 % of
-the training steps, so that three candidates are trained in place of one.
+**Rungs lose many, most of all with wrong labels, where two seeds say little.** On `digits_noisy` the 12 % of
+candidates that rungs let through held at least 13 % of the good ones; chance would have left 12 %. On `digits` they
+held at least 57 %. With two seeds some reach the bar by luck alone, and nothing is lost with those. In return, rungs
+here save 69 % of the training steps, so that three candidates are trained in place of one.
 """
 
 
 def page() -> str:
-    """The page, from what was measured."""
+    """Write the page, from what was measured."""
     parts = [HEAD]
     for title, file in TABLES:
         found = [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]

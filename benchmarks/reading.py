@@ -1,6 +1,6 @@
-"""How to read a run without lossearch: writes docs/reading.md, its recipes and the columns of every file.
+"""Write docs/reading.md: how to read a run without lossearch, with recipes and the columns of every file.
 
-The columns are read from the records themselves, with the comments that stand beside them.
+The columns are read from the source of the records, with the comments beside them.
 """
 
 import ast
@@ -12,7 +12,7 @@ from lossearch.results.records import SCHEMA_VERSION
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reading.md"
 
-#: The files of a run, the record that a row of each is, and where that is declared.
+#: The files of a run, the record that is one row of each, where it is declared, and what it is.
 FILES = (
     (
         "leaderboard.parquet",
@@ -42,8 +42,8 @@ Everything that a run found is in Parquet files. DuckDB, polars and pandas open 
 
 - Numbers are double precision or 64-bit integers. Times are text in ISO 8601, UTC. What does not apply is null.
 - Fitness and other shares are in [0, 1]. Seconds are wall time. Complexity is the number of nodes of the formula.
-- The evaluations have version {SCHEMA_VERSION} of their columns, in each file's metadata under `lossearch.schema_version`.
-  lossearch also reads older versions; columns that they lack are null.
+- The evaluations have version {SCHEMA_VERSION} of their columns, in each file's metadata under
+  `lossearch.schema_version`. lossearch also reads older versions; columns that they lack are null.
 
 ## Recipes
 
@@ -121,7 +121,7 @@ print(losses.loc[list(seen), ["generation", "birth", "formula", "fitness_mean"]]
 
 
 def page() -> str:
-    """The page."""
+    """Write the page."""
     return "\n".join([HEAD, *(line for file in FILES for line in _columns(*file))])
 
 
@@ -136,7 +136,7 @@ def _columns(file: str, record: str, source: str, what: str) -> Iterator[str]:
 
 
 def declared(source: Path, record: str) -> Iterator[tuple[str, str, str]]:
-    """Name, type and comment of every field of a record, in their order."""
+    """Yield name, type and comment of every field of a record, in order."""
     text = source.read_text(encoding="utf-8")
     lines = text.splitlines()
     (found,) = (each for each in ast.parse(text).body if isinstance(each, ast.ClassDef) and each.name == record)
@@ -149,7 +149,7 @@ def declared(source: Path, record: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _kind(annotation: str) -> str:
-    """What a column of a type is called."""
+    """Return the name of a column's type."""
     plain = annotation.replace(" | None", "")
     named = {"str": "text", "int": "integer", "float": "double", "bool": "boolean"}
     named |= {"tuple[str, ...]": "list of text", "tuple[int, ...]": "list of integers"}

@@ -1,9 +1,10 @@
-"""How many candidates a search trains until it reaches cross-entropy, from random trees alone; prints JSON.
+"""Count how many candidates a search trains until it reaches cross-entropy, from random trees alone; print JSON.
 
-The search is experiments/rediscovery.toml: no known loss among its seeds, and no operator ``ce``. Cross-entropy is
-reached by the first candidate, in the order of birth, whose validation accuracy is as large under the same seeds, or
-that is cross-entropy up to a factor and a constant; the latter comes as a duplicate of the baseline and is not trained.
-The first one above a line is flattered by luck: it is trained again, beside cross-entropy, under six fresh seeds.
+The search is experiments/rediscovery.toml: it has no known loss among its seeds, and no operator ``ce``. Cross-entropy
+is reached by the first candidate, in the order of birth, whose validation accuracy is as large under the same seeds, or
+that is cross-entropy up to a factor and a constant; the latter arrives as a duplicate of the baseline and is not
+trained. The first one above a line is partly lucky, so it is trained again, beside cross-entropy, under six fresh
+seeds.
 """
 
 import argparse
@@ -29,14 +30,14 @@ from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, load_experiment, validated
 from lossearch.runs.views import SilentView
 
-#: What differs from the experiment, by the name of the case. Without p the softmax must be put together, too.
+#: Differences from the experiment, by the name of the case. Without p the softmax must be composed, too.
 CASES: dict[str, dict[str, Any]] = {
     "search": {},
     "search without p": {"terminals": ["y", "z"]},
     "random trees alone, without p": {"random_trees": 1.0, "terminals": ["y", "z"]},
 }
 
-#: Candidates that a search of a case trains at most; it trains fewer where few births are worth it.
+#: Most candidates that a search of a case trains; it trains fewer if few births are admitted.
 BUDGET = {"search": 1_500, "search without p": 500, "random trees alone, without p": 500}
 
 FRESH_SEEDS, FIRST_FRESH = 6, 1_000_000  # seeds of a search count from 0
@@ -47,7 +48,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Sighting:
-    """A candidate that was sought, and what it took: births considered and candidates trained, with itself."""
+    """A candidate that was looked for, and its cost: births considered and candidates trained, including itself."""
 
     candidate: Candidate
     births: int
@@ -55,7 +56,7 @@ class Sighting:
     accuracy: float | None  #: None where it was not trained
 
     def facts(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return it as plain data."""
         return {
             "candidates_trained": self.trained,
             "births_considered": self.births,
@@ -80,7 +81,7 @@ class Seeking(GenerationalSearch):
 
 
 def reached(history: Sequence[Evaluation]) -> Sighting | None:
-    """The first candidate as good as cross-entropy, or cross-entropy itself, if that was born before."""
+    """Return the first candidate as good as cross-entropy, or cross-entropy itself if it was born earlier."""
     line = mean(each.fitness for each in history if each.name == BASELINE and each.fitness is not None)
     good = next((each for each in _trained(history) if (each[1] or 0.0) >= line - ROUNDING), None)
     found = identical(history)
@@ -90,7 +91,7 @@ def reached(history: Sequence[Evaluation]) -> Sighting | None:
 
 
 def identical(history: Sequence[Evaluation]) -> Sighting | None:
-    """The first candidate whose gradient points where cross-entropy's does."""
+    """Return the first candidate whose gradient points in the direction of cross-entropy's."""
     baseline = next(each.loss_id for each in history if each.name == BASELINE)
     twins = (each for each in history if each.status == "duplicate" and each.loss_id == baseline)
     first = min(twins, key=lambda each: each.birth_number, default=None)
@@ -98,7 +99,7 @@ def identical(history: Sequence[Evaluation]) -> Sighting | None:
 
 
 def _trained(history: Sequence[Evaluation]) -> Iterator[tuple[Candidate, float | None]]:
-    """Candidates in the order of birth, with their mean accuracy; None for those that failed. Not the baseline."""
+    """Return candidates in the order of birth with their mean accuracy, None for a failed one; without the baseline."""
     groups = defaultdict(list)
     for each in history:
         if each.seed is not None and each.name != BASELINE:
@@ -114,7 +115,7 @@ def _sighting(history: Sequence[Evaluation], candidate: Candidate, accuracy: flo
 
 
 def experiment(case: str, seed: int, candidates: int) -> Experiment:
-    """The experiment under a seed, with so many candidates at most."""
+    """Make the experiment under a seed, with a limit on its candidates."""
     declared = load_experiment("rediscovery", seed=seed).model_dump()
     generations = max(1, candidates // declared["evolution"]["population"])
     declared["evolution"] |= {"generations": generations, **CASES[case]}
@@ -123,7 +124,7 @@ def experiment(case: str, seed: int, candidates: int) -> Experiment:
 
 
 def measure(case: str, seed: int, candidates: int) -> dict[str, Any]:
-    """One search: when it reached cross-entropy, and when it found it."""
+    """Run one search: when did it reach cross-entropy, and when did it find it?"""
     declared, started = experiment(case, seed, candidates), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(declared, Path(folder) / "run")
@@ -145,7 +146,7 @@ def measure(case: str, seed: int, candidates: int) -> dict[str, Any]:
 
 
 def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
-    """Mean difference to cross-entropy under fresh seeds; 0 for cross-entropy itself, None where a training fails."""
+    """Return the mean difference to cross-entropy under fresh seeds: 0 for itself, None if a training fails."""
     if first.accuracy is None:
         return 0.0
     fidelity = declared.fidelity.model_copy(update={"seeds": FRESH_SEEDS})
@@ -162,7 +163,7 @@ def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
 
 
 def quartiles(values: Sequence[float | None]) -> list[float | None]:
-    """Lower quartile, median and upper quartile; None, not reached, is later than every number, and where it falls."""
+    """Return lower quartile, median and upper quartile; None (not reached) counts as later than every number."""
     ordered = sorted(math.inf if each is None else each for each in values)
     found: list[float | None] = []
     for share in (0.25, 0.5, 0.75):
@@ -174,7 +175,7 @@ def quartiles(values: Sequence[float | None]) -> list[float | None]:
 
 
 def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Quartiles over the searches of a case, and the difference of those that were trained again."""
+    """Summarise the searches of a case: their quartiles, and the differences of those trained again."""
     result: dict[str, Any] = {"searches": len(found), "budget": found[0]["budget"]}
     for event in ("reached", "identical"):
         result[event] = {"times": sum(each[event] is not None for each in found)}

@@ -1,4 +1,4 @@
-"""How large the report of a long run is, how long it takes to write and to open in Chromium; prints JSON.
+"""Measure the size of a long run's report, and the time to write it and to open it in Chromium; print JSON.
 
 With ``--picture RUN FILE`` it takes a picture of a run's report instead, as README shows it.
 """
@@ -20,12 +20,12 @@ from lossearch.results.records import Evaluation, digest, loss_id
 from lossearch.results.report.page import write_report
 from lossearch.results.storage.store import EvaluationStore
 
-#: Whether every plot is drawn.
+#: True once every plot is drawn.
 DRAWN = "return [...document.querySelectorAll('.plot')].every(each => each.querySelector('.main-svg'))"
 
 
 def long_run(folder: Path, candidates: int) -> None:
-    """A run of so many candidates, which trained nothing."""
+    """Make a run with a number of candidates, without training any."""
     formulas = ["ce(z)", *(f"ce({1 + number / 1000}*z) + 0.1*mean_c(p**2)" for number in range(1, candidates))]
     EvaluationStore(folder / "evaluations").append(
         [
@@ -52,7 +52,7 @@ def long_run(folder: Path, candidates: int) -> None:
 
 @contextmanager
 def chromium(width: int, height: int) -> Iterator[Any]:
-    """A browser without a window."""
+    """Start a browser without a window."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={width},{height}"):
@@ -65,7 +65,7 @@ def chromium(width: int, height: int) -> Iterator[Any]:
 
 
 def opened(driver: Any, page: Path) -> float:
-    """Seconds until a report is loaded and all of its plots are drawn."""
+    """Time the loading of a report until all of its plots are drawn."""
     started = time.perf_counter()
     driver.get(page.resolve().as_uri())
     while not driver.execute_script(DRAWN):
@@ -91,7 +91,7 @@ def measure(candidates: int, rounds: int) -> dict[str, float]:
 
 
 def take_picture(run: Path, file: Path) -> None:
-    """The beginning of a run's report."""
+    """Take a picture of the top of a run's report."""
     with tempfile.TemporaryDirectory() as name, chromium(1100, 1250) as driver:
         opened(driver, write_report(run, Path(name) / "report.html"))
         driver.save_screenshot(str(file))

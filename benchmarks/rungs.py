@@ -1,8 +1,8 @@
-"""How many of the best ten of 200 candidates are found again with rungs, and at what cost; prints JSON.
+"""Count how many of the best ten of 200 candidates rungs find again, and at what cost; print JSON.
 
-Two fixed sets: the first 200 candidates over logits that a search on digits admits (seed 1), and 200 that a search
-evolved, which are much alike. All are trained to the end, and again from rung to rung as a search does it. Beside that
-stands how many of the best ten are found again at full cost under other seeds: more cannot be asked of rungs.
+There are two fixed sets: the first 200 candidates for logits that a search on digits admits (seed 1), and 200 that a
+search evolved, which are much alike. All are trained to the end, and again from rung to rung as a search does it.
+Beside that is how many of the best ten are found again at full cost under other seeds, the most that rungs could reach.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def candidates_of(path: Path) -> list[Candidate]:
 
 
 def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, State]) -> tuple[Result, Any]:
-    """Train candidates to the work's stage; their fitness, and what they may go on from."""
+    """Train candidates to the work's stage; return their fitness and the states from which they continue."""
     total, left = Result([]), dict[str, State]()
     for start in range(0, len(candidates), COHORT):
         cohort = tuple(candidates[start : start + COHORT])

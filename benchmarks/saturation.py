@@ -1,8 +1,8 @@
-"""Where one driver saturates: thousands of workers that are stubs, and a driver that is real.
+"""Measure where one driver saturates: thousands of simulated workers, and a real driver.
 
-For each number of workers and each length of a training, prints the share of the workers' time in which they had
-something to do, and candidates a second, both after the first population. The driver's work takes the time that it
-takes here; the trainings pass on a clock that jumps (see benchmarks/stub.py).
+For each number of workers and each length of a training it prints the share of the workers' time in which they were
+busy, and candidates a second, both after the first population. The driver's work takes real time; trainings pass on a
+clock that jumps (see benchmarks/stub.py).
 """
 
 import argparse
@@ -26,12 +26,12 @@ POPULATION = 1_000
 
 
 class Stopping(SilentView):
-    """Notes when the first population is through, and ends a search when the driver has worked for so long since."""
+    """Note the end of the first population, and end a search when the driver has worked for its time since."""
 
     def __init__(self, seconds: float, executor: StubExecutor) -> None:
         self._seconds, self._executor = seconds, executor
         self._end = math.inf
-        self.before = 0, 0.0  #: candidates and the clock at the end of the first population
+        self.before = 0, 0.0  #: candidates and clock at the end of the first population
 
     def generation_ended(self, progress: Progress) -> None:
         if self._end == math.inf:
@@ -46,7 +46,7 @@ class Stopping(SilentView):
 def measure(
     mode: str, workers: int, seconds: float, cohort: int, driver_seconds: float, folder: Path
 ) -> dict[str, Any]:
-    """A search on so many workers that take so long for a candidate, until the driver has worked for its time."""
+    """Search with a number of workers and seconds for each candidate, until the driver has worked for its time."""
     declared = experiment(mode, POPULATION, 1_000_000)
     declared = declared.model_copy(update={"executor": declared.executor.model_copy(update={"cohort_size": cohort})})
     run, executor = RunDirectory.create(declared, folder), StubExecutor(workers, seconds)

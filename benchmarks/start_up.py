@@ -1,4 +1,4 @@
-"""How long ``lossearch --help`` takes, from a cold process, as the median of several runs."""
+"""Time ``lossearch --help`` from a cold process, as the median of several runs."""
 
 import argparse
 import json

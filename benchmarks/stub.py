@@ -1,7 +1,7 @@
-"""A stub executor: fitness out of nothing, after a time that passes on a clock of its own.
+"""A stub executor: made-up fitness, after a time that passes on a clock of its own.
 
-The driver's own work takes the time that it really takes; while it waits, the clock jumps to the next result. So it
-tells how a driver keeps up with thousands of workers that nobody has.
+The driver's own work takes real time; while the driver waits, the clock jumps to the next result. This shows how a
+driver keeps up with thousands of workers that nobody has.
 """
 
 import heapq
@@ -17,7 +17,7 @@ from lossearch.results.records import Evaluation, Measurement
 
 
 class StubWork:
-    """Work whose result is there at a time."""
+    """Work whose result arrives at a set time."""
 
     def __init__(self, work: Work, executor: "StubExecutor", due: float) -> None:
         self.work = work
@@ -46,15 +46,15 @@ class StubWork:
 
 
 class StubExecutor:
-    """So many workers, each of which takes ``seconds`` for a candidate, more or less by half."""
+    """A number of workers, each of which takes ``seconds`` for a candidate, give or take half."""
 
     def __init__(self, slots: int, seconds: float, largest_cohort: int = 64) -> None:
         self.slots, self.largest_cohort = slots, largest_cohort
-        self.now = 0.0  #: seconds since the beginning, waiting included
-        self.busy = 0.0  #: of all workers together
+        self.now = 0.0  #: seconds since the start, including waiting
+        self.busy = 0.0  #: total of all workers
         self._seconds = seconds
         self._looked = time.perf_counter()
-        self._free = [0.0] * slots  # when each worker is free again
+        self._free = [0.0] * slots  # the time at which each worker is free again
         self._due: list[float] = []
         self._random = random.Random(0)
 
@@ -75,7 +75,7 @@ class StubExecutor:
             self.now = heapq.heappop(self._due)
 
     def _pass(self) -> None:
-        """Let the time pass that the driver took since it last came here."""
+        """Let the time pass that the driver took since it was last here."""
         before, self._looked = self._looked, time.perf_counter()
         self.now += self._looked - before
 
@@ -86,7 +86,7 @@ class StubExecutor:
 
 
 def evaluations(work: Work) -> Result:
-    """Finished trainings, whose fitness depends on the formula: simpler ones and those over logits do better."""
+    """Make finished trainings whose fitness depends on the formula: simpler formulas and those for logits do better."""
     found = []
     for candidate in work.candidates:
         luck = int(candidate.loss_id[:6], 16) / 16**6

@@ -1,6 +1,6 @@
-"""What a second worker brings: the same cohorts on one Ray actor, and on two, in turns.
+"""Measure what a second worker adds: the same cohorts on one Ray actor and on two, in turns.
 
-Prints the seconds of each run, and the ratio of the medians. Two actors need two cores that are free.
+It prints the seconds of each run and the ratio of the medians. Two actors need two free cores.
 """
 
 import argparse
@@ -30,7 +30,7 @@ LOSSES = (
 
 
 def cohorts(count: int, steps: int) -> list[Work]:
-    """So many cohorts of eight known losses each, two seeds of each loss, on digits; no two have the same seeds."""
+    """Make cohorts of eight known losses each, two seeds of each loss, on digits; no two share seeds."""
     texts = [str(canonical(CATALOG[name].bound())) for name in LOSSES]
     candidates = tuple(Candidate(loss_id(text), text, 1, 0, "known", 1) for text in texts)
     fidelity = TrainingSettings(steps=steps, seeds=2)
@@ -38,7 +38,7 @@ def cohorts(count: int, steps: int) -> list[Work]:
 
 
 def seconds_on(pool: RayExecutor, works: list[Work]) -> float:
-    """Until all of it is done."""
+    """Time until all of it is done."""
     started = time.perf_counter()
     pending = [pool.submit(work) for work in works]
     while not all(each.done() for each in pending):
@@ -51,7 +51,7 @@ def measure(count: int, steps: int, repeats: int) -> dict[str, object]:
     pools = {workers: RayExecutor(workers=workers) for workers in (1, 2)}
     found: dict[int, list[float]] = {1: [], 2: []}
     for workers, pool in pools.items():
-        seconds_on(pool, cohorts(2 * workers, 10))  # starts the actors
+        seconds_on(pool, cohorts(2 * workers, 10))  # start the actors
     for _ in range(repeats):
         for workers, pool in pools.items():
             found[workers].append(seconds_on(pool, cohorts(count, steps)))
