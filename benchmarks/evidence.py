@@ -41,9 +41,9 @@ test split:
 """
 
 BACKGROUND = """
-**What to keep in mind.** These are small tasks, small networks and short trainings. Few labels, noisy labels and the long
-tail are all judged on the same 449 test images of digits, nine times in all; the p-values count only a family's own rounds.
-Multiplied by nine, the long tail's is still below 0.001, and that of noisy labels is 0.064.
+**What to keep in mind.** These are small tasks, small networks and short trainings. Few labels, noisy labels and the
+long tail are all judged on the same 449 test images of digits, nine times in all; the p-values count only a family's
+own rounds. Multiplied by nine, the long tail's is still below 0.001, and that of noisy labels is 0.064.
 
 The rest of this page says how this was measured and has every table. Behind each table are the files
 `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements` with one row for each

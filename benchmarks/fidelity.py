@@ -25,24 +25,34 @@ KEPT = Path(__file__).parent.parent / "experiments" / "fidelity"
 
 SECTION = """## Proxies
 
-A search trains candidates briefly. Whether that ranks them as a full training does was measured by `lossearch
-fidelity`, on the validation split: known losses that suit a task, and random formulas that a search admits at its
-beginning, none chosen by hand. Full trainings are those of a comparison; each proxy has its share of their steps on a
-schedule of its own, under other seeds. Cost is in steps under all seeds, as a share of the full training under all of
-its own. tau is Kendall's tau-b with the full training, its interval a 95 % bootstrap over candidates; the noise ceiling
-is the full training with itself under other seeds: what as much training can be expected to reach, though a proxy with
-more seeds, or luck, may be above it. A candidate that fails ranks last.
+A search trains candidates briefly. Does that rank them like a full training? `lossearch fidelity` measured it on the
+validation split:
 
-**A search trains by the cheapest proxy with a tau of 0.6 or more where its file says nothing of the training**, and
-fully where there is none, or where the task does not stand here. Read the better half beside it: a sample with bad
-losses flatters tau, and many a cheap proxy that tells good losses from bad ones cannot rank the good ones among
-themselves. So a search by a cheap proxy finds a region, and its leaderboard is no ranking; declare more `steps` and
-`seeds`, or retests, where the best of many good losses is wanted. What a search breeds later on is more alike than this
-sample, and harder to rank. The cheapest is the first of several estimates that reaches 0.6, and may be so by luck, most
-where 24 candidates were ranked: look at its interval and at the same steps under two seeds, which for
-`digits_few_labels` and `shapes_segmentation` are below 0.6 again.
+1. The candidates are known losses that suit the task and the first random formulas that a search admits. None was
+   chosen by hand.
+2. Full trainings are those of a comparison. Each proxy has a share of their steps, a schedule of its own and other
+   seeds.
+3. Cost is in steps over all seeds, as a share of the full training over all of its seeds.
+4. tau is Kendall's tau-b with the full training; its interval is a 95 % bootstrap over candidates. A candidate that
+   fails ranks last.
+5. The noise ceiling is the tau of the full training with itself under other seeds. A proxy with more seeds, or with
+   luck, may exceed it.
 
-Values and table are in [fidelity/](fidelity) as Parquet.
+**The rule.** A search whose file does not set its training uses the cheapest proxy with a tau of 0.6 or more. It
+trains in full if there is no such proxy or the task is not in these tables.
+
+**How to read the tables.**
+
+- Look at the better half. A sample with bad losses makes tau look better than it is. Many cheap proxies tell good
+  losses from bad ones but cannot rank the good ones.
+- So a search with a cheap proxy finds a region, and its leaderboard is not a ranking. Declare more `steps` and
+  `seeds`, or retests, to find the best of many good losses.
+- What a search breeds later is more alike than this sample, and harder to rank.
+- The cheapest proxy is the first of several estimates that reaches 0.6, perhaps by luck, most of all if only 24
+  candidates were ranked. Look at its interval, and at the same steps under two seeds: for `digits_few_labels` and
+  `shapes_segmentation` these are below 0.6 again.
+
+Values and tables are in [fidelity/](fidelity) as Parquet.
 """
 
 

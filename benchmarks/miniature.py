@@ -35,8 +35,8 @@ TWINS = (
     Twin(
         "PEDCC-Loss",
         "Tables 1 to 3 of Zhu et al. 2019: margin losses and losses with centers on characters, objects and faces "
-        "(pedcc_table_1, pedcc_table_2, pedcc_table_3). Here shapes stand for objects, and glyphs of identities that "
-        "were never trained on for faces.",
+        "(pedcc_table_1, pedcc_table_2, pedcc_table_3). Here shapes represent objects, and glyphs of identities that "
+        "were never trained on represent faces.",
         ("hinge", "l_softmax", "a_softmax", "center", "am_softmax", "arcface_monotone", "pedcc"),
         ("shapes", "glyphs"),
     ),
@@ -55,33 +55,34 @@ TWINS = (
     ),
 )
 
-HEAD = """# The papers' tables, and what stands for them here
+HEAD = """# The papers' tables, and their miniatures
 
-One TOML file for each table of the source documents, with its protocol, its data, the figures that the paper reports
-and every deviation: `lossearch compare pedcc_table_1`, and so on. Those want downloaded data and a GPU; none has been
-run yet, so no figures of ours stand beside the papers'.
+Each table of the source documents has a TOML file here with its protocol, its data, the figures that the paper reports
+and every deviation. `lossearch compare pedcc_table_1` runs one. They need downloaded data and a GPU. None has been run
+yet, so no figures of ours stand beside the papers'.
 
-What has been run is `lossearch compare miniature`: {losses} losses on {tasks} tasks that need no download, {seeds}
-seeds each, on the test split, by which nothing was chosen. The settings of every loss, cross-entropy's too, were
-sought with one budget: {tune} of them, the learning rate and the loss's own margins, scales and constants, judged on
-the validation split under two other seeds. The networks are small and the trainings short, so that this says how losses
-compare *here*, and nothing about the papers' networks and data.
+`lossearch compare miniature` has been run: {losses} losses on {tasks} tasks that need no download.
 
-Differences are paired by seed; intervals are 95 % BCa bootstrap intervals of their mean; p-values are Wilcoxon's,
-two-sided, corrected by Holm over the losses of a table, so that a loss may be called better in a small table and not in
-a large one. Measurements and tuning are in [miniature/](miniature) as Parquet; this page is made of them by
-`python -m benchmarks.miniature`.
+1. Every loss is trained under {seeds} seeds and measured on the test split. Nothing was chosen on this split.
+2. Every loss, also cross-entropy, was tuned with the same budget: {tune} settings of the learning rate and its own
+   margins, scales and constants, judged on the validation split under two other seeds.
+3. Differences are paired by seed. Intervals are 95 % BCa bootstrap intervals of their mean. P-values are Wilcoxon's,
+   two-sided, corrected by Holm over the losses of a table; a loss may therefore be better in a small table and not in
+   a large one.
+
+The networks are small and the trainings short. The tables show how losses compare *here*, and nothing about the papers'
+networks and data. Measurements and tuning are in [miniature/](miniature) as Parquet; `python -m benchmarks.miniature`
+writes this page from them.
 """
 
 SEARCHES = """## Searches
 
-Beside the tables there are searches, run with `lossearch search NAME`. None needs a download, and each says in its
-head how long it takes on two cores.
+`lossearch search NAME` runs these. None needs a download. The head of each file says how long it takes on two cores.
 
-| name | what for |
+| name | purpose |
 |---|---|
-| `digits` | the demonstration: handwritten digits |
-| `noisy_labels` | wrong labels: 40 % of those that train |
+| `digits` | the demo: handwritten digits |
+| `noisy_labels` | wrong labels: 40 % of the training labels |
 | `long_tail` | classes of unequal size, up to 50 to 1 |
 | `few_labels` | five training samples of each class |
 | `verification` | pairs of identities that were never trained on |
@@ -89,9 +90,10 @@ head how long it takes on two cores.
 | `ngl` | a loss over predictions and targets on three tasks at once, as NGL was found |
 | `rediscovery` | cross-entropy, from random trees without its operator |
 
-The five families start from every known loss that suits them, with the settings and at the learning rate that were
-best for known losses on the validation split: those above, and for `noisy_labels` and `long_tail` those of first rounds
-at a learning rate of 0.1, which [docs/evidence.md](../docs/evidence.md) tells of. Their size was set by speed alone.
+The five families start from every known loss that suits them, with the settings and at the learning rate that were best
+for known losses on the validation split. For `noisy_labels` and `long_tail` these come from first rounds at a learning
+rate of 0.1 (see [docs/evidence.md](../docs/evidence.md)), for the others from the table above. Only speed decided their
+size.
 """
 
 

@@ -71,16 +71,16 @@ predictions alone; losses that differ only in such terms could then be taken for
 """
 
 GOOD_ONES = """
-How many good losses does a search lose? A good loss reaches the bar of rule 3. The number lost is an estimate, as if each
-filter had lost the same share of all it refused as of its sample. The interval of the lost is propagated from the binomial
-ones (Zou and Donner, Statistics in Medicine 27, 2008); the bar and the number kept are taken as exact. The number kept was
-not recorded: it is at least the size of the top tenth, so the share lost is an upper bound. In a search with rungs, the
-top tenth is that of the candidates that passed all rungs.
+How many good losses does a search lose? A good loss reaches the bar of rule 3. The number lost is an estimate, as if
+each filter had lost the same share of all it refused as of its sample. The interval of the lost is propagated from
+the binomial ones (Zou and Donner, Statistics in Medicine 27, 2008); the bar and the number kept are taken as exact.
+The number kept was not recorded: it is at least the size of the top tenth, so the share lost is an upper bound. In a
+search with rungs, the top tenth is that of the candidates that passed all rungs.
 """
 
 RUNGS = """
-**Screening and the duplicate test lose few good losses**, as far as the samples show: one of 860 rejected candidates was
-good, and none of 400 duplicates was lost. Up to a fifth or a quarter of the good ones may still have been lost.
+**Screening and the duplicate test lose few good losses**, as far as the samples show: one of 860 rejected candidates
+was good, and none of 400 duplicates was lost. Up to a fifth or a quarter of the good ones may still have been lost.
 
 **Rungs lose many, most of all with wrong labels, where two seeds say little.** On `digits_noisy` the 12 % of
 candidates that rungs let through held at least 13 % of the good ones; chance would have left 12 %. On `digits` they
