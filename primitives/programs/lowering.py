@@ -125,9 +125,9 @@ class _Lowering:
     def _call(self, formula: Call, at_target: bool) -> Value:
         meaning = OPERATORS[formula.operator]
         if formula.operator == "pow":
-            return self._power(*formula.arguments, at_target)
+            return self._power(formula, at_target)
         if formula.operator == "div":
-            return self._quotient(*formula.arguments, at_target)
+            return self._quotient(formula, at_target)
         if meaning.takes is Shape.CLASS and formula.operator != "at_target":
             values = [self._over_classes(argument) for argument in formula.arguments]
         else:
@@ -140,7 +140,8 @@ class _Lowering:
         value = self.value(formula)
         return value if formula.shape is Shape.CLASS else self._step(numerics.over_classes, value, self._input("y"))
 
-    def _power(self, base: Formula, exponent: Formula, at_target: bool) -> Value:
+    def _power(self, formula: Call, at_target: bool) -> Value:
+        base, exponent = formula.arguments
         exponent_value = self.value(exponent, at_target)  # its steps come before those of the base
         if not is_tensor(base):
             if not is_tensor(exponent):
@@ -155,7 +156,8 @@ class _Lowering:
         product = self._step(operator.mul, self.value(logarithm, at_target), exponent_value)
         return self._step(numerics.exp, product)
 
-    def _quotient(self, numerator: Formula, divisor: Formula, at_target: bool) -> Value:
+    def _quotient(self, formula: Call, at_target: bool) -> Value:
+        numerator, divisor = formula.arguments
         logarithm = log_of_softmax(divisor)
         if logarithm is not None:  # x/softmax(z) = x*exp(-log_softmax(z)); the steps of the inverse come first
             inverse = self.value(call("exp", call("neg", logarithm)), at_target)
