@@ -17,7 +17,7 @@ from lossearch.primitives.batched.rows import Source, added_up, taken
 from lossearch.primitives.language import numerics
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import FEATURES
-from lossearch.primitives.programs.derivatives import gradients, reduced_to
+from lossearch.primitives.programs.derivatives import gradients, reduce_to
 
 
 @dataclass
@@ -155,7 +155,7 @@ class JointGradient:
         g = added_up(call.gradient)
         found: list[Tensor | None]
         if call.function is numerics.batch_mean:
-            found = [reduced_to(self._over_segments(g), arguments[0].shape)]
+            found = [reduce_to(self._over_segments(g), arguments[0].shape)]
         else:
             found = gradients(call.function, g, result, arguments, call.wanted)
         for gradient, target in zip(found, call.to, strict=True):

@@ -17,7 +17,7 @@ from lossearch.primitives.batched.rows import Source, added_up, taken
 from lossearch.primitives.batched.uniform_plan import UniformCall, UniformPlan
 from lossearch.primitives.language import numerics
 from lossearch.primitives.language.formula import Formula
-from lossearch.primitives.programs.derivatives import Rule, rules_of
+from lossearch.primitives.programs.derivatives import Rule, rules_for
 
 
 @dataclass
@@ -62,7 +62,7 @@ class UniformGradient:
 
     def _placed_call(self, call: UniformCall) -> _PlacedCall:
         is_mean = call.function is numerics.batch_mean
-        rules = [_gradient_of_mean] if is_mean else rules_of(call.function, len(call.arguments))
+        rules = [_gradient_of_mean] if is_mean else rules_for(call.function, len(call.arguments))
         return _PlacedCall(
             _mean_of_samples if is_mean else call.function,
             [rows.of(self._values) for rows in call.arguments],

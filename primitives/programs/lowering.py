@@ -23,7 +23,7 @@ from lossearch.primitives.language.formula import Call, Formula, FormulaError, N
 from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.shapes import Shape
 from lossearch.primitives.language.terminals import TERMINALS
-from lossearch.primitives.programs.program import Program, Step, Value, without_unused
+from lossearch.primitives.programs.program import Program, Step, Value, drop_unused
 from lossearch.primitives.programs.stable_forms import FusedCall, log_of_softmax, stable_form
 
 #: Functions that take Python numbers as well as tensors.
@@ -57,7 +57,7 @@ def logits_of_cross_entropy(formula: Formula) -> Formula | None:
 def _program(formula: Formula, hard: bool) -> Program:
     lowering = _Lowering(hard)
     result = lowering.value(formula)
-    return without_unused(Program(tuple(lowering.inputs), tuple(lowering.steps), result))
+    return drop_unused(Program(tuple(lowering.inputs), tuple(lowering.steps), result))
 
 
 class _Lowering:
