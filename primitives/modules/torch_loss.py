@@ -149,8 +149,9 @@ class LogitLoss(FormulaLoss):
     uniform one. ``weight`` [classes] multiplies each class's part of a loss that is linear in the target, as
     cross-entropy is. Every other loss multiplies the value of a sample by the weight of its target. A mean divides by
     the weights of the class indices. For the formula ``ce(z)`` all of this equals torch's. If ``num_classes`` is given,
-    logits must have that many classes. The loss is computed in float32 at least. Raises ValueError for another shape and
-    for a class index out of range.
+    logits must have that many classes. The loss is computed in float32 at least.
+
+    Raises ValueError for another shape and for a class index out of range.
     """
 
     weight: Tensor | None

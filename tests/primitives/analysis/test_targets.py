@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from lossearch.primitives.analysis.targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.identity.probe import bind_free_names
 from lossearch.primitives.language.formula import Name, Number
 from lossearch.primitives.language.numerics import log_softmax_c
 from lossearch.primitives.language.parser import parse
@@ -17,7 +17,7 @@ from tests.primitives.strategies import losses
 CLASSES, SIZE, SAMPLES = 5, 4, 7
 
 
-def responses(formula):
+def compute_responses(formula):
     """Value and gradient on class indices, and on the same targets one-hot."""
     generator = torch.Generator().manual_seed(0)
     prior = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
@@ -37,7 +37,7 @@ def responses(formula):
 
 
 def assert_alike(formula):
-    by_index, one_hot = responses(formula)
+    by_index, one_hot = compute_responses(formula)
     for ours, theirs in zip(by_index, one_hot, strict=True):
         assert ours.dtype is theirs.dtype
         size = float(theirs[torch.isfinite(theirs)].abs().max()) if torch.isfinite(theirs).any() else 1.0
@@ -47,7 +47,7 @@ def assert_alike(formula):
 @settings(max_examples=300)
 @given(losses(max_leaves=14))
 def test_indices_and_one_hot_targets_give_the_same_value_and_gradient(formula):
-    assert_alike(with_free_names_bound(formula))
+    assert_alike(bind_free_names(formula))
 
 
 @pytest.mark.parametrize("name", CATALOG)

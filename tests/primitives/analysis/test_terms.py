@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lossearch.primitives.analysis.terms import parts_of, without
-from lossearch.primitives.identity.probe import SAMPLES, responses
+from lossearch.primitives.identity.probe import SAMPLES, compute_responses
 from lossearch.primitives.language.formula import call
 from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import formulas
@@ -70,7 +70,7 @@ def test_terms_add_up_to_the_whole(formula):
     alone = [without(formula, [other for other in terms if other is not term]) for term in terms]
     assume(len({each.looks_at_embeddings for each in (formula, rest, *alone)}) == 1)  # else z is another
     # [moments, samples]: at one moment where a formula does not look at progress
-    values = [value.reshape(-1, SAMPLES) for value, _ in responses([formula, rest, *alone])]
+    values = [value.reshape(-1, SAMPLES) for value, _ in compute_responses([formula, rest, *alone])]
     assume(all(value.isfinite().all() and value.abs().max() < 1e6 for value in values))
     whole, left, *parts = values
     assert {term.kind for term in terms} == {"term"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.identity.probe import bind_free_names
 from lossearch.primitives.language.formula import FormulaError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
@@ -101,7 +101,7 @@ def test_every_kind_of_call(text):
 @settings(max_examples=60)
 @given(st.lists(losses(max_leaves=12), min_size=2, max_size=6))
 def test_random_formulas_together(formulas):
-    formulas = [with_free_names_bound(each) for each in formulas if not each.looks_at_embeddings]
+    formulas = [bind_free_names(each) for each in formulas if not each.looks_at_embeddings]
     if formulas:
         for formula, ours in zip(formulas, joint(formulas), strict=True):
             require_close(ours, formula)
