@@ -1,1 +1,1 @@
-"""What can be read off the tree of a formula: its dependence on the target, its terms, its scores."""
+"""Analysis of a formula by its tree: its dependence on the target, its scores, its terms."""

@@ -57,9 +57,8 @@ class UniformGradient:
         for row, number in self._plan.numbers.items():
             self._values[row] = number
         self._contributed = torch.zeros(self._plan.rows_of_contributions, classes, samples, dtype=self._dtype)
-        self._contributed[self._plan.starts, 0] = (
-            1.0 / samples
-        )  # a value is the same for each class: the first is enough
+        # The gradient of the mean. A value is the same for each class, so the first class is enough.
+        self._contributed[self._plan.starts, 0] = 1.0 / samples
         self._placed = [self._placed_call(call) for call in self._plan.calls]
 
     def _placed_call(self, call: UniformCall) -> _PlacedCall:

@@ -172,8 +172,8 @@ class _Reader:
         return result
 
     def _unexpected(self, allowed: str) -> FormulaError:
-        found = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
-        return self._error(self._token.position, f"expected {allowed}, got {found}")
+        got = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
+        return self._error(self._token.position, f"expected {allowed}, got {got}")
 
     def _error(self, position: int, what: str) -> FormulaError:
         return _error_at(self._text, position, what)
@@ -194,9 +194,11 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             at = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n"))
-            found = text[at].encode("unicode_escape").decode("ascii")
-            hint = "; a power is written **" if found == "^" else ""
-            raise _error_at(text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{found}'{hint}")
+            character = text[at].encode("unicode_escape").decode("ascii")
+            hint = "; a power is written **" if character == "^" else ""
+            raise _error_at(
+                text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{character}'{hint}"
+            )
         tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()
     tokens.append(_Token("end", "", stop))

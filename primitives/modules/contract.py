@@ -149,7 +149,8 @@ def require_one_per_class(name: str, values: Tensor | None, classes: int) -> Non
     """Raise ValueError where there are values, but not one for each class."""
     if values is not None and values.shape[0] != classes:
         raise ValueError(
-            f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}. Give as many."
+            f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}. "
+            f"Give {classes} numbers."
         )
 
 
