@@ -85,22 +85,22 @@ def moves(formula: Formula, names: frozenset[str] = PREDICTIONS) -> bool:
 
 def at_other_classes(formula: Formula) -> Formula:
     """Return the formula where y is 0, simplified. Raises NoHardForm."""
-    return _with_target(formula, 0.0)
+    return _substitute_target(formula, 0.0)
 
 
 def at_target_class(formula: Formula) -> Formula:
     """Return the formula where y is 1, simplified. Raises NoHardForm."""
-    return _with_target(formula, 1.0)
+    return _substitute_target(formula, 1.0)
 
 
-def _with_target(formula: Formula, value: float) -> Formula:
+def _substitute_target(formula: Formula, value: float) -> Formula:
     if formula == TARGET:
         return Number(value)
     if not isinstance(formula, Call) or not varies_with_target(formula):
         return formula
     if formula.operator == "pow" and varies_with_target(formula.arguments[1]):
         raise NoHardForm("a varying exponent takes its base to be positive, a number does not")
-    return _simplified(formula.operator, *(_with_target(argument, value) for argument in formula.arguments))
+    return _simplify(formula.operator, *(_substitute_target(argument, value) for argument in formula.arguments))
 
 
 def additive_margin(formula: Formula) -> tuple[Formula, Formula] | None:
@@ -108,32 +108,32 @@ def additive_margin(formula: Formula) -> tuple[Formula, Formula] | None:
 
     For ``s*(cosine - m*y)`` they are ``s*cosine`` and ``-(s*m)``. Raises NoHardForm.
     """
-    parts = _linear_parts(formula)
+    parts = _find_linear_parts(formula)
     return parts if parts is not None and parts[1].shape is not Shape.CLASS else None
 
 
-def _linear_parts(formula: Formula) -> tuple[Formula, Formula] | None:
-    """The parts x and c, free of y, of a formula that has the form x + c*y; None for every other."""
+def _find_linear_parts(formula: Formula) -> tuple[Formula, Formula] | None:
+    """Return x and c, free of y, of a formula that has the form x + c*y; None for every other."""
     if not varies_with_target(formula):
         return formula, Number(0.0)
     if formula == TARGET:
         return Number(0.0), Number(1.0)
     assert isinstance(formula, Call)
-    parts = [_linear_parts(argument) for argument in formula.arguments]
+    parts = [_find_linear_parts(argument) for argument in formula.arguments]
     if None in parts:
         return None
     constants, factors = zip(*(pair for pair in parts if pair is not None), strict=True)
     if formula.operator in ("add", "sub", "neg"):
-        return _simplified(formula.operator, *constants), _simplified(formula.operator, *factors)
+        return _simplify(formula.operator, *constants), _simplify(formula.operator, *factors)
     if formula.operator in ("mul", "div") and factors[-1] == Number(0.0):
-        return _simplified(formula.operator, *constants), _simplified(formula.operator, factors[0], constants[1])
+        return _simplify(formula.operator, *constants), _simplify(formula.operator, factors[0], constants[1])
     if formula.operator == "mul" and factors[0] == Number(0.0):
-        return _simplified("mul", *constants), _simplified("mul", constants[0], factors[1])
+        return _simplify("mul", *constants), _simplify("mul", constants[0], factors[1])
     return None
 
 
-def _simplified(operator: str, *arguments: Formula) -> Formula:
-    """The operator's call without operations on the numbers 0 and 1."""
+def _simplify(operator: str, *arguments: Formula) -> Formula:
+    """Call the operator, without operations on the numbers 0 and 1."""
     zero, one = Number(0.0), Number(1.0)
     match operator, arguments:
         case ("add", (x, y)) if y == zero:
@@ -151,16 +151,16 @@ def _simplified(operator: str, *arguments: Formula) -> Formula:
         case ("mul", (x, y)) if x == one:
             return y
         case ("mul", (x, Call("neg", (y,)))):
-            return call("neg", _simplified("mul", x, y))
+            return call("neg", _simplify("mul", x, y))
     guarded = arguments[-1] if operator == "div" else arguments[0] if operator == "pow" else None
     if guarded is not None and guarded.constant is not None and abs(guarded.constant) < 1e-6:
         raise NoHardForm(f"{operator} at zero")
     result = call(operator, *arguments)
-    return result if result.constant is None else Number(_same_in_every_precision(operator, arguments))
+    return result if result.constant is None else Number(_compute_in_every_precision(operator, arguments))
 
 
-def _same_in_every_precision(operator: str, arguments: tuple[Formula, ...]) -> float:
-    """The value of an operator on numbers. Raises NoHardForm where float32 gives another."""
+def _compute_in_every_precision(operator: str, arguments: tuple[Formula, ...]) -> float:
+    """Compute the value of an operator on numbers. Raises NoHardForm where float32 gives another."""
     numbers = [float(argument.constant) for argument in arguments if argument.constant is not None]
     double = OPERATORS[operator].of_numbers(*numbers)
     single = OPERATORS[operator].of_numbers(*numbers, dtype=torch.float32)
@@ -181,7 +181,7 @@ def scores(formula: Formula) -> Formula:
     """
     for node in formula.walk():
         if isinstance(node, Call) and node.operator in _OVER_LOGITS:
-            logits = _without_target(node.arguments[0])
+            logits = _remove_target(node.arguments[0])
             if logits is not None:
                 return logits
     if "cosine" in formula.names:
@@ -191,8 +191,8 @@ def scores(formula: Formula) -> Formula:
     return Name("z")
 
 
-def _without_target(logits: Formula) -> Formula | None:
-    """The logits where y is 0; None if they do not differ between classes then, or need more than one sample."""
+def _remove_target(logits: Formula) -> Formula | None:
+    """Return the logits where y is 0; None if they do not differ between classes or need more than one sample."""
     try:
         result = at_other_classes(logits)
     except (NoHardForm, FormulaError):

@@ -37,7 +37,7 @@ def parts_of(formula: Formula) -> list[Part]:
 
 def without(formula: Formula, left_out: Collection[Part]) -> Formula | None:
     """Leave some parts out of a formula. Return None if nothing remains."""
-    return _without(formula, (), {part.path for part in left_out})
+    return _leave_out(formula, (), {part.path for part in left_out})
 
 
 def _parts(formula: Formula, path: Path, inside: bool) -> Iterator[Part]:
@@ -100,12 +100,12 @@ def _factors(formula: Formula, path: Path, stroke: str) -> Iterator[tuple[Part, 
     yield from _factors(formula.arguments[1], (*path, 1), opposite if formula.operator == "div" else stroke)
 
 
-def _without(formula: Formula, path: Path, left_out: Collection[Path]) -> Formula | None:
+def _leave_out(formula: Formula, path: Path, left_out: Collection[Path]) -> Formula | None:
     if path in left_out:
         return None
     if not isinstance(formula, Call):
         return formula
-    kept = [_without(argument, (*path, place), left_out) for place, argument in enumerate(formula.arguments)]
+    kept = [_leave_out(argument, (*path, place), left_out) for place, argument in enumerate(formula.arguments)]
     if None not in kept:
         return call(formula.operator, *(argument for argument in kept if argument is not None))
     first, second = (*kept, None)[:2]

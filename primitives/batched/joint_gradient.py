@@ -81,7 +81,7 @@ class JointGradient:
         for formula, kind, row in self._plan.starts:
             self._contributions[kind][row] = factors[formula] / (samples if kind[1] else 1)
         self._zero = torch.zeros(1, 1, 1, device=self._device, dtype=self._dtype)
-        self._placed = [self._placed_call(call) for call in self.calls]
+        self._placed = [self._place_call(call) for call in self.calls]
 
     def _buffer(self, kind: Kind, rows: int) -> Tensor:
         return torch.zeros((rows, *self._shape(kind)), device=self._device, dtype=self._dtype)
@@ -89,7 +89,7 @@ class JointGradient:
     def _shape(self, kind: Kind) -> tuple[int, int]:
         return self._classes if kind[0] else 1, self._samples if kind[1] else 1
 
-    def _placed_call(self, call: PlannedCall) -> PlacedCall:
+    def _place_call(self, call: PlannedCall) -> PlacedCall:
         values = None if call.start is None else self._values[call.kind][call.start : call.start + call.rows]
         return PlacedCall(
             call.function,
@@ -131,21 +131,21 @@ class JointGradient:
             arguments = [_read(source, shared, call.rows) for source in call.arguments]
             result = None
             if call.value is not None:
-                result = self._computed(call.function, arguments)
+                result = self._compute(call.function, arguments)
                 call.value.copy_(result)
             kept.append((arguments, result))
         for call, (arguments, result) in zip(reversed(self._placed), reversed(kept), strict=True):
             if call.gradient:
                 self._add_gradients(call, arguments, result)
-        return {name: self._of_feature(name) for name in self._plan.features}
+        return {name: self._feature_gradient(name) for name in self._plan.features}
 
-    def _computed(self, function: Callable[..., Any], arguments: list[Tensor]) -> Tensor:
+    def _compute(self, function: Callable[..., Any], arguments: list[Tensor]) -> Tensor:
         if function is numerics.batch_mean:
-            return self._over_segments(arguments[0])
+            return self._average_over_segments(arguments[0])
         result: Tensor = function(*arguments)
         return result
 
-    def _over_segments(self, x: Tensor) -> Tensor:
+    def _average_over_segments(self, x: Tensor) -> Tensor:
         """The mean over the samples of each segment, repeated for each of its samples."""
         spread = x.expand(-1, -1, self._samples).unflatten(2, (self._segments, -1))
         return spread.mean(3, keepdim=True).expand_as(spread).flatten(2)
@@ -154,7 +154,7 @@ class JointGradient:
         g = add_up(call.gradient)
         contributions: list[Tensor | None]
         if call.function is numerics.batch_mean:
-            contributions = [reduce_to(self._over_segments(g), arguments[0].shape)]
+            contributions = [reduce_to(self._average_over_segments(g), arguments[0].shape)]
         else:
             contributions = gradients(call.function, g, result, arguments, call.wanted)
         for gradient, target in zip(contributions, call.to, strict=True):
@@ -164,7 +164,7 @@ class JointGradient:
                 else:
                     target.copy_(gradient)
 
-    def _of_feature(self, name: str) -> Tensor:
+    def _feature_gradient(self, name: str) -> Tensor:
         feature = self._plan.features[name]
         if not feature.gradient:  # formulas look at it, but it moves none of their values
             classes = self._classes if feature.kind[0] else 1

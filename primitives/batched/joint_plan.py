@@ -81,14 +81,14 @@ class JointPlan:
         starts = self._place_values(users)
         self.starts: list[Start] = self._start_gradients(results)
         to = self._place_contributions()
-        self.calls = [self._call(group, to[position]) for position, group in enumerate(self._groups)]
+        self.calls = [self._plan_call(group, to[position]) for position, group in enumerate(self._groups)]
         self.features = {
             name: Feature(
                 feature_kind(name),
                 starts[name],
                 formulas_of,
                 torch.tensor(formulas_of, dtype=torch.int64, device=device),
-                self._sums([self._contributed[name, user] for user in formulas_of], feature_kind(name)),
+                self._find_sums([self._contributed[name, user] for user in formulas_of], feature_kind(name)),
             )
             for name, formulas_of in users.items()
             if formulas_of
@@ -143,19 +143,19 @@ class JointPlan:
             group = self._groups[position]
             first = self._nodes[group[0]]
             to[position] = [
-                self._contributions(group, place) if first.has_gradient and wanted else None
+                self._place_group_contributions(group, place) if first.has_gradient and wanted else None
                 for place, wanted in enumerate(first.wanted)
             ]
         return to
 
-    def _contributions(self, group: Sequence[int], place: int) -> int:
+    def _place_group_contributions(self, group: Sequence[int], place: int) -> int:
         """Give rows to the contributions of a group to its arguments in one place. Returns the first row."""
         arguments = [self._nodes[index].arguments[place] for index in group]
         kind = self._builder.kind_of(arguments[0])
         rows = [self._contribute(_key(argument), kind) for argument in arguments]
         return rows[0]
 
-    def _call(self, group: list[int], to: list[int | None]) -> PlannedCall:
+    def _plan_call(self, group: list[int], to: list[int | None]) -> PlannedCall:
         first = self._nodes[group[0]]
         kinds = [self._builder.kind_of(argument) for argument in first.arguments]
         return PlannedCall(
@@ -166,7 +166,7 @@ class JointPlan:
             len(group),
             first.kind,
             self._place.get(group[0]),
-            self._sums([self._contributed[index] for index in group], first.kind) if first.has_gradient else [],
+            self._find_sums([self._contributed[index] for index in group], first.kind) if first.has_gradient else [],
             to,
         )
 
@@ -186,8 +186,8 @@ class JointPlan:
     def _rows(self, rows: list[int], kind: Kind) -> KindRows:
         return KindRows(kind, rows_at(rows, self._device))
 
-    def _sums(self, contributions: list[list[int]], kind: Kind) -> list[KindRows]:
-        """The rows that add up to the gradient of each result."""
+    def _find_sums(self, contributions: list[list[int]], kind: Kind) -> list[KindRows]:
+        """Return the rows that add up to the gradient of each result."""
         return [self._rows(rows, kind) for rows in rows_of_terms(contributions)]
 
 

@@ -59,13 +59,13 @@ class UniformGradient:
         self._contributed = torch.zeros(self._plan.rows_of_contributions, classes, samples, dtype=self._dtype)
         # The gradient of the mean. A value is the same for each class, so the first class is enough.
         self._contributed[self._plan.starts, 0] = 1.0 / samples
-        self._placed = [self._placed_call(call) for call in self._plan.calls]
+        self._placed = [self._place_call(call) for call in self._plan.calls]
 
-    def _placed_call(self, call: UniformCall) -> _PlacedCall:
+    def _place_call(self, call: UniformCall) -> _PlacedCall:
         is_mean = call.function is numerics.batch_mean
-        rules = [_gradient_of_mean] if is_mean else rules_for(call.function, len(call.arguments))
+        rules = [_differentiate_mean] if is_mean else rules_for(call.function, len(call.arguments))
         return _PlacedCall(
-            _mean_of_samples if is_mean else call.function,
+            _average_samples if is_mean else call.function,
             [rows.of(self._values) for rows in call.arguments],
             self._values[call.result],
             [rows.of(self._contributed) for rows in call.gradient],
@@ -97,13 +97,13 @@ class UniformGradient:
         for call, (arguments, result) in zip(reversed(self._placed), reversed(kept), strict=True):
             if call.gradient:
                 _contribute(call, arguments, result)
-        return {name: self._of_feature(name, features[name]) for name in self._plan.features}
+        return {name: self._feature_gradient(name, features[name]) for name in self._plan.features}
 
     def values(self) -> Tensor:
         """Return the values [formulas, samples] of the last run."""
         return self._values[self._plan.results, 0]
 
-    def _of_feature(self, name: str, feature: Tensor) -> Tensor:
+    def _feature_gradient(self, name: str, feature: Tensor) -> Tensor:
         gradient = torch.zeros_like(feature)
         terms = self._plan.gradients[name]
         if terms:
@@ -128,10 +128,10 @@ def _contribute(call: _PlacedCall, arguments: Sequence[Tensor], result: Tensor) 
             target.copy_(gradient)
 
 
-def _mean_of_samples(x: Tensor) -> Tensor:
+def _average_samples(x: Tensor) -> Tensor:
     """The mean over the samples, repeated for each of them."""
     return x.mean(2, keepdim=True).expand_as(x)
 
 
-def _gradient_of_mean(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
-    return _mean_of_samples(g)
+def _differentiate_mean(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return _average_samples(g)

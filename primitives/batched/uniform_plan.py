@@ -40,7 +40,7 @@ class UniformPlan:
             node.needs_value = True
         self._row: dict[Argument, int] = {}  # row of a value
         self._place_inputs()
-        groups = [self._placed(group) for group in schedule(self._nodes, self._key, patient=True)]
+        groups = [self._place_group(group) for group in schedule(self._nodes, self._key, patient=True)]
         self.rows_of_values = len(self._row)
         #: The row of each formula's value.
         self.results = [self._row[result] for result in results]
@@ -48,9 +48,9 @@ class UniformPlan:
         self.rows_of_contributions = 1
         #: The row of the gradient of each formula's value in itself, from which all others follow.
         self.starts = [self._contribute(result) for result in results]
-        self.calls = [self._call(*group) for group in reversed(groups)][::-1]
+        self.calls = [self._plan_call(*group) for group in reversed(groups)][::-1]
         #: The contributions that add up to each feature's gradient.
-        self.gradients = {name: self._sums(self._of_users(name)) for name in self.features}
+        self.gradients = {name: self._find_sums(self._of_users(name)) for name in self.features}
 
     def _place_inputs(self) -> None:
         """Give the first rows to numbers, shared inputs and features."""
@@ -78,7 +78,7 @@ class UniformPlan:
             self._row[value] = len(self._row)
         return slice(start, len(self._row))
 
-    def _placed(self, group: Sequence[int]) -> tuple[list[Argument], slice]:
+    def _place_group(self, group: Sequence[int]) -> tuple[list[Argument], slice]:
         """Give rows to the results of a group, in the order of their arguments. Returns the results and their rows."""
         ordered = sorted(group, key=lambda index: [self._row[argument] for argument in self._nodes[index].arguments])
         placed = [Argument("node", index=index) for index in ordered]
@@ -94,8 +94,8 @@ class UniformPlan:
         varies = node.has_gradient and (node.kind[0] or any(over_classes for over_classes, _ in kinds))
         return tuple(varies and wanted and not kind[0] for wanted, kind in zip(node.wanted, kinds, strict=True))
 
-    def _call(self, group: Sequence[Argument], result: slice) -> UniformCall:
-        """The call for a group. Calls must be made from the last group to the first."""
+    def _plan_call(self, group: Sequence[Argument], result: slice) -> UniformCall:
+        """Plan the call for a group. The groups that take its results must be planned first."""
         nodes = [self._nodes[argument.index] for argument in group]
         columns = list(zip(*(node.arguments for node in nodes), strict=True))
         has_gradient = any(node.has_gradient for node in nodes)
@@ -103,8 +103,8 @@ class UniformPlan:
             nodes[0].function,
             [rows_at([self._row[argument] for argument in column]) for column in columns],
             result,
-            self._sums(group) if has_gradient else [],
-            [self._contributions(nodes, place) if has_gradient else None for place in range(len(columns))],
+            self._find_sums(group) if has_gradient else [],
+            [self._place_contributions(nodes, place) if has_gradient else None for place in range(len(columns))],
             self._widened(nodes[0]),
         )
 
@@ -114,7 +114,7 @@ class UniformPlan:
         self.rows_of_contributions += 1
         return self.rows_of_contributions - 1
 
-    def _contributions(self, nodes: Sequence[Node], place: int) -> slice | None:
+    def _place_contributions(self, nodes: Sequence[Node], place: int) -> slice | None:
         """Give rows to the contributions of a group to its arguments in one place. Some rows may be read by nothing."""
         moved = [node.has_gradient and node.wanted[place] for node in nodes]
         if not any(moved):
@@ -127,6 +127,6 @@ class UniformPlan:
                 self.rows_of_contributions += 1
         return slice(start, self.rows_of_contributions)
 
-    def _sums(self, values: Sequence[Argument]) -> list[BufferRows]:
-        """The rows that add up to the gradient of each value."""
+    def _find_sums(self, values: Sequence[Argument]) -> list[BufferRows]:
+        """Return the rows that add up to the gradient of each value."""
         return [rows_at(rows) for rows in rows_of_terms([self._contributed[value] for value in values])]

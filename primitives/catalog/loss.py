@@ -128,7 +128,7 @@ def tunable_constants(formula: Formula) -> tuple[Formula, tuple[Hyperparameter, 
     """
     for exponents_too in (True, False):
         constants: list[Hyperparameter] = []
-        named = _named(formula, constants, exponents_too, is_exponent=False)
+        named = _name_numbers(formula, constants, exponents_too, is_exponent=False)
         try:
             for end in ("low", "high"):
                 named.bind({constant.name: getattr(constant, end) for constant in constants})
@@ -138,24 +138,24 @@ def tunable_constants(formula: Formula) -> tuple[Formula, tuple[Hyperparameter, 
     return formula, ()
 
 
-def _named(formula: Formula, constants: list[Hyperparameter], exponents_too: bool, is_exponent: bool) -> Formula:
-    """The formula with names for its numbers, which are appended to ``constants``."""
+def _name_numbers(formula: Formula, constants: list[Hyperparameter], exponents_too: bool, is_exponent: bool) -> Formula:
+    """Put names in the place of numbers, and append the hyper-parameters to ``constants``."""
     if isinstance(formula, Number):
         if len(constants) == MAX_CONSTANTS or (is_exponent and not exponents_too):
             return formula
         bound = MAX_EXPONENT if is_exponent else MAX_LITERAL
-        constants.append(_constant(f"c{len(constants) + 1}", formula.value, bound))
+        constants.append(_make_constant(f"c{len(constants) + 1}", formula.value, bound))
         return Name(constants[-1].name)
     if not isinstance(formula, Call):
         return formula
     arguments = [
-        _named(argument, constants, exponents_too, is_exponent or (formula.operator == "pow" and place == 1))
+        _name_numbers(argument, constants, exponents_too, is_exponent or (formula.operator == "pow" and place == 1))
         for place, argument in enumerate(formula.arguments)
     ]
     return call(formula.operator, *arguments)
 
 
-def _constant(name: str, value: float, bound: float) -> Hyperparameter:
+def _make_constant(name: str, value: float, bound: float) -> Hyperparameter:
     if value == 0.0:
         return Hyperparameter(name, 0.0, -1.0, 1.0)
     low, high = sorted((value / RANGE, math.copysign(min(abs(value) * RANGE, max(bound, abs(value))), value)))

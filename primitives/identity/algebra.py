@@ -42,7 +42,7 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
     Of forms of one size it is the first in the order of their text, so that a canonical form is its own canonical form.
     Returns the formula with its numbers folded where no form is better and right, or where the work limit is reached.
     """
-    best = _with_numbers_folded(formula)
+    best = _fold_numbers(formula)
     for _ in range(_ROUNDS):
         forms = run_within_limit(partial(_forms, best), work_limit // _ROUNDS) or []
         allowed = {form for form in forms if _preference(form) < _preference(best) and form.depth <= formula.depth}
@@ -54,12 +54,12 @@ def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
     return best
 
 
-def _with_numbers_folded(formula: Formula) -> Formula:
-    """The formula with a number in the place of each operation on numbers."""
+def _fold_numbers(formula: Formula) -> Formula:
+    """Put a number in the place of each operation on numbers."""
     if isinstance(formula, Call):
         if formula.constant is not None and "pi" not in formula.names:
             return Number(formula.constant)
-        return call(formula.operator, *(_with_numbers_folded(argument) for argument in formula.arguments))
+        return call(formula.operator, *(_fold_numbers(argument) for argument in formula.arguments))
     return formula
 
 
@@ -182,7 +182,7 @@ def _read_number(expression: Any) -> Formula:
 
 
 def _read_sum(expression: Any) -> Formula:
-    """A sum in a fixed order: terms with a plus first, numbers last unless they alone have a plus."""
+    """Read a sum in a fixed order: terms with a plus first, numbers last unless they alone have a plus."""
     terms = [(term.could_extract_minus_sign(), term) for term in expression.args]
     positive = sorted((_read(term) for minus, term in terms if not minus), key=_order)
     negative = sorted((_read(-term) for minus, term in terms if minus), key=_order)

@@ -33,7 +33,7 @@ def nearest_known(formula: Formula) -> Kin | None:
     Gradients are those with one-hot targets, with respect to the logits, or to embeddings, class weights and centers if
     the formula looks at embeddings. The formula has no free names.
     """
-    comparable = [_made_comparable(loss.bound(), formula) for loss in CATALOG.values()]
+    comparable = [_make_comparable(loss.bound(), formula) for loss in CATALOG.values()]
     (values, gradient), *known = compute_responses([formula, *comparable], target="hard")
     size = float(gradient.norm())
     if not torch.isfinite(gradient).all() or size <= FLAT * float(values.abs().max()):
@@ -51,24 +51,24 @@ def directions(formulas: Sequence[Formula]) -> Tensor:
 
     The product of two is the cosine between them. A flat formula has about zeros. The formulas have no free names.
     """
-    comparable = [_plus_zero_times(_plus_zero_times(formula, "norm"), "progress") for formula in formulas]
+    comparable = [_add_zero_times(_add_zero_times(formula, "norm"), "progress") for formula in formulas]
     gradients = torch.stack([gradient for _, gradient in compute_responses(comparable, target="hard")])
     return torch.nn.functional.normalize(gradients.nan_to_num(0.0, 0.0, 0.0), dim=1)
 
 
-def _made_comparable(known: Formula, formula: Formula) -> Formula:
-    """The known loss, plus zero times what only the formula looks at.
+def _make_comparable(known: Formula, formula: Formula) -> Formula:
+    """Add to the known loss zero times what only the formula looks at.
 
     Both then have gradients with respect to the same points and at the same moments of training.
     """
     if formula.looks_at_embeddings and not known.looks_at_embeddings:
-        known = _plus_zero_times(known, "norm")
+        known = _add_zero_times(known, "norm")
     if "progress" in formula.names and "progress" not in known.names:
-        known = _plus_zero_times(known, "progress")
+        known = _add_zero_times(known, "progress")
     return known
 
 
-def _plus_zero_times(formula: Formula, name: str) -> Formula:
+def _add_zero_times(formula: Formula, name: str) -> Formula:
     return call("add", formula, call("mul", Number(0.0), Name(name)))
 
 

@@ -87,7 +87,7 @@ class Formula(ABC):
         return f"${latex(self)}$"
 
     def __str__(self) -> str:
-        return _written(self, _TEXT)[0]
+        return _write(self, _TEXT)[0]
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,11 @@ class Call(Formula):
             raise FormulaError(f"Expected powers within powers up to a degree of {MAX_DEGREE:g}, got {degree:g}.")
         object.__setattr__(self, "_degree", degree)
         object.__setattr__(self, "_shape", shape)
-        object.__setattr__(self, "_constant", self._of_numbers())
+        object.__setattr__(self, "_constant", self._compute_constant())
         object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
 
-    def _of_numbers(self) -> float | None:
-        """Value where every argument is a number; None where one is not. Raises FormulaError out of bounds."""
+    def _compute_constant(self) -> float | None:
+        """Compute the value if every argument is a number, else None. Raises FormulaError out of bounds."""
         operator = OPERATORS[self.operator]
         numbers = [argument.constant for argument in self.arguments if argument.constant is not None]
         if not operator.elementwise or len(numbers) < operator.arity:
@@ -217,7 +217,7 @@ def number_text(value: float) -> str:
 
 def latex(formula: Formula) -> str:
     """Write the formula in LaTeX, term by term as its text has it."""
-    return _written(formula, _LATEX)[0]
+    return _write(formula, _LATEX)[0]
 
 
 # --- printing ---------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ class _Style:
     parentheses: str
 
 
-def _written(formula: Formula, style: _Style) -> tuple[str, int]:
-    """The formula in a style, and how tightly what is written holds together."""
+def _write(formula: Formula, style: _Style) -> tuple[str, int]:
+    """Write the formula in a style. Returns the text and how tightly it holds together."""
     if isinstance(formula, Number):
         return number_text(formula.value), _ATOM if formula.value >= 0 else _UNARY
     if isinstance(formula, Name):
@@ -259,13 +259,13 @@ def _written(formula: Formula, style: _Style) -> tuple[str, int]:
     notation = style.notations[formula.operator]
     texts: list[str] = []
     for argument, least_binding in zip(formula.arguments, notation.arguments, strict=True):
-        text, binding = _written(argument, style)
+        text, binding = _write(argument, style)
         begins_with_minus = notation.signless_end and text[0] == "-" and len(texts) == len(formula.arguments) - 1
         texts.append(style.parentheses % text if binding < least_binding or begins_with_minus else text)
     return notation.template % tuple(texts), notation.binding
 
 
-def _function(operator: str, opening: str, closing: str) -> _Notation:
+def _function_notation(operator: str, opening: str, closing: str) -> _Notation:
     """The notation of a call with commas between its arguments."""
     arity = FUNCTIONS[operator].arity
     return _Notation(opening + ", ".join(["%s"] * arity) + closing, (_ANY,) * arity)
@@ -278,7 +278,7 @@ _SUMS = {
 }
 
 _TEXT = _Style(
-    {name: _function(name, f"{name}(", ")") for name in FUNCTIONS}
+    {name: _function_notation(name, f"{name}(", ")") for name in FUNCTIONS}
     | _SUMS
     | {
         "mul": _Notation("%s*%s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
@@ -327,7 +327,7 @@ def _latex_word(name: str) -> str:
 
 
 _LATEX = _Style(
-    {name: _function(name, rf"{_latex_function(name)}\left(", r"\right)") for name in FUNCTIONS}
+    {name: _function_notation(name, rf"{_latex_function(name)}\left(", r"\right)") for name in FUNCTIONS}
     | _SUMS
     | {
         "mul": _Notation(r"%s \cdot %s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),

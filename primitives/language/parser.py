@@ -79,7 +79,7 @@ class _Reader:
     def formula(self) -> Formula:
         result = self._sum()
         if self._token.kind != "end":
-            raise self._unexpected("an operator or the end")
+            raise self._unexpected_token("an operator or the end")
         return result
 
     @property
@@ -120,14 +120,14 @@ class _Reader:
     def _atom(self) -> Formula:
         token = self._token
         if self._take("("):
-            return self._closed(self._sum())
+            return self._close(self._sum())
         if token.kind == "number":
             self._next += 1
-            return self._guarded(token, lambda: Number(float(token.text)))
+            return self._build(token, lambda: Number(float(token.text)))
         if token.kind == "name":
             self._next += 1
             return self._function(token) if self._take("(") else self._name(token)
-        raise self._unexpected("a number, a name or '('")
+        raise self._unexpected_token("a number, a name or '('")
 
     def _name(self, token: _Token) -> Formula:
         if token.text in self._known:
@@ -149,17 +149,17 @@ class _Reader:
         arity = FUNCTIONS[token.text].arity
         if len(arguments) != arity:
             raise self._error(token.position, f"{token.text} takes {arity} argument(s), got {len(arguments)}")
-        return self._closed(self._guarded(token, lambda: call(token.text, *arguments)))
+        return self._close(self._build(token, lambda: call(token.text, *arguments)))
 
-    def _closed(self, inner: Formula) -> Formula:
+    def _close(self, inner: Formula) -> Formula:
         if not self._take(")"):
-            raise self._unexpected("an operator, ',' or ')'")
+            raise self._unexpected_token("an operator, ',' or ')'")
         return inner
 
     def _call(self, operator: str, *arguments: Formula) -> Formula:
-        return self._guarded(self._tokens[self._next - 1], lambda: call(operator, *arguments))
+        return self._build(self._tokens[self._next - 1], lambda: call(operator, *arguments))
 
-    def _guarded(self, token: _Token, build: Callable[[], Formula]) -> Formula:
+    def _build(self, token: _Token, build: Callable[[], Formula]) -> Formula:
         """Build a node. Raises FormulaError with the position of the token that it comes from."""
         try:
             result = build()
@@ -171,7 +171,7 @@ class _Reader:
             raise self._error(token.position, f"more than {MAX_DEPTH} levels deep")
         return result
 
-    def _unexpected(self, allowed: str) -> FormulaError:
+    def _unexpected_token(self, allowed: str) -> FormulaError:
         got = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
         return self._error(self._token.position, f"expected {allowed}, got {got}")
 

@@ -91,13 +91,13 @@ class FormulaLoss(nn.Module):
         options += f", label_smoothing={number_text(self.label_smoothing)}" if self.label_smoothing else ""
         return f"'{self.formula}'{values}{options}"
 
-    def _reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
+    def _compute_reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
         """The reduced value over a batch. ``like`` [batch, features, ...] gives shape, dtype and device."""
         shape = [like.shape[0], classes, *like.shape[2:]]
-        weight = self._rescaling(like.dtype)
+        weight = self._class_rescaling(like.dtype)
         index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
         if y is None and self._to_cross_entropy is not None:
-            inputs = self._inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
+            inputs = self._make_inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
             logits = self._to_cross_entropy.run(inputs).expand(shape)
             value = F.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
             return self.scale * value
@@ -105,12 +105,12 @@ class FormulaLoss(nn.Module):
         of_samples = None if weight is None else weight_of_samples(weight, index, y)
         if weight is not None and y is not None and self._linear_in_target:
             y, of_samples = per_class(weight, y) * y, None
-        inputs = self._inputs(program, features, (index, y, kept), like, classes)
+        inputs = self._make_inputs(program, features, (index, y, kept), like, classes)
         values = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
         values = values if of_samples is None else of_samples * values
         return reduced(values, kept, samples_counted(kept, weight, index), self.reduction)
 
-    def _inputs(
+    def _make_inputs(
         self,
         program: Program,
         features: Mapping[str, Tensor],
@@ -136,7 +136,7 @@ class FormulaLoss(nn.Module):
             inputs["prior"] = per_class(self.prior, like)
         return inputs
 
-    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
+    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
         """The weights [classes] by which each class's part of the loss is multiplied, if there are any."""
         return None
 
@@ -187,9 +187,9 @@ class LogitLoss(FormulaLoss):
         require_one_per_class("weight", self.weight, logits.shape[1])
         with without_autocast(logits):
             logits = without_ignored(in_single_precision(logits), target, self.ignore_index)
-            return self._reduced({"z": logits}, target, logits, logits.shape[1])
+            return self._compute_reduced({"z": logits}, target, logits, logits.shape[1])
 
-    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
+    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
         return None if self.weight is None else self.weight.to(dtype)
 
 
@@ -249,8 +249,8 @@ class EmbeddingLoss(FormulaLoss):
         labels = checked_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
         with without_autocast(embeddings):
             embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
-            features = self._features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
-            return self._reduced(features, labels, embeddings, self.num_classes)
+            features = self._make_features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
+            return self._compute_reduced(features, labels, embeddings, self.num_classes)
 
     def get_logits(self, embeddings: Tensor) -> Tensor:
         """Compute logits [batch, num_classes] without a margin. The class with the largest is the predicted one.
@@ -261,10 +261,10 @@ class EmbeddingLoss(FormulaLoss):
         require_embeddings(embeddings, self.embedding_size)
         with without_autocast(embeddings):
             embeddings = in_single_precision(embeddings)
-            features = self._features(embeddings, *self._scores.inputs)
-            return self._scores.run(self._inputs(self._scores, features, None, embeddings, self.num_classes))
+            features = self._make_features(embeddings, *self._scores.inputs)
+            return self._scores.run(self._make_inputs(self._scores, features, None, embeddings, self.num_classes))
 
-    def _features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
+    def _make_features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
         """The inputs from which terminals are computed; logits only where they are needed."""
         features = {"embeddings": embeddings, "weight": self.weight.to(embeddings.dtype)}
         if "z" in needed:

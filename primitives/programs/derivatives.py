@@ -161,7 +161,7 @@ def rules_for(function: Callable[..., Any], arguments: int) -> Sequence[Rule | N
         wanted = [place == other for other in range(arguments)]
 
         def rule(g: Tensor, result: Tensor, *values: Any) -> Tensor:
-            gradient = _by_autograd(function, g, values, wanted)[place]
+            gradient = _differentiate(function, g, values, wanted)[place]
             return torch.zeros_like(values[place]) if gradient is None else gradient
 
         return rule
@@ -178,7 +178,7 @@ def gradients(
     """
     rules = RULES.get(function)
     if rules is None:
-        return _by_autograd(function, g, arguments, wanted)
+        return _differentiate(function, g, arguments, wanted)
     results: list[Tensor | None] = []
     for rule, argument, is_wanted in zip(rules, arguments, wanted, strict=True):
         gradient = rule(g, result, *arguments) if rule is not None and is_wanted else None
@@ -194,7 +194,7 @@ def reduce_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient.sum(broadcast, keepdim=True)
 
 
-def _by_autograd(
+def _differentiate(
     function: Callable[..., Any], g: Tensor, arguments: Sequence[Any], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     with torch.enable_grad():

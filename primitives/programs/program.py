@@ -45,7 +45,7 @@ def _read(value: Value, inputs: Mapping[Any, Any], results: Any) -> Any:
 
 def drop_unused(program: Program) -> Program:
     """Drop the steps and inputs on which the result does not depend."""
-    inputs, steps = _used(program)
+    inputs, steps = _find_used(program)
     if len(inputs) == len(program.inputs) and len(steps) == len(program.steps):
         return program
     renumbered = {Value(old, "step"): Value(new, "step") for new, old in enumerate(sorted(steps))}
@@ -57,7 +57,7 @@ def drop_unused(program: Program) -> Program:
     )
 
 
-def _used(program: Program) -> tuple[set[Any], set[Any]]:
+def _find_used(program: Program) -> tuple[set[Any], set[Any]]:
     """Names of the inputs and indices of the steps that the result depends on."""
     sources: dict[str, set[Any]] = {"input": set(), "step": set(), "number": set()}
     sources[program.result.kind].add(program.result.source)
