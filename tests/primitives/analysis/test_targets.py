@@ -1,10 +1,17 @@
-"""Programs that take class indices compute what programs that take one-hot targets compute."""
+"""Dependence on the target; programs on class indices compute the same as programs on one-hot targets."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 
-from lossearch.primitives.analysis.targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
+from lossearch.primitives.analysis.targets import (
+    NoHardForm,
+    at_other_classes,
+    at_target_class,
+    looks_at_target,
+    moves,
+    varies_with_target,
+)
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity.probe import bind_free_names
 from lossearch.primitives.language.formula import Name, Number
@@ -17,7 +24,7 @@ from tests.primitives.strategies import losses
 CLASSES, SIZE, SAMPLES = 5, 4, 7
 
 
-def compute_responses(formula):
+def responses(formula):
     """Value and gradient on class indices, and on the same targets one-hot."""
     generator = torch.Generator().manual_seed(0)
     prior = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
@@ -37,7 +44,7 @@ def compute_responses(formula):
 
 
 def assert_alike(formula):
-    by_index, one_hot = compute_responses(formula)
+    by_index, one_hot = responses(formula)
     for ours, theirs in zip(by_index, one_hot, strict=True):
         assert ours.dtype is theirs.dtype
         size = float(theirs[torch.isfinite(theirs)].abs().max()) if torch.isfinite(theirs).any() else 1.0
@@ -105,3 +112,25 @@ def test_cross_entropy_by_index_needs_no_one_hot_target():
         program = lower(parse(text), hard=True)
         assert set(program.inputs) == {"z", "index"}
         assert [step.function for step in program.steps].count(log_softmax_c) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "looks", "gradient"),
+    [
+        ("ce(z)", True, True),
+        ("y*log(p)", True, True),
+        ("ce(prior)", True, False),
+        ("detach(p) - y", True, False),
+        ("detach(p)*p", False, True),
+        ("max_c(prior)*progress", False, False),
+        ("at_target(norm)", True, True),
+    ],
+)
+def test_target_and_predictions_are_seen_through_operators(text, looks, gradient):
+    assert looks_at_target(parse(text)) is looks
+    assert moves(parse(text)) is gradient
+
+
+def test_only_the_names_that_are_asked_for_count():
+    assert moves(parse("cosine*weight_norm"), frozenset({"weight_norm"}))
+    assert not moves(parse("ce(cosine)"), frozenset({"weight_norm"}))

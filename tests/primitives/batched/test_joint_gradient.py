@@ -1,4 +1,4 @@
-"""Joint gradients are those that autograd gives for each formula by itself."""
+"""Joint gradients equal those that autograd computes formula by formula."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def joint(formulas, logits=None, factors=None):
 
 
 def alone(formula, logits=LOGITS, one_hot=False):
-    """The same by autograd, one segment at a time, on class indices or on the same targets one-hot."""
+    """Gradients by autograd, one segment at a time, on class indices or on the same targets one-hot."""
     loss = loss_module(formula, prior=PRIOR).double()
     loss.set_progress(0.3)
     found = []
@@ -57,7 +57,7 @@ def alone(formula, logits=LOGITS, one_hot=False):
 
 
 def require_close(ours, formula):
-    """The gradient is autograd's, as closely as autograd agrees with itself a rounding step away."""
+    """Require autograd's gradient, as closely as autograd agrees with itself one rounding step away."""
     theirs = alone(formula).to(ours.dtype)
     others = [alone(formula, one_hot=True), alone(formula, LOGITS * (1.0 + 1e-14))]
     finite = torch.stack([torch.isfinite(each) for each in (theirs, *others)]).all(0)

@@ -1,4 +1,4 @@
-"""Responses on the probe are those of the loss modules by autograd."""
+"""Responses on the probe equal those that autograd computes from loss modules."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def at(loss, progress, target):
 
 
 def require_close(ours, theirs, others):
-    """Finite where autograd is, and as close as autograd on a rounded batch is to itself."""
+    """Require the same finite numbers, and a difference no larger than that of autograd on a rounded batch."""
     for one, other, noisy in zip(ours, theirs, others, strict=True):
         finite = torch.isfinite(other) & torch.isfinite(noisy)
         size = float(other[finite].abs().max()) if finite.any() else 0.0
@@ -89,7 +89,7 @@ def test_every_kind_of_widening(text):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
-@example(parse("430*p"))  # of gradient zero, in whatever is left by rounding
+@example(parse("430*p"))  # its gradient is zero up to rounding
 def test_random_formulas(formula):
     formula = bind_free_names(formula)
     require_close(compute_responses([formula])[0], by_autograd(formula, "mixed"), by_autograd(formula, "nearly_mixed"))
