@@ -90,7 +90,7 @@ class UniformGradient:
             self._values[rows] = features[name].index_select(0, self._users[name])
         kept = []
         for call in self._placed:
-            arguments = [source if isinstance(source, Tensor) else read_rows(source) for source in call.arguments]
+            arguments = [read_rows(source) for source in call.arguments]
             result = call.function(*arguments)
             call.result.copy_(result)
             kept.append((arguments, result))
