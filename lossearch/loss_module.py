@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
 
 
-#: Terminals that a network's output moves.
-_PREDICTIONS = frozenset({"z", "p", "cosine", "dist2", "norm"})
-
-
 def loss(
     name_or_formula: str, *, num_classes: int | None = None, embedding_size: int | None = None, **options: Any
 ) -> FormulaLoss:
@@ -69,6 +65,7 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
     under a name that nothing else has.
     """
+    from lossearch.primitives.analysis.targets import PREDICTIONS
     from lossearch.primitives.catalog.loss import MODULE_OPTIONS
     from lossearch.primitives.errors import UserError, as_user_errors, shown
     from lossearch.primitives.language.parser import parse, valid_name
@@ -88,8 +85,8 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
         raise UserError(
             f"{taken[0]} is an option of the module: choose another name for the hyper-parameter."
         ) from None
-    if not formula.names & _PREDICTIONS:
-        raise UserError(f"Expected a formula that looks at a prediction, one of {', '.join(sorted(_PREDICTIONS))}.")
+    if not formula.names & PREDICTIONS:
+        raise UserError(f"Expected a formula that looks at a prediction, one of {', '.join(sorted(PREDICTIONS))}.")
     for name, value in hyperparameters.items():
         if name not in formula.names:
             raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")

@@ -1,1 +1,1 @@
-"""The language of losses: operators, terminals, formulas, their algebra, and their torch modules."""
+"""The language of losses: formulas, their analysis, the torch programs and modules that compute them, known losses."""

@@ -1,4 +1,4 @@
-"""UserError: what a user can mend, said in one sentence with expected, got and what to do."""
+"""UserError and the texts of its messages: what was expected, what was given, what to do."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the message needs no traceback."""
+    """A mistake in what the user gave. The message is enough: no traceback is shown."""
 
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Raise what torch-only checks say, plain ValueErrors and TypeErrors, as a UserError."""
+    """Raise ValueError and TypeError, as checks that need torch alone raise them, as a UserError."""
     try:
         yield
     except UserError:
@@ -20,20 +20,18 @@ def as_user_errors() -> Iterator[None]:
         raise UserError(str(error)) from None
 
 
-# --- The nearest known names to one that is not known, and text of strangers in a form that a message can hold.
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Clause that suggests up to three known names like ``name``, or lists them all where none is near."""
+    """Return a clause that suggests up to three known names like ``name``. It lists all names if none is like it."""
     names = sorted(map(str, known))
-    lower = {each.lower(): each for each in names}
-    close = [lower[each] for each in get_close_matches(name[:80].lower(), lower, n=3, cutoff=0.6)]
+    by_lower_case = {known_name.lower(): known_name for known_name in names}
+    matches = get_close_matches(name[:80].lower(), by_lower_case, n=3, cutoff=0.6)
+    close = [by_lower_case[match] for match in matches]
     if close:
         return f"; did you mean {' or '.join(map(shown, close))}?"
     return f"; known: {', '.join(map(shown, names))}"
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """The text in printable ASCII, cut to a length that a message can hold."""
+    """Return the text in printable ASCII, cut to ``limit`` characters, for a message about text from strangers."""
     plain = text[:limit].encode("unicode_escape").decode("ascii")[:limit]
     return plain if len(text) <= limit and len(plain) < limit else f"{plain}..."

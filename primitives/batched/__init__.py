@@ -1,1 +1,1 @@
-"""batched."""
+"""The gradients of many formulas computed together in few torch calls."""

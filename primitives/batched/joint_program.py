@@ -1,11 +1,10 @@
-"""Joint program: the gradients of many formulas with respect to what they look at, in few torch calls.
+"""Joint program: the calls of many formulas as one graph, so that few torch calls compute all their gradients.
 
-Every formula is lowered to its own program; a number in it becomes data, so that formulas that differ in numbers
-alone are the same calls. Then the same function of many formulas, as soon as its arguments are there, is one call on
-stacked arguments. Values that no derivative needs are not computed. One formula's values never touch another's: what
-is not finite stays where it is.
+Every formula is lowered to its own program. A number in it becomes data, so that formulas that differ only in numbers
+have the same calls. The same function of many formulas is then one call on stacked arguments. Values that no derivative
+needs are not computed. Values of one formula never touch those of another, so that non-finite ones do not spread.
 
-Values have the shape [rows, classes, samples], with 1 in the place of classes or samples where they do not vary.
+Values have the shape [rows, classes, samples], with 1 in the place of classes or samples over which they do not vary.
 """
 
 import operator
@@ -26,7 +25,7 @@ from lossearch.primitives.programs.program import Value
 
 _OF_FEATURE = {TERMINALS[name].tensor: name for name in FEATURES if TERMINALS[name].tensor is not None}
 
-#: Whether values vary over the classes, and over the samples.
+#: True where values vary: over the classes, over the samples.
 Kind = tuple[bool, bool]
 
 _KIND_OF_INPUT: dict[str, Kind] = {
@@ -43,7 +42,7 @@ _KIND_OF_INPUT: dict[str, Kind] = {
     "progress": (False, False),
 }
 
-#: Functions over the classes whose result does not vary over them.
+#: Functions over the classes whose result is the same for all classes.
 REDUCTIONS = {
     numerics.sum_c,
     numerics.mean_c,
@@ -56,7 +55,7 @@ REDUCTIONS = {
 }
 _TO_CLASSES = {numerics.put_at_target, numerics.add_at_target, numerics.over_classes}
 
-#: Functions whose derivatives look at no value, but at shapes.
+#: Functions whose derivatives depend on the shapes of values alone.
 _LINEAR = {
     operator.add,
     operator.sub,
@@ -73,11 +72,11 @@ _LINEAR = {
 
 @dataclass(frozen=True)
 class Argument:
-    """Where an argument of a node is: an input, shared or of one formula, the result of a node, or a number."""
+    """An argument of a node: an input, shared or of one formula, the result of a node, or a number."""
 
     source: str  #: input, node or number
     name: str = ""  #: of an input
-    index: int = -1  #: formula of an input, or -1 where it is shared; node
+    index: int = -1  #: of the node, or of the formula of an input, -1 where it is shared
     number: float = 0.0
 
 
@@ -88,14 +87,14 @@ class Node:
     function: Callable[..., Any]
     arguments: tuple[Argument, ...]
     kind: Kind
-    wanted: tuple[bool, ...]  #: which arguments the formula's features move
-    has_gradient: bool = False  #: whether the result's value moves a formula's value, and is moved by its features
+    wanted: tuple[bool, ...]  #: True for the arguments that the formula's features move
+    has_gradient: bool = False  #: True if features move the result and the result moves a formula's value
     needs_value: bool = False
 
 
 @lru_cache(maxsize=64)
-def whole_power(exponent: int) -> Callable[[Tensor], Tensor]:
-    """``numerics.power`` to a whole number, as a function of the base."""
+def make_whole_power(exponent: int) -> Callable[[Tensor], Tensor]:
+    """Make ``numerics.power`` with this exponent, a function of the base."""
 
     def power(base: Tensor) -> Tensor:
         return numerics.power(base, float(exponent))
@@ -104,15 +103,15 @@ def whole_power(exponent: int) -> Callable[[Tensor], Tensor]:
 
 
 class Builder:
-    """Collects the nodes of formulas, each call once; ``hard`` ones take targets as class indices."""
+    """Collects the nodes of formulas, each call once. With ``hard``, targets are class indices."""
 
     def __init__(self, hard: bool = True) -> None:
         self._hard = hard
         self.nodes: list[Node] = []
-        self._found: dict[tuple[Callable[..., Any], tuple[Argument, ...]], Argument] = {}
+        self._results: dict[tuple[Callable[..., Any], tuple[Argument, ...]], Argument] = {}
 
     def add(self, formula: Formula, index: int) -> Argument:
-        """The node of the value of a formula, which is the ``index``-th one."""
+        """Add the nodes of the ``index``-th formula. Return the node of its value."""
         program = lower(formula, hard=self._hard)
         results: list[Argument] = []
         for step in program.steps:
@@ -120,7 +119,7 @@ class Builder:
             if feature is not None and feature != "z":
                 results.append(Argument("input", feature, index))
                 continue
-            arguments = tuple(self._argument(each, results, index) for each in step.arguments)
+            arguments = tuple(self._argument(value, results, index) for value in step.arguments)
             results.append(self._call(step.function, arguments))
         result = self._argument(program.result, results, index)
         return result if result.source == "node" else self.node(operator.add, result, Argument("number", number=0.0))
@@ -136,9 +135,10 @@ class Builder:
         return results[int(value.source)]
 
     def _call(self, function: Callable[..., Any], arguments: tuple[Argument, ...]) -> Argument:
-        """The result of a call, in the functions that a joint program knows."""
-        if all(each.source == "number" for each in arguments):
-            return Argument("number", number=_of_numbers(function, [each.number for each in arguments]))
+        """The result of a call, by the functions that a joint program knows."""
+        if all(argument.source == "number" for argument in arguments):
+            numbers = [argument.number for argument in arguments]
+            return Argument("number", number=_compute_number(function, numbers))
         first = arguments[0]
         if function is numerics.minimum:
             return self.node(clamped_above if arguments[1].source == "number" else torch.minimum, *arguments)
@@ -147,7 +147,7 @@ class Builder:
         if function is numerics.power:
             exponent = arguments[1]
             if exponent.source == "number" and exponent.number.is_integer():
-                return self.node(whole_power(int(exponent.number)), first)
+                return self.node(make_whole_power(int(exponent.number)), first)
             product = self.node(operator.mul, exponent, self.node(numerics.log, first))
             return self.node(numerics.exp, product)
         if function is numerics.batch_mean:
@@ -155,39 +155,39 @@ class Builder:
         return self.node(function, *arguments)
 
     def node(self, function: Callable[..., Any], *arguments: Argument) -> Argument:
-        """The result of a call, which is added unless it is there."""
+        """Return the result of a call. Add the call unless it is there already."""
         key = function, arguments
-        if key not in self._found:
-            wanted = tuple(self._moved(each) for each in arguments)
+        if key not in self._results:
+            wanted = tuple(map(self._is_moved, arguments))
             rules = RULES.get(function)
             if rules is not None:
                 wanted = tuple(moved and rule is not None for moved, rule in zip(wanted, rules, strict=True))
             self.nodes.append(Node(function, arguments, self._kind(function, arguments), wanted))
-            self._found[key] = Argument("node", index=len(self.nodes) - 1)
-        return self._found[key]
+            self._results[key] = Argument("node", index=len(self.nodes) - 1)
+        return self._results[key]
 
-    def _moved(self, argument: Argument) -> bool:
-        """Whether a feature moves the argument."""
+    def _is_moved(self, argument: Argument) -> bool:
+        """Return True if a feature moves the argument."""
         if argument.source == "node":
             return any(self.nodes[argument.index].wanted)
         return argument.source == "input" and argument.name in FEATURES
 
     def kind_of(self, argument: Argument) -> Kind:
-        """Over what the argument varies."""
+        """Return True where the argument varies: over the classes, over the samples."""
         if argument.source == "node":
             return self.nodes[argument.index].kind
         return (False, False) if argument.source == "number" else _KIND_OF_INPUT[argument.name]
 
     def _kind(self, function: Callable[..., Any], arguments: Iterable[Argument]) -> Kind:
-        kinds = [self.kind_of(each) for each in arguments]
+        kinds = [self.kind_of(argument) for argument in arguments]
         over_samples = any(samples for _, samples in kinds) or function is numerics.batch_mean
         if function in REDUCTIONS or function is numerics.batch_mean:
             return False, over_samples
         return function in _TO_CLASSES or any(classes for classes, _ in kinds), over_samples
 
 
-def _of_numbers(function: Callable[..., Any], numbers: Sequence[float]) -> float:
-    """A function's value on numbers alone."""
+def _compute_number(function: Callable[..., Any], numbers: Sequence[float]) -> float:
+    """The value of a function on numbers."""
     if function in (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg):
         return float(function(*numbers))
     if function is numerics.scalar:
@@ -196,8 +196,8 @@ def _of_numbers(function: Callable[..., Any], numbers: Sequence[float]) -> float
     return float(function(torch.tensor(first, dtype=torch.float64), *others))
 
 
-def mark(nodes: Sequence[Node], results: Iterable[Argument]) -> None:
-    """Mark the nodes whose gradient is looked for, and those whose value a derivative needs."""
+def mark_needed(nodes: Sequence[Node], results: Iterable[Argument]) -> None:
+    """Mark the nodes whose gradient is needed, and those whose value a derivative needs."""
     for result in results:
         nodes[result.index].has_gradient = any(nodes[result.index].wanted)
     for node in reversed(nodes):
@@ -222,9 +222,11 @@ def mark(nodes: Sequence[Node], results: Iterable[Argument]) -> None:
 
 
 def call_key(node: Node, builder: Builder) -> Any:
-    """Nodes of one key can be computed by one call."""
+    """Return the key of a node: one call can compute all nodes of one key."""
     arguments = tuple(
-        each.name if each.source == "input" and each.index < 0 else (each.source == "number", builder.kind_of(each))
-        for each in node.arguments
+        argument.name
+        if argument.source == "input" and argument.index < 0
+        else (argument.source == "number", builder.kind_of(argument))
+        for argument in node.arguments
     )
     return node.function, arguments, node.wanted, node.has_gradient, node.needs_value

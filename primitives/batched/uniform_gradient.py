@@ -1,8 +1,8 @@
-"""Uniform gradient: values and gradients of many formulas on a batch so small that calls cost more than numbers.
+"""Uniform gradient: values and gradients of many formulas on a batch so small that calls cost more than arithmetic.
 
-Everything that formulas look at and compute is a row of one buffer, [rows, classes, samples], also a number and what
-does not vary over the classes or the samples. So all that one function computes, as soon as its arguments are there,
-is one call. One formula's rows never touch another's: what is not finite stays where it is.
+All inputs and results are rows of one buffer, [rows, classes, samples], even numbers and values that do not vary over
+the classes or the samples. So one call computes a function for all rows whose arguments are there. Rows of one formula
+never touch those of another, so that non-finite values do not spread.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,31 +13,31 @@ import torch
 from torch import Tensor
 
 from lossearch.primitives.batched.joint_program import REDUCTIONS
-from lossearch.primitives.batched.rows import Source, added_up, taken
+from lossearch.primitives.batched.rows import Source, add_up, read_rows
 from lossearch.primitives.batched.uniform_plan import UniformCall, UniformPlan
 from lossearch.primitives.language import numerics
 from lossearch.primitives.language.formula import Formula
-from lossearch.primitives.programs.derivatives import Rule, rules_of
+from lossearch.primitives.programs.derivatives import Rule, rules_for
 
 
 @dataclass
 class _PlacedCall:
-    """A call with the places where it reads and writes."""
+    """A planned call, with the places where it reads and writes."""
 
     function: Callable[..., Any]
     arguments: list[Source]
     result: Tensor
     gradient: list[Source]
     reduces: bool
-    contributions: list[tuple[Rule, Tensor, bool]]  #: to an argument's gradient, where to, and whether it is widened
+    contributions: list[tuple[Rule, Tensor, bool]]  #: to an argument's gradient: rule, place, is it widened?
 
 
 class UniformGradient:
     """Values of formulas, and gradients of their means, for targets that are distributions.
 
-    ``prepare`` says how many classes and samples there are; then ``run`` takes the features,
-    [formulas, classes, samples] each (``norm``: 1 in the place of classes), that formulas look at, and gives the
-    gradient for each in the same shape; ``values`` gives the values there.
+    Call ``prepare`` with the numbers of classes and samples. Then ``run`` takes the features that formulas look at,
+    [formulas, classes, samples] each (``norm``: 1 in the place of classes), and returns the gradient for each in the
+    same shape. ``values`` returns the values for the same features.
     """
 
     def __init__(self, formulas: Sequence[Formula], dtype: torch.dtype = torch.float32) -> None:
@@ -49,7 +49,7 @@ class UniformGradient:
         self._users = {name: torch.tensor(users) for name, users in self.used.items()}
 
     def prepare(self, classes: int, samples: int) -> None:
-        """Make room for a batch, unless there is."""
+        """Allocate buffers for a batch, unless they are there already."""
         if self._shape == (classes, samples):
             return
         self._shape = classes, samples
@@ -57,14 +57,15 @@ class UniformGradient:
         for row, number in self._plan.numbers.items():
             self._values[row] = number
         self._contributed = torch.zeros(self._plan.rows_of_contributions, classes, samples, dtype=self._dtype)
-        self._contributed[self._plan.starts, 0] = 1.0 / samples  # a value is the same for each class: once is enough
-        self._placed = [self._placed_call(call) for call in self._plan.calls]
+        # The gradient of the mean. A value is the same for each class, so the first class is enough.
+        self._contributed[self._plan.starts, 0] = 1.0 / samples
+        self._placed = [self._place_call(call) for call in self._plan.calls]
 
-    def _placed_call(self, call: UniformCall) -> _PlacedCall:
+    def _place_call(self, call: UniformCall) -> _PlacedCall:
         is_mean = call.function is numerics.batch_mean
-        rules = [_gradient_of_mean] if is_mean else rules_of(call.function, len(call.arguments))
+        rules = [_differentiate_mean] if is_mean else rules_for(call.function, len(call.arguments))
         return _PlacedCall(
-            _mean_of_samples if is_mean else call.function,
+            _average_samples if is_mean else call.function,
             [rows.of(self._values) for rows in call.arguments],
             self._values[call.result],
             [rows.of(self._contributed) for rows in call.gradient],
@@ -78,10 +79,10 @@ class UniformGradient:
 
     @torch.no_grad()
     def run(self, features: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gradient for each feature that formulas look at, in the features' shape.
+        """Compute the gradient for each feature that formulas look at, in the feature's shape.
 
-        ``shared`` holds what formulas look at alike: ``y`` [1, classes, samples], ``prior`` [1, classes, 1],
-        ``num_classes`` and ``progress`` [1, 1, 1].
+        ``shared`` has the inputs that are the same for all formulas: ``y`` [1, classes, samples],
+        ``prior`` [1, classes, 1], ``num_classes`` and ``progress`` [1, 1, 1].
         """
         for name, rows in self._plan.shared.items():
             self._values[rows] = shared[name]
@@ -89,31 +90,34 @@ class UniformGradient:
             self._values[rows] = features[name].index_select(0, self._users[name])
         kept = []
         for call in self._placed:
-            arguments = [each if isinstance(each, Tensor) else taken(each) for each in call.arguments]
+            arguments = [read_rows(source) for source in call.arguments]
             result = call.function(*arguments)
             call.result.copy_(result)
             kept.append((arguments, result))
         for call, (arguments, result) in zip(reversed(self._placed), reversed(kept), strict=True):
             if call.gradient:
                 _contribute(call, arguments, result)
-        return {name: self._of_feature(name, features[name]) for name in self._plan.features}
+        return {name: self._feature_gradient(name, features[name]) for name in self._plan.features}
 
     def values(self) -> Tensor:
-        """Values [formulas, samples] where the last gradients were taken."""
+        """Return the values [formulas, samples] of the last run."""
         return self._values[self._plan.results, 0]
 
-    def _of_feature(self, name: str, feature: Tensor) -> Tensor:
-        found = torch.zeros_like(feature)
+    def _feature_gradient(self, name: str, feature: Tensor) -> Tensor:
+        gradient = torch.zeros_like(feature)
         terms = self._plan.gradients[name]
         if terms:
-            total = added_up([rows.of(self._contributed) for rows in terms])
-            found[self._users[name]] = total if feature.shape[1] > 1 else total[:, :1]
-        return found
+            total = add_up([rows.of(self._contributed) for rows in terms])
+            gradient[self._users[name]] = total if feature.shape[1] > 1 else total[:, :1]
+        return gradient
 
 
 def _contribute(call: _PlacedCall, arguments: Sequence[Tensor], result: Tensor) -> None:
-    """Put what a call contributes to its arguments' gradients. Those the same for every class are in the first."""
-    g = added_up(call.gradient)
+    """Write the contributions of a call to its arguments' gradients.
+
+    A gradient that is the same for every class is kept at the first class, and zeros at the others.
+    """
+    g = add_up(call.gradient)
     if call.reduces:
         g = g[:, :1]
     for rule, target, widened in call.contributions:
@@ -124,10 +128,10 @@ def _contribute(call: _PlacedCall, arguments: Sequence[Tensor], result: Tensor) 
             target.copy_(gradient)
 
 
-def _mean_of_samples(x: Tensor) -> Tensor:
-    """Mean over the samples, given for each of them."""
+def _average_samples(x: Tensor) -> Tensor:
+    """The mean over the samples, repeated for each of them."""
     return x.mean(2, keepdim=True).expand_as(x)
 
 
-def _gradient_of_mean(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
-    return _mean_of_samples(g)
+def _differentiate_mean(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
+    return _average_samples(g)

@@ -1,4 +1,4 @@
-"""The known losses by name: each is one entry in a file of its family."""
+"""The known losses by name, each an entry in the file of its family."""
 
 from lossearch.primitives.catalog import centers, classification, discovered, imbalance, margins, robust
 from lossearch.primitives.catalog.loss import Loss
@@ -11,12 +11,12 @@ CATALOG: dict[str, Loss] = {
     for loss in family.LOSSES
 }
 
-#: Other names of known losses, each with the catalogue's own.
+#: Other names of known losses, and the name in the catalogue for each.
 ALIASES: dict[str, str] = {alias: loss.name for loss in CATALOG.values() for alias in loss.aliases}
 
 
 def known_loss(name: str) -> Loss:
-    """The catalogue's loss of this name or alias; UserError with the nearest known names where there is none."""
+    """Return the loss of this name or alias. Raises UserError with the nearest known names."""
     name = ALIASES.get(name, name)
     if name not in CATALOG:
         raise UserError(f"Unknown loss {shown(repr(name))}{nearest(name, [*CATALOG, *ALIASES])}")

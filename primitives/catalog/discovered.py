@@ -1,4 +1,4 @@
-"""Losses that searches discovered, with what may be said of them: docs/evidence.md."""
+"""Losses that searches discovered. docs/evidence.md has the evidence for them."""
 
 from lossearch.primitives.catalog.loss import Hyperparameter as H
 from lossearch.primitives.catalog.loss import Loss

@@ -1,4 +1,4 @@
-"""Loss: a formula with named hyper-parameters, their ranges, and where it comes from."""
+"""Loss: a formula with named hyper-parameters, their ranges, and its source."""
 
 import math
 from collections.abc import Mapping
@@ -21,10 +21,22 @@ from lossearch.primitives.language.parser import parse, valid_name
 from lossearch.primitives.modules.contract import number_between
 from lossearch.primitives.modules.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
 
+#: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
+MODULE_OPTIONS = OPTIONS | LOGIT_OPTIONS | EMBEDDING_OPTIONS
+
+#: Most constants of one formula that are tuned, the first ones in prefix order: few trials say little about many.
+MAX_CONSTANTS = 6
+
+#: A constant is tuned between its value over this and times this.
+RANGE = 4.0
+
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A tunable scalar of a loss: default, closed range, whether the range is logarithmic, whether it is whole."""
+    """A number of a loss that can be tuned in the closed range from ``low`` to ``high``.
+
+    ``log`` says that the range is searched logarithmically, ``whole`` that the number is an integer.
+    """
 
     name: str
     default: float
@@ -35,12 +47,12 @@ class Hyperparameter:
 
     def __post_init__(self) -> None:
         if not valid_name(self.name):
-            raise ValueError(f"Expected the name of a hyper-parameter, that no operator has, got {self.name!r}.")
+            raise ValueError(f"Expected a name of a hyper-parameter that no operator has, got {self.name!r}.")
         if not self.low <= self.default <= self.high or (self.log and self.low <= 0.0):
-            raise ValueError(f"Expected low <= default <= high, low above 0 if logarithmic, got {self}.")
+            raise ValueError(f"Expected low <= default <= high, and low above 0 if logarithmic, got {self}.")
 
     def check(self, value: Any) -> float:
-        """The value as a float; UserError where it is no number of the range."""
+        """Return the value as a float. Raises UserError unless it is a number in the range."""
         try:
             return number_between(self.name, value, self.low, self.high, whole=self.whole)
         except ValueError as error:
@@ -51,10 +63,9 @@ class Hyperparameter:
 class Loss:
     """One known loss.
 
-    ``text`` is its formula over terminals and its hyper-parameters; ``source`` the paper and equation; ``origin`` says
-    whether it is from the literature or was discovered by a search; ``class_weights`` where those of a loss over
-    embeddings come from, see
-    :class:`lossearch.primitives.modules.class_weights.ClassWeights`; ``aliases`` are other names of it.
+    ``text`` is its formula over terminals and its hyper-parameters. ``source`` names the paper and the equation.
+    ``origin`` is "literature", or "discovered" by a search. ``class_weights`` is the kind of class weights of a loss
+    over embeddings: see :class:`lossearch.primitives.modules.class_weights.ClassWeights`. ``aliases`` are other names.
     """
 
     name: str
@@ -68,31 +79,31 @@ class Loss:
     @cached_property
     def formula(self) -> Formula:
         """The formula, with its hyper-parameters by name."""
-        return parse(self.text, [each.name for each in self.hyperparameters])
+        return parse(self.text, [parameter.name for parameter in self.hyperparameters])
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, float]:
-        """Every hyper-parameter's value: the given one, else the default.
+        """Return the value of every hyper-parameter: the given one, or the default.
 
-        Raises ValueError for a hyper-parameter that the loss does not have or a value out of range.
+        Raises UserError, a ValueError, for a hyper-parameter that the loss does not have or a value out of range.
         """
         given = given or {}
-        known = {each.name: each for each in self.hyperparameters}
+        known = {parameter.name: parameter for parameter in self.hyperparameters}
         for name in given:
             if name not in known:
                 has = nearest(name, known) if known else "; it has none"
                 raise UserError(f"{self.name} has no hyper-parameter {name!r}{has}")
-        return {name: each.check(given.get(name, each.default)) for name, each in known.items()}
+        return {name: parameter.check(given.get(name, parameter.default)) for name, parameter in known.items()}
 
     def bound(self, **given: float) -> Formula:
-        """The formula with numbers in the place of its hyper-parameters."""
+        """Return the formula with numbers in the place of its hyper-parameters."""
         return self.formula.bind(self.values(given))
 
     def describe(self) -> dict[str, Any]:
-        """The loss as plain data, for JSON."""
+        """Return the loss as plain data, for JSON."""
         return {
             "name": self.name,
             "formula": self.text,
-            "hyperparameters": [asdict(each) for each in self.hyperparameters],
+            "hyperparameters": [asdict(parameter) for parameter in self.hyperparameters],
             "class_weights": self.class_weights if self.formula.looks_at_embeddings else None,
             "source": self.source,
             "origin": self.origin,
@@ -100,7 +111,7 @@ class Loss:
         }
 
     def module(self, *, num_classes: int | None = None, embedding_size: int | None = None, **given: Any) -> FormulaLoss:
-        """The loss as a torch module; see :func:`lossearch.primitives.modules.torch_loss.loss_module`."""
+        """Make the torch module of the loss: see :func:`lossearch.primitives.modules.torch_loss.loss_module`."""
         options = {name: given.pop(name) for name in list(given) if name in MODULE_OPTIONS}
         if self.formula.looks_at_embeddings:
             options.setdefault("class_weights", self.class_weights)
@@ -109,57 +120,42 @@ class Loss:
         )
 
 
-#: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
-MODULE_OPTIONS = OPTIONS | LOGIT_OPTIONS | EMBEDDING_OPTIONS
-
-
-# --- Constants: the numbers of a formula as hyper-parameters, so that a discovered loss can be tuned as a known one
-# is.
-#
-# Invariant: bound to their defaults they give the formula back, and within their ranges the language allows every
-# value.
-
-#: Constants that are tuned of one formula at most, in prefix order: few trials say little about many.
-AT_MOST = 6
-
-
-#: A constant is sought between its value over this and times this.
-RANGE = 4.0
-
-
 def tunable_constants(formula: Formula) -> tuple[Formula, tuple[Hyperparameter, ...]]:
-    """The formula with its numbers by the names c1, c2, ..., and what these are; none where there are no numbers.
+    """Name the numbers of a formula c1, c2, ..., so that a discovered loss can be tuned like a known one.
 
-    Exponents are left as they are where their range would leave the language's bounds.
+    Returns the formula with the names, and the hyper-parameters. Bound to their defaults they give the formula back.
+    Exponents stay numbers where their range would leave the language's bounds.
     """
     for exponents_too in (True, False):
-        found: list[Hyperparameter] = []
-        named = _named(formula, found, exponents_too, is_exponent=False)
+        constants: list[Hyperparameter] = []
+        named = _name_numbers(formula, constants, exponents_too, is_exponent=False)
         try:
             for end in ("low", "high"):
-                named.bind({each.name: getattr(each, end) for each in found})
+                named.bind({constant.name: getattr(constant, end) for constant in constants})
         except FormulaError:
             continue
-        return named, tuple(found)
+        return named, tuple(constants)
     return formula, ()
 
 
-def _named(formula: Formula, found: list[Hyperparameter], exponents_too: bool, is_exponent: bool) -> Formula:
+def _name_numbers(formula: Formula, constants: list[Hyperparameter], exponents_too: bool, is_exponent: bool) -> Formula:
+    """Put names in the place of numbers, and append the hyper-parameters to ``constants``."""
     if isinstance(formula, Number):
-        if len(found) == AT_MOST or (is_exponent and not exponents_too):
+        if len(constants) == MAX_CONSTANTS or (is_exponent and not exponents_too):
             return formula
-        found.append(_constant(f"c{len(found) + 1}", formula.value, MAX_EXPONENT if is_exponent else MAX_LITERAL))
-        return Name(found[-1].name)
+        bound = MAX_EXPONENT if is_exponent else MAX_LITERAL
+        constants.append(_make_constant(f"c{len(constants) + 1}", formula.value, bound))
+        return Name(constants[-1].name)
     if not isinstance(formula, Call):
         return formula
     arguments = [
-        _named(each, found, exponents_too, is_exponent or (formula.operator == "pow" and place == 1))
-        for place, each in enumerate(formula.arguments)
+        _name_numbers(argument, constants, exponents_too, is_exponent or (formula.operator == "pow" and place == 1))
+        for place, argument in enumerate(formula.arguments)
     ]
     return call(formula.operator, *arguments)
 
 
-def _constant(name: str, value: float, bound: float) -> Hyperparameter:
+def _make_constant(name: str, value: float, bound: float) -> Hyperparameter:
     if value == 0.0:
         return Hyperparameter(name, 0.0, -1.0, 1.0)
     low, high = sorted((value / RANGE, math.copysign(min(abs(value) * RANGE, max(bound, abs(value))), value)))

@@ -8,13 +8,13 @@ def _scale(default: float) -> H:
     return H("s", default, 1.0, 512.0, log=True)
 
 
-#: cos(m*theta) carried on monotonically beyond pi/m: (-1)**k*cos(m*theta) - 2*k, with k = floor(m*theta/pi).
+#: cos(m*theta) continued monotonically beyond pi/m: (-1)**k*cos(m*theta) - 2*k, with k = floor(m*theta/pi).
 _PSI = "cos(pi*floor(m*arccos(cosine)/pi))*cos(m*arccos(cosine)) - 2*floor(m*arccos(cosine)/pi)"
 
-#: Whether theta + m is below pi, as 1 or 0: there cos(theta + m) still falls with theta.
+#: 1 where theta + m is below pi and cos(theta + m) falls with theta, else 0.
 _FALLS = "relu(sign(cosine + cos(m)))"
 
-#: ArcFace's softmax with cos(theta) - m*sin(m) for the target where cos(theta + m) would rise again.
+#: ArcFace's softmax; the target has cos(theta) - m*sin(m) where cos(theta + m) would rise again.
 _MONOTONE_ARCFACE = (
     f"ce(s*(y*({_FALLS}*cos(arccos(cosine) + m) + (1 - {_FALLS})*(cosine - m*sin(m))) + (1 - y)*cosine))"
 )

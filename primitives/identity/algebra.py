@@ -1,9 +1,9 @@
 """Algebra: the canonical form of a formula, by sympy.
 
-Invariant: a canonical form agrees with its original in value and gradient on the probe, and is neither larger nor
-deeper, else the original stands. Text never reaches sympy: expressions are built node by node. The limit on sympy's
-work is counted in calls, not in seconds, so that a slow machine does not change a search; it is far above what the
-formulas of a search cost, since what sympy remembers from earlier formulas saves calls.
+Invariant: a canonical form agrees with its original in value and gradient on the probe and is neither larger nor
+deeper; otherwise the original is kept. Text never reaches sympy: expressions are built node by node. Sympy's work is
+limited in calls, not in seconds, so that a slow machine does not change a search. The limit is far above the cost of
+usual formulas, because that cost varies: sympy saves calls by what it remembers of earlier formulas.
 """
 
 import inspect
@@ -20,46 +20,46 @@ from lossearch.primitives.language.formula import MAX_LITERAL, Call, Formula, Fo
 from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.shapes import Shape
 
-#: Python calls that sympy may spend on one formula: about half a second; a usual one takes 2 % of it.
+#: Python calls that sympy may make for one formula: about half a second. A usual formula takes 2 % of them.
 WORK_LIMIT = 400_000
 
-_ROUNDS = 3  # of transforms, each on the form that the last one found
+_ROUNDS = 3  # of transforms, each applied to the best form so far
 
 _DIGITS = 10  # significant digits of a constant that algebra computed
 
 
 class _Unreadable(Exception):
-    """Sympy made something that the language cannot say."""
+    """A result of sympy that the language cannot express."""
 
 
 class _OutOfWork(BaseException):
-    """Sympy spent its calls. No Exception, so that sympy does not catch it."""
+    """Sympy made all its calls. Not an Exception, so that sympy does not catch it."""
 
 
 def canonical(formula: Formula, work_limit: int = WORK_LIMIT) -> Formula:
-    """The shortest of the formula's algebraically equal forms that cheap transforms reach.
+    """Find the smallest algebraically equal form that cheap transforms reach.
 
-    Of forms of one size the first in the order of their text is taken, so that the canonical form of a
-    canonical form is itself. The formula stands where no form is better and right, or the work limit is reached.
+    Of forms of one size it is the first in the order of their text, so that a canonical form is its own canonical form.
+    Returns the formula with its numbers folded where no form is better and right, or where the work limit is reached.
     """
-    best = _with_numbers_folded(formula)
+    best = _fold_numbers(formula)
     for _ in range(_ROUNDS):
-        forms = within_work_limit(partial(_forms, best), work_limit // _ROUNDS) or []
+        forms = run_within_limit(partial(_forms, best), work_limit // _ROUNDS) or []
         allowed = {form for form in forms if _preference(form) < _preference(best) and form.depth <= formula.depth}
         better = sorted(allowed, key=_preference)
-        found = next((form for form in better if same_on_probe(form, formula)), best)
-        if found == best:
+        right = next((form for form in better if same_on_probe(form, formula)), best)
+        if right == best:
             break
-        best = found
+        best = right
     return best
 
 
-def _with_numbers_folded(formula: Formula) -> Formula:
-    """The formula with one number in the place of each operation on numbers alone."""
+def _fold_numbers(formula: Formula) -> Formula:
+    """Put a number in the place of each operation on numbers."""
     if isinstance(formula, Call):
         if formula.constant is not None and "pi" not in formula.names:
             return Number(formula.constant)
-        return call(formula.operator, *(_with_numbers_folded(argument) for argument in formula.arguments))
+        return call(formula.operator, *(_fold_numbers(argument) for argument in formula.arguments))
     return formula
 
 
@@ -67,10 +67,10 @@ def _preference(formula: Formula) -> tuple[int, str]:
     return formula.size, str(formula)
 
 
-def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
-    """The result of ``work``, or None once it has made more than ``limit`` Python calls.
+def run_within_limit(work: Callable[[], Any], limit: int) -> Any:
+    """Run ``work`` and return its result, or None once it has made more than ``limit`` Python calls.
 
-    Runs without a limit under a profiler, which owns the hook that counts.
+    There is no limit under a profiler, which has the hook that counts.
     """
     if sys.getprofile() is not None:
         return work()
@@ -80,7 +80,7 @@ def within_work_limit(work: Callable[[], Any], limit: int) -> Any:
         nonlocal spent
         if event == "call":
             spent += 1
-            # What is raised where a generator is closed is lost, and the limit with it: wait for the next call.
+            # An exception raised while a generator is closed is lost: wait for the next call.
             if spent > limit and not frame.f_code.co_flags & inspect.CO_GENERATOR:
                 raise _OutOfWork
 
@@ -136,7 +136,7 @@ def _build(formula: Formula) -> Any:
 
 
 def _is_its_argument(formula: Call, arguments: list[Any]) -> bool:
-    """Whether it is the mean or largest of what is the same for all classes, or the smaller or larger of equal ones."""
+    """Return True for the mean or largest of classes that are all the same, and the smaller or larger of two equals."""
     if formula.operator in ("mean_c", "max_c"):
         return formula.arguments[0].shape is not Shape.CLASS
     return formula.operator in ("minimum", "maximum") and arguments[0] == arguments[1]
@@ -182,7 +182,7 @@ def _read_number(expression: Any) -> Formula:
 
 
 def _read_sum(expression: Any) -> Formula:
-    """Terms in a fixed order: those with a plus first, numbers last unless they alone have a plus."""
+    """Read a sum in a fixed order: terms with a plus first, numbers last unless they alone have a plus."""
     terms = [(term.could_extract_minus_sign(), term) for term in expression.args]
     positive = sorted((_read(term) for minus, term in terms if not minus), key=_order)
     negative = sorted((_read(-term) for minus, term in terms if minus), key=_order)
@@ -202,12 +202,12 @@ def _read_product(expression: Any) -> Formula:
     assert isinstance(number, Number)
     minus, size = number.value < 0, abs(number.value)
     above, below = [], []
-    for each in sympy.Mul.make_args(rest):
-        base, exponent = each.as_base_exp() if each.is_Pow else (each, sympy.S.One)
+    for part in sympy.Mul.make_args(rest):
+        base, exponent = part.as_base_exp() if part.is_Pow else (part, sympy.S.One)
         if exponent.is_number and exponent.is_negative:
             below.append(_read_power(base, -exponent))
         else:
-            above.append(_read(each))
+            above.append(_read(part))
     above.sort(key=_numbers_first)
     below.sort(key=_numbers_first)
     if size != 1.0:

@@ -1,8 +1,8 @@
-"""Fingerprint: what a formula trains like, so that equal candidates are recognised however they are written.
+"""Fingerprint: how a formula trains, so that equal candidates are recognised however they are written.
 
-Two formulas train alike when their gradients agree up to a positive factor: the factor is a learning rate,
-and a constant added to the value moves no weight. The fingerprint is the direction of the gradient on the
-probe with one-hot targets, seen along a few fixed random directions.
+Two formulas train alike if their gradients agree up to a positive factor: the factor is a learning rate, and a constant
+added to the value moves no weight. The fingerprint is the direction of the gradient on the probe with one-hot targets,
+projected on a few fixed random directions.
 """
 
 import math
@@ -13,10 +13,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lossearch.primitives.identity.probe import responses
+from lossearch.primitives.identity.probe import compute_responses
 from lossearch.primitives.language.formula import Formula
 
-#: Two fingerprints are the same where each number differs by this at most.
+#: Two fingerprints are the same if each number differs by at most this.
 RESOLUTION = 1e-6
 
 #: Size of a gradient, relative to the largest value, below which it is rounding error.
@@ -28,17 +28,17 @@ Fingerprint = tuple[str, float, float, float, float]
 
 
 def fingerprint(formula: Formula, class_weights: str | None = None) -> Fingerprint | None:
-    """Fingerprint of a formula without free names; None where its gradient is zero or not finite.
+    """Compute the fingerprint of a formula without free names; None if its gradient is zero or not finite.
 
-    A loss with other ``class_weights`` than learned ones has another, though the formula be the same.
+    The kind of ``class_weights`` is part of it: the same formula with another kind has another fingerprint.
     """
     return fingerprints([formula], [class_weights])[0]
 
 
 def fingerprints(formulas: Sequence[Formula], class_weights: Sequence[str | None]) -> list[Fingerprint | None]:
-    """Fingerprints of many formulas, each with its class weights, in far fewer calls than one after the other."""
-    seen = zip(formulas, class_weights, responses(formulas, target="hard"), strict=True)
-    return [_of_response(formula, weights, *response) for formula, weights, response in seen]
+    """Compute the fingerprints of many formulas, each with its class weights, in far fewer calls than one by one."""
+    candidates = zip(formulas, class_weights, compute_responses(formulas, target="hard"), strict=True)
+    return [_of_response(formula, weights, *response) for formula, weights, response in candidates]
 
 
 def _of_response(formula: Formula, class_weights: str | None, values: Tensor, gradient: Tensor) -> Fingerprint | None:
@@ -59,30 +59,30 @@ def _directions(length: int) -> Tensor:
 
 @dataclass
 class FingerprintArchive:
-    """The fingerprints seen so far, each with the id of the loss that came first."""
+    """The fingerprints so far, each with the id of the first loss that has it."""
 
     entries: list[tuple[Fingerprint, str]] = field(default_factory=list)
     _cells: dict[tuple[str, int], list[int]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for index, (seen, _) in enumerate(self.entries):
-            self._cells.setdefault(_cell(seen), []).append(index)
+        for index, (entry, _) in enumerate(self.entries):
+            self._cells.setdefault(_cell(entry), []).append(index)
 
     def find(self, wanted: Fingerprint) -> str | None:
-        """Id of the loss with this fingerprint, or None."""
+        """Return the id of the loss with this fingerprint, or None."""
         kind, cell = _cell(wanted)
         for neighbour in (cell - 1, cell, cell + 1):
             for index in self._cells.get((kind, neighbour), ()):
-                seen, loss_id = self.entries[index]
-                if all(abs(a - b) <= RESOLUTION for a, b in zip(seen[1:], wanted[1:], strict=True)):
+                entry, loss_id = self.entries[index]
+                if all(abs(a - b) <= RESOLUTION for a, b in zip(entry[1:], wanted[1:], strict=True)):
                     return loss_id
         return None
 
-    def add(self, seen: Fingerprint, loss_id: str) -> None:
-        """Remember a fingerprint under the id of its loss."""
-        self._cells.setdefault(_cell(seen), []).append(len(self.entries))
-        self.entries.append((seen, loss_id))
+    def add(self, entry: Fingerprint, loss_id: str) -> None:
+        """Add a fingerprint with the id of its loss."""
+        self._cells.setdefault(_cell(entry), []).append(len(self.entries))
+        self.entries.append((entry, loss_id))
 
 
-def _cell(seen: Fingerprint) -> tuple[str, int]:
-    return seen[0], math.floor(seen[1] / RESOLUTION)
+def _cell(entry: Fingerprint) -> tuple[str, int]:
+    return entry[0], math.floor(entry[1] / RESOLUTION)

@@ -1,8 +1,8 @@
 """The probe: one fixed float64 batch on which formulas are compared by value and by gradient.
 
-Invariant: the batch is data of the language, the same in every process; half of its targets are one-hot and half are
-soft, and its predictions are wrong, doubtful, right and nearly certain, at angles from about 0 to about pi, so that a
-term which acts on some of these alone is seen. None is tied: there equal formulas may have other gradients.
+Invariant: the batch is the same in every process. Half of its targets are one-hot and half are soft. Its predictions
+are wrong, doubtful, right and nearly certain, at angles from about 0 to about pi, so that it shows a term that acts on
+some of these alone. No two are tied: at a tie equal formulas may have different gradients.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ from lossearch.primitives.language.terminals import FEATURES, TERMINALS
 
 CLASSES, SIZE, SAMPLES = 5, 4, 12
 
-#: Probabilities of the target in the last samples, over logits with one-hot targets.
+#: Probabilities of the target in the last samples, where logits are compared with one-hot targets.
 RIGHT = (0.4, 0.65, 0.9, 0.995)
 
-#: Lengths of the last embeddings in those of their target's class weights, which they lie along, the last one opposite.
+#: The last embeddings as multiples of their target's class weight; a negative one points away from it.
 ALONG = (1.8, 0.5, 2.0, -2.0)
 
-#: Moments of training at which a formula that looks at progress is seen.
+#: Moments of training at which a formula that looks at progress is evaluated.
 PROGRESS = (0.37, 0.08, 0.91)
 
-#: Difference up to which two formulas are the same: relative to the largest number, and absolute.
+#: Largest difference between equal formulas: relative to the largest number, and absolute.
 TOLERANCE, NOISE = 1e-7, 1e-12
 
-#: What the gradient of a formula over embeddings is in, one after the other, with the shapes.
+#: The points with respect to which a formula over embeddings is differentiated, in order, with their shapes.
 POINTS = {"embeddings": (SAMPLES, SIZE), "weight": (CLASSES, SIZE), "centers": (CLASSES, SIZE)}
 
 #: Values of a formula, and the gradient of their mean, flattened.
@@ -62,26 +62,26 @@ def _batch() -> dict[str, Tensor]:
 
 
 def _right(logits: Tensor, hard: Tensor) -> Tensor:
-    """The logits with the target's such that its probabilities are those of RIGHT."""
+    """The logits, with the target's chosen so that its probabilities are those of RIGHT."""
     others = logits.masked_fill(hard > 0.0, -torch.inf).logsumexp(1)
     wanted = others + torch.logit(torch.tensor(RIGHT, dtype=torch.float64))
     return torch.where(hard > 0.0, wanted.unsqueeze(1), logits)
 
 
-def responses(formulas: Sequence[Formula], target: str = "mixed") -> list[Response]:
-    """Values and flattened gradients of the mean on the probe, for formulas without free names.
+def compute_responses(formulas: Sequence[Formula], target: str = "mixed") -> list[Response]:
+    """Compute values, and flattened gradients of their mean, on the probe. The formulas have no free names.
 
-    ``target`` is ``mixed`` or ``hard`` (one-hot alone). The gradient is in the logits, or in embeddings,
-    class weights and centers where the formula looks at embeddings. A formula that looks at ``progress`` is seen
-    early, midway and late. Either result may hold non-finite numbers.
+    ``target`` is ``mixed``, or ``hard`` for one-hot targets alone. The gradient is with respect to the logits, or to
+    embeddings, class weights and centers if the formula looks at embeddings. A formula that looks at ``progress`` is
+    evaluated early, midway and late in training. Values and gradients may hold non-finite numbers.
     """
-    found: dict[int, Response] = {}
+    responses: dict[int, Response] = {}
     by_moments = sorted(range(len(formulas)), key=lambda place: "progress" in formulas[place].names)
-    for changes, places in groupby(by_moments, key=lambda place: "progress" in formulas[place].names):
-        together = list(places)
-        moments = PROGRESS if changes else PROGRESS[:1]
-        found |= zip(together, _responses_at(moments, [formulas[place] for place in together], target), strict=True)
-    return [found[place] for place in range(len(formulas))]
+    for looks_at_progress, group in groupby(by_moments, key=lambda place: "progress" in formulas[place].names):
+        places = list(group)
+        moments = PROGRESS if looks_at_progress else PROGRESS[:1]
+        responses |= zip(places, _responses_at(moments, [formulas[place] for place in places], target), strict=True)
+    return [responses[place] for place in range(len(formulas))]
 
 
 def _responses_at(moments: Sequence[float], formulas: Sequence[Formula], target: str) -> list[Response]:
@@ -94,15 +94,15 @@ def _responses_at(moments: Sequence[float], formulas: Sequence[Formula], target:
     features["z"] = z[torch.tensor(over_embeddings, dtype=torch.int64)]
     values, gradients = [], []
     for progress in moments:
-        found = program.run(features, _shared(progress, target))
+        of_features = program.run(features, _shared(progress, target))
         values.append(program.values())
-        gradients.append(_gradients(found, over_embeddings))
-    of_moments = [torch.cat(each) for each in zip(*gradients, strict=True)]
+        gradients.append(_gradients(of_features, over_embeddings))
+    of_moments = [torch.cat(moments_of_one) for moments_of_one in zip(*gradients, strict=True)]
     return list(zip(torch.cat(values, 1), of_moments, strict=True))
 
 
 def _shared(progress: float, target: str) -> dict[str, Tensor]:
-    """What every formula looks at alike."""
+    """The inputs that are the same for all formulas."""
     return {
         "y": _batch()[target].T.unsqueeze(0),
         "prior": _batch()["prior"].reshape(1, -1, 1),
@@ -112,30 +112,30 @@ def _shared(progress: float, target: str) -> dict[str, Tensor]:
 
 
 def _features(*points: Tensor) -> dict[str, Tensor]:
-    """The features of the points of a formula over embeddings, [classes, samples], 1 class for the norm."""
+    """The features at the points of a formula over embeddings, [classes, samples], 1 class for the norm."""
     inputs = dict(zip(POINTS, points, strict=True))
-    found = {"z": (inputs["embeddings"] @ inputs["weight"].T).T}
+    features = {"z": (inputs["embeddings"] @ inputs["weight"].T).T}
     for name in FEATURES:
         terminal = TERMINALS[name]
         if terminal.tensor is not None:
             feature = terminal.tensor(*(inputs[read] for read in terminal.reads))
-            found[name] = feature.expand(SAMPLES, -1).T
-    return found
+            features[name] = feature.expand(SAMPLES, -1).T
+    return features
 
 
 @lru_cache(maxsize=1)
 def _slopes() -> dict[str, Tensor]:
-    """Derivative of each feature in the points, [classes*samples, numbers in the points]: the same for all formulas."""
+    """The derivative of each feature with respect to the points, [classes*samples, numbers in the points]."""
     points = tuple(_batch()[name] for name in POINTS)
-    found = {}
+    of_features = {}
     for name in FEATURES:
-        slopes = torch.autograd.functional.jacobian(lambda *each, name=name: _features(*each)[name], points)
-        found[name] = torch.cat([slope.flatten(2).flatten(0, 1) for slope in slopes], 1)
-    return found
+        slopes = torch.autograd.functional.jacobian(lambda *points, name=name: _features(*points)[name], points)
+        of_features[name] = torch.cat([slope.flatten(2).flatten(0, 1) for slope in slopes], 1)
+    return of_features
 
 
 def _gradients(of_features: Mapping[str, Tensor], over_embeddings: Sequence[bool]) -> list[Tensor]:
-    """Gradients in what formulas are over, from those at features [formulas, classes, samples]."""
+    """Gradients with respect to logits or points, from those with respect to features [formulas, classes, samples]."""
     shape = len(over_embeddings), SAMPLES, CLASSES
     z = of_features["z"].transpose(1, 2) if "z" in of_features else torch.zeros(shape, dtype=torch.float64)
     in_logits = z.flatten(1)
@@ -147,16 +147,16 @@ def _gradients(of_features: Mapping[str, Tensor], over_embeddings: Sequence[bool
 
 
 def same_on_probe(one: Formula, other: Formula) -> bool:
-    """Whether two formulas agree on the probe in value and gradient; a non-finite number agrees with none."""
-    one, other = with_free_names_bound(one), with_free_names_bound(other)
+    """Return True if two formulas agree on the probe in value and gradient. A non-finite number agrees with none."""
+    one, other = bind_free_names(one), bind_free_names(other)
     if one.looks_at_embeddings != other.looks_at_embeddings:
         return False
-    pairs = zip(*responses([one, other]), strict=True)
+    pairs = zip(*compute_responses([one, other]), strict=True)
     return all(a.shape == b.shape and _close(a, b) for a, b in pairs)
 
 
-def with_free_names_bound(formula: Formula) -> Formula:
-    """The formula with a number in the place of each hyper-parameter, other for each name."""
+def bind_free_names(formula: Formula) -> Formula:
+    """Put a number in the place of each hyper-parameter, a different one for each name."""
     names = sorted(formula.hyperparameters)
     return formula.bind({name: 0.5 + 0.3 / (index + 1.7) for index, name in enumerate(names)}) if names else formula
 

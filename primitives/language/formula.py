@@ -1,4 +1,4 @@
-"""Formula: the typed expression tree of a loss, and its text.
+"""Formula: the typed expression tree of a loss, and how it is written as text and in LaTeX.
 
 Invariant: a formula is immutable and well-typed from its construction on, and ``parse(str(f)) == f``.
 A negative number is a :class:`Number`, never the negation of one, so that every text has one tree.
@@ -22,17 +22,13 @@ MAX_LITERAL = 1e12
 MAX_EXPONENT = 64.0
 MAX_DEGREE = 4_096.0  # product of the exponents of powers within powers
 
-# How tightly an operator binds, weakest first; the same order as Python's.
-_SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
-_PRECEDENCE = {"add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "neg": _UNARY, "pow": _POWER}
-
 
 class FormulaError(UserError):
     """A formula that the language does not allow."""
 
 
 class Formula(ABC):
-    """A typed expression tree; one of :class:`Number`, :class:`Name` and :class:`Call`."""
+    """A typed expression tree: a :class:`Number`, a :class:`Name` or a :class:`Call`."""
 
     arguments: tuple["Formula", ...] = ()
 
@@ -48,51 +44,50 @@ class Formula(ABC):
 
     @cached_property
     def depth(self) -> int:
-        """Number of levels below this one."""
+        """Number of levels below this node."""
         return 1 + max((argument.depth for argument in self.arguments), default=-1)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Terminals and hyper-parameters that the formula looks at."""
+        """Terminals and hyper-parameters in the formula."""
         return frozenset().union(*(argument.names for argument in self.arguments))
 
     @property
     def constant(self) -> float | None:
-        """The value of a formula of numbers, pi and elementwise operators alone; None for every other."""
+        """Value of a formula of numbers, pi and elementwise operators; None for every other formula."""
         return None
 
     @property
     def degree(self) -> float:
-        """Product of the constant exponents along the deepest powers within powers; 1 without a power."""
+        """Product of the constant exponents of powers within powers, at its largest; 1 without a power."""
         return 1.0
 
     @property
     def hyperparameters(self) -> frozenset[str]:
-        """Names that are no terminals of the language."""
+        """Names that are not terminals of the language."""
         return self.names - TERMINALS.keys()
 
     @property
     def looks_at_embeddings(self) -> bool:
-        """Whether the formula needs embeddings and class weights, and not logits alone."""
+        """True if the formula needs embeddings and class weights; False if logits are enough."""
         return any(TERMINALS[name].looks_at_embeddings for name in self.names - self.hyperparameters)
 
     def walk(self) -> Iterator["Formula"]:
-        """This node and all below it, in prefix order."""
+        """Yield this node and all nodes below it, in prefix order."""
         yield self
         for argument in self.arguments:
             yield from argument.walk()
 
     def bind(self, values: Mapping[str, float]) -> "Formula":
-        """The formula with each named hyper-parameter replaced by its value."""
+        """Replace each named hyper-parameter by its value."""
         return self
 
     def _repr_latex_(self) -> str:
-        """What a notebook shows."""
-
+        """LaTeX for a notebook."""
         return f"${latex(self)}$"
 
     def __str__(self) -> str:
-        return _text(self)[0]
+        return _write(self, _TEXT)[0]
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ class Number(Formula):
 
 @dataclass(frozen=True)
 class Name(Formula):
-    """A terminal, or a hyper-parameter where no terminal has the name."""
+    """A terminal, or a hyper-parameter if no terminal has the name."""
 
     name: str
 
@@ -144,7 +139,7 @@ class Name(Formula):
 
 @dataclass(frozen=True)
 class Call(Formula):
-    """An operator applied to its arguments. Build it with :func:`call`."""
+    """An operator applied to its arguments. Build one with :func:`call`."""
 
     operator: str
     arguments: tuple[Formula, ...]
@@ -170,11 +165,11 @@ class Call(Formula):
             raise FormulaError(f"Expected powers within powers up to a degree of {MAX_DEGREE:g}, got {degree:g}.")
         object.__setattr__(self, "_degree", degree)
         object.__setattr__(self, "_shape", shape)
-        object.__setattr__(self, "_constant", self._of_numbers())
+        object.__setattr__(self, "_constant", self._compute_constant())
         object.__setattr__(self, "_hash", hash((self.operator, self.arguments)))
 
-    def _of_numbers(self) -> float | None:
-        """The value where every argument is a number, in bounds; None where one is not."""
+    def _compute_constant(self) -> float | None:
+        """Compute the value if every argument is a number, else None. Raises FormulaError out of bounds."""
         operator = OPERATORS[self.operator]
         numbers = [argument.constant for argument in self.arguments if argument.constant is not None]
         if not operator.elementwise or len(numbers) < operator.arity:
@@ -185,7 +180,7 @@ class Call(Formula):
         return self._hash
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return Call, (self.operator, self.arguments)  # strings hash otherwise in another process
+        return Call, (self.operator, self.arguments)  # another process hashes strings otherwise
 
     @property
     def degree(self) -> float:
@@ -206,9 +201,9 @@ class Call(Formula):
 
 
 def call(operator: str, *arguments: Formula) -> Formula:
-    """The operator applied to the arguments; minus a number is a number.
+    """Apply an operator to arguments. Minus a number is a number.
 
-    Raises FormulaError where the number of arguments or their shapes are not the operator's.
+    Raises FormulaError where the operator takes another number of arguments or other shapes.
     """
     if operator == "neg" and len(arguments) == 1 and isinstance(arguments[0], Number):
         return Number(-arguments[0].value)
@@ -216,48 +211,94 @@ def call(operator: str, *arguments: Formula) -> Formula:
 
 
 def number_text(value: float) -> str:
-    """Shortest text that reads back as the same number; whole numbers without a point."""
+    """Return the shortest text that reads back as the same number; whole numbers have no point."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
-def _text(formula: Formula) -> tuple[str, int]:
-    """Text of a formula, and how tightly its outermost operator binds."""
+def latex(formula: Formula) -> str:
+    """Write the formula in LaTeX, term by term as its text has it."""
+    return _write(formula, _LATEX)[0]
+
+
+# --- printing ---------------------------------------------------------------------------------------
+
+# How tightly a written formula holds together, loosest first, in the order of Python's operators.
+_ANY, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(6)
+
+
+@dataclass(frozen=True)
+class _Notation:
+    """How the call of an operator is written.
+
+    ``template`` has a ``%s`` for each argument. An argument that holds together less tightly than ``arguments`` asks
+    for is put in parentheses, and with ``signless_end`` also a last one that begins with a minus.
+    """
+
+    template: str
+    arguments: tuple[int, ...]
+    binding: int = _ATOM
+    signless_end: bool = False
+
+
+@dataclass(frozen=True)
+class _Style:
+    """A way of writing formulas: the notation of each operator, how names are written, and parentheses."""
+
+    notations: Mapping[str, _Notation]
+    name: Callable[[str], str]
+    parentheses: str
+
+
+def _write(formula: Formula, style: _Style) -> tuple[str, int]:
+    """Write the formula in a style. Returns the text and how tightly it holds together."""
     if isinstance(formula, Number):
         return number_text(formula.value), _ATOM if formula.value >= 0 else _UNARY
     if isinstance(formula, Name):
-        return formula.name, _ATOM
+        return style.name(formula.name), _ATOM
     assert isinstance(formula, Call)
-    if formula.operator in FUNCTIONS:
-        return f"{formula.operator}({', '.join(map(str, formula.arguments))})", _ATOM
-    symbol, precedence = OPERATORS[formula.operator].symbol, _PRECEDENCE[formula.operator]
-    if formula.operator == "neg":
-        return f"-{_enclosed(formula.arguments[0], _UNARY)}", precedence
-    left, right = formula.arguments
-    if formula.operator == "pow":  # binds to the right; its exponent may carry a minus
-        return f"{_enclosed(left, _ATOM)}**{_enclosed(right, _UNARY)}", precedence
-    left_text, right_text = _enclosed(left, precedence), _enclosed(right, precedence + 1)
-    if right_text.startswith("-"):
-        right_text = f"({right_text})"
-    return f"{left_text}{symbol}{right_text}" if precedence == _PRODUCT else f"{left_text} {symbol} {right_text}", (
-        precedence
-    )
+    notation = style.notations[formula.operator]
+    texts: list[str] = []
+    for argument, least_binding in zip(formula.arguments, notation.arguments, strict=True):
+        text, binding = _write(argument, style)
+        begins_with_minus = notation.signless_end and text[0] == "-" and len(texts) == len(formula.arguments) - 1
+        texts.append(style.parentheses % text if binding < least_binding or begins_with_minus else text)
+    return notation.template % tuple(texts), notation.binding
 
 
-def _enclosed(formula: Formula, at_least: int) -> str:
-    """Text of an operand, in parentheses where it binds less tightly than ``at_least``."""
-    text, precedence = _text(formula)
-    return text if precedence >= at_least else f"({text})"
+def _function_notation(operator: str, opening: str, closing: str) -> _Notation:
+    """The notation of a call with commas between its arguments."""
+    arity = FUNCTIONS[operator].arity
+    return _Notation(opening + ", ".join(["%s"] * arity) + closing, (_ANY,) * arity)
 
 
-# --- LaTeX of a formula: its own tree in mathematical notation, nothing rewritten.
+_SUMS = {
+    "add": _Notation("%s + %s", (_SUM, _PRODUCT), _SUM, signless_end=True),
+    "sub": _Notation("%s - %s", (_SUM, _PRODUCT), _SUM, signless_end=True),
+    "neg": _Notation("-%s", (_UNARY,), _UNARY),
+}
 
-_latex_SUM, _latex_PRODUCT, _latex_UNARY, _latex_POWER, _latex_ATOM = range(1, 6)
+_TEXT = _Style(
+    {name: _function_notation(name, f"{name}(", ")") for name in FUNCTIONS}
+    | _SUMS
+    | {
+        "mul": _Notation("%s*%s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
+        "div": _Notation("%s/%s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
+        "pow": _Notation("%s**%s", (_ATOM, _UNARY), _POWER),  # binds to the right; its exponent may carry a minus
+    },
+    name=str,
+    parentheses="(%s)",
+)
 
+_LATEX_NAMES = {
+    "pi": r"\pi",
+    "cosine": r"\cos\theta",
+    "dist2": r"d^{2}",
+    "num_classes": "C",
+    "lam": r"\lambda",
+    **{name: rf"\{name}" for name in ("alpha", "beta", "gamma", "delta", "mu", "sigma", "tau")},
+}
 
-_NAMES = {"pi": r"\pi", "cosine": r"\cos\theta", "dist2": r"d^{2}", "num_classes": "C"}
-
-
-_FUNCTIONS = {
+_LATEX_FUNCTIONS = {
     "exp": r"\exp",
     "log": r"\ln",
     "log10": r"\log_{10}",
@@ -273,62 +314,32 @@ _FUNCTIONS = {
 }
 
 
-_GREEK = frozenset({"alpha", "beta", "gamma", "delta", "lam", "mu", "sigma", "tau"})
+def _latex_name(name: str) -> str:
+    return _LATEX_NAMES.get(name) or (name if len(name) == 1 else rf"\mathrm{{{_latex_word(name)}}}")
 
 
-def latex(formula: Formula) -> str:
-    """The formula in LaTeX: what its text says, in the same order."""
-    return _latex(formula)[0]
+def _latex_function(name: str) -> str:
+    return _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{_latex_word(name)}}}"
 
 
-def _latex(formula: Formula) -> tuple[str, int]:
-    """LaTeX of a formula, and how tightly its outermost operator binds."""
-    if isinstance(formula, Number):
-        return number_text(formula.value), _latex_ATOM if formula.value >= 0 else _latex_UNARY
-    if isinstance(formula, Name):
-        return _name(formula.name), _latex_ATOM
-    assert isinstance(formula, Call)
-    if formula.operator in _WRITTEN:
-        return _WRITTEN[formula.operator](*formula.arguments)
-    function = _FUNCTIONS.get(formula.operator, rf"\operatorname{{{_escaped(formula.operator)}}}")
-    arguments = ", ".join(latex(argument) for argument in formula.arguments)
-    return rf"{function}\left({arguments}\right)", _latex_ATOM
-
-
-def _name(name: str) -> str:
-    if name in _NAMES:
-        return _NAMES[name]
-    if name in _GREEK:
-        return {"lam": r"\lambda"}.get(name, rf"\{name}")
-    return name if len(name) == 1 else rf"\mathrm{{{_escaped(name)}}}"
-
-
-def _escaped(name: str) -> str:
+def _latex_word(name: str) -> str:
     return name.replace("_", r"\_")
 
 
-def _latex_enclosed(formula: Formula, at_least: int) -> str:
-    text, binds = _latex(formula)
-    return text if binds >= at_least else rf"\left({text}\right)"
-
-
-def _right(formula: Formula, at_least: int) -> str:
-    """A right operand, in parentheses also where it begins with a minus."""
-    text = _latex_enclosed(formula, at_least)
-    return rf"\left({text}\right)" if text.startswith("-") else text
-
-
-_WRITTEN: dict[str, Callable[..., tuple[str, int]]] = {
-    "add": lambda x, y: (f"{_latex_enclosed(x, _latex_SUM)} + {_right(y, _latex_PRODUCT)}", _latex_SUM),
-    "sub": lambda x, y: (f"{_latex_enclosed(x, _latex_SUM)} - {_right(y, _latex_PRODUCT)}", _latex_SUM),
-    "mul": lambda x, y: (rf"{_latex_enclosed(x, _latex_PRODUCT)} \cdot {_right(y, _latex_UNARY)}", _latex_PRODUCT),
-    "div": lambda x, y: (rf"\frac{{{latex(x)}}}{{{latex(y)}}}", _latex_UNARY),
-    "neg": lambda x: (f"-{_latex_enclosed(x, _latex_UNARY)}", _latex_UNARY),
-    "pow": lambda x, y: (f"{{{_latex_enclosed(x, _latex_ATOM)}}}^{{{latex(y)}}}", _latex_POWER),
-    "square": lambda x: (f"{{{_latex_enclosed(x, _latex_ATOM)}}}^{{2}}", _latex_POWER),
-    "sqrt": lambda x: (rf"\sqrt{{{latex(x)}}}", _latex_ATOM),
-    "abs": lambda x: (rf"\left|{latex(x)}\right|", _latex_ATOM),
-    "floor": lambda x: (rf"\left\lfloor {latex(x)} \right\rfloor", _latex_ATOM),
-    "sum_c": lambda x: (rf"\sum_{{c}} {_latex_enclosed(x, _latex_PRODUCT)}", _latex_PRODUCT),
-    "at_target": lambda x: (rf"\left[{latex(x)}\right]_{{y}}", _latex_ATOM),
-}
+_LATEX = _Style(
+    {name: _function_notation(name, rf"{_latex_function(name)}\left(", r"\right)") for name in FUNCTIONS}
+    | _SUMS
+    | {
+        "mul": _Notation(r"%s \cdot %s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
+        "div": _Notation(r"\frac{%s}{%s}", (_ANY, _ANY), _UNARY),
+        "pow": _Notation("{%s}^{%s}", (_ATOM, _ANY), _POWER),
+        "square": _Notation("{%s}^{2}", (_ATOM,), _POWER),
+        "sqrt": _Notation(r"\sqrt{%s}", (_ANY,)),
+        "abs": _Notation(r"\left|%s\right|", (_ANY,)),
+        "floor": _Notation(r"\left\lfloor %s \right\rfloor", (_ANY,)),
+        "sum_c": _Notation(r"\sum_{c} %s", (_PRODUCT,), _PRODUCT),
+        "at_target": _Notation(r"\left[%s\right]_{y}", (_ANY,)),
+    },
+    name=_latex_name,
+    parentheses=r"\left(%s\right)",
+)

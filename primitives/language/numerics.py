@@ -1,8 +1,8 @@
 """Total torch functions: a finite input of ordinary size gives a finite value and a finite gradient.
 
-Invariant: classes lie along dimension 1, and a reduction over classes keeps that dimension, so that
-every value broadcasts against ``[batch, classes, ...]``. The functions need torch alone and none of
-our modules: the exporter copies their source, as it stands, into the files it writes.
+Invariant: classes lie along dimension 1, and a reduction over classes keeps that dimension, so that every value
+broadcasts against ``[batch, classes, ...]``. The functions need torch and none of our modules: the exporter copies
+their source into the files that it writes.
 """
 
 import torch
@@ -10,32 +10,32 @@ from torch import Tensor
 
 
 def smallest_positive(x: Tensor) -> float:
-    """Where log, sqrt, powers and division stop: the square of the dtype's rounding step."""
+    """Return the number below which log, sqrt, powers and division are constant: eps**2 of the dtype."""
     return torch.finfo(x.dtype).eps ** 2
 
 
 def exp(x: Tensor) -> Tensor:
-    """e**x up to the square root of the dtype's largest number, so that a product of two is finite."""
+    """Compute e**x up to the square root of the dtype's largest number, so that a product of two is finite."""
     return torch.exp(x.clamp(max=354.0 if x.dtype == torch.float64 else 44.0))
 
 
 def log(x: Tensor) -> Tensor:
-    """Natural logarithm; constant where x is not positive."""
+    """Compute the natural logarithm; constant where x is not positive."""
     return torch.log(x.clamp(min=smallest_positive(x)))
 
 
 def log10(x: Tensor) -> Tensor:
-    """Decimal logarithm; constant where x is not positive."""
+    """Compute the decimal logarithm; constant where x is not positive."""
     return torch.log10(x.clamp(min=smallest_positive(x)))
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Square root; constant where x is not positive."""
+    """Compute the square root; constant where x is not positive."""
     return torch.sqrt(x.clamp(min=smallest_positive(x)))
 
 
 def divide(numerator: Tensor | float, denominator: Tensor) -> Tensor:
-    """Quotient; a denominator at zero is moved away from it, keeping its sign, and the quotient is constant there."""
+    """Divide. A denominator at zero is moved away from it, on its side, and the quotient is constant there."""
     floor = smallest_positive(denominator)
     at_zero = denominator.abs() < floor
     away = torch.where(denominator < 0, -floor, floor).to(denominator.dtype)
@@ -44,7 +44,7 @@ def divide(numerator: Tensor | float, denominator: Tensor) -> Tensor:
 
 
 def power(base: Tensor, exponent: Tensor | float) -> Tensor:
-    """base ** exponent; a fractional or varying exponent takes the base to be positive."""
+    """Compute base**exponent. A fractional or varying exponent takes the base to be positive."""
     if isinstance(exponent, Tensor) or exponent != int(exponent):
         return exp(exponent * log(base))
     whole = abs(int(exponent))
@@ -54,28 +54,28 @@ def power(base: Tensor, exponent: Tensor | float) -> Tensor:
 
 
 def arccos(x: Tensor) -> Tensor:
-    """Inverse cosine in radians; constant beyond the last points where its slope is finite."""
+    """Compute the inverse cosine in radians; constant beyond the last points where its slope is finite."""
     edge = 1.0 - 4.0 * torch.finfo(x.dtype).eps
     return torch.arccos(x.clamp(-edge, edge))
 
 
 def minimum(x: Tensor, y: Tensor | float) -> Tensor:
-    """The smaller of two; at a tie of two tensors each gets half the gradient."""
+    """Return the smaller of two. At a tie of two tensors each gets half the gradient."""
     return torch.minimum(x, y) if isinstance(y, Tensor) else x.clamp(max=y)
 
 
 def maximum(x: Tensor, y: Tensor | float) -> Tensor:
-    """The larger of two; at a tie of two tensors each gets half the gradient."""
+    """Return the larger of two. At a tie of two tensors each gets half the gradient."""
     return torch.maximum(x, y) if isinstance(y, Tensor) else x.clamp(min=y)
 
 
 def over_classes(x: Tensor | float, like: Tensor) -> Tensor:
-    """A value that is the same for every class, given once for each class of ``like``."""
+    """Repeat a value that is the same for every class, once for each class of ``like`` [batch, classes, ...]."""
     return x + torch.zeros_like(like)
 
 
 def scalar(number: float) -> Tensor:
-    """A number as a tensor without axes, which takes the dtype and the device of what it is combined with."""
+    """Make a tensor without axes of a number. It takes the dtype and the device of what it is combined with."""
     return torch.tensor(number, dtype=torch.float64)
 
 
@@ -85,68 +85,68 @@ def sum_c(x: Tensor) -> Tensor:
 
 
 def mean_c(x: Tensor) -> Tensor:
-    """Mean over the classes."""
+    """Average over the classes."""
     return x.mean(1, keepdim=True)
 
 
 def max_c(x: Tensor) -> Tensor:
-    """Largest over the classes; ties share the gradient."""
+    """Return the largest over the classes. Ties share the gradient."""
     return x.amax(1, keepdim=True)
 
 
 def lse_c(x: Tensor) -> Tensor:
-    """Logarithm of the sum of exponentials over the classes."""
+    """Compute the logarithm of the sum of exponentials over the classes."""
     return torch.logsumexp(x, 1, keepdim=True)
 
 
 def softmax_c(x: Tensor) -> Tensor:
-    """Softmax over the classes."""
+    """Compute the softmax over the classes."""
     return torch.softmax(x, 1)
 
 
 def log_softmax_c(x: Tensor) -> Tensor:
-    """Logarithm of the softmax over the classes."""
+    """Compute the logarithm of the softmax over the classes."""
     return torch.log_softmax(x, 1)
 
 
 def at_target(x: Tensor, target: Tensor) -> Tensor:
-    """Sum over the classes of target * x."""
+    """Sum target * x over the classes."""
     return (target * x).sum(1, keepdim=True)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the logits against a target distribution over the classes."""
+    """Compute the cross-entropy of the logits against a target distribution over the classes."""
     return -(target * torch.log_softmax(logits, 1)).sum(1, keepdim=True)
 
 
 def take_target(x: Tensor, index: Tensor) -> Tensor:
-    """The value at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    """Take the value at the target class, whose ``index`` has shape [batch, 1, ...]."""
     return x.expand(index.shape[0], x.shape[1], *index.shape[2:]).gather(1, index)
 
 
 def put_at_target(x: Tensor, index: Tensor, value: Tensor | float) -> Tensor:
-    """x with another value at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    """Put another value into x at the target class, whose ``index`` has shape [batch, 1, ...]."""
     source = torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(index.shape)
     return x.expand(index.shape[0], x.shape[1], *index.shape[2:]).scatter(1, index, source)
 
 
 def add_at_target(x: Tensor, index: Tensor, margin: Tensor | float) -> Tensor:
-    """x with a margin added at the target class, whose ``index`` has shape [batch, 1, ...]."""
+    """Add a margin to x at the target class, whose ``index`` has shape [batch, 1, ...]."""
     x = x.expand(index.shape[0], x.shape[1], *index.shape[2:])
     margin = torch.as_tensor(margin, dtype=x.dtype, device=x.device)
-    if torch.compiler.is_compiling():  # elementwise, so that a compiler fuses it
+    if torch.compiler.is_compiling():  # elementwise: a compiler fuses it
         classes = torch.arange(x.shape[1], device=x.device).reshape(1, -1, *[1] * (x.ndim - 2))
         return x + torch.where(classes == index, margin, 0.0)
     return x.scatter_add(1, index, margin.expand(index.shape))
 
 
 def batch_mean(x: Tensor, counted: Tensor) -> Tensor:
-    """Mean over the samples that count (1 in ``counted``, shape [batch, 1, ...]; ignored ones are 0)."""
+    """Average over the samples that count: ``counted`` [batch, 1, ...] is 1 for them and 0 for ignored ones."""
     return torch.where(counted > 0, x, 0.0).sum() / counted.sum().clamp(min=1.0)
 
 
 def log_one_minus_softmax(logits: Tensor) -> Tensor:
-    """log(1 - softmax(logits)): for the likeliest class, the log-sum-exp of the others against all."""
+    """Compute log(1 - softmax(logits)). For the likeliest class: log-sum-exp of the others less that of all."""
     probability = torch.softmax(logits, 1)
     likeliest = logits.argmax(1, keepdim=True)
     is_likeliest = torch.zeros_like(logits, dtype=torch.bool).scatter(1, likeliest, True)
@@ -157,38 +157,38 @@ def log_one_minus_softmax(logits: Tensor) -> Tensor:
 
 
 def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
-    """log(sum over the classes of target * probability), from the logarithm of the probability."""
+    """Compute log(sum over the classes of target * probability) from the logarithm of the probability."""
     positive = target > 0
     log_target = torch.where(positive, torch.where(positive, target, 1.0).log(), -1e30)
     return torch.logsumexp(log_probability + log_target, 1, keepdim=True)
 
 
 def unit_vectors(x: Tensor, dim: int = 1) -> Tensor:
-    """Vectors along a dimension over their Euclidean norm; one of zeros stays zero, held constant for the gradient."""
+    """Divide vectors along a dimension by their Euclidean norm. Zeros stay zero and have no gradient."""
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     return x / torch.where(norm > smallest_positive(x), norm, torch.inf)
 
 
 def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Cosine of the angle between each embedding [batch, size] and each class weight [classes, size].
+    """Compute the cosine [batch, classes] between embeddings [batch, size] and class weights [classes, size].
 
-    Of several weights for each class, [classes, sub_centers, size], the one with the largest cosine counts.
+    Where each class has several weights, [classes, sub_centers, size], the one with the largest cosine counts.
     """
     every = unit_vectors(embeddings) @ unit_vectors(weight.flatten(0, -2)).T
     return every if weight.ndim == 2 else every.reshape(-1, *weight.shape[:2]).amax(2)
 
 
 def squared_distance(embeddings: Tensor, centers: Tensor) -> Tensor:
-    """Squared Euclidean distance [batch, classes] from each embedding to each class center."""
+    """Compute the squared Euclidean distance [batch, classes] from each embedding to each class center."""
     inner = embeddings @ centers.T
     return (embeddings.square().sum(1, keepdim=True) + centers.square().sum(1) - 2.0 * inner).clamp(min=0.0)
 
 
 def embedding_norm(embeddings: Tensor) -> Tensor:
-    """Euclidean norm of each embedding, [batch, 1]."""
+    """Compute the Euclidean norm [batch, 1] of each embedding."""
     return torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
 
 
 def class_weight_norm(weight: Tensor) -> Tensor:
-    """Euclidean norm of each class weight, [1, classes]."""
+    """Compute the Euclidean norm [1, classes] of each class weight."""
     return torch.linalg.vector_norm(weight, dim=1).unsqueeze(0)

@@ -1,7 +1,7 @@
-"""Every operator of the language, declared once: name, shapes, what it means to sympy and to torch.
+"""The operators of the language, each declared once: its name, its shapes, its meaning in sympy and in torch.
 
-The parser's vocabulary, the typed set that evolution grows trees from, the sympy and torch lowerings
-and the tests are all derived from :data:`OPERATORS`.
+The parser's vocabulary, the typed set that evolution grows trees from, the forms in sympy and torch, and the tests are
+all derived from :data:`OPERATORS`.
 """
 
 import operator
@@ -21,11 +21,11 @@ from lossearch.primitives.language.shapes import Shape
 class Operator:
     """One operator.
 
-    ``takes`` is the largest shape an argument may have and ``gives`` the shape of the result; where
-    both are None the operator is elementwise and its result has the largest shape among its arguments.
-    ``tensor`` is its total torch function, given the arguments and then the terminals that ``reads``
-    names. ``algebra`` builds its sympy meaning from the sympy module and the arguments; without one
-    the operator is opaque to algebra. ``linear`` operators let a constant factor pass.
+    ``takes`` is the largest shape that an argument may have, ``gives`` the shape of the result. Where ``takes`` is
+    None the operator is elementwise: its result has the largest shape among its arguments. ``tensor`` is its total
+    torch function; it takes the arguments and then the terminals that ``reads`` names. ``algebra`` builds its meaning
+    from the sympy module and the arguments; without one the operator is opaque to algebra. ``linear`` operators let a
+    constant factor pass: op(c*x) = c*op(x).
     """
 
     name: str
@@ -41,11 +41,11 @@ class Operator:
 
     @property
     def elementwise(self) -> bool:
-        """Whether the result has the shape of the largest argument."""
+        """True if the result has the shape of the largest argument."""
         return self.takes is None
 
     def result_shape(self, arguments: tuple[Shape, ...]) -> Shape:
-        """Shape of the result for arguments of these shapes; ValueError where one is too large."""
+        """Return the shape of the result for arguments of these shapes. Raises ValueError where one is too large."""
         if self.takes is None:
             return max(arguments)
         if max(arguments) > self.takes:
@@ -56,10 +56,10 @@ class Operator:
         return self.gives if self.gives is not None else self.takes
 
     def of_numbers(self, *numbers: float, dtype: torch.dtype = torch.float64) -> float:
-        """The operator's value on numbers, by its own total function."""
+        """Compute the operator's value on numbers with its total torch function."""
         arguments: list[Tensor | float] = [torch.tensor(number, dtype=dtype, device="cpu") for number in numbers]
         if self.name == "pow":
-            arguments[1] = numbers[1]  # whether an exponent is whole shows in a number alone
+            arguments[1] = numbers[1]  # only a Python number can be a whole exponent
         return float(self.tensor(*arguments))
 
 
@@ -110,7 +110,7 @@ _ALL = (
 )
 
 #: Every operator by name, infix ones included (``add``, ``sub``, ``mul``, ``div``, ``pow``, ``neg``).
-OPERATORS: dict[str, Operator] = {each.name: each for each in _ALL}
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _ALL}
 
 #: The operators that are written as a call, by name.
-FUNCTIONS: dict[str, Operator] = {each.name: each for each in _ALL if not each.symbol}
+FUNCTIONS: dict[str, Operator] = {operator.name: operator for operator in _ALL if not operator.symbol}

@@ -1,6 +1,6 @@
-"""Reads the text of a formula by a whitelist: nothing but the grammar of the language is accepted.
+"""Parser: reads the text of a formula and accepts nothing but the grammar of the language.
 
-Invariant: no text is ever executed, and limits are checked before the work they bound is done.
+Invariant: no text is ever executed, and each limit is checked before the work that it bounds.
 
     sum      := product (("+" | "-") product)*
     product  := unary (("*" | "/") unary)*
@@ -38,9 +38,9 @@ class _Token(NamedTuple):
 
 
 def parse(text: str, hyperparameters: Collection[str] = ()) -> Formula:
-    """Read a formula, whose names are terminals or the given hyper-parameters.
+    """Read a formula over terminals and the given hyper-parameters.
 
-    Raises FormulaError with the position, what was found, what was allowed and the nearest known name.
+    Raises FormulaError with the position, what was allowed, what was found and the nearest known name.
     """
     if not isinstance(text, str):
         raise FormulaError(f"Expected the text of a formula, got {type(text).__name__}.")
@@ -61,12 +61,14 @@ def parse(text: str, hyperparameters: Collection[str] = ()) -> Formula:
 
 
 def valid_name(name: str) -> bool:
-    """Whether a hyper-parameter may have this name."""
+    """Return True if a hyper-parameter may have this name."""
     plain = name.isascii() and name.isidentifier() and not name.startswith("_") and len(name) <= MAX_NAME
     return plain and not keyword.iskeyword(name) and name not in TERMINALS and name not in FUNCTIONS
 
 
 class _Reader:
+    """Reads a formula by recursive descent: one method for each rule of the grammar."""
+
     def __init__(self, text: str, hyperparameters: Collection[str]) -> None:
         self._text = text
         self._known = {*TERMINALS, *hyperparameters}
@@ -77,7 +79,7 @@ class _Reader:
     def formula(self) -> Formula:
         result = self._sum()
         if self._token.kind != "end":
-            raise self._unexpected("an operator or the end")
+            raise self._unexpected_token("an operator or the end")
         return result
 
     @property
@@ -85,7 +87,7 @@ class _Reader:
         return self._tokens[self._next]
 
     def _take(self, *symbols: str) -> str:
-        """The next symbol if it is one of these, else the empty string."""
+        """Take the next token if it is one of these symbols. Return its text, or the empty string."""
         if self._token.kind == "symbol" and self._token.text in symbols:
             self._next += 1
             return self._tokens[self._next - 1].text
@@ -118,14 +120,14 @@ class _Reader:
     def _atom(self) -> Formula:
         token = self._token
         if self._take("("):
-            return self._closed(self._sum())
+            return self._close(self._sum())
         if token.kind == "number":
             self._next += 1
-            return self._guarded(token, lambda: Number(float(token.text)))
+            return self._build(token, lambda: Number(float(token.text)))
         if token.kind == "name":
             self._next += 1
             return self._function(token) if self._take("(") else self._name(token)
-        raise self._unexpected("a number, a name or '('")
+        raise self._unexpected_token("a number, a name or '('")
 
     def _name(self, token: _Token) -> Formula:
         if token.text in self._known:
@@ -147,18 +149,18 @@ class _Reader:
         arity = FUNCTIONS[token.text].arity
         if len(arguments) != arity:
             raise self._error(token.position, f"{token.text} takes {arity} argument(s), got {len(arguments)}")
-        return self._closed(self._guarded(token, lambda: call(token.text, *arguments)))
+        return self._close(self._build(token, lambda: call(token.text, *arguments)))
 
-    def _closed(self, inner: Formula) -> Formula:
+    def _close(self, inner: Formula) -> Formula:
         if not self._take(")"):
-            raise self._unexpected("an operator, ',' or ')'")
+            raise self._unexpected_token("an operator, ',' or ')'")
         return inner
 
     def _call(self, operator: str, *arguments: Formula) -> Formula:
-        return self._guarded(self._tokens[self._next - 1], lambda: call(operator, *arguments))
+        return self._build(self._tokens[self._next - 1], lambda: call(operator, *arguments))
 
-    def _guarded(self, token: _Token, build: Callable[[], Formula]) -> Formula:
-        """A new node, or an error that names the position of the token it came from."""
+    def _build(self, token: _Token, build: Callable[[], Formula]) -> Formula:
+        """Build a node. Raises FormulaError with the position of the token that it comes from."""
         try:
             result = build()
         except FormulaError as error:
@@ -169,15 +171,15 @@ class _Reader:
             raise self._error(token.position, f"more than {MAX_DEPTH} levels deep")
         return result
 
-    def _unexpected(self, allowed: str) -> FormulaError:
-        found = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
-        return self._error(self._token.position, f"expected {allowed}, got {found}")
+    def _unexpected_token(self, allowed: str) -> FormulaError:
+        got = "the end" if self._token.kind == "end" else f"'{shown(self._token.text)}'"
+        return self._error(self._token.position, f"expected {allowed}, got {got}")
 
     def _error(self, position: int, what: str) -> FormulaError:
-        return formula_error(self._text, position, what)
+        return _error_at(self._text, position, what)
 
 
-def formula_error(text: str, position: int, what: str) -> FormulaError:
+def _error_at(text: str, position: int, what: str) -> FormulaError:
     """An error at a position of the text, with the text around it."""
     start = max(0, position - 20)
     excerpt = text[start : position + 20].encode("unicode_escape").decode("ascii")
@@ -192,10 +194,10 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             at = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n"))
-            found = text[at].encode("unicode_escape").decode("ascii")
-            hint = "; a power is written **" if found == "^" else ""
-            raise formula_error(
-                text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{found}'{hint}"
+            character = text[at].encode("unicode_escape").decode("ascii")
+            hint = "; a power is written **" if character == "^" else ""
+            raise _error_at(
+                text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{character}'{hint}"
             )
         tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()

@@ -1,10 +1,10 @@
-"""The three shapes of the language of losses, ordered so that a smaller one broadcasts to a larger."""
+"""The three shapes of the language of losses. They are ordered: a smaller one broadcasts to a larger."""
 
 from enum import IntEnum
 
 
 class Shape(IntEnum):
-    """Shape of a formula's value: ``Scalar []  <  Sample [N]  <  Class [N, C]``."""
+    """Shape of a formula's value: ``Scalar []  <  Sample [batch]  <  Class [batch, classes]``."""
 
     SCALAR = 0
     SAMPLE = 1

@@ -1,4 +1,4 @@
-"""What a loss may look at: every terminal of the language, declared once with its shape and meaning."""
+"""The terminals of the language: what a loss may look at, each declared once with its shape and meaning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from lossearch.primitives.language.shapes import Shape
 
 @dataclass(frozen=True)
 class Terminal:
-    """One terminal: ``tensor`` computes it from the inputs that ``reads`` names.
+    """One terminal. ``tensor`` computes it from the inputs that ``reads`` names.
 
-    Without ``tensor`` it is itself an input of the loss module.
+    Without ``tensor`` it is an input of the loss module itself.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Terminal:
 
     @property
     def looks_at_embeddings(self) -> bool:
-        """Whether only an EmbeddingLoss can give it."""
+        """True if only an EmbeddingLoss can give it."""
         return bool({"embeddings", "weight", "centers"} & set(self.reads))
 
 
@@ -56,8 +56,7 @@ _ALL = (
 )
 
 #: Every terminal by name.
-TERMINALS: dict[str, Terminal] = {each.name: each for each in _ALL}
+TERMINALS: dict[str, Terminal] = {terminal.name: terminal for terminal in _ALL}
 
-
-#: What a network gives for every formula; the gradients with respect to them are what a joint program computes.
+#: Terminals that a network's output determines. The wing ``batched`` computes gradients with respect to them.
 FEATURES = ("z", "cosine", "dist2", "norm", "weight_norm")

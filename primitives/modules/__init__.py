@@ -1,1 +1,1 @@
-"""modules."""
+"""Formulas as torch modules, with the calling convention of torch's own losses."""

@@ -1,4 +1,4 @@
-"""Class weights: one vector per class, or several, that a loss over embeddings compares embeddings with."""
+"""Class weights: the vectors, one per class or several, with which a loss over embeddings compares embeddings."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,16 +11,18 @@ from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.contract import count, number_between
 from lossearch.primitives.modules.pedcc import evenly_distributed
 
-#: Where class weights come from.
+#: The kinds of class weights.
 KINDS = ("learned", "pedcc", "sub_centers")
 
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """How many class weights there are, of which size, how they start and whether they are learned.
+    """The number and size of class weights, how they start, and when they are learned.
 
-    ``pedcc`` weights are evenly distributed and fixed, or learned from the progress ``fine_tune_from`` on; there are
-    ``sub_centers`` weights for each class where the kind says so. Raises UserError for an argument out of its range.
+    ``learned`` weights start at random. ``pedcc`` weights are evenly distributed and fixed, or learned from the
+    progress ``fine_tune_from`` on. The kind ``sub_centers`` has ``sub_centers`` weights for each class.
+
+    Raises UserError for an argument out of its range.
     """
 
     kind: str
@@ -49,36 +51,36 @@ class ClassWeights:
             object.__setattr__(self, "fine_tune_from", start)
 
     def initial(self, generator: torch.Generator | None = None) -> Tensor:
-        """Class weights [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size] to start from."""
+        """Make the initial weights, [num_classes, embedding_size] or [num_classes, sub_centers, embedding_size]."""
         if self.kind == "pedcc":
             return _pedcc(self.num_classes, self.embedding_size).to(torch.get_default_device(), copy=True)
         several = (int(self.sub_centers or 1),) if self.kind == "sub_centers" else ()
         return uniform_vectors((self.num_classes, *several, self.embedding_size), generator)
 
     def learned_at(self, progress: float) -> bool:
-        """Whether an optimiser may move the weights at this progress of training, in [0, 1]."""
+        """Return True if an optimiser may move the weights at this progress of training, in [0, 1]."""
         return self.kind != "pedcc" or (self.fine_tune_from is not None and progress >= self.fine_tune_from)
 
 
 @lru_cache(maxsize=8)
 def _pedcc(num_classes: int, embedding_size: int) -> Tensor:
-    """The same for every loss: finding it can take a minute for thousands of classes."""
+    """Kept for all losses: for thousands of classes it takes a minute to compute."""
     return evenly_distributed(num_classes, embedding_size)
 
 
 def suits(kind: str, formula: Formula) -> bool:
-    """Whether class weights of this kind can give all that the formula looks at, and something of it."""
+    """Return True if the formula can use class weights of this kind."""
     if not formula.looks_at_embeddings:
         return kind == "learned"
     return kind != "sub_centers" or not formula.names & {"z", "p", "weight_norm"}
 
 
 def require_suits(kind: str, formula: Formula) -> None:
-    """Raise UserError unless class weights of this kind can give all that a formula over embeddings looks at."""
+    """Raise UserError unless a formula over embeddings can use class weights of this kind."""
     if not suits(kind, formula):
         raise UserError("Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class.")
 
 
 def uniform_vectors(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-    """Vectors along the last dimension, uniform in +-1/sqrt(their size) as in torch.nn.Linear."""
+    """Draw vectors along the last dimension, uniform in +-1/sqrt(their size) as in torch.nn.Linear."""
     return (2.0 * torch.rand(shape, generator=generator) - 1.0) / shape[-1] ** 0.5

@@ -1,7 +1,7 @@
-"""The contract of a loss module: what it takes, what it refuses, and how it reduces, as in torch's CrossEntropyLoss.
+"""The contract of a loss module: the inputs that it takes and refuses, and its reduction, as in CrossEntropyLoss.
 
 Classes lie along dimension 1, and a value per sample keeps that dimension: [batch, 1, ...]. The functions need torch
-alone and none of our modules: the exporter copies their source, as it stands, into the files it writes.
+and none of our modules: the exporter copies their source into the files that it writes.
 """
 
 import math
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def require_logits(logits: Tensor) -> None:
-    """Raise ValueError unless these are floating-point logits [batch, classes, ...], TypeError for no tensor."""
+    """Raise TypeError for anything but a tensor, ValueError unless it is floating-point [batch, classes, ...]."""
     require_tensor("logits", logits)
     if logits.ndim < 2:
         raise ValueError(f"Expected logits of shape [batch, classes, ...], got {list(logits.shape)}. Add a class axis.")
@@ -20,7 +20,7 @@ def require_logits(logits: Tensor) -> None:
 
 
 def require_embeddings(embeddings: Tensor, embedding_size: int) -> None:
-    """Raise ValueError unless these are floating-point embeddings [batch, embedding_size], TypeError for no tensor."""
+    """Raise TypeError for anything but a tensor, ValueError unless it is floating-point [batch, embedding_size]."""
     require_tensor("embeddings", embeddings)
     if embeddings.ndim != 2 or embeddings.shape[1] != embedding_size:
         raise ValueError(
@@ -32,17 +32,17 @@ def require_embeddings(embeddings: Tensor, embedding_size: int) -> None:
 
 
 def require_tensor(name: str, value: Tensor) -> None:
-    """Raise TypeError for anything else than a tensor."""
+    """Raise TypeError for anything but a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"Expected {name} to be a tensor, got {type(value).__name__}. Wrap it in torch.as_tensor().")
 
 
 def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tensor:
-    """The target, class indices as int64, if it fits logits of this shape [batch, classes, ...].
+    """Check a target against logits of this shape [batch, classes, ...]. Return it, class indices as int64.
 
-    It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1, or ignore_index. The
-    range is checked where it can be seen at once: on the CPU, and neither while compiling nor under vmap. Raises
-    ValueError where it does not fit, TypeError for no tensor.
+    It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1 or ignore_index. The range
+    of indices is checked where values can be read at once: on the CPU, and neither while compiling nor under vmap.
+    Raises TypeError for anything but a tensor, ValueError where it does not fit.
     """
     require_tensor("the target", target)
     if target.is_floating_point():
@@ -70,7 +70,7 @@ def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tenso
 
 
 def require_indices_in_range(target: Tensor, classes: int, ignore_index: int) -> None:
-    """Raise ValueError where a class index is neither from 0 to classes - 1 nor ignore_index, if that can be seen."""
+    """Raise ValueError for an index that is neither in 0 to classes - 1 nor ignore_index, where values can be read."""
     if not values_can_be_read(target):
         return
     wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
@@ -100,7 +100,7 @@ def number_between(
     nonzero: bool = False,
     hint: str = "",
 ) -> float:
-    """The value as a float. Raises ValueError unless it is finite, from low to high, and whole or not 0 where asked."""
+    """Return the value as a float. Raises ValueError unless it is finite, in [low, high], whole or not 0 if asked."""
     try:
         number = math.nan if isinstance(value, bool | str | Tensor) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -116,14 +116,14 @@ def number_between(
 
 
 def count(name: str, value: int) -> int:
-    """The value as an int. Raises ValueError unless it is a whole number above 0."""
+    """Return the value as an int. Raises ValueError unless it is a whole number above 0."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or not 1 <= value < 2**31:
         raise ValueError(f"Expected {name} to be a whole number above 0, got {value!r:.60}.")
     return int(value)
 
 
 def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
-    """One finite number for each class [classes], floating-point. Raises ValueError for anything else."""
+    """Return one finite number per class as a floating-point tensor [classes]. Raises ValueError for anything else."""
     try:
         numbers = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
@@ -135,7 +135,7 @@ def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
 
 
 def class_frequencies(prior: Tensor | list[float]) -> Tensor:
-    """Relative class frequencies [classes]. Raises ValueError unless none is below 0 and they sum to 1."""
+    """Return class frequencies [classes]. Raises ValueError unless none is below 0 and they sum to 1."""
     frequencies = numbers_per_class("prior", prior)
     if not bool((frequencies >= 0.0).all()) or abs(float(frequencies.sum()) - 1.0) > 1e-3:
         raise ValueError(
@@ -146,41 +146,42 @@ def class_frequencies(prior: Tensor | list[float]) -> Tensor:
 
 
 def require_one_per_class(name: str, values: Tensor | None, classes: int) -> None:
-    """Raise ValueError unless there is one value for each class, where there are any."""
+    """Raise ValueError where there are values, but not one for each class."""
     if values is not None and values.shape[0] != classes:
         raise ValueError(
-            f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}. Give as many."
+            f"Expected {name} of shape [{classes}], one number for each class, got {list(values.shape)}. "
+            f"Give {classes} numbers."
         )
 
 
 def values_can_be_read(x: Tensor) -> bool:
-    """Whether a decision may depend on the values: on the CPU, and neither while compiling nor under vmap."""
+    """Return True if a decision may depend on the values: on the CPU, and neither while compiling nor under vmap."""
     if torch.compiler.is_compiling() or x.device.type != "cpu":
         return False
     try:
         bool(x.any())
-    except RuntimeError:  # what vmap raises where a decision depends on a value
+    except RuntimeError:  # vmap raises it where a decision depends on a value
         return False
     return True
 
 
 def in_single_precision(x: Tensor) -> Tensor:
-    """Half precision as float32; every other dtype as it is."""
+    """Convert half precision to float32. Every other dtype stays."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
-    """A context in which operators on x's device keep the dtypes of their arguments."""
+    """Return a context in which operators on x's device keep the dtypes of their arguments."""
     return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
 
 
 def target_of(
     target: Tensor, shape: list[int], dtype: torch.dtype, ignore_index: int, label_smoothing: float
 ) -> tuple[Tensor | None, Tensor | None, Tensor]:
-    """Class indices [batch, 1, ...], target distribution [batch, classes, ...], and which samples count.
+    """Return class indices [batch, 1, ...], target distribution [batch, classes, ...], and which samples count.
 
-    The indices are None where the target holds probabilities, and 0 where a sample is ignored. The distribution is
-    None where the indices say all.
+    The indices are None if the target holds probabilities, and 0 where a sample is ignored. The distribution is None if
+    the indices say everything: for class indices without label smoothing.
     """
     if target.is_floating_point():
         y = smoothed(target.to(dtype), label_smoothing) if label_smoothing else target.to(dtype)
@@ -194,9 +195,10 @@ def target_of(
 
 
 def without_ignored(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """x [batch, features, ...] with zeros in the place of ignored samples, which may hold anything.
+    """Put zeros into x [batch, features, ...] in the place of ignored samples, which may hold anything.
 
-    Not so in a compiled graph, where it would cost a pass over x: there they must be finite, as in torch's own losses.
+    A compiled graph leaves x as it is, to save a pass over it: there ignored samples must be finite, as in torch's own
+    losses.
     """
     if target.is_floating_point() or torch.compiler.is_compiling():
         return x
@@ -207,18 +209,18 @@ def without_ignored(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 
 def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Target distribution [batch, classes, ...] of class indices [batch, 1, ...]."""
+    """Return the target distribution [batch, classes, ...] of class indices [batch, 1, ...]."""
     shape = [index.shape[0], classes, *index.shape[2:]]
     return torch.zeros(shape, dtype=dtype, device=index.device).scatter(1, index, 1.0)
 
 
 def smoothed(target: Tensor, label_smoothing: float) -> Tensor:
-    """A target distribution mixed with the uniform one."""
+    """Mix a target distribution with the uniform one."""
     return (1.0 - label_smoothing) * target + label_smoothing / target.shape[1]
 
 
 def weight_of_samples(weight: Tensor, index: Tensor | None, y: Tensor | None) -> Tensor:
-    """Weight of each sample [batch, 1, ...]: that of its target, from the class weights [classes]."""
+    """Return the weight of each sample's target [batch, 1, ...], from the weights of the classes [classes]."""
     if y is not None:
         return (per_class(weight, y) * y).sum(1, keepdim=True)
     assert index is not None
@@ -226,17 +228,17 @@ def weight_of_samples(weight: Tensor, index: Tensor | None, y: Tensor | None) ->
 
 
 def per_class(values: Tensor, like: Tensor) -> Tensor:
-    """One number per class [classes], as [1, classes, 1, ...] beside ``like``."""
+    """Reshape one number per class [classes] to [1, classes, 1, ...], with the axes of ``like``."""
     return values.to(like.dtype).reshape(1, -1, *[1] * (like.ndim - 2))
 
 
 def samples_counted(kept: Tensor, weight: Tensor | None, index: Tensor | None) -> Tensor:
-    """What a mean divides by: the number of samples that count, or the class weights of their indices."""
+    """Return the divisor of a mean: the number of samples that count, or the sum of the weights of their classes."""
     return kept.sum() if weight is None or index is None else (weight[index] * kept).sum()
 
 
 def reduced(value: Tensor, kept: Tensor, divisor: Tensor, reduction: str) -> Tensor:
-    """Values [batch, 1, ...] of the samples that count: each ("none"), their sum, or their sum over the divisor."""
+    """Reduce the values [batch, 1, ...] of the samples that count: keep them, sum them, or divide the sum."""
     per_sample = torch.where(kept, value, 0.0).squeeze(1)
     if reduction == "none":
         return per_sample

@@ -1,8 +1,8 @@
-"""Predefined evenly-distributed class centroids (PEDCC): unit vectors that stand as far apart as they can.
+"""Predefined evenly-distributed class centroids (PEDCC): unit vectors as far apart as possible.
 
-Zhu et al. 2019 find them as charges that repel each other on the sphere and come to rest. Where the
-rest position has a closed form it is written down; elsewhere the charges are moved towards it. The
-functions need torch alone and none of our modules: the exporter copies their source, as it stands.
+Zhu et al. 2019 find them as charges that repel each other on the sphere and come to rest. Where the rest position has a
+closed form, it is used; elsewhere the charges are moved towards it. The functions need torch and none of our modules:
+the exporter copies their source.
 """
 
 import math
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 def regular_polygon(corners: int) -> Tensor:
-    """Corners [corners, 2] of the regular polygon on the unit circle."""
+    """Return the corners [corners, 2] of the regular polygon on the unit circle."""
     angle = torch.arange(corners, dtype=torch.float64) * (2.0 * math.pi / corners)
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
 def regular_simplex(corners: int) -> Tensor:
-    """Corners [corners, corners - 1] of the regular simplex: unit vectors with cosines -1/(corners - 1)."""
+    """Return the corners [corners, corners - 1] of the regular simplex: unit vectors with cosines -1/(corners - 1)."""
     if corners == 1:
         return torch.ones(1, 1, dtype=torch.float64)
     k = torch.arange(1, corners, dtype=torch.float64)
@@ -29,10 +29,10 @@ def regular_simplex(corners: int) -> Tensor:
 
 
 def orthogonal_simplices(classes: int, size: int) -> Tensor:
-    """Regular simplices at right angles, of nearly equal sizes, [classes, at most size]; classes <= 2 size.
+    """Place regular simplices of nearly equal sizes at right angles, [classes, at most size]; classes <= 2 size.
 
-    A simplex spans one dimension less than it has corners, so classes - size of them fill the space:
-    one up to size + 1 classes, and at 2 size the pairs of opposite points of the cross-polytope.
+    A simplex spans one dimension less than it has corners, so classes - size simplices fill the space: one for up to
+    size + 1 classes, and for 2 size classes the pairs of opposite points of the cross-polytope.
     """
     groups = max(1, classes - size)
     points = torch.zeros(classes, classes - groups if classes > 1 else 1, dtype=torch.float64)
@@ -45,10 +45,10 @@ def orthogonal_simplices(classes: int, size: int) -> Tensor:
 
 
 def balanced(points: Tensor, rounds: int = 5) -> Tensor:
-    """Unit vectors near ``points`` [classes, size] with mean zero and equal variance in all directions.
+    """Return unit vectors near ``points`` [classes, size] with mean zero and equal variance in all directions.
 
-    Both hold, in turn with unit length, more closely with each round. In a power series of the energy
-    in the cosines they are the least of the first two terms, which are nearly all of it for large sizes.
+    Each round brings them closer to both. Such vectors minimise the first two terms of the energy as a power series in
+    the cosines, which are nearly all of it for large sizes.
     """
     for _ in range(rounds):
         points = torch.nn.functional.normalize(torch.linalg.qr(points - points.mean(0)).Q, dim=1)
@@ -56,26 +56,27 @@ def balanced(points: Tensor, rounds: int = 5) -> Tensor:
 
 
 def repulsion(points: Tensor, rows: int = 256) -> tuple[Tensor, Tensor]:
-    """Force on each unit vector, sum over j of (x_i - x_j) / |x_i - x_j|**3, and the sum of 1 / |x_i - x_j|**3.
+    """Compute the force on each unit vector and its stiffness, [classes, size] and [classes, 1].
 
-    The distances are worked ``rows`` points at a time: memory grows with rows * classes, not classes**2.
+    The force on i is the sum over j of (x_i - x_j) / |x_i - x_j|**3, the stiffness that of 1 / |x_i - x_j|**3.
+    Distances are computed for ``rows`` points at a time: memory grows with rows * classes, not classes**2.
     """
     force, stiffness = torch.empty_like(points), torch.empty_like(points[:, :1])
     for start in range(0, len(points), rows):
         here = slice(start, start + rows)
         squared_distance = (2.0 - 2.0 * points[here] @ points.T).clamp(min=1e-12)
         inverse_cube = squared_distance.rsqrt().pow(3)
-        inverse_cube.diagonal(start).zero_()  # a point does not push itself
+        inverse_cube.diagonal(start).zero_()  # a point does not repel itself
         stiffness[here] = inverse_cube.sum(1, keepdim=True)
         force[here] = stiffness[here] * points[here] - inverse_cube @ points
     return force, stiffness
 
 
 def at_rest(points: Tensor, steps: int, tolerance: float = 1e-5) -> Tensor:
-    """Unit vectors ``points`` [classes, size] after moving under their repulsion, with friction.
+    """Move unit vectors ``points`` [classes, size] under their repulsion, with friction, until they rest.
 
-    They move until the force along the sphere is ``tolerance`` of the force outwards, or for ``steps``
-    steps. Momentum, unlike a line search, does not magnify rounding: every machine finds the same points.
+    They rest when the force along the sphere is at most ``tolerance`` times the force outwards; there are at most
+    ``steps`` steps. Momentum, unlike a line search, does not magnify rounding: every machine finds the same points.
     """
     velocity = torch.zeros_like(points)
     for step in range(steps):
@@ -90,32 +91,32 @@ def at_rest(points: Tensor, steps: int, tolerance: float = 1e-5) -> Tensor:
 
 
 def least_energy(classes: int, size: int, generator: torch.Generator) -> Tensor:
-    """Unit vectors [classes, at most size] with little energy sum over pairs of 1 / |x_i - x_j|."""
+    """Find unit vectors [classes, at most size] with a small energy, the sum over pairs of 1 / |x_i - x_j|."""
     if classes <= 2 * size:
         return orthogonal_simplices(classes, size)
     if size == 2:
         return regular_polygon(classes)
     start = torch.randn(classes, size, dtype=torch.float64, generator=generator)
-    # Fewer steps for many classes, as each takes longer: they are close to rest once they are balanced.
+    # Many classes get fewer steps, which take longer: they are close to rest once they are balanced.
     return at_rest(balanced(start), steps=min(500, 200_000 // classes))
 
 
 def evenly_distributed(classes: int, size: int) -> Tensor:
-    """Centroids, unit vectors [classes, size] in float32, the same for the same arguments; on the CPU.
+    """Return centroids, unit vectors [classes, size] in float32 on the CPU, the same for the same arguments.
 
-    How even they are, as measured:
+    Measured evenness:
 
     - classes <= size + 1: the regular simplex, every cosine -1/(classes - 1);
-    - classes <= 2 size: largest cosine 0, the least possible (Rankin 1955), and mean zero. No energy
-      below theirs was found by moving charges, over 24 pairs of classes and size up to (200, 128);
+    - classes <= 2 size: largest cosine 0, the least possible (Rankin 1955), and mean zero. Moving
+      charges found no lower energy for 24 pairs of classes and size up to (200, 128);
     - size 2: the regular polygon;
     - size 3: within 1e-6 of the least energy known (Thomson problem) for 8, 10, 12, 24, 32, 100 classes;
-    - beyond: energy above the bound that no arrangement can pass (Boyvalenkov et al. 2016) by 3e-4
+    - beyond: energy above the lower bound of Boyvalenkov et al. (2016) by 3e-4
       of it for (100, 16), 8e-5 for (1000, 64), 3e-5 for (10000, 512): 46, 18 and 4 times less than
-      random directions; mean vector shorter than 1e-4. The energy weighs all pairs, and the steps
-      are few for many classes: the closest pair of (10000, 512) has cosine 0.24, at random 0.25.
+      random directions; mean vector shorter than 1e-4. The energy weighs all pairs, and
+      many classes get few steps: the closest pair of (10000, 512) has cosine 0.24, at random 0.25.
 
-    Raises ValueError where an argument is no positive whole number, or for three classes on a line.
+    Raises ValueError unless both are whole numbers above 0, and for three classes on a line.
     Source: Zhu et al. 2019, section III-B.
     """
     for name, value in (("classes", classes), ("size", size)):
@@ -126,7 +127,7 @@ def evenly_distributed(classes: int, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     with torch.device("cpu"), torch.no_grad():
         points = least_energy(classes, size, generator)
-        # A random frame: no embedding dimension is left out, or has a meaning.
+        # A random rotation: no embedding dimension is left out or has a meaning of its own.
         random = torch.randn(size, points.shape[1], dtype=torch.float64, generator=generator)
         frame: Tensor = torch.linalg.qr(random).Q
         return (points @ frame.T).to(torch.float32)

@@ -1,4 +1,4 @@
-"""Loss modules: a formula compiled to torch, over logits or over embeddings."""
+"""Loss modules: formulas as torch modules, over logits or over embeddings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,14 +34,14 @@ from lossearch.primitives.modules.contract import (
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy, lower, lower_logits
 from lossearch.primitives.programs.program import Program
 
-#: Options of a loss module beside its hyper-parameters: of every one, over logits alone, over embeddings alone.
+#: Options of every loss module beside its hyper-parameters, and of modules over logits and over embeddings alone.
 OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
 LOGIT_OPTIONS = frozenset({"weight"})
 EMBEDDING_OPTIONS = frozenset({"class_weights", "sub_centers", "fine_tune_from", "generator"})
 
 
 class FormulaLoss(nn.Module):
-    """What LogitLoss and EmbeddingLoss share: the program, the target, the reduction, progress and prior."""
+    """The base of LogitLoss and EmbeddingLoss: programs, target, reduction, progress and prior."""
 
     progress: Tensor
     prior: Tensor | None
@@ -61,7 +61,7 @@ class FormulaLoss(nn.Module):
         require_options(reduction, ignore_index, label_smoothing)
         self.formula = formula
         _require_values(formula, hyperparameters or {})
-        self.hyperparameters = {name: number_between(name, each) for name, each in (hyperparameters or {}).items()}
+        self.hyperparameters = {name: number_between(name, value) for name, value in (hyperparameters or {}).items()}
         self._bound = formula.bind(self.hyperparameters)
         self.reduction = reduction
         self.ignore_index = ignore_index
@@ -76,12 +76,12 @@ class FormulaLoss(nn.Module):
         self.register_buffer("prior", None if prior is None else class_frequencies(prior))
 
     def set_progress(self, progress: float) -> None:
-        """Tell the loss how far the training is, in [0, 1]; only formulas that look at it change."""
+        """Set the progress of training, in [0, 1]. It matters to formulas that look at it."""
         hint = " Divide the step by the number of steps."
         self.progress.fill_(number_between("progress", progress, 0.0, 1.0, hint=hint))
 
     def _repr_latex_(self) -> str:
-        """What a notebook shows."""
+        """LaTeX for a notebook."""
         return self._bound._repr_latex_()
 
     def extra_repr(self) -> str:
@@ -91,13 +91,13 @@ class FormulaLoss(nn.Module):
         options += f", label_smoothing={number_text(self.label_smoothing)}" if self.label_smoothing else ""
         return f"'{self.formula}'{values}{options}"
 
-    def _reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
-        """The formula's value over a batch, reduced; ``like`` [batch, features, ...] gives shape, dtype and device."""
+    def _compute_reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
+        """The reduced value over a batch. ``like`` [batch, features, ...] gives shape, dtype and device."""
         shape = [like.shape[0], classes, *like.shape[2:]]
-        weight = self._rescaling(like.dtype)
+        weight = self._class_rescaling(like.dtype)
         index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
         if y is None and self._to_cross_entropy is not None:
-            inputs = self._inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
+            inputs = self._make_inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
             logits = self._to_cross_entropy.run(inputs).expand(shape)
             value = F.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
             return self.scale * value
@@ -105,12 +105,12 @@ class FormulaLoss(nn.Module):
         of_samples = None if weight is None else weight_of_samples(weight, index, y)
         if weight is not None and y is not None and self._linear_in_target:
             y, of_samples = per_class(weight, y) * y, None
-        inputs = self._inputs(program, features, (index, y, kept), like, classes)
+        inputs = self._make_inputs(program, features, (index, y, kept), like, classes)
         values = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
         values = values if of_samples is None else of_samples * values
         return reduced(values, kept, samples_counted(kept, weight, index), self.reduction)
 
-    def _inputs(
+    def _make_inputs(
         self,
         program: Program,
         features: Mapping[str, Tensor],
@@ -118,26 +118,26 @@ class FormulaLoss(nn.Module):
         like: Tensor,
         classes: int,
     ) -> dict[str, Any]:
-        """The features, and what else the program needs of a target as ``target_of`` gives it, if there is one."""
+        """The inputs of a program: features, what ``target_of`` gives for a target, and terminals of the module."""
         needed = program.inputs
-        found: dict[str, Any] = {**features}
-        if target is None and "y" in needed:  # for its shape alone
-            found["y"] = like.new_zeros(like.shape[0], classes)
+        inputs: dict[str, Any] = {**features}
+        if target is None and "y" in needed:  # only its shape counts
+            inputs["y"] = like.new_zeros(like.shape[0], classes)
         if target is not None:
             index, y, kept = target
-            found |= {"index": index, "y": y, "counted": kept.to(like.dtype)}
+            inputs |= {"index": index, "y": y, "counted": kept.to(like.dtype)}
             if y is None and "y" in needed and index is not None:
-                found["y"] = one_hot(index, classes, like.dtype)
+                inputs["y"] = one_hot(index, classes, like.dtype)
         if "num_classes" in needed:
-            found["num_classes"] = like.new_full((), float(classes))
+            inputs["num_classes"] = like.new_full((), float(classes))
         if "progress" in needed:
-            found["progress"] = self.progress.to(like.dtype)
+            inputs["progress"] = self.progress.to(like.dtype)
         if "prior" in needed and self.prior is not None:
-            found["prior"] = per_class(self.prior, like)
-        return found
+            inputs["prior"] = per_class(self.prior, like)
+        return inputs
 
-    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
-        """Weights of the classes [classes] that rescale their part of the loss, if there are any."""
+    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
+        """The weights [classes] by which each class's part of the loss is multiplied, if there are any."""
         return None
 
 
@@ -145,12 +145,13 @@ class LogitLoss(FormulaLoss):
     """A loss over logits, with the calling convention of ``torch.nn.CrossEntropyLoss``.
 
     ``forward(logits, target)`` takes logits [batch, classes] or [batch, classes, d1, ...] and a target of class
-    indices [batch, d1, ...] or of probabilities in the logits' shape. ``weight`` [classes] rescales each class's part
-    of a loss that is linear in the target, as cross-entropy is, and of any other the value of each sample by the
-    weight of its target; a mean divides by the weights of the class indices. ``label_smoothing`` mixes the target
-    with the uniform one. For the formula ``ce(z)`` all of it equals torch's. ``num_classes``, where given, is that of
-    the logits. The loss is computed in float32 at least. Raises ValueError where a shape is another one or a class
-    index is out of range.
+    indices [batch, d1, ...] or of probabilities in the logits' shape. ``label_smoothing`` mixes the target with the
+    uniform one. ``weight`` [classes] multiplies each class's part of a loss that is linear in the target, as
+    cross-entropy is. Every other loss multiplies the value of a sample by the weight of its target. A mean divides by
+    the weights of the class indices. For the formula ``ce(z)`` all of this equals torch's. If ``num_classes`` is given,
+    logits must have that many classes. The loss is computed in float32 at least.
+
+    Raises ValueError for another shape and for a class index out of range.
     """
 
     weight: Tensor | None
@@ -186,24 +187,28 @@ class LogitLoss(FormulaLoss):
         require_one_per_class("weight", self.weight, logits.shape[1])
         with without_autocast(logits):
             logits = without_ignored(in_single_precision(logits), target, self.ignore_index)
-            return self._reduced({"z": logits}, target, logits, logits.shape[1])
+            return self._compute_reduced({"z": logits}, target, logits, logits.shape[1])
 
-    def _rescaling(self, dtype: torch.dtype) -> Tensor | None:
+    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
         return None if self.weight is None else self.weight.to(dtype)
 
 
 class EmbeddingLoss(FormulaLoss):
-    """A loss over embeddings that owns class weights, with the habits of pytorch-metric-learning.
+    """A loss over embeddings that owns class weights, with the conventions of pytorch-metric-learning.
 
     ``forward(embeddings, labels)`` takes embeddings [batch, embedding_size] and class indices [batch] or
     probabilities [batch, num_classes]. Parameters: ``weight`` [num_classes, embedding_size], and ``centers`` of the
-    same shape where the formula looks at ``dist2``; list them for an optimiser.
+    same shape where the formula looks at ``dist2``. Give them to an optimiser.
 
-    ``class_weights`` says what ``weight`` is: "learned"; "pedcc", evenly distributed on the unit sphere and fixed, or
-    learned on from the progress ``fine_tune_from`` in [0, 1] (Zhu et al. 2019; call ``set_progress``); "sub_centers",
-    learned, with ``sub_centers`` weights for each class (3 unless given) [num_classes, sub_centers, embedding_size] of
-    which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020). Raises ValueError where an argument or shape
-    is another one.
+    ``class_weights`` is the kind of ``weight``:
+
+    - "learned";
+    - "pedcc": evenly distributed on the unit sphere and fixed, or learned from the progress ``fine_tune_from`` in
+      [0, 1] on (Zhu et al. 2019); call ``set_progress``;
+    - "sub_centers": learned, with ``sub_centers`` weights for each class (3 unless given), [num_classes, sub_centers,
+      embedding_size], of which the nearest counts (Deng et al., Sub-center ArcFace, ECCV 2020).
+
+    Raises ValueError for an argument out of its range and for another shape.
     """
 
     centers: nn.Parameter | None
@@ -244,23 +249,23 @@ class EmbeddingLoss(FormulaLoss):
         labels = checked_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
         with without_autocast(embeddings):
             embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
-            features = self._features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
-            return self._reduced(features, labels, embeddings, self.num_classes)
+            features = self._make_features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
+            return self._compute_reduced(features, labels, embeddings, self.num_classes)
 
     def get_logits(self, embeddings: Tensor) -> Tensor:
-        """Logits [batch, num_classes] without a margin, whose largest is the predicted class.
+        """Compute logits [batch, num_classes] without a margin. The class with the largest is the predicted one.
 
-        What the formula's cross-entropy or softmax sees where no class is the target; see
+        They are the argument of the formula's cross-entropy or softmax where no class is the target: see
         :func:`lossearch.primitives.analysis.targets.scores`.
         """
         require_embeddings(embeddings, self.embedding_size)
         with without_autocast(embeddings):
             embeddings = in_single_precision(embeddings)
-            features = self._features(embeddings, *self._scores.inputs)
-            return self._scores.run(self._inputs(self._scores, features, None, embeddings, self.num_classes))
+            features = self._make_features(embeddings, *self._scores.inputs)
+            return self._scores.run(self._make_inputs(self._scores, features, None, embeddings, self.num_classes))
 
-    def _features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
-        """What the terminals are computed from, of what is needed."""
+    def _make_features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
+        """The inputs from which terminals are computed; logits only where they are needed."""
         features = {"embeddings": embeddings, "weight": self.weight.to(embeddings.dtype)}
         if "z" in needed:
             features["z"] = F.linear(embeddings, features["weight"])
@@ -282,10 +287,10 @@ def loss_module(
     embedding_size: int | None = None,
     **options: Any,
 ) -> FormulaLoss:
-    """The module of a formula: an EmbeddingLoss where it looks at embeddings, else a LogitLoss.
+    """Make the module of a formula: an EmbeddingLoss if it looks at embeddings, else a LogitLoss.
 
-    The options are the module's own. Raises ValueError where an EmbeddingLoss lacks num_classes or embedding_size, and
-    for an option that the module does not have.
+    ``options`` are those of the module. Raises UserError, a ValueError, if an EmbeddingLoss lacks num_classes or
+    embedding_size, and for an option that the module does not have.
     """
     over_embeddings = formula.looks_at_embeddings
     misplaced = sorted(options.keys() & (LOGIT_OPTIONS if over_embeddings else EMBEDDING_OPTIONS))
@@ -304,7 +309,7 @@ def loss_module(
 
 
 def _require_values(formula: Formula, hyperparameters: Mapping[str, float]) -> None:
-    """Raise UserError unless each hyper-parameter of the formula has a value, and nothing else has."""
+    """Raise UserError unless each hyper-parameter of the formula has a value, and no other name has one."""
     missing = ", ".join(sorted(formula.hyperparameters - hyperparameters.keys()))
     if missing:
         raise UserError(f"Expected a value for each hyper-parameter, got none for {missing}. Give {missing}=...")

@@ -1,1 +1,1 @@
-"""programs."""
+"""Formulas compiled to torch calls, and the derivatives of those calls."""

@@ -1,8 +1,8 @@
-"""Derivatives: the vector-Jacobian product of every function that a program calls, for programs without autograd.
+"""Derivatives: the vector-Jacobian product of each function that a program calls, for programs without autograd.
 
-A rule takes the gradient of the result, the result and the arguments, and gives the gradient of one argument in the
-shape of the result; :func:`reduced_to` brings it to the argument's. Each agrees with what autograd gives for the
-function, at its edges and ties too. A function without rules is differentiated by autograd itself.
+A rule takes the gradient g of the result, the result r and the arguments. It gives the gradient of one argument in the
+shape of the result, and :func:`reduce_to` sums that to the argument's shape. Rules agree with autograd, also at edges
+and ties. A function without rules is differentiated by autograd itself.
 """
 
 import math
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from lossearch.primitives.language import numerics
 
-#: Gradient of one argument, from the gradient of the result, the result, and the arguments.
+#: A function from the gradient of the result, the result, and the arguments to the gradient of one argument.
 Rule = Callable[..., Tensor]
 
 
 def clamped_above(x: Tensor, bound: Tensor) -> Tensor:
-    """The smaller of a value and a number; at a tie the value has the gradient, as in ``x.clamp(max=bound)``."""
+    """Return the smaller of a value and a number. At a tie the value has the gradient, as in ``x.clamp(max=bound)``."""
     return torch.minimum(x, bound)
 
 
 def clamped_below(x: Tensor, bound: Tensor) -> Tensor:
-    """The larger of a value and a number; at a tie the value has the gradient, as in ``x.clamp(min=bound)``."""
+    """Return the larger of a value and a number. At a tie the value has the gradient, as in ``x.clamp(min=bound)``."""
     return torch.maximum(x, bound)
 
 
@@ -50,7 +50,7 @@ def _arccos(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
 
 
 def _numerator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """g / y, and 0 where the quotient is constant."""
+    """g / y; 0 where the quotient is constant."""
     floor = numerics.smallest_positive(y)
     return torch.where(y.abs() < floor, 0.0, g / torch.where(y.abs() < floor, floor, y))
 
@@ -60,7 +60,7 @@ def _denominator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _smaller(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The gradient where x is the smaller, half of it at a tie."""
+    """g where x is the smaller, half of it at a tie."""
     return g * ((x < y).to(g.dtype) + 0.5 * (x == y).to(g.dtype))
 
 
@@ -69,11 +69,11 @@ def _larger(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _softplus(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
-    return torch.where(x > 20.0, g, g * torch.sigmoid(x))  # torch's own is x beyond 20
+    return torch.where(x > 20.0, g, g * torch.sigmoid(x))  # torch's softplus is x beyond 20
 
 
 def _largest(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
-    """Ties share the gradient."""
+    """g at the largest; ties share it."""
     is_largest = (x == result).to(g.dtype)
     return g * is_largest / is_largest.sum(1, keepdim=True)
 
@@ -96,7 +96,7 @@ def _log_at_target(g: Tensor, result: Tensor, log_probability: Tensor, target: T
 
 
 def _put_from(g: Tensor, result: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    """The gradient at the target class, 0 elsewhere."""
+    """g at the target class, 0 elsewhere."""
     return torch.zeros_like(x).scatter(1, index, g)
 
 
@@ -108,7 +108,7 @@ def _at_index(g: Tensor, result: Tensor, x: Tensor, index: Tensor, value: Any) -
     return g.gather(1, index)
 
 
-#: Rules for the arguments of a function, in order; None where an argument has no gradient.
+#: A rule for each argument of a function, in order; None where an argument has no gradient.
 RULES: dict[Callable[..., Any], tuple[Rule | None, ...]] = {
     operator.add: (lambda g, r, x, y: g, lambda g, r, x, y: g),
     operator.sub: (lambda g, r, x, y: g, lambda g, r, x, y: -g),
@@ -154,15 +154,15 @@ RULES: dict[Callable[..., Any], tuple[Rule | None, ...]] = {
 }
 
 
-def rules_of(function: Callable[..., Any], arguments: int) -> Sequence[Rule | None]:
-    """A rule for each of a function's arguments, or None where one has no gradient."""
+def rules_for(function: Callable[..., Any], arguments: int) -> Sequence[Rule | None]:
+    """Return a rule for each of a function's arguments, None where one has no gradient."""
 
     def by_autograd(place: int) -> Rule:
-        wanted = [place == each for each in range(arguments)]
+        wanted = [place == other for other in range(arguments)]
 
         def rule(g: Tensor, result: Tensor, *values: Any) -> Tensor:
-            found = _by_autograd(function, g, values, wanted)[place]
-            return torch.zeros_like(values[place]) if found is None else found
+            gradient = _differentiate(function, g, values, wanted)[place]
+            return torch.zeros_like(values[place]) if gradient is None else gradient
 
         return rule
 
@@ -172,33 +172,37 @@ def rules_of(function: Callable[..., Any], arguments: int) -> Sequence[Rule | No
 def gradients(
     function: Callable[..., Any], g: Tensor, result: Tensor, arguments: Sequence[Any], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Gradient of each argument that is wanted, in the argument's shape; None for the others, and where it is 0."""
+    """Compute the gradient of each argument that is wanted, in the argument's shape.
+
+    It is None for the other arguments, and for one that the result does not depend on.
+    """
     rules = RULES.get(function)
     if rules is None:
-        return _by_autograd(function, g, arguments, wanted)
-    found: list[Tensor | None] = []
+        return _differentiate(function, g, arguments, wanted)
+    results: list[Tensor | None] = []
     for rule, argument, is_wanted in zip(rules, arguments, wanted, strict=True):
         gradient = rule(g, result, *arguments) if rule is not None and is_wanted else None
-        found.append(None if gradient is None else reduced_to(gradient, argument.shape))
-    return found
+        results.append(None if gradient is None else reduce_to(gradient, argument.shape))
+    return results
 
 
-def reduced_to(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient summed over the dimensions along which the argument was widened."""
+def reduce_to(gradient: Tensor, shape: torch.Size) -> Tensor:
+    """Sum a gradient over the dimensions along which its argument, of this shape, was broadcast."""
     if gradient.shape == shape:
         return gradient
-    widened = [i for i, (have, want) in enumerate(zip(gradient.shape, shape, strict=True)) if have != want]
-    return gradient.sum(widened, keepdim=True)
+    broadcast = [dim for dim, (size, wanted) in enumerate(zip(gradient.shape, shape, strict=True)) if size != wanted]
+    return gradient.sum(broadcast, keepdim=True)
 
 
-def _by_autograd(
+def _differentiate(
     function: Callable[..., Any], g: Tensor, arguments: Sequence[Any], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     with torch.enable_grad():
         leaves = [
-            each.detach().requires_grad_() if needed else each for each, needed in zip(arguments, wanted, strict=True)
+            argument.detach().requires_grad_() if is_wanted else argument
+            for argument, is_wanted in zip(arguments, wanted, strict=True)
         ]
         result = function(*leaves)
-        inputs = [leaf for leaf, needed in zip(leaves, wanted, strict=True) if needed]
-        found = iter(torch.autograd.grad(result, inputs, g, allow_unused=True))
-    return [next(found) if needed else None for needed in wanted]
+        inputs = [leaf for leaf, is_wanted in zip(leaves, wanted, strict=True) if is_wanted]
+        computed = iter(torch.autograd.grad(result, inputs, g, allow_unused=True))
+    return [next(computed) if is_wanted else None for is_wanted in wanted]

@@ -67,3 +67,10 @@ def test_any_formula_with_hyperparameters():
 def test_mistakes_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         lossearch.loss(name, **options)
+
+
+def test_a_formula_over_class_weights_alone():
+    loss = lossearch.loss("ce(weight_norm*y)", num_classes=3, embedding_size=2)
+    loss(torch.randn(4, 2), torch.tensor([0, 1, 2, 0])).backward()
+    assert torch.isfinite(loss.weight.grad).all()
+    assert loss.weight.grad.abs().sum() > 0.0

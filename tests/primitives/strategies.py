@@ -30,5 +30,5 @@ def formulas(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
 
 
 def losses(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
-    """Formulas with a value for each sample at least."""
+    """Formulas with at least one value per sample."""
     return formulas(max_leaves).filter(lambda formula: formula.shape is not Shape.SCALAR)

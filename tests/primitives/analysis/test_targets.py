@@ -1,12 +1,19 @@
-"""Programs that take class indices compute what programs that take one-hot targets compute."""
+"""Dependence on the target; programs on class indices compute the same as programs on one-hot targets."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 
-from lossearch.primitives.analysis.targets import NoHardForm, at_other_classes, at_target_class, varies_with_target
+from lossearch.primitives.analysis.targets import (
+    NoHardForm,
+    at_other_classes,
+    at_target_class,
+    looks_at_target,
+    moves,
+    varies_with_target,
+)
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.identity.probe import bind_free_names
 from lossearch.primitives.language.formula import Name, Number
 from lossearch.primitives.language.numerics import log_softmax_c
 from lossearch.primitives.language.parser import parse
@@ -47,7 +54,7 @@ def assert_alike(formula):
 @settings(max_examples=300)
 @given(losses(max_leaves=14))
 def test_indices_and_one_hot_targets_give_the_same_value_and_gradient(formula):
-    assert_alike(with_free_names_bound(formula))
+    assert_alike(bind_free_names(formula))
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -105,3 +112,25 @@ def test_cross_entropy_by_index_needs_no_one_hot_target():
         program = lower(parse(text), hard=True)
         assert set(program.inputs) == {"z", "index"}
         assert [step.function for step in program.steps].count(log_softmax_c) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "looks", "gradient"),
+    [
+        ("ce(z)", True, True),
+        ("y*log(p)", True, True),
+        ("ce(prior)", True, False),
+        ("detach(p) - y", True, False),
+        ("detach(p)*p", False, True),
+        ("max_c(prior)*progress", False, False),
+        ("at_target(norm)", True, True),
+    ],
+)
+def test_target_and_predictions_are_seen_through_operators(text, looks, gradient):
+    assert looks_at_target(parse(text)) is looks
+    assert moves(parse(text)) is gradient
+
+
+def test_only_the_names_that_are_asked_for_count():
+    assert moves(parse("cosine*weight_norm"), frozenset({"weight_norm"}))
+    assert not moves(parse("ce(cosine)"), frozenset({"weight_norm"}))

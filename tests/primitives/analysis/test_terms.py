@@ -1,18 +1,18 @@
-"""The parts of a formula that can be left out: which there are, and what is left."""
+"""The parts of a formula that can be left out, and the formula without them."""
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lossearch.primitives.analysis.terms import parts_of, without
-from lossearch.primitives.identity.probe import SAMPLES, responses
+from lossearch.primitives.identity.probe import SAMPLES, compute_responses
 from lossearch.primitives.language.formula import call
 from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import formulas
 
 
 def left(text):
-    """What stands there without each part of a formula."""
+    """The formula without each of its parts."""
     formula = parse(text)
     return {part.text: str(without(formula, [part])) for part in parts_of(formula)}
 
@@ -64,13 +64,13 @@ sums = st.builds(call, signs, st.one_of(small, st.builds(call, signs, small, sma
 
 @given(sums)
 def test_terms_add_up_to_the_whole(formula):
-    """For a sum at the root: the whole is what is left without a term, and that term alone."""
+    """For a sum at the root: the whole is a term plus the formula without it."""
     terms = parts_of(formula)
     rest = without(formula, terms[:1])
     alone = [without(formula, [other for other in terms if other is not term]) for term in terms]
-    assume(len({each.looks_at_embeddings for each in (formula, rest, *alone)}) == 1)  # else z is another
+    assume(len({part.looks_at_embeddings for part in (formula, rest, *alone)}) == 1)  # else z differs
     # [moments, samples]: at one moment where a formula does not look at progress
-    values = [value.reshape(-1, SAMPLES) for value, _ in responses([formula, rest, *alone])]
+    values = [value.reshape(-1, SAMPLES) for value, _ in compute_responses([formula, rest, *alone])]
     assume(all(value.isfinite().all() and value.abs().max() < 1e6 for value in values))
     whole, left, *parts = values
     assert {term.kind for term in terms} == {"term"}

@@ -1,4 +1,4 @@
-"""Joint gradients are those that autograd gives for each formula by itself."""
+"""Joint gradients equal those that autograd computes formula by formula."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.identity.probe import with_free_names_bound
+from lossearch.primitives.identity.probe import bind_free_names
 from lossearch.primitives.language.formula import FormulaError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
@@ -42,7 +42,7 @@ def joint(formulas, logits=None, factors=None):
 
 
 def alone(formula, logits=LOGITS, one_hot=False):
-    """The same by autograd, one segment at a time, on class indices or on the same targets one-hot."""
+    """Gradients by autograd, one segment at a time, on class indices or on the same targets one-hot."""
     loss = loss_module(formula, prior=PRIOR).double()
     loss.set_progress(0.3)
     found = []
@@ -57,7 +57,7 @@ def alone(formula, logits=LOGITS, one_hot=False):
 
 
 def require_close(ours, formula):
-    """The gradient is autograd's, as closely as autograd agrees with itself a rounding step away."""
+    """Require autograd's gradient, as closely as autograd agrees with itself one rounding step away."""
     theirs = alone(formula).to(ours.dtype)
     others = [alone(formula, one_hot=True), alone(formula, LOGITS * (1.0 + 1e-14))]
     finite = torch.stack([torch.isfinite(each) for each in (theirs, *others)]).all(0)
@@ -101,7 +101,7 @@ def test_every_kind_of_call(text):
 @settings(max_examples=60)
 @given(st.lists(losses(max_leaves=12), min_size=2, max_size=6))
 def test_random_formulas_together(formulas):
-    formulas = [with_free_names_bound(each) for each in formulas if not each.looks_at_embeddings]
+    formulas = [bind_free_names(each) for each in formulas if not each.looks_at_embeddings]
     if formulas:
         for formula, ours in zip(formulas, joint(formulas), strict=True):
             require_close(ours, formula)

@@ -1,4 +1,4 @@
-"""A uniform gradient is the joint gradient of the same formulas, in fewer calls."""
+"""A uniform gradient equals the joint gradient of the same formulas, in fewer calls."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ KNOWN = [loss.bound() for loss in CATALOG.values()]
 
 
 def features(formulas):
-    """Features [formulas, classes, samples], other ones for each formula."""
+    """Features [formulas, classes, samples], different for each formula."""
     found = torch.rand(len(FEATURES), formulas, CLASSES, SAMPLES, generator=GENERATOR, dtype=torch.float64)
     given = dict(zip(FEATURES, found, strict=True))
     return given | {"z": 4.0 * given["z"] - 2.0, "norm": given["norm"][:, :1]}

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 
-from lossearch.primitives.catalog.loss import AT_MOST, tunable_constants
+from lossearch.primitives.catalog.loss import MAX_CONSTANTS, tunable_constants
 from lossearch.primitives.language.formula import Number
 from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import formulas
@@ -14,7 +14,7 @@ def test_the_defaults_give_the_formula_back_and_every_end_of_a_range_is_allowed(
     for end in ("low", "high"):
         bound = named.bind({each.name: getattr(each, end) for each in constants})
         assert not bound.names & {each.name for each in constants}
-    assert len(constants) <= min(AT_MOST, sum(isinstance(each, Number) for each in formula.walk()))
+    assert len(constants) <= min(MAX_CONSTANTS, sum(isinstance(each, Number) for each in formula.walk()))
 
 
 def test_constants_are_named_in_prefix_order_with_ranges_around_them():

@@ -3,7 +3,7 @@ import sympy
 from hypothesis import HealthCheck, given, settings
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.identity.algebra import canonical, within_work_limit
+from lossearch.primitives.identity.algebra import canonical, run_within_limit
 from lossearch.primitives.identity.probe import same_on_probe
 from lossearch.primitives.language.parser import parse
 from tests.primitives.strategies import losses
@@ -83,5 +83,5 @@ def test_the_work_limit_stops_endless_work_and_leaves_no_hook():
         while True:
             sympy.Integer(3) + sympy.Integer(4)
 
-    assert within_work_limit(endless, 10_000) is None
+    assert run_within_limit(endless, 10_000) is None
     assert sys.getprofile() is None

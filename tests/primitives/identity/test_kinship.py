@@ -1,4 +1,4 @@
-"""Which losses train alike."""
+"""Losses that train alike are found by the angle between their gradients."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_a_known_loss_is_recognised_up_to_a_factor_and_a_shift(formula, name):
 
 
 def test_the_cosine_is_that_of_the_gradients():
-    """The gradient of ce(z) is p - y, of ce(2*z) twice softmax(2*z) - y: by hand, on the probe's logits."""
+    """By hand: the gradient of ce(z) is p - y, that of ce(2*z) is twice softmax(2*z) - y."""
     from lossearch.primitives.identity.probe import _batch
 
     z, y = _batch()["logits"], _batch()["hard"]

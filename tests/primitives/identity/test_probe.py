@@ -1,4 +1,4 @@
-"""Responses on the probe are those of the loss modules by autograd."""
+"""Responses on the probe equal those that autograd computes from loss modules."""
 
 import pytest
 import torch
@@ -6,7 +6,14 @@ from hypothesis import HealthCheck, example, given, settings
 
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.identity import probe
-from lossearch.primitives.identity.probe import CLASSES, PROGRESS, SIZE, responses, same_on_probe, with_free_names_bound
+from lossearch.primitives.identity.probe import (
+    CLASSES,
+    PROGRESS,
+    SIZE,
+    bind_free_names,
+    compute_responses,
+    same_on_probe,
+)
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 from tests.primitives.strategies import losses
@@ -43,7 +50,7 @@ def at(loss, progress, target):
 
 
 def require_close(ours, theirs, others):
-    """Finite where autograd is, and as close as autograd on a rounded batch is to itself."""
+    """Require the same finite numbers, and a difference no larger than that of autograd on a rounded batch."""
     for one, other, noisy in zip(ours, theirs, others, strict=True):
         finite = torch.isfinite(other) & torch.isfinite(noisy)
         size = float(other[finite].abs().max()) if finite.any() else 0.0
@@ -55,7 +62,7 @@ def require_close(ours, theirs, others):
 @pytest.mark.parametrize("target", ["hard", "mixed"])
 def test_every_known_loss_together(target):
     formulas = [loss.bound() for loss in CATALOG.values()]
-    for formula, ours in zip(formulas, responses(formulas, target), strict=True):
+    for formula, ours in zip(formulas, compute_responses(formulas, target), strict=True):
         theirs = by_autograd(formula, target)
         require_close(ours, theirs, theirs)
 
@@ -77,15 +84,15 @@ def test_every_kind_of_widening(text):
     formula = parse(text)
     for target in ("hard", "mixed"):
         theirs = by_autograd(formula, target)
-        require_close(responses([parse("ce(z)"), formula], target)[1], theirs, theirs)
+        require_close(compute_responses([parse("ce(z)"), formula], target)[1], theirs, theirs)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
-@example(parse("430*p"))  # of gradient zero, in whatever is left by rounding
+@example(parse("430*p"))  # its gradient is zero up to rounding
 def test_random_formulas(formula):
-    formula = with_free_names_bound(formula)
-    require_close(responses([formula])[0], by_autograd(formula, "mixed"), by_autograd(formula, "nearly_mixed"))
+    formula = bind_free_names(formula)
+    require_close(compute_responses([formula])[0], by_autograd(formula, "mixed"), by_autograd(formula, "nearly_mixed"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Text from strangers is data: it is read as a formula or refused, at once, in a plain sentence, and never run."""
+"""Text from strangers is data: it is read as a formula or refused at once in a plain sentence, and never run."""
 
 import builtins
 import contextlib
@@ -224,12 +224,12 @@ def refusal(text, *hyperparameters):
 
 
 def plain(message):
-    """Whether a message can be printed anywhere: short, ASCII, no control characters."""
+    """Return True if a message can be printed anywhere: it is short ASCII without control characters."""
     return len(message) <= MAX_MESSAGE and message.isascii() and message.isprintable()
 
 
 def cpu_seconds(text):
-    """What refusing a text costs this process, other processes not counted."""
+    """Seconds that this process, without others, takes to refuse a text."""
     started = time.thread_time()
     with contextlib.suppress(FormulaError):
         parse(text)
@@ -364,8 +364,8 @@ def test_reading_calls_neither_eval_nor_exec_nor_compile(monkeypatch):
 
 AUDITED = """
 import json, sys
-from primitives.formula import FormulaError
-from primitives.parser import parse
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import parse
 events, watching = [], False
 def hook(event, arguments):
     if watching:
@@ -400,7 +400,7 @@ def test_the_interpreter_itself_sees_no_import_no_file_no_process_and_no_compila
     assert json.loads(process.stdout) == [len(texts), []]
 
 
-# --- what is no text --------------------------------------------------------------------------------
+# --- objects that are no text --------------------------------------------------------------------------------
 
 
 class Loaded:
@@ -509,7 +509,7 @@ FUZZING = settings(max_examples=200)
 
 
 def read_or_refused(text):
-    """The law: a text is a formula that reads back as itself, or it is refused in words that can be printed."""
+    """A text is a formula that reads back as itself, or is refused in words that can be printed."""
     try:
         formula = parse(text, ["m", "eps"])
     except FormulaError as error:

@@ -64,15 +64,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_refused_at_once_with_a_plain_message(text):
-    gc.disable()  # a collection walks what other tests left
+    gc.disable()  # a collection would walk the objects of other tests
     try:
-        started = time.thread_time()  # of this thread: the process may hold others, of Ray
+        started = time.thread_time()  # of this thread: Ray may have others in the process
         with pytest.raises(FormulaError) as error:
             parse(text)
         seconds = time.thread_time() - started
     finally:
         gc.enable()
-    assert seconds < 0.5  # they take milliseconds: this catches work without bound
+    assert seconds < 0.5  # they take milliseconds; unbounded work takes longer
     assert str(error.value).isascii()
     assert str(error.value).isprintable()
 

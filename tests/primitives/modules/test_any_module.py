@@ -1,4 +1,4 @@
-"""Every known loss is a module like any other: compiled, exported, copied, saved, mapped, in half precision."""
+"""Every known loss can be compiled, exported, copied, saved and mapped, also in half precision, like any module."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Class weights in modules: evenly distributed and fixed, fine-tuned from a progress on, several for each class."""
+"""Class weights of modules: evenly distributed and fixed, learned from a progress on, several for each class."""
 
 import pytest
 import torch
@@ -171,7 +171,7 @@ def test_margin_losses_have_the_values_and_logits_of_pytorch_metric_learning(the
     loss.weight.data.copy_(reference.W.data.T.reshape(loss.weight.shape))
     generator, labels = torch.Generator().manual_seed(0), torch.arange(50) % 5
     embeddings = torch.randn(50, 4, generator=generator)
-    if not everywhere:  # near their class: the paper's arcface is another one beyond pi - m
+    if not everywhere:  # near their class: beyond pi - m the paper's arcface is a different loss
         embeddings = loss.weight.data.reshape(5, -1, 4)[labels, 0] + 0.1 * embeddings
     torch.testing.assert_close(loss(embeddings, labels), reference(embeddings, labels), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(loss.get_logits(embeddings), reference.get_logits(embeddings), rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Numbers that hold: values and gradients are finite at zero, at ties, at certainty and at the limits of dtypes."""
+"""Values and gradients are finite at zero, at ties, at certainty and at the limits of dtypes."""
 
 import pytest
 import torch

@@ -244,7 +244,7 @@ def prior_of(classes):
 @settings(max_examples=200)
 @given(formulas(max_leaves=10).filter(over_logits))
 def test_a_pixel_is_a_sample_like_any_other(formula):
-    """[batch, classes, height, width] gives what its pixels give as a batch [pixels, classes]."""
+    """Logits [batch, classes, height, width] give the same as their pixels [pixels, classes]."""
     loss = LogitLoss(formula, reduction="none", prior=prior_of(4))
     logits, index = normal(2, 4, 3, 2), torch.arange(12).reshape(2, 3, 2) % 4
     values = loss(logits, index)
@@ -256,7 +256,7 @@ def test_a_pixel_is_a_sample_like_any_other(formula):
 @settings(max_examples=200)
 @given(formulas(max_leaves=10))
 def test_a_programs_value_has_the_formulas_shape_or_a_smaller_one(formula):
-    """A Scalar has one number, a Sample one for each sample at most, a Class one for each sample and class at most."""
+    """A Scalar has one number, a Sample at most one per sample, a Class at most one per sample and class."""
     samples, classes, size = 3, 4, 2
     inputs = {
         "z": normal(samples, classes),

@@ -1,4 +1,4 @@
-"""Every rule agrees with autograd, on ordinary values, at ties, at zero and beyond the edges of total functions."""
+"""Every rule agrees with autograd: on ordinary values, at ties, at zero and beyond the edges of total functions."""
 
 import operator
 
@@ -35,7 +35,7 @@ def tensor(seed, *shape):
 
 
 def arguments_of(function):
-    """Arguments for a function, and which of them have a gradient."""
+    """Arguments for a function, and True for those that have a gradient."""
     x = tensor(1, ROWS, CLASSES, BATCH)
     if function in BINARY:
         return [(x, tensor(2, ROWS, CLASSES, BATCH)), (x, tensor(2, ROWS, 1, BATCH)), (tensor(3, ROWS, 1, BATCH), x)]
