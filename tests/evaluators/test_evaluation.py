@@ -10,12 +10,13 @@ from lossearch.evaluators import evaluation as evaluation_module
 from lossearch.evaluators.cohort import cohort as cohort_module
 from lossearch.evaluators.cohort import memory
 from lossearch.evaluators.cohort.cohort import Cohort
-from lossearch.evaluators.cohort.memory import free_bytes, free_in_the_control_group
+from lossearch.evaluators.cohort.memory import free_bytes, read_free_in_control_group
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, known_task
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.language.parser import parse
 
@@ -35,7 +36,7 @@ def values(result):
 def test_a_cohort_larger_than_memory_is_split_and_the_log_is_told(monkeypatch):
     plain = evaluate(work())
     formulas = [parse(text) for text in TEXTS]
-    one = Cohort(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1]).bytes_needed()
+    one = Cohort(TrainingPlan(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1])).estimate_bytes()
     monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: int(2.5 * one))
     split = evaluate(work())
     assert values(split) == values(plain)
@@ -64,21 +65,21 @@ def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
     def needed(candidates, **settings):
         fidelity = FIDELITY.model_copy(update={"network": network, **settings})
         task = known_task("shapes_segmentation" if network in DENSE else "digits")
-        return Cohort([parse("ce(z)")] * candidates, None, task, fidelity, [0, 1])
+        return Cohort(TrainingPlan([parse("ce(z)")] * candidates, None, task, fidelity, [0, 1]))
 
     small, large, wide = needed(8), needed(64), needed(8, batch_size=256)
-    assert 7.0 < large.bytes_needed() / small.bytes_needed() < 9.0
-    assert wide.bytes_needed() > 1.5 * small.bytes_needed()
+    assert 7.0 < large.estimate_bytes() / small.estimate_bytes() < 9.0
+    assert wide.estimate_bytes() > 1.5 * small.estimate_bytes()
     large._start()
     held = [*large.members._parameters, *(each for kept in large.members._kept for each in kept)]
-    assert large.bytes_needed() > 2 * sum(each.untyped_storage().nbytes() for each in held)
+    assert large.estimate_bytes() > 2 * sum(each.untyped_storage().nbytes() for each in held)
 
 
 def test_an_out_of_memory_error_halves_the_cohort(monkeypatch):
     train = Cohort.train_and_score
 
     def greedy(cohort, until):
-        if len(cohort.formulas) > 1:
+        if len(cohort.plan.formulas) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         return train(cohort, until)
 
@@ -134,7 +135,7 @@ def test_a_cohort_that_failed_is_gone_before_its_halves_are_trained(monkeypatch)
     def greedy(cohort, until):
         assert not alive
         alive.add(cohort)
-        if len(cohort.formulas) > 1:
+        if len(cohort.plan.formulas) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return train(cohort, until)
 
@@ -146,21 +147,21 @@ def test_memory_is_shared_among_workers_and_by_what_the_container_leaves(monkeyp
     cpu = torch.device("cpu")
     alone = free_bytes(cpu)
     assert 0 < free_bytes(cpu, 4) < alone
-    monkeypatch.setattr(memory, "free_in_the_control_group", lambda: 1_000)
+    monkeypatch.setattr(memory, "read_free_in_control_group", lambda: 1_000)
     assert free_bytes(cpu, 2) == int(memory.USABLE * 500)
 
 
 def test_the_limit_of_a_container_is_read_in_both_versions(tmp_path):
-    assert free_in_the_control_group(tmp_path) == memory.UNLIMITED
+    assert read_free_in_control_group(tmp_path) == memory.UNLIMITED
     first = tmp_path / "memory"
     first.mkdir()
     for name, text in (("limit_in_bytes", "1000"), ("usage_in_bytes", "700")):
         (first / f"memory.{name}").write_text(text + "\n")
     (first / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n")
-    assert free_in_the_control_group(tmp_path) == 350
+    assert read_free_in_control_group(tmp_path) == 350
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("5\n")
-    assert free_in_the_control_group(tmp_path) == 350
+    assert read_free_in_control_group(tmp_path) == 350
     (tmp_path / "memory.max").write_text("105\n")
     (tmp_path / "memory.stat").write_text("inactive_file 7\n")
-    assert free_in_the_control_group(tmp_path) == 107
+    assert read_free_in_control_group(tmp_path) == 107

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lossearch.evaluators.cohort import cohort as cohort_module
-from lossearch.evaluators.cohort.cohort import Cohort, unbatched
+from lossearch.evaluators.cohort.cohort import Cohort, find_batching_obstacle
 from lossearch.evaluators.cohort.heads import ClassWeightHeads
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.networks import DENSE, NETWORKS
@@ -18,7 +18,8 @@ from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.calibration import calibration_factor
 from lossearch.evaluators.training.one_by_one import OneByOne
-from lossearch.evaluators.training.optimizers import descend, moments
+from lossearch.evaluators.training.optimizers import KEPT, descend
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.training.training import Training
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.batched.joint_gradient import JointGradient
@@ -30,7 +31,7 @@ from lossearch.primitives.modules.torch_loss import loss_module
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = TrainingSettings(steps=50, seeds=2)
 
-BATCHABLE = [name for name in NETWORKS if unbatched(TASK, TrainingSettings(network=name)) is None]
+BATCHABLE = [name for name in NETWORKS if find_batching_obstacle(TASK, TrainingSettings(network=name)) is None]
 
 KINDS = {
     None: [name for name, loss in CATALOG.items() if not loss.formula.looks_at_embeddings],
@@ -68,7 +69,7 @@ def relative_difference(ours, theirs):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_member_equals_the_candidate_trained_alone(kind):
     together = formulas(KINDS[kind])
-    cohort = Cohort(together, kind, TASK, FIFTY_STEPS, SEEDS)
+    cohort = Cohort(TrainingPlan(together, kind, TASK, FIFTY_STEPS, SEEDS))
     outcomes = cohort.train_and_score()
     for k, (name, outcome) in enumerate(zip(KINDS[kind], outcomes, strict=True)):
         if outcome.reasons != [None, None]:
@@ -90,7 +91,7 @@ def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
         steps=50, seeds=2, network=network, hidden=24, batch_size=16 if network in DENSE else 64
     )
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    cohort = Cohort(together, None, task_for(network), fidelity, SEEDS)
+    cohort = Cohort(TrainingPlan(together, None, task_for(network), fidelity, SEEDS))
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
             model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
@@ -114,18 +115,18 @@ def test_a_member_equals_the_candidate_trained_alone_by_every_protocol(protocol,
     fidelity = PROTOCOLS[protocol]
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate, 0.5 * fidelity.learning_rate, fidelity.learning_rate][: len(together)]
-    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS, learning_rates=rates), rates, 1e-4, 1)
+    assert_like_alone(Cohort(TrainingPlan(together, kind, TASK, fidelity, SEEDS, learning_rates=rates)), rates, 1e-4, 1)
 
 
 def assert_like_alone(cohort, rates, weights, samples):
     """Every member's head ends as alone, up to a relative difference, and its fitness, up to some samples of 450."""
     for k, outcome in enumerate(cohort.train_and_score()):
-        own = cohort.fidelity.model_copy(update={"learning_rate": rates[k]})
+        own = cohort.plan.fidelity.model_copy(update={"learning_rate": rates[k]})
         for s, seed in enumerate(SEEDS):
             model, loss, fitness = trained_alone(
-                cohort.formulas[k], cohort.class_weights, seed, outcome.calibration, own
+                cohort.plan.formulas[k], cohort.plan.class_weights, seed, outcome.calibration, own
             )
-            weight = model.head.weight if cohort.class_weights is None else loss.weight
+            weight = model.head.weight if cohort.plan.class_weights is None else loss.weight
             assert relative_difference(cohort.members.heads.weight[s, k], weight) < weights
             assert outcome.fitness[s] == pytest.approx(fitness, abs=samples / 450 + 1e-9)
 
@@ -135,7 +136,7 @@ def test_adam_of_a_cohort_is_torchs():
     generator = torch.Generator().manual_seed(0)
     ours, theirs = torch.ones(3, 4), torch.ones(3, 4, requires_grad=True)
     optimizer = torch.optim.Adam([theirs], 0.01, weight_decay=1e-2)
-    kept = [torch.zeros(3, 4) for _ in range(moments("adam"))]
+    kept = [torch.zeros(3, 4) for _ in KEPT["adam"]]
     for step in range(20):
         gradient = torch.randn(3, 4, generator=generator)
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
@@ -150,7 +151,7 @@ def test_a_member_under_adam_fares_as_the_candidate_trained_alone(kind):
     fidelity = TrainingSettings(steps=50, seeds=2, optimizer="adam", learning_rate=0.01)
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate] * len(together)
-    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS), rates, 2e-2, 3)
+    assert_like_alone(Cohort(TrainingPlan(together, kind, TASK, fidelity, SEEDS)), rates, 2e-2, 3)
 
 
 def test_a_proxy_for_images_refuses_what_is_none():
@@ -161,9 +162,9 @@ def test_a_proxy_for_images_refuses_what_is_none():
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_outcomes_are_those_of_the_loop(kind):
     together = formulas(KINDS[kind])
-    outcomes = Cohort(together, kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+    outcomes = Cohort(TrainingPlan(together, kind, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
     for name, formula, ours in zip(KINDS[kind], together, outcomes, strict=True):
-        (theirs,) = OneByOne([formula], kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+        (theirs,) = OneByOne(TrainingPlan([formula], kind, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
         assert (ours.reasons[0] is None) == (theirs.reasons[0] is None), name
         if ours.calibration is not None:
             assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4), name
@@ -171,7 +172,7 @@ def test_outcomes_are_those_of_the_loop(kind):
 
 def test_calibrations_are_those_of_the_candidates():
     names = ["mse", "focal", "ngl", "mae"]
-    found = Cohort(formulas(names), None, TASK, FIFTY_STEPS, SEEDS).calibrations()
+    found = Cohort(TrainingPlan(formulas(names), None, TASK, FIFTY_STEPS, SEEDS)).calibrate()
     for name, ours in zip(names, found, strict=True):
         loss = loss_for(CATALOG[name].bound(), TASK, FIFTY_STEPS)
         assert ours == pytest.approx(calibration_factor(loss, TASK, FIFTY_STEPS, SEEDS[0]), rel=1e-4)
@@ -185,8 +186,8 @@ def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network
     task = known_task(name)
     fidelity = TrainingSettings(steps=20, seeds=2, network=network, hidden=12, batch_size=16)
     names = ["cross_entropy", "mse"] if kind is None else ["am_softmax", "center"]
-    together = Cohort(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
-    alone = OneByOne(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
+    together = Cohort(TrainingPlan(formulas(names), kind, task, fidelity, SEEDS)).train_and_score()
+    alone = OneByOne(TrainingPlan(formulas(names), kind, task, fidelity, SEEDS)).train_and_score()
     for ours, theirs in zip(together, alone, strict=True):
         assert ours.reasons == theirs.reasons == [None, None]
         assert ours.fitness == pytest.approx(theirs.fitness, abs=5e-3)
@@ -196,13 +197,13 @@ def test_a_diverging_member_changes_nobody_else():
     diverging = "square(ce(z))*lse_c(square(z))*exp(square(z))"
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
     texts = ["ce(z)", diverging, "square(p - y)"]
-    mixed = Cohort([parse(text) for text in texts], None, TASK, fidelity, SEEDS)
+    mixed = Cohort(TrainingPlan([parse(text) for text in texts], None, TASK, fidelity, SEEDS))
     outcomes = mixed.train_and_score()
     assert outcomes[1].fitness == [None, None]
     assert all(reason.startswith("diverged at step") for reason in outcomes[1].reasons)
     assert mixed.alive == [0, 2]  # and the place of the diverged one is gone
     for k in (0, 2):
-        single = Cohort([parse(texts[k])], None, TASK, fidelity, SEEDS)
+        single = Cohort(TrainingPlan([parse(texts[k])], None, TASK, fidelity, SEEDS))
         assert single.train_and_score() == [outcomes[k]]
         assert torch.equal(
             single.members.network.hidden.weight[:, 0], mixed.members.network.hidden.weight[:, mixed.alive.index(k)]
@@ -210,10 +211,12 @@ def test_a_diverging_member_changes_nobody_else():
 
 
 def test_a_formula_without_a_gradient_is_told_from_the_others():
-    outcomes = Cohort([parse("sum_c(y)"), parse("ce(z)")], None, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+    outcomes = Cohort(
+        TrainingPlan([parse("sum_c(y)"), parse("ce(z)")], None, TASK, FIFTY_STEPS, SEEDS)
+    ).train_and_score()
     assert outcomes[0].reasons == ["the first gradient at the embedding is 0 or not finite"] * 2
     assert outcomes[1].reasons == [None, None]
-    alone = Cohort([parse("sum_c(y)")], None, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+    alone = Cohort(TrainingPlan([parse("sum_c(y)")], None, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
     assert alone == [outcomes[0]]
 
 
@@ -237,7 +240,7 @@ def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
     gradient = JointGradient(formulas(names), 4, dtype=torch.float64)
     gradient.prepare(7, 1, [1.0] * len(names))
     seen = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
-    features = heads.features(seen, [name for name in FEATURES if gradient.used[name]])
+    features = heads.compute_features(seen, [name for name in FEATURES if gradient.used[name]])
     given = {name: each.transpose(0, 1).transpose(1, 2) for name, each in features.items()}
     found = gradient.run(given, {"index": index.reshape(1, 1, -1)})
     torch.autograd.backward([given[name] for name in found], list(found.values()))
@@ -261,7 +264,7 @@ def test_a_network_without_a_batched_form_is_trained_one_at_a_time(monkeypatch):
     work = Work(candidates, "digits", FIFTY_STEPS, 3)
     together = evaluate(work).evaluations
     monkeypatch.setattr(cohort_module, "BATCHED", {})
-    assert unbatched(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
+    assert find_batching_obstacle(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
     alone = evaluate(work).evaluations
     assert [each.evaluation_id for each in alone] == [each.evaluation_id for each in together]
     assert [each.fitness for each in alone] == pytest.approx([each.fitness for each in together], abs=1 / 450 + 1e-9)
@@ -285,8 +288,10 @@ AUGMENTED = {"shift": 1, "flip": True, "noise": 0.2}
 def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network):
     fidelity = TrainingSettings(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
     together = formulas(["cross_entropy", "ngl"])
-    cohort = Cohort(together, None, TASK, fidelity, SEEDS)
-    plain = Cohort(together, None, TASK, TrainingSettings(steps=50, seeds=2, network=network, hidden=24), SEEDS)
+    cohort = Cohort(TrainingPlan(together, None, TASK, fidelity, SEEDS))
+    plain = Cohort(
+        TrainingPlan(together, None, TASK, TrainingSettings(steps=50, seeds=2, network=network, hidden=24), SEEDS)
+    )
     plain.train_and_score()
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
@@ -303,15 +308,15 @@ def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(tra
     names = ["cross_entropy", "mse", "ngl"] if kind is None else ["am_softmax", "center"]
     rate = 0.1 if optimizer == "sgd" else 0.01
     fidelity = TrainingSettings(steps=30, seeds=2, rungs=(6, 15), optimizer=optimizer, learning_rate=rate)
-    whole = trainer(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score()
-    parts = [trainer(formulas([name]), kind, TASK, fidelity, SEEDS) for name in names]
+    whole = trainer(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score()
+    parts = [trainer(TrainingPlan(formulas([name]), kind, TASK, fidelity, SEEDS)) for name in names]
     for part in parts:
         part.train_and_score(6)
     states = [state for part in parts for state in part.states()]
-    second = trainer(formulas(names), kind, TASK, fidelity, SEEDS, states=states)
+    second = trainer(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS, states=states))
     second.train_and_score(15)
     assert [state.step for state in second.states()] == [15] * len(names)
-    last = trainer(formulas(names)[::-1], kind, TASK, fidelity, SEEDS, states=second.states()[::-1])
+    last = trainer(TrainingPlan(formulas(names)[::-1], kind, TASK, fidelity, SEEDS, states=second.states()[::-1]))
     assert last.train_and_score() == whole[::-1]
 
 
@@ -321,8 +326,8 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
     fidelity = TrainingSettings(steps=40, seeds=2, rungs=(20,))
     assert fidelity.averaged_from(20) == 15
     assert fidelity.averaged_from(40) == 40
-    together = Cohort(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
-    alone = OneByOne(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
+    together = Cohort(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score(20)
+    alone = OneByOne(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score(20)
     for k, (ours, theirs) in enumerate(zip(together, alone, strict=True)):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=1 / 450 + 1e-9)
         training = Training(loss_for(formulas(names)[k], TASK, fidelity, kind), TASK, fidelity, 11, theirs.calibration)
@@ -340,12 +345,12 @@ def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_c
     diverging = [f"square(ce(z))*lse_c(square(z))*exp(square(z))*{k}" for k in range(1, 4)]
     texts = ["ce(z)", *diverging, "square(p - y)", "sum_c(y)"]
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
-    mixed = Cohort([parse(text) for text in texts], None, TASK, fidelity, SEEDS)
+    mixed = Cohort(TrainingPlan([parse(text) for text in texts], None, TASK, fidelity, SEEDS))
     outcomes = mixed.train_and_score()
     assert mixed.alive == [0, 4]
     assert [state is not None for state in mixed.states()] == [k in (0, 4) for k in range(6)]
     for text, outcome in zip(texts, outcomes, strict=True):
-        assert Cohort([parse(text)], None, TASK, fidelity, SEEDS).train_and_score() == [outcome]
+        assert Cohort(TrainingPlan([parse(text)], None, TASK, fidelity, SEEDS)).train_and_score() == [outcome]
 
 
 class OnTheHost(TorchDispatchMode):
@@ -371,16 +376,16 @@ def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     augmented = {"noise": 0.2} if network in DENSE else AUGMENTED
     fidelity = TrainingSettings(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **augmented)
     together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
-    begun = Cohort(together, kind, task_for(network), fidelity, SEEDS)
+    begun = Cohort(TrainingPlan(together, kind, task_for(network), fidelity, SEEDS))
     begun.train_and_score(4)
     states = [state for state in begun.states() if state is not None]
     going_on = [formula for formula, state in zip(together, begun.states(), strict=True) if state is not None]
-    cohort = Cohort(going_on, kind, task_for(network), fidelity, SEEDS, "meta", states)
+    cohort = Cohort(TrainingPlan(going_on, kind, task_for(network), fidelity, SEEDS, torch.device("meta"), states))
     cohort._start()
     cohort.members.start_averaging()
     with OnTheHost() as host:
-        cohort._one_step()
-        cohort._one_step()
+        cohort._take_step()
+        cohort._take_step()
     assert host.seen == []
 
 
@@ -400,7 +405,9 @@ def test_a_finished_cohort_is_gone_without_the_collector():
     gc.collect()
     gc.disable()
     try:
-        cohort = Cohort(formulas(["cross_entropy", "mse"]), None, TASK, TrainingSettings(steps=4, seeds=1), SEEDS[:1])
+        cohort = Cohort(
+            TrainingPlan(formulas(["cross_entropy", "mse"]), None, TASK, TrainingSettings(steps=4, seeds=1), SEEDS[:1])
+        )
         cohort.train_and_score()
         gone = weakref.ref(cohort)
         del cohort
@@ -414,7 +421,10 @@ def test_a_finished_cohort_is_gone_without_the_collector():
 def test_a_gpu_trains_as_the_cpu_does(network):
     fidelity = TrainingSettings(steps=50, seeds=2, network=network, hidden=24, noise=0.2)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    here, there = (Cohort(together, None, task_for(network), fidelity, SEEDS, device) for device in ("cpu", "cuda"))
+    here, there = (
+        Cohort(TrainingPlan(together, None, task_for(network), fidelity, SEEDS, torch.device(kind)))
+        for kind in ("cpu", "cuda")
+    )
     for ours, theirs in zip(there.train_and_score(), here.train_and_score(), strict=True):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=0.02)
     assert relative_difference(there.members.heads.weight.cpu(), here.members.heads.weight) < 1e-2

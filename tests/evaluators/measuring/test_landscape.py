@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossearch.evaluators.measuring.landscape import directions, extreme_eigenvalues, ratios_around, values_around
+from lossearch.evaluators.measuring.landscape import draw_directions, extreme_eigenvalues, ratios_around, values_around
 from lossearch.evaluators.measuring.observing import class_maps
 from lossearch.evaluators.networks import NETWORKS
 
@@ -35,7 +35,7 @@ def test_a_value_without_a_hessian_has_no_eigenvalues():
 
 def test_filters_of_a_direction_are_as_long_as_the_networks_and_biases_stay():
     weight, bias = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)), torch.ones(5)
-    for drawn in directions([weight, bias], torch.Generator().manual_seed(1)):
+    for drawn in draw_directions([weight, bias], torch.Generator().manual_seed(1)):
         torch.testing.assert_close(drawn[0].flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1))
         assert not drawn[1].any()
 
@@ -43,7 +43,7 @@ def test_filters_of_a_direction_are_as_long_as_the_networks_and_biases_stay():
 def test_values_and_ratios_are_those_at_the_points_and_the_weights_end_where_they_began():
     value, parameter, matrix = quadratic()
     before = parameter.detach().clone()
-    along = directions([parameter], torch.Generator().manual_seed(2))
+    along = draw_directions([parameter], torch.Generator().manual_seed(2))
     grid = (-1.0, 0.0, 0.5)
     for a, b, found in values_around(value, [parameter], along, grid):
         there = (before + a * along[0][0] + b * along[1][0]).flatten()

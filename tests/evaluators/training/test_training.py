@@ -9,7 +9,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.calibration import calibration_factor
 from lossearch.evaluators.training.outcome import TrainingFailed
-from lossearch.evaluators.training.start import batches, initial_model, one_hot
+from lossearch.evaluators.training.start import build_model, draw_batches, one_hot
 from lossearch.evaluators.training.training import train_and_score
 from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.primitives.language.parser import parse
@@ -41,15 +41,15 @@ def test_our_cross_entropy_trains_as_torchs_does():
 
 
 def test_every_loss_starts_from_the_seeds_weights_and_sees_the_seeds_batches():
-    one, other = initial_model(TASK, SHORT, 9), initial_model(TASK, SHORT, 9)
+    one, other = build_model(TASK, SHORT, 9), build_model(TASK, SHORT, 9)
     assert torch.equal(one.head.weight, other.head.weight)
     assert torch.equal(one.backbone.hidden.weight, other.backbone.hidden.weight)
-    assert torch.equal(torch.cat(batches(800, SHORT, 9)), torch.cat(batches(800, SHORT, 9)))
-    assert not torch.equal(one.head.weight, initial_model(TASK, SHORT, 10).head.weight)
+    assert torch.equal(torch.cat(draw_batches(800, SHORT, 9)), torch.cat(draw_batches(800, SHORT, 9)))
+    assert not torch.equal(one.head.weight, build_model(TASK, SHORT, 10).head.weight)
 
 
 def test_an_epoch_sees_every_sample_once():
-    epoch = torch.cat(batches(640, TrainingSettings(steps=10, batch_size=64), 0))
+    epoch = torch.cat(draw_batches(640, TrainingSettings(steps=10, batch_size=64), 0))
     assert sorted(epoch.tolist()) == list(range(640))
 
 
@@ -61,8 +61,8 @@ def test_calibration_undoes_a_factor(text, expected):
 def test_a_calibrated_loss_has_cross_entropys_gradient_size_at_the_embedding():
     formula = parse("ce(30*(cosine - 0.35*y))")
     factor = calibration_factor(loss_for(formula, TASK, SHORT), TASK, SHORT, 0)
-    model, train = initial_model(TASK, SHORT, 0), TASK.load().train
-    batch = batches(len(train), SHORT, 0)[0]
+    model, train = build_model(TASK, SHORT, 0), TASK.load().train
+    batch = draw_batches(len(train), SHORT, 0)[0]
     embeddings = model.backbone(train.inputs[batch]).detach().requires_grad_()
     loss = loss_for(formula, TASK, SHORT)
     loss.weight.data.copy_(model.head.weight)
