@@ -1,4 +1,4 @@
-"""A cohort trains every candidate as if it were alone, and one that diverges changes no other."""
+"""A cohort trains every candidate as if it were alone, and a candidate that diverges changes no other."""
 
 import gc
 import weakref
@@ -50,12 +50,12 @@ def formulas(names):
 
 
 def task_for(network):
-    """A task whose targets suit the network: classes of pixels, or of images."""
+    """Return a task whose targets suit the network: classes of pixels, or of images."""
     return known_task("shapes_segmentation") if network in DENSE else TASK
 
 
-def trained_alone(formula, kind, seed, factor, fidelity):
-    """Network, loss and fitness of one candidate, trained by autograd with torch's own optimiser."""
+def train_alone(formula, kind, seed, factor, fidelity):
+    """Train one candidate by autograd with torch's own optimiser, and return its network, loss and fitness."""
     task = task_for(fidelity.network)
     training = Training(loss_for(formula, task, fidelity, kind), task, fidelity, seed, factor)
     training.run(fidelity.steps)
@@ -76,7 +76,7 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
             continue  # compared by the next test
         place = cohort.alive.index(k)
         for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
+            model, loss, fitness = train_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
             weight = model.head.weight if kind is None else loss.weight
             assert (
                 relative_difference(cohort.members.network.hidden.weight[s, place], model.backbone.hidden.weight) < 1e-4
@@ -94,12 +94,14 @@ def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
     cohort = Cohort(TrainingPlan(together, None, task_for(network), fidelity, SEEDS))
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
-            model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            model, _, fitness = train_alone(together[k], None, seed, outcome.calibration, fidelity)
             theirs = [*model.backbone.parameters(), *model.head.parameters()]
-            ours = [each[s, k] for each in (*cohort.members.network.parameters, *cohort.members.heads.parameters)]
-            assert [each.shape for each in ours] == [each.shape for each in theirs]
-            for one, other in zip(ours, theirs, strict=True):
-                assert relative_difference(one, other) < 1e-4
+            ours = [
+                parameter[s, k] for parameter in (*cohort.members.network.parameters, *cohort.members.heads.parameters)
+            ]
+            assert [parameter.shape for parameter in ours] == [parameter.shape for parameter in theirs]
+            for our, their in zip(ours, theirs, strict=True):
+                assert relative_difference(our, their) < 1e-4
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
 
 
@@ -119,19 +121,22 @@ def test_a_member_equals_the_candidate_trained_alone_by_every_protocol(protocol,
 
 
 def assert_like_alone(cohort, rates, weights, samples):
-    """Every member's head ends as alone, up to a relative difference, and its fitness, up to some samples of 450."""
+    """Assert that every member has the head and fitness that it has alone.
+
+    ``weights`` is the relative difference allowed in heads, ``samples`` the number of samples in fitness.
+    """
     for k, outcome in enumerate(cohort.train_and_score()):
-        own = cohort.plan.fidelity.model_copy(update={"learning_rate": rates[k]})
+        fidelity = cohort.plan.fidelity.model_copy(update={"learning_rate": rates[k]})
         for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(
-                cohort.plan.formulas[k], cohort.plan.class_weights, seed, outcome.calibration, own
+            model, loss, fitness = train_alone(
+                cohort.plan.formulas[k], cohort.plan.class_weights, seed, outcome.calibration, fidelity
             )
             weight = model.head.weight if cohort.plan.class_weights is None else loss.weight
             assert relative_difference(cohort.members.heads.weight[s, k], weight) < weights
             assert outcome.fitness[s] == pytest.approx(fitness, abs=samples / 450 + 1e-9)
 
 
-def test_adam_of_a_cohort_is_torchs():
+def test_adam_of_a_cohort_moves_as_torchs():
     fidelity = TrainingSettings(optimizer="adam", learning_rate=0.01, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(0)
     ours, theirs = torch.ones(3, 4), torch.ones(3, 4, requires_grad=True)
@@ -146,21 +151,21 @@ def test_adam_of_a_cohort_is_torchs():
 
 
 @pytest.mark.parametrize("kind", [None, "learned"])
-def test_a_member_under_adam_fares_as_the_candidate_trained_alone(kind):
-    # Adam moves a weight whose gradient is nearly zero as far as any other, to a side that rounding decides
+def test_a_member_under_adam_ends_near_the_candidate_trained_alone(kind):
+    # Adam moves a weight with a vanishing gradient as far as any other, and rounding decides the direction.
     fidelity = TrainingSettings(steps=50, seeds=2, optimizer="adam", learning_rate=0.01)
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate] * len(together)
     assert_like_alone(Cohort(TrainingPlan(together, kind, TASK, fidelity, SEEDS)), rates, 2e-2, 3)
 
 
-def test_a_proxy_for_images_refuses_what_is_none():
+def test_a_proxy_for_images_refuses_other_inputs():
     with pytest.raises(ValueError, match=r"Expected images of shape .* got \[64\]"):
         NETWORKS["cnn"]((64,), 8, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_outcomes_are_those_of_the_loop(kind):
+def test_outcomes_equal_those_of_training_one_at_a_time(kind):
     together = formulas(KINDS[kind])
     outcomes = Cohort(TrainingPlan(together, kind, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
     for name, formula, ours in zip(KINDS[kind], together, outcomes, strict=True):
@@ -170,7 +175,7 @@ def test_outcomes_are_those_of_the_loop(kind):
             assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4), name
 
 
-def test_calibrations_are_those_of_the_candidates():
+def test_calibration_factors_equal_those_of_single_candidates():
     names = ["mse", "focal", "ngl", "mae"]
     found = Cohort(TrainingPlan(formulas(names), None, TASK, FIFTY_STEPS, SEEDS)).calibrate()
     for name, ours in zip(names, found, strict=True):
@@ -193,7 +198,7 @@ def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network
         assert ours.fitness == pytest.approx(theirs.fitness, abs=5e-3)
 
 
-def test_a_diverging_member_changes_nobody_else():
+def test_a_diverging_member_changes_no_other():
     diverging = "square(ce(z))*lse_c(square(z))*exp(square(z))"
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
     texts = ["ce(z)", diverging, "square(p - y)"]
@@ -201,7 +206,7 @@ def test_a_diverging_member_changes_nobody_else():
     outcomes = mixed.train_and_score()
     assert outcomes[1].fitness == [None, None]
     assert all(reason.startswith("diverged at step") for reason in outcomes[1].reasons)
-    assert mixed.alive == [0, 2]  # and the place of the diverged one is gone
+    assert mixed.alive == [0, 2]  # the diverged candidate has no place any more
     for k in (0, 2):
         single = Cohort(TrainingPlan([parse(texts[k])], None, TASK, fidelity, SEEDS))
         assert single.train_and_score() == [outcomes[k]]
@@ -210,7 +215,7 @@ def test_a_diverging_member_changes_nobody_else():
         )
 
 
-def test_a_formula_without_a_gradient_is_told_from_the_others():
+def test_a_formula_without_a_gradient_fails_and_the_others_train():
     outcomes = Cohort(
         TrainingPlan([parse("sum_c(y)"), parse("ce(z)")], None, TASK, FIFTY_STEPS, SEEDS)
     ).train_and_score()
@@ -221,7 +226,7 @@ def test_a_formula_without_a_gradient_is_told_from_the_others():
 
 
 @pytest.mark.parametrize("kind", ["learned", "sub_centers"])
-def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
+def test_features_and_their_gradients_equal_those_of_an_embedding_loss(kind):
     names = [name for name in KINDS[kind] if name != "ldam"]
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     index = torch.arange(7) % 4
@@ -266,8 +271,10 @@ def test_a_network_without_a_batched_form_is_trained_one_at_a_time(monkeypatch):
     monkeypatch.setattr(cohort_module, "BATCHED", {})
     assert find_batching_obstacle(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
     alone = evaluate(work).evaluations
-    assert [each.evaluation_id for each in alone] == [each.evaluation_id for each in together]
-    assert [each.fitness for each in alone] == pytest.approx([each.fitness for each in together], abs=1 / 450 + 1e-9)
+    assert [evaluation.evaluation_id for evaluation in alone] == [evaluation.evaluation_id for evaluation in together]
+    assert [evaluation.fitness for evaluation in alone] == pytest.approx(
+        [evaluation.fitness for evaluation in together], abs=1 / 450 + 1e-9
+    )
 
 
 def test_an_evaluation_does_not_depend_on_its_cohort():
@@ -275,10 +282,12 @@ def test_an_evaluation_does_not_depend_on_its_cohort():
     kinds = {text: "learned" if "cosine" in text else None for text in texts}
     candidates = [Candidate(text, text, 2, 0, "known", 1, class_weights=kinds[text]) for text in texts]
     together = evaluate(Work(tuple(candidates), "digits", FIFTY_STEPS, 3)).evaluations
-    assert [each.formula for each in together] == [text for text in texts for _ in SEEDS]
+    assert [evaluation.formula for evaluation in together] == [text for text in texts for _ in SEEDS]
     for k, candidate in enumerate(candidates):
         alone = evaluate(Work((candidate,), "digits", FIFTY_STEPS, 3)).evaluations
-        assert [each.fitness for each in alone] == [each.fitness for each in together[2 * k : 2 * k + 2]]
+        assert [evaluation.fitness for evaluation in alone] == [
+            evaluation.fitness for evaluation in together[2 * k : 2 * k + 2]
+        ]
 
 
 AUGMENTED = {"shift": 1, "flip": True, "noise": 0.2}
@@ -295,7 +304,7 @@ def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network
     plain.train_and_score()
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
-            model, _, _ = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            model, _, _ = train_alone(together[k], None, seed, outcome.calibration, fidelity)
             weight = cohort.members.heads.weight[s, k]
             assert relative_difference(weight, model.head.weight) < 1e-4
             assert relative_difference(plain.members.heads.weight[s, k], weight) > 1e-2
@@ -341,7 +350,7 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
         assert theirs.fitness[0] == pytest.approx(expected, abs=1 / 450 + 1e-9)
 
 
-def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_cohort():
+def test_failed_candidates_are_dropped_and_recorded_alike_whatever_their_cohort():
     diverging = [f"square(ce(z))*lse_c(square(z))*exp(square(z))*{k}" for k in range(1, 4)]
     texts = ["ce(z)", *diverging, "square(p - y)", "sum_c(y)"]
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
@@ -353,26 +362,26 @@ def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_c
         assert Cohort(TrainingPlan([parse(text)], None, TASK, fidelity, SEEDS)).train_and_score() == [outcome]
 
 
-class OnTheHost(TorchDispatchMode):
-    """Notes every call that takes or gives a tensor of the host, or that looks at a value."""
+class HostCalls(TorchDispatchMode):
+    """Recorder of the calls that take or return a tensor on the host, or that read a value."""
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.names = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
         name = function.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero") or any(each.device.type == "cpu" for each in tensors):
-            self.seen.append(name)
+        if name in ("_local_scalar_dense", "nonzero") or any(tensor.device.type == "cpu" for tensor in tensors):
+            self.names.append(name)
         return result
 
 
 @pytest.mark.parametrize("network", BATCHABLE)
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
-    """Torch's device without data stands for a GPU."""
+    """torch's device without data, "meta", takes the place of a GPU."""
     augmented = {"noise": 0.2} if network in DENSE else AUGMENTED
     fidelity = TrainingSettings(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **augmented)
     together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
@@ -383,25 +392,25 @@ def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     cohort = Cohort(TrainingPlan(going_on, kind, task_for(network), fidelity, SEEDS, torch.device("meta"), states))
     cohort._start()
     cohort.members.start_averaging()
-    with OnTheHost() as host:
+    with HostCalls() as host:
         cohort._take_step()
         cohort._take_step()
-    assert host.seen == []
+    assert host.names == []
 
 
-def test_what_a_step_may_not_do_is_noticed():
+def test_calls_on_the_host_are_recorded():
     on_device, here = torch.zeros(3, device="meta"), torch.tensor([0, 1])
     for forbidden in (
         lambda: on_device[here],
         lambda: here.to("meta"),
         lambda: on_device.index_select(0, here.to("meta")),
     ):
-        with OnTheHost() as host:
+        with HostCalls() as host:
             forbidden()
-        assert host.seen
+        assert host.names
 
 
-def test_a_finished_cohort_is_gone_without_the_collector():
+def test_a_finished_cohort_is_freed_without_the_garbage_collector():
     gc.collect()
     gc.disable()
     try:

@@ -19,7 +19,7 @@ from lossearch.evaluators.training.outcome import Outputs
 from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.primitives.language.parser import parse
 
-# found: 0 0 1 1 2 0, true: 0 0 1 2 2 2
+# predicted: 0 0 1 1 2 0, true: 0 0 1 2 2 2
 LOGITS = 5.0 * torch.eye(3)[torch.tensor([0, 0, 1, 1, 2, 0])].T
 SPLIT = Split(torch.zeros(6, 1), torch.tensor([0, 0, 1, 2, 2, 2]))
 EMBEDDINGS = torch.eye(3)[SPLIT.targets].T
@@ -68,20 +68,20 @@ def test_measures_of_pixels():
 
 
 def test_measures_of_pairs_by_hand():
-    angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first fall along them
+    angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first decrease
     embeddings = torch.stack([angles.cos(), angles.sin()])
     pairs = Pairs(torch.zeros(4, dtype=torch.int64), torch.arange(1, 5), torch.tensor([True, False, True, False]))
     found = compute_measures(
         "verification accuracy", Outputs(torch.zeros(1, 5), embeddings), Split(angles, angles, pairs)
     )
-    # from the most alike on: same, different, same, different
+    # sorted by similarity, most similar first: same, different, same, different
     assert found["area under ROC"] == pytest.approx(0.75)
     assert found["equal error rate"] == pytest.approx(0.5)
     assert found["true acceptance at false acceptance 0.001"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, MEAN_IOU, VERIFICATION])
-def test_the_metric_is_among_the_measures_and_equal(metric):
+def test_the_metric_is_one_of_the_measures_with_the_same_value(metric):
     task = next(task for task in TASKS.values() if task.metric is metric)
     split = task.load().validation
     generator = torch.Generator().manual_seed(0)
@@ -97,7 +97,7 @@ def test_the_metric_is_among_the_measures_and_equal(metric):
 
 @pytest.mark.parametrize("trainer", [Cohort, OneByOne])
 @pytest.mark.parametrize(("text", "kind"), [("ce(z)", None), ("ce(8*cosine)", "learned")])
-def test_the_gradient_at_the_embedding_is_that_of_each_sample(trainer, text, kind):
+def test_the_gradient_at_the_embedding_is_the_mean_over_samples(trainer, text, kind):
     task, fidelity = TASKS["digits"], TrainingSettings(steps=5, seeds=2)
     plan = TrainingPlan([parse(text)], kind, task, fidelity, [1, 2])
     trained = Cohort(plan) if trainer is Cohort else OneByOne(plan, keep_networks=True)

@@ -54,7 +54,7 @@ def test_an_epoch_sees_every_sample_once():
 
 
 @pytest.mark.parametrize(("text", "expected"), [("ce(z)", 1.0), ("10*ce(z)", 0.1), ("ce(z) + 3", 1.0)])
-def test_calibration_undoes_a_factor(text, expected):
+def test_calibration_cancels_a_factor(text, expected):
     assert calibration_factor(loss_for(parse(text), TASK, SHORT), TASK, SHORT, 0) == pytest.approx(expected, rel=1e-4)
 
 
@@ -103,8 +103,8 @@ def test_training_seeds_differ_by_run_and_by_index_and_not_by_candidate():
     assert seed(0, 0) == seed(0, 0, "abs(p - y)")
 
 
-def test_progress_reaches_a_loss_that_looks_at_it():
-    early = loss_for(parse("ce(z)*(1 - floor(progress + 0.5))"), TASK, SHORT)  # trains in the first half alone
+def test_progress_reaches_a_loss_over_progress():
+    early = loss_for(parse("ce(z)*(1 - floor(progress + 0.5))"), TASK, SHORT)  # trains only in the first half
     half = train_and_score(early, TASK, SHORT, 3, 1.0)
     never = loss_for(parse("ce(z)*floor(progress/2) + 0*at_target(z)"), TASK, SHORT)
     assert half > 0.5 > train_and_score(never, TASK, SHORT, 3, 1.0)
@@ -135,7 +135,7 @@ def test_class_weights_of_every_kind_train(kind):
 
 
 @pytest.mark.parametrize("text", ["ce(z + log(prior))", "(1 - progress)*ce(z) - progress*log(max_c(p))", "ce(-dist2)"])
-def test_every_terminal_is_given_in_training(text):
+def test_training_provides_every_terminal(text):
     loss = loss_for(parse(text), TASK, SHORT)
     factor = calibration_factor(loss, TASK, SHORT, 3)
     assert train_and_score(loss_for(parse(text), TASK, SHORT), TASK, TrainingSettings(steps=150), 3, factor) > 0.8
