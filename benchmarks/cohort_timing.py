@@ -12,6 +12,7 @@ from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.one_by_one import OneByOne
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.primitives.language.formula import Call, Formula, Number, call
 from lossearch.primitives.language.parser import parse
 
@@ -66,7 +67,7 @@ def seconds(device: torch.device, action: Callable[[], object]) -> float:
 
 def together(formulas: Sequence[Formula], task: Task, fidelity: TrainingSettings, device: torch.device) -> float:
     """Time one cohort; return seconds for each candidate."""
-    cohort = Cohort(formulas, None, task, fidelity, list(range(fidelity.seeds)), device)
+    cohort = Cohort(TrainingPlan(formulas, None, task, fidelity, range(fidelity.seeds), device))
     return seconds(device, cohort.train_and_score) / len(formulas)
 
 
@@ -78,7 +79,7 @@ def ratio(
     for turn in range(rounds):
         ours.append(together(formulas, task, fidelity, device))
         chosen = [formulas[(turn * sample + k) % len(formulas)] for k in range(sample)]
-        loop = OneByOne(chosen, None, task, fidelity, list(range(fidelity.seeds)), device)
+        loop = OneByOne(TrainingPlan(chosen, None, task, fidelity, range(fidelity.seeds), device))
         theirs.append(seconds(device, loop.train_and_score) / sample)
     in_cohort, alone = statistics.median(ours), statistics.median(theirs)
     trainings = fidelity.seeds * fidelity.steps

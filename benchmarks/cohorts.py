@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.cohort_timing import evolved, made_up_task, ratio, settings_of, together
-from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from lossearch.primitives.batched.joint_gradient import JointGradient
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of a training on a CPU")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args()
-    device = chosen_device(options.device)
+    device = choose_device(options.device)
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     found: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}

@@ -1,1 +1,1 @@
-"""What a loss is worth: screening, tasks, proxy trainings, and the executors that hand them out."""
+"""Score a loss: screen it, train small networks with it on tasks, and hand such work to executors."""

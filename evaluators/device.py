@@ -1,4 +1,4 @@
-"""The device that trainings run on: a CUDA GPU where there is one, else the CPU."""
+"""Device that trainings run on: a CUDA GPU if there is one, else the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import torch
 
 from lossearch.primitives.errors import UserError
 
-#: What an experiment may ask for.
+#: Devices that an experiment may ask for.
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
-def chosen_device(choice: str) -> torch.device:
-    """The device of a choice. Raises UserError where a GPU is asked for and none is there."""
+def choose_device(choice: str) -> torch.device:
+    """Return the device for a choice. Raises UserError if the choice is "cuda" and torch sees no GPU."""
     if choice == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "Expected a CUDA GPU, got none: torch sees no GPU here. Use device = 'auto' or 'cpu', or install a CUDA "

@@ -1,15 +1,15 @@
-"""Versions of what is installed where the process runs that asks."""
+"""Versions of Python and of the packages that are installed for this process."""
 
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
-#: What must be the same on every node of a cluster.
+#: Packages whose versions must agree on every node of a cluster.
 DECISIVE = ("lossearch", "torch", "ray")
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """The version of each of these packages that is installed."""
+    """Return the version of each of these packages; those that are not installed are left out."""
     found = {}
     for name in names:
         try:
@@ -20,5 +20,5 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The version of Python and of each decisive package; "missing" where one is not installed."""
+    """Return the versions of Python and of each decisive package; "missing" for one that is not installed."""
     return {"python": platform.python_version()} | dict.fromkeys(DECISIVE, "missing") | installed(DECISIVE)

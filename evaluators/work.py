@@ -1,6 +1,6 @@
-"""Work: what an executor is given, candidates on a task at a fidelity, and the records that come of it.
+"""Work: candidates to evaluate on a task with one training, as executors take it, and the records that result.
 
-Invariant: the identity of an evaluation depends on the candidate, the task, the fidelity and the seed alone.
+Invariant: the identity of an evaluation depends on the candidate, the task, the training and the seed alone.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from lossearch.results.records import Evaluation, Measurement, digest
 
 @dataclass(frozen=True)
 class Candidate:
-    """A loss under evaluation: its canonical formula as text, and where it came from."""
+    """A loss to evaluate: its canonical formula as text, and its origin."""
 
     loss_id: str
     formula: str
@@ -28,112 +28,111 @@ class Candidate:
     parents: tuple[str, ...] = ()
     name: str | None = None
     class_weights: str | None = None
-    island: int | None = None  #: whose population it is of, where there are several
+    island: int | None = None  #: number of its island, if there are several
     learning_rate: float | None = None  #: in place of the fidelity's
 
     @property
     def called(self) -> str:
-        """What it is called in the records of a comparison: its name, or its formula where it has none."""
+        """Name in the records of a comparison, or the formula of a candidate without one."""
         return self.name or self.formula
 
     @property
     def key(self) -> str:
-        """Tells candidates of one piece of work apart."""
+        """Text that no other candidate of the same work has."""
         return self.loss_id if self.learning_rate is None else f"{self.loss_id}@{self.learning_rate:g}"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one call of an executor evaluates: candidates on a task at a fidelity, up to one of its stages."""
+    """Work of one call of an executor: candidates on a task, trained up to a rung or to the end."""
 
     candidates: tuple[Candidate, ...]
     task: str
     fidelity: TrainingSettings
     run_seed: int
-    stage: int | None = None  #: steps to train to; None is to the end
+    stage: int | None = None  #: step to train up to; None is the last
     device: str = "auto"
-    measured: str | None = None  #: of a comparison: the split, validation or test, that is measured on at the end
-    metric_alone: bool = False  #: whether nothing but the task's metric is measured, as for tuning, on validation
-    first_seed: int = 0  #: the index of the first of as many seeds as the fidelity has
-    data: OwnData | None = None  #: of a task on the user's own data
-    unhurried: bool = False  #: whether it may take as long as it takes, where no deadline is declared
+    measured: str | None = None  #: split that a comparison measures on at the end: validation or test
+    metric_alone: bool = False  #: measure only the task's metric, on validation, as tuning does
+    first_seed: int = 0  #: index of the first seed; the fidelity says how many follow
+    data: OwnData | None = None  #: declaration of the user's own data, for a task on it
+    unhurried: bool = False  #: run without a deadline, if the user declares none
 
-    @property
-    def on(self) -> Task:
-        """The task itself."""
+    def get_task(self) -> Task:
+        """Return the task with this name."""
         return task_on(self.task, self.data)
 
     @property
     def until(self) -> int:
-        """Steps to train to."""
+        """Step to train up to."""
         return self.fidelity.steps if self.stage is None else self.stage
 
     @property
     def seeds(self) -> range:
-        """Indices of the seeds."""
+        """Indices of the seeds to train under."""
         return range(self.first_seed, self.first_seed + self.fidelity.seeds)
 
     def halves(self) -> "tuple[Work, Work]":
-        """The work as two, each with half of the candidates."""
+        """Split the work into two, each with half of the candidates."""
         half = len(self.candidates) // 2
         return replace(self, candidates=self.candidates[:half]), replace(self, candidates=self.candidates[half:])
 
     def seconds_expected(self) -> float:
-        """A generous guess of the time it takes: a tenth of a second, and 5 ms a step, for each training."""
+        """Guess the time of the work generously: 0.1 s and 5 ms a step for each training."""
         return len(self.candidates) * self.fidelity.seeds * (0.1 + 0.005 * self.until)
 
 
 @dataclass
 class Result:
-    """What came of work: its evaluations, where the trainings that may go on stand, and what the log should tell."""
+    """Result of work: its evaluations and measurements, states to continue from, and notes for the log."""
 
     evaluations: list[Evaluation]
-    states: dict[str, State] = field(default_factory=dict)  #: by the key of the candidate
+    states: dict[str, State] = field(default_factory=dict)  #: by the candidate's key; left at rungs
     notes: list[str] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     worker: str = "this process"
-    seconds: dict[str, float] = field(default_factory=dict)  #: of the worker, by what it did
+    seconds: dict[str, float] = field(default_factory=dict)  #: time of the worker, by activity
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a worker did for a piece of work."""
+    """Trainings and time that a worker spent on a piece of work."""
 
     worker: str
     trainings: int
-    seconds: Mapping[str, float]  #: by what it did
+    seconds: Mapping[str, float]  #: by activity
 
 
 def spent_on(result: Result) -> list[Spent]:
-    """What was done for a result; nothing where it was known before."""
+    """Return the time spent on a result; nothing if the result was known before."""
     return [Spent(result.worker, len(result.evaluations), result.seconds)] if result.seconds else []
 
 
 def fidelity_of(candidate: Candidate, work: Work) -> TrainingSettings:
-    """The fidelity that a candidate is trained at."""
+    """Return the training of a candidate: the work's, with the candidate's own learning rate if it has one."""
     if candidate.learning_rate is None:
         return work.fidelity
     return work.fidelity.model_copy(update={"learning_rate": candidate.learning_rate})
 
 
 def evaluation_id(candidate: Candidate, work: Work, seed: int | None) -> str:
-    """Identifies one training up to the work's stage, or with no seed the candidate as it was born."""
+    """Return the identity of one training up to the work's stage, or, without a seed, of the candidate's birth."""
     born = candidate.birth_number if seed is None else "trained"
     label = fidelity_of(candidate, work).label(work.stage)
     return digest(candidate.loss_id, work.task, label, work.run_seed, seed, born)
 
 
 def training_seed(work: Work, seed: int) -> int:
-    """Seed of a training's generator: the same for every candidate, so that they can be compared in pairs.
+    """Return the seed of a training's generators: the same for every candidate, so that pairs can be compared.
 
-    A comparison has other seeds than a search, so that a loss is not tested again under those that it was chosen by.
+    A comparison has other seeds than a search, so that no loss is tested under the seeds that selected it.
     """
     kind = "search" if work.measured is None else "training"
     return int(digest(kind, work.run_seed, work.task, seed)[:8], 16)
 
 
 def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outcome: Any) -> Evaluation:
-    """The evaluation of a candidate with this outcome: status, and fitness or reason."""
+    """Build the evaluation of a candidate from its outcome: a status, and a fitness or a reason."""
     return Evaluation(
         evaluation_id=evaluation_id(candidate, work, seed),
         loss_id=candidate.loss_id,
@@ -151,13 +150,13 @@ def record(candidate: Candidate, work: Work, *, seed: int | None = None, **outco
         seed=seed,
         steps=None if seed is None else work.until,
         full_steps=None if seed is None else work.fidelity.steps,
-        metric=work.on.metric.name,
+        metric=work.get_task().metric.name,
         **outcome,
     )
 
 
 def candidate_of(evaluation: Evaluation) -> Candidate:
-    """The candidate that an evaluation is of."""
+    """Return the candidate of an evaluation."""
     return Candidate(
         evaluation.loss_id,
         evaluation.formula,
@@ -173,7 +172,7 @@ def candidate_of(evaluation: Evaluation) -> Candidate:
 
 
 def failures(work: Work, reason: str) -> list[Evaluation]:
-    """The record of every training of the work, failed for one reason."""
+    """Record every training of the work as failed for one reason."""
     return [
         record(candidate, work, seed=seed, status="failed", reason=reason)
         for candidate in work.candidates
@@ -182,6 +181,6 @@ def failures(work: Work, reason: str) -> list[Evaluation]:
 
 
 def candidate_from(saved: Mapping[str, Any]) -> Candidate:
-    """A candidate from its plain data."""
-    plain = {each.name: saved[each.name] for each in fields(Candidate)}
+    """Return the candidate of its plain data, as ``dataclasses.asdict`` gives it."""
+    plain = {entry.name: saved[entry.name] for entry in fields(Candidate)}
     return Candidate(**plain | {"parents": tuple(plain["parents"])})

@@ -1,4 +1,4 @@
-"""Members of a cohort, one slice [seeds, candidates, ...] of each tensor: networks, heads, what the optimiser keeps.
+"""Members of a cohort: networks, heads and the optimiser's tensors, with one slice [seeds, candidates] for each member.
 
 Invariant: nothing mixes slices, and a step changes the tensors in place.
 """
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from lossearch.evaluators.cohort.heads import Heads, heads_of
+from lossearch.evaluators.cohort.heads import Heads, build_heads
 from lossearch.evaluators.cohort.networks import BATCHED, BatchedNetwork
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.training.optimizers import descend
@@ -18,9 +18,9 @@ from lossearch.evaluators.training.state import State, as_arrays, as_tensors
 
 
 class Members:
-    """As many candidates under each seed's initial model; ``class_weights`` is None for losses over logits.
+    """A number of candidates under each seed's initial model; ``class_weights`` is None for losses over logits.
 
-    ``kept`` is how many tensors the optimiser keeps for each parameter.
+    ``num_kept`` is the number of tensors that the optimiser keeps for each parameter.
     """
 
     def __init__(
@@ -30,64 +30,69 @@ class Members:
         seeds: Sequence[int],
         candidates: int,
         device: torch.device,
-        kept: int = 1,
+        num_kept: int = 1,
     ) -> None:
         backbones = [model.backbone for model in models]
         self.network: BatchedNetwork = BATCHED[type(backbones[0])](backbones, candidates, device)
-        self.heads: Heads = heads_of(models, class_weights, seeds, candidates, device)
+        self.heads: Heads = build_heads(models, class_weights, seeds, candidates, device)
         self._parameters = [*self.network.parameters, *self.heads.parameters]
-        self._kept = [[torch.zeros_like(each) for _ in range(kept)] for each in self._parameters]
-        self._sums: list[Tensor] = []  # of iterates, where they are averaged
-        self._pace: Tensor | None = None  # [1, candidates], what learning rates are multiplied by
+        self._kept = [[torch.zeros_like(parameter) for _ in range(num_kept)] for parameter in self._parameters]
+        self._sums: list[Tensor] = []  # of the iterates, while they are averaged
+        self._rate_factors: Tensor | None = None  # [1, candidates]
         self._device = device
 
-    def set_paces(self, paces: Sequence[float]) -> None:
-        """Multiply every learning rate by a number for each candidate; by none where there are no numbers."""
-        if any(pace != 1.0 for pace in paces):
-            self._pace = torch.tensor([list(paces)], device=self._device)
+    def scale_rates(self, factors: Sequence[float]) -> None:
+        """Multiply each candidate's learning rate by a factor. An empty sequence changes nothing."""
+        if any(factor != 1.0 for factor in factors):
+            self._rate_factors = torch.tensor([list(factors)], device=self._device)
 
-    def continue_from(self, states: Sequence[State]) -> None:
+    def restore(self, states: Sequence[State]) -> None:
         """Take weights and velocities from states, one for each candidate."""
         weights = zip(*(as_tensors(state.weights, self._device) for state in states), strict=True)
         velocities = zip(*(as_tensors(state.velocities, self._device) for state in states), strict=True)
-        joined = iter([torch.stack(of_candidates, 1) for of_candidates in velocities])
+        stacked = iter([torch.stack(of_candidates, 1) for of_candidates in velocities])
         for parameter, of_candidates in zip(self._parameters, weights, strict=True):
             parameter.data = torch.stack(of_candidates, 1)
-        self._kept = [[next(joined) for _ in own] for own in self._kept]
+        self._kept = [[next(stacked) for _ in kept] for kept in self._kept]
 
     def state(self, place: int, step: int, calibration: float) -> State:
-        """Where the candidate in this place stands."""
-        weights, velocities = (
-            as_arrays([each[:, place] for each in tensors])
-            for tensors in (self._parameters, [each for own in self._kept for each in own])
+        """Return the state of the candidate in a place."""
+        velocities = [tensor for kept in self._kept for tensor in kept]
+        return State(
+            step,
+            calibration,
+            as_arrays([parameter[:, place] for parameter in self._parameters]),
+            as_arrays([velocity[:, place] for velocity in velocities]),
         )
-        return State(step, calibration, weights, velocities)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with the candidates in these places alone."""
+        """Keep only the candidates in these places."""
         index = torch.tensor(places, dtype=torch.int64, device=self._device)
         for tensor in (*self.network.parameters, *self.heads.tensors):
             tensor.data = tensor.data.index_select(1, index)
-        self._kept = [[each.index_select(1, index) for each in own] for own in self._kept]
-        self._sums = [each.index_select(1, index) for each in self._sums]
-        self._pace = None if self._pace is None else self._pace.index_select(1, index)
+        self._kept = [[tensor.index_select(1, index) for tensor in kept] for kept in self._kept]
+        self._sums = [total.index_select(1, index) for total in self._sums]
+        if self._rate_factors is not None:
+            self._rate_factors = self._rate_factors.index_select(1, index)
 
     def start_averaging(self) -> None:
-        """From here on, sum up the iterates."""
+        """Sum up the iterates from here on."""
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
 
     @torch.no_grad()
     def descend(self, rate: Tensor, position: Tensor, fidelity: TrainingSettings) -> None:
-        """One step of the optimiser at a position, and no gradients left."""
+        """Take one step of the optimiser at a position [1], and drop the gradients."""
         for parameter, kept in zip(self._parameters, self._kept, strict=True):
-            own = rate if self._pace is None else rate * self._pace.view(1, -1, *[1] * (parameter.ndim - 2))
-            descend(parameter, kept, own, position, fidelity)
-        for total, parameter in zip(self._sums, self._parameters, strict=False):  # no sums where none are wanted
+            scaled = rate
+            if self._rate_factors is not None:
+                scaled = rate * self._rate_factors.view(1, -1, *[1] * (parameter.ndim - 2))
+            descend(parameter, kept, scaled, position, fidelity)
+        for total, parameter in zip(self._sums, self._parameters, strict=False):  # there are no sums before averaging
             total.add_(parameter)
 
     @contextmanager
     def averaged(self, steps: int) -> Iterator[None]:
-        """Let the parameters be the mean of the last iterates, where so many were summed up; 0 leaves the last one."""
+        """Replace the parameters by the mean of the last ``steps`` iterates for a while; 0 keeps the last iterate."""
         iterates = [parameter.data for parameter in self._parameters]
         for parameter, total in zip(self._parameters, self._sums if steps else [], strict=False):
             parameter.data = total / steps

@@ -1,9 +1,9 @@
-"""Batched networks: the same architecture many times over, each member with weights of its own.
+"""Batched networks: many networks of one architecture in the same tensors, each member with its own weights.
 
-A member is a candidate under a seed; its parameters are one slice of tensors whose first two dimensions are
-[seeds, candidates]. Members under one seed start alike and see the same inputs. Nothing mixes members, so that a
-diverging one changes no other. Embeddings have the shape [seeds, candidates, size, batch]: the batch last, so that
-losses reduce over classes along whole rows.
+A member is a candidate under a seed. Its parameters are one slice of tensors whose first two dimensions are
+[seeds, candidates]. Members under one seed start alike and see the same inputs. Nothing mixes members, so a diverging
+one changes no other. Embeddings have the shape [seeds, candidates, size, batch]. The batch comes last, so that losses
+reduce over classes along whole rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,22 +16,22 @@ from torch import Tensor, nn
 
 from lossearch.evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
 
-#: Pixels of an image up to which it is pooled by a matrix: the matrix grows with their square.
-LARGEST_BY_MATRIX = 256
+#: Most pixels of an image that is pooled by a matrix. The matrix grows with their square.
+LARGEST_MATRIX_IMAGE = 256
 
 
 class BatchedNetwork(Protocol):
-    """A network many times over: parameters, and embeddings of inputs."""
+    """Many networks of one architecture: their parameters, and embeddings of inputs."""
 
     #: Tensors [seeds, candidates, ...] that an optimiser moves.
     parameters: list[Tensor]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Embeddings [seeds, candidates, size, batch] of inputs [seeds, batch, ...]."""
+        """Compute embeddings [seeds, candidates, size, batch] of inputs [seeds, batch, ...]."""
 
 
 class BatchedPerceptron:
-    """:class:`~evaluators.networks.proxies.Perceptron` many times over."""
+    """Many of :class:`~lossearch.evaluators.networks.proxies.Perceptron`."""
 
     def __init__(self, networks: Sequence[Perceptron], candidates: int, device: torch.device) -> None:
         self.hidden = Layer([network.hidden for network in networks], candidates, device)
@@ -45,7 +45,7 @@ class BatchedPerceptron:
 
 
 class BatchedConvNet:
-    """:class:`~evaluators.networks.proxies.ConvNet` many times over."""
+    """Many of :class:`~lossearch.evaluators.networks.proxies.ConvNet`."""
 
     def __init__(self, networks: Sequence[ConvNet], candidates: int, device: torch.device) -> None:
         self.first, self.second, self.hidden = (
@@ -55,30 +55,30 @@ class BatchedConvNet:
         self.parameters = [*self.first.parameters, *self.second.parameters, *self.hidden.parameters]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        x = pooled(F.silu(self.first.convolved(side_by_side(inputs))))
-        x = pooled(F.silu(self.second.convolved(x)))
-        return F.silu(self.hidden.applied(x))
+        x = pool(F.silu(self.first.convolve(merge_seeds(inputs))))
+        x = pool(F.silu(self.second.convolve(x)))
+        return F.silu(self.hidden.apply(x))
 
 
 class BatchedResidualNet:
-    """:class:`~evaluators.networks.proxies.ResidualNet` many times over; a group is normalised within a member."""
+    """Many of :class:`~lossearch.evaluators.networks.proxies.ResidualNet`; groups are normalised within a member."""
 
     def __init__(self, networks: Sequence[ResidualNet], candidates: int, device: torch.device) -> None:
         self.stem = Layer([network.stem for network in networks], candidates, device)
         self.hidden = Layer([network.hidden for network in networks], candidates, device)
-        self.blocks = batched_blocks([network.blocks for network in networks], candidates, device)
+        self.blocks = batch_blocks([network.blocks for network in networks], candidates, device)
         layers = [self.stem, *(layer for block in self.blocks for layer in block), self.hidden]
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        x = F.silu(self.stem.convolved(side_by_side(inputs)))
+        x = F.silu(self.stem.convolve(merge_seeds(inputs)))
         for conv, norm in self.blocks:
-            x = pooled(x + F.silu(norm.normalised(conv.convolved(x), ResidualNet.GROUPS)))
-        return F.silu(self.hidden.applied(x))
+            x = pool(x + F.silu(norm.normalise(conv.convolve(x), ResidualNet.GROUPS)))
+        return F.silu(self.hidden.apply(x))
 
 
-class _OfPixels:
-    """Two convolutions and blocks between them, many times over; the samples of an embedding are pixels."""
+class _BatchedPixelNetwork:
+    """Many networks of two convolutions with blocks between them. Each pixel is a sample with its own embedding."""
 
     def __init__(
         self, networks: Sequence[DenseNet | FullyConvolutionalNet], candidates: int, device: torch.device
@@ -86,77 +86,79 @@ class _OfPixels:
         self.stem, self.last = (
             Layer([getattr(network, name) for network in networks], candidates, device) for name in ("stem", "last")
         )
-        self.blocks = batched_blocks([network.blocks for network in networks], candidates, device)
+        self.blocks = batch_blocks([network.blocks for network in networks], candidates, device)
         layers = [self.stem, *(layer for block in self.blocks for layer in block), self.last]
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
 
     def embed(self, inputs: Tensor) -> Tensor:
-        x = F.silu(self.last.convolved(self.through_blocks(F.silu(self.stem.convolved(side_by_side(inputs))))))
+        x = F.silu(self.last.convolve(self.apply_blocks(F.silu(self.stem.convolve(merge_seeds(inputs))))))
         return x.unflatten(1, self.last.bias.shape).permute(1, 2, 3, 0, 4, 5).flatten(3)
 
-    def through_blocks(self, x: Tensor) -> Tensor:
+    def apply_blocks(self, x: Tensor) -> Tensor:
+        """Apply the blocks to images [batch, members*channels, height, width]."""
         raise NotImplementedError
 
 
-class BatchedDenseNet(_OfPixels):
-    """:class:`~evaluators.networks.proxies.DenseNet` many times over."""
+class BatchedDenseNet(_BatchedPixelNetwork):
+    """Many of :class:`~lossearch.evaluators.networks.proxies.DenseNet`."""
 
-    def through_blocks(self, x: Tensor) -> Tensor:
+    def apply_blocks(self, x: Tensor) -> Tensor:
         for (conv, norm), dilation in zip(self.blocks, DenseNet.DILATIONS, strict=True):
-            x = x + F.silu(norm.normalised(conv.convolved(x, dilation), DenseNet.GROUPS))
+            x = x + F.silu(norm.normalise(conv.convolve(x, dilation), DenseNet.GROUPS))
         return x
 
 
-class BatchedFullyConvolutionalNet(_OfPixels):
-    """:class:`~evaluators.networks.proxies.FullyConvolutionalNet` many times over."""
+class BatchedFullyConvolutionalNet(_BatchedPixelNetwork):
+    """Many of :class:`~lossearch.evaluators.networks.proxies.FullyConvolutionalNet`."""
 
-    def through_blocks(self, x: Tensor) -> Tensor:
-        inner = pooled(x)
+    def apply_blocks(self, x: Tensor) -> Tensor:
+        inner = pool(x)
         for conv, norm in self.blocks:
-            inner = inner + F.silu(norm.normalised(conv.convolved(inner), FullyConvolutionalNet.GROUPS))
+            inner = inner + F.silu(norm.normalise(conv.convolve(inner), FullyConvolutionalNet.GROUPS))
         return x + F.interpolate(inner, x.shape[2:])
 
 
 class Layer:
-    """Weights and biases of one layer of every member, [seeds, candidates, ...]."""
+    """Weights and biases of one layer of all members, [seeds, candidates, ...]."""
 
     def __init__(self, layers: Sequence[nn.Module], candidates: int, device: torch.device) -> None:
-        self.weight = repeated([_tensor(layer, "weight") for layer in layers], candidates, device)
-        self.bias = repeated([_tensor(layer, "bias") for layer in layers], candidates, device)
+        self.weight = repeat_for_candidates([_get_tensor(layer, "weight") for layer in layers], candidates, device)
+        self.bias = repeat_for_candidates([_get_tensor(layer, "bias") for layer in layers], candidates, device)
         self.parameters = [self.weight, self.bias]
 
-    def convolved(self, x: Tensor, dilation: int = 1) -> Tensor:
-        """A 3x3 convolution of images [batch, members*channels, ...], or of one image for all candidates of a seed."""
+    def convolve(self, x: Tensor, dilation: int = 1) -> Tensor:
+        """Convolve images [batch, members*channels, ...], or one image for all candidates of a seed, by 3x3 weights."""
         weight = self.weight.flatten(0, 2)
         if x.device.type == "cpu" and x.shape[1] == len(self.weight) and weight.shape[1] == 1:
-            return self._convolved_grey(x)
+            return self._convolve_grey(x)
         groups = x.shape[1] // weight.shape[1]
         return F.conv2d(x, weight, self.bias.flatten(), padding=dilation, dilation=dilation, groups=groups)
 
-    def _convolved_grey(self, x: Tensor) -> Tensor:
-        """Of one grey image a seed, [batch, seeds, ...], as a product: on a CPU twice as fast as the convolution."""
+    def _convolve_grey(self, x: Tensor) -> Tensor:
+        """Convolve one grey image for each seed, [batch, seeds, ...], by a product.
+
+        On a CPU this is twice as fast as the convolution.
+        """
         batch, seeds, *size = x.shape
         patches = F.unfold(x.reshape(batch * seeds, 1, *size), 3, padding=1)
         weight, bias = self.weight.reshape(1, seeds, -1, 9), self.bias.reshape(1, seeds, -1, 1)
-        bias, weight = (each.expand(batch, -1, -1, -1).flatten(0, 1) for each in (bias, weight))
+        bias, weight = (tensor.expand(batch, -1, -1, -1).flatten(0, 1) for tensor in (bias, weight))
         return torch.baddbmm(bias, weight, patches).view(batch, -1, *size)
 
-    def normalised(self, x: Tensor, groups: int) -> Tensor:
-        """Group normalisation of images [batch, members*channels, ...], within each member."""
+    def normalise(self, x: Tensor, groups: int) -> Tensor:
+        """Normalise groups of channels of images [batch, members*channels, ...], within each member."""
         seeds, candidates, _ = self.weight.shape
         return F.group_norm(x, seeds * candidates * groups, self.weight.flatten(), self.bias.flatten())
 
-    def applied(self, x: Tensor) -> Tensor:
-        """The linear layer, of images [batch, members*channels, ...]: [seeds, candidates, size, batch]."""
+    def apply(self, x: Tensor) -> Tensor:
+        """Apply the linear layer to images [batch, members*channels, ...]. Returns [seeds, candidates, size, batch]."""
         seeds, candidates, _, features = self.weight.shape
         flat = x.reshape(len(x), seeds, candidates, features).permute(1, 2, 3, 0)
         return torch.matmul(self.weight, flat) + self.bias.unsqueeze(3)
 
 
-def batched_blocks(
-    networks: Sequence[nn.ModuleList], candidates: int, device: torch.device
-) -> list[tuple[Layer, Layer]]:
-    """The convolution and the normalisation of every block of networks."""
+def batch_blocks(networks: Sequence[nn.ModuleList], candidates: int, device: torch.device) -> list[tuple[Layer, Layer]]:
+    """Batch the convolution and the normalisation of each block of the networks."""
     parts: list[list[Any]] = [list(blocks) for blocks in networks]
     return [
         (
@@ -167,34 +169,37 @@ def batched_blocks(
     ]
 
 
-def _tensor(layer: nn.Module, name: str) -> Tensor:
+def _get_tensor(layer: nn.Module, name: str) -> Tensor:
     tensor = getattr(layer, name)
     assert isinstance(tensor, Tensor)
     return tensor
 
 
-def side_by_side(inputs: Tensor) -> Tensor:
-    """Images of several seeds [seeds, batch, channels, ...] as channels of one batch [batch, seeds*channels, ...]."""
+def merge_seeds(inputs: Tensor) -> Tensor:
+    """Merge images [seeds, batch, channels, ...] into the channels of one batch [batch, seeds*channels, ...]."""
     return inputs.transpose(0, 1).flatten(1, 2)
 
 
-def pooled(x: Tensor) -> Tensor:
-    """The mean of every 2x2 pixels, as ``F.avg_pool2d(x, 2)``.
+def pool(x: Tensor) -> Tensor:
+    """Average every 2x2 pixels, as ``F.avg_pool2d(x, 2)`` does.
 
-    Of small images on a CPU it is a product with a matrix, forward and backward seven times as fast.
+    On a CPU small images are pooled by a product with a matrix: forward and backward are seven times as fast.
     """
     height, width = x.shape[-2:]
     if height % 2 or width % 2:
         return F.avg_pool2d(x, 2)
-    if x.device.type != "cpu" or height * width > LARGEST_BY_MATRIX:
-        pooled: Tensor = _Pooling.apply(x)
-        return pooled
+    if x.device.type != "cpu" or height * width > LARGEST_MATRIX_IMAGE:
+        result: Tensor = _Pooling.apply(x)
+        return result
     product = x.reshape(-1, height * width) @ _pooling_matrix(height, width)
     return product.view(*x.shape[:-2], height // 2, width // 2)
 
 
 class _Pooling(torch.autograd.Function):
-    """``F.avg_pool2d(x, 2)`` of even sides; its own gradient was a quarter of a step of a cohort on an H100."""
+    """``F.avg_pool2d(x, 2)`` of images with even sides, with a faster gradient.
+
+    The gradient that torch computes took a quarter of a cohort's step on an H100.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -203,25 +208,25 @@ class _Pooling(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         shares = 0.25 * gradients[0]
-        *before, height, width = shares.shape
-        spread = shares[..., :, None, :, None].expand(*before, height, 2, width, 2)
-        return spread.reshape(*before, 2 * height, 2 * width)
+        *leading, height, width = shares.shape
+        spread = shares[..., :, None, :, None].expand(*leading, height, 2, width, 2)
+        return spread.reshape(*leading, 2 * height, 2 * width)
 
 
 @lru_cache(maxsize=8)
 def _pooling_matrix(height: int, width: int) -> Tensor:
-    """Means of 2x2 pixels as a matrix [height*width, height*width/4]."""
+    """Return the matrix [height*width, height*width/4] that averages every 2x2 pixels."""
     pixels = torch.eye(height * width).view(-1, 1, height, width)
     return F.avg_pool2d(pixels, 2).flatten(1)
 
 
-def repeated(parameters: Sequence[Tensor], candidates: int, device: torch.device) -> Tensor:
-    """Parameters of one network for each seed as [seeds, candidates, ...] on the device, to be trained."""
+def repeat_for_candidates(parameters: Sequence[Tensor], candidates: int, device: torch.device) -> Tensor:
+    """Repeat each seed's parameter for all candidates: [seeds, candidates, ...] on the device, to be trained."""
     stacked = torch.stack([parameter.detach() for parameter in parameters]).unsqueeze(1).to(device)
     return stacked.repeat(1, candidates, *[1] * (stacked.ndim - 2)).requires_grad_()
 
 
-#: How networks are batched, by their class. A network that is not here is trained one member at a time.
+#: Batched form of each class of network. A network that is not listed is trained one member at a time.
 BATCHED: dict[type[nn.Module], Callable[..., BatchedNetwork]] = {
     Perceptron: BatchedPerceptron,
     ConvNet: BatchedConvNet,

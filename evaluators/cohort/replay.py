@@ -1,7 +1,7 @@
-"""Replay: a training step that a GPU records once, as a CUDA graph, and repeats without Python.
+"""Replay: a GPU records a training step once, as a CUDA graph, and repeats it without Python.
 
-Invariant: a step that is replayed reads and writes tensors at fixed places on the device, and looks at no value of
-theirs on the host.
+Invariant: a step that is replayed reads and writes tensors at fixed places on the device, and the host reads none of
+their values.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from functools import lru_cache
 
 import torch
 
-#: Steps that run as they are before one is recorded, as CUDA graphs need them.
+#: Steps that run without a recording before one is recorded, as CUDA graphs need them.
 WARM_UP = 3
 
 
 class Replay:
-    """Repeats a step, always the same; on a CPU every repetition runs as it is."""
+    """Repetitions of one step. On a CPU every repetition runs as it is."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def repeat(self, step: Callable[[], None], times: int) -> None:
-        """Run the step so many times more."""
+        """Run the step ``times`` times. It must be the same step at every call."""
         if self._device.type != "cuda":
             for _ in range(times):
                 step()
@@ -29,7 +29,7 @@ class Replay:
         if self._graph is None and times > WARM_UP:
             self._warm_up(step)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):  # records, and runs nothing
+            with torch.cuda.graph(self._graph):  # records the step and does not run it
                 step()
             times -= WARM_UP
         for _ in range(times):
@@ -39,7 +39,7 @@ class Replay:
                 self._graph.replay()
 
     def _warm_up(self, step: Callable[[], None]) -> None:
-        """Run the first steps on a stream of their own, where the allocator and cuBLAS settle."""
+        """Run the first steps on a separate stream, until the allocator and cuBLAS have settled."""
         stream = _warm_up_stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
@@ -50,5 +50,5 @@ class Replay:
 
 @lru_cache(maxsize=8)
 def _warm_up_stream(device: torch.device) -> torch.cuda.Stream:
-    """One stream for all warm-ups: cuBLAS keeps a workspace for each stream that it has seen."""
+    """Return the one stream for all warm-ups: cuBLAS keeps a workspace for every stream that it meets."""
     return torch.cuda.Stream(device)

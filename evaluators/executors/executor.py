@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Result, Spent, Work, spent_on
@@ -112,7 +112,7 @@ class InlineExecutor:
     slots = 1
 
     def __init__(self, device: str = "auto") -> None:
-        self.largest_cohort = LARGEST_ON_A_GPU if chosen_device(device).type == "cuda" else LARGEST_ON_A_CORE
+        self.largest_cohort = LARGEST_ON_A_GPU if choose_device(device).type == "cuda" else LARGEST_ON_A_CORE
 
     def submit(self, work: Work, states: Iterable[Mapping[str, State]] = ()) -> FinishedWork:
         return FinishedWork(work, evaluate(work, merged(states)))

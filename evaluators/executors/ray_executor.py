@@ -164,7 +164,7 @@ class RayExecutor:
         test = work.measured == "test"
         key = work.task, work.data, test
         if key not in self._data:
-            self._data[key] = ray.put(packed(work.on, test))
+            self._data[key] = ray.put(packed(work.get_task(), test))
         return f"test {test}", self._data[key]
 
     def _finish(self, assignment: _Assignment, reference: Any) -> None:

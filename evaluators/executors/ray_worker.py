@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from lossearch.evaluators.device import chosen_device
+from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors.executor import merged
 from lossearch.evaluators.tasks import use_sent
@@ -39,7 +39,7 @@ class Worker:
         self._sent: dict[Any, str] = {}  # which data of a task is in use
 
     def ready(self) -> Started:
-        chosen_device(self._device)  # raises where the GPU that Ray counts is none to torch
+        choose_device(self._device)  # raises where the GPU that Ray counts is none to torch
         return Started(self._name, ray.get_runtime_context().get_node_id(), versions())
 
     def receive(self, *sent: Any) -> None:

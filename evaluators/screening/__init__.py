@@ -1,1 +1,1 @@
-"""screening."""
+"""Reject losses that cannot train, before any training, with a reason."""

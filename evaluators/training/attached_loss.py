@@ -1,4 +1,4 @@
-"""A loss attached to a network: the module of a formula for a task, and what it looks at of a model."""
+"""Attach a loss to a network: build the formula's module for a task, and feed it embeddings or logits."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, 
 
 
 def loss_for(formula: Formula, task: Task, fidelity: TrainingSettings, class_weights: str | None = None) -> FormulaLoss:
-    """The module of a formula for a task, with the class frequencies of its training split.
+    """Build the module of a formula for a task, with the class frequencies of the training split.
 
-    ``class_weights`` says where those of a loss over embeddings come from; None for a loss over logits.
+    ``class_weights`` is the kind for a loss over embeddings ("learned" if not given), and None for one over logits.
     """
     options: dict[str, Any] = {}
-    if formula.looks_at_embeddings:  # learned weights and centers are adopted from the model
+    if formula.looks_at_embeddings:
+        # The generator does not matter: adopt_class_weights replaces learned weights and centers.
         options = {"class_weights": class_weights or "learned", "generator": torch.Generator().manual_seed(0)}
         if class_weights == "pedcc":
             options["fine_tune_from"] = fidelity.fine_tune_from
@@ -31,8 +32,8 @@ def loss_for(formula: Formula, task: Task, fidelity: TrainingSettings, class_wei
     )
 
 
-def looks_at_progress(loss: nn.Module) -> bool:
-    """Whether the loss changes with training progress and must be told of it."""
+def depends_on_progress(loss: nn.Module) -> bool:
+    """Return True if the loss changes with training progress, so that ``set_progress`` must be called."""
     if isinstance(loss, FormulaLoss):
         fine_tuned = isinstance(loss, EmbeddingLoss) and loss.class_weights.fine_tune_from is not None
         return fine_tuned or "progress" in loss.formula.names
@@ -40,20 +41,20 @@ def looks_at_progress(loss: nn.Module) -> bool:
 
 
 def owns_class_weights(loss: nn.Module) -> bool:
-    """Whether the loss takes embeddings, and not logits."""
+    """Return True if the loss takes embeddings and has class weights, False if it takes logits."""
     return hasattr(loss, "get_logits")
 
 
 def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
-    """Start the loss's class weights where the head's are, sub-centers and centers where the seed says.
+    """Set the loss's class weights and centers to the initial ones of the model and the seed.
 
-    Fixed class weights stay as they are.
+    Learned weights start as the head's. Fixed ones stay as they are.
     """
     assert isinstance(loss.weight, nn.Parameter)
     centers = getattr(loss, "centers", None)
     if isinstance(loss, EmbeddingLoss):
         kind = loss.class_weights.kind
-    else:  # an exported one
+    else:  # an exported loss names no kind: its weights show it
         kind = "sub_centers" if loss.weight.ndim == 3 else "learned" if loss.weight.requires_grad else "pedcc"
     with torch.no_grad():
         loss.weight.copy_(initial_class_weights(kind, model, seed))
@@ -61,7 +62,7 @@ def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
             centers.copy_(model.centers)
 
 
-def representation(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
-    """What the loss looks at: embeddings, or the logits that the head makes of them."""
+def compute_loss_inputs(loss: nn.Module, model: Model, inputs: Tensor) -> Tensor:
+    """Return what the loss takes: embeddings [samples, size], or the head's logits [samples, classes]."""
     embeddings: Tensor = model.backbone(inputs)
     return embeddings if owns_class_weights(loss) else model.head(embeddings)

@@ -1,4 +1,7 @@
-"""Optimizers: torch's SGD or Adam over a network, and over class weights and centers as a group of their own."""
+"""Optimisers: SGD with momentum and Adam, for one network and for a cohort, and a rate that falls on a plateau.
+
+Invariant: ``descend`` does for the tensors of a cohort what torch.optim does for one network.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,22 +11,29 @@ from torch import Tensor, nn
 
 from lossearch.evaluators.settings import TrainingSettings
 
-#: What each optimiser keeps for a parameter, by torch's names.
+#: Tensors that each optimiser keeps for a parameter, by torch's names: the velocity, or Adam's two moments.
 KEPT = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
+
+#: Decay of Adam's second moment, and the term that keeps its quotient finite (Kingma and Ba, ICLR 2015; torch's
+#: defaults).
+BETA2, EPSILON = 0.999, 1e-8
 
 
 class Optimizer:
-    """Moves parameters of the network, at a rate that changes, and those of the head, at the same or a constant one."""
+    """torch's SGD or Adam over two groups of parameters: the network's, and the head's or the loss's.
+
+    ``head_rate`` is a constant learning rate of the second group; None gives both groups the same rate.
+    """
 
     def __init__(
         self,
         network: Sequence[nn.Parameter],
         head: Sequence[nn.Parameter],
         fidelity: TrainingSettings,
-        own_rate: float | None = None,
+        head_rate: float | None = None,
     ) -> None:
         self.parameters = [*network, *head]
-        self._own_rate, self._names = own_rate, KEPT[fidelity.optimizer]
+        self._head_rate, self._names = head_rate, KEPT[fidelity.optimizer]
         groups = [{"params": list(network)}, *([{"params": list(head)}] if head else [])]
         if fidelity.optimizer == "adam":
             self._optimizer: torch.optim.Optimizer = torch.optim.Adam(
@@ -35,57 +45,48 @@ class Optimizer:
             )
 
     def step(self, value: Tensor, rate: float) -> None:
-        """Move every parameter along the gradient of a value."""
+        """Move every parameter down the gradient of a value."""
         for place, group in enumerate(self._optimizer.param_groups):
-            group["lr"] = rate if self._own_rate is None or place == 0 else self._own_rate
+            group["lr"] = rate if self._head_rate is None or place == 0 else self._head_rate
         self._optimizer.zero_grad()
         value.backward()
         self._optimizer.step()
 
-    def kept(self) -> list[Tensor]:
-        """What it keeps for each parameter, one after the other; zeros where it has nothing yet."""
-        found = []
+    def kept_tensors(self) -> list[Tensor]:
+        """Return the tensors kept for each parameter, one after the other. A tensor not made yet is zero."""
+        tensors = []
         for parameter in self.parameters:
             state = self._optimizer.state[parameter]
-            own = [state.get(name) for name in self._names]
-            found += [torch.zeros_like(parameter) if each is None else each for each in own]
-        return found
+            kept = [state.get(name) for name in self._names]
+            tensors += [torch.zeros_like(parameter) if tensor is None else tensor for tensor in kept]
+        return tensors
 
     def steps(self) -> Tensor:
-        """How often each parameter was moved, [parameters]: not at all while it was fixed. Zeros for SGD."""
-        return torch.tensor([float(self._optimizer.state[each].get("step", 0.0)) for each in self.parameters])
+        """Return the number of steps that moved each parameter, [parameters]; zeros for SGD, which does not count.
+
+        A parameter that was fixed at first has fewer steps than the others.
+        """
+        states = [self._optimizer.state[parameter] for parameter in self.parameters]
+        return torch.tensor([float(state.get("step", 0.0)) for state in states])
 
     def restore(self, kept: Sequence[Tensor], steps: Sequence[float]) -> None:
-        """Go on from what it kept after so many steps of each parameter."""
-        joined = iter(kept)
+        """Continue from the kept tensors after a number of steps for each parameter."""
+        remaining = iter(kept)
         for parameter, step in zip(self.parameters, steps, strict=True):
-            own = {name: next(joined).to(parameter.device, copy=True) for name in self._names}
-            if "exp_avg" in own:
-                own["step"] = torch.tensor(step)
-            if "exp_avg" not in own or step:
-                self._optimizer.state[parameter].update(own)
-
-
-# --- Descent: steps of gradient descent with momentum or of Adam on the tensors of a cohort, as torch.optim takes
-# them.
-#
-# Invariant: a step works element by element, in place, and looks at no value on the host.
-
-#: Decay of Adam's second moment, and what keeps its quotient finite (Kingma and Ba, ICLR 2015; torch's defaults).
-BETA2, EPSILON = 0.999, 1e-8
-
-
-def moments(optimizer: str) -> int:
-    """How many tensors an optimiser keeps for each parameter: the velocity, or Adam's two moments."""
-    return 2 if optimizer == "adam" else 1
+            state = {name: next(remaining).to(parameter.device, copy=True) for name in self._names}
+            if "exp_avg" in state:
+                state["step"] = torch.tensor(step)
+            if "exp_avg" not in state or step:
+                self._optimizer.state[parameter].update(state)
 
 
 def descend(
     parameter: Tensor, kept: Sequence[Tensor], rate: Tensor, position: Tensor, fidelity: TrainingSettings
 ) -> None:
-    """Move a parameter along its gradient, which is then gone; ``kept`` are its velocity or moments, updated.
+    """Move a parameter of a cohort down its gradient, update its ``kept`` tensors and drop the gradient.
 
-    ``rate`` broadcasts over the parameter; ``position`` [1] counts the steps before this one.
+    ``rate`` broadcasts over the parameter; ``position`` [1] is the number of earlier steps. Everything is done element
+    by element, in place, and no value is read on the host, so that a GPU can replay the step.
     """
     gradient = parameter.grad
     if gradient is None:
@@ -106,19 +107,19 @@ def descend(
     parameter.grad = None
 
 
-# --- Plateau: a learning rate that falls where the validation score no longer rises.
-
-
 @dataclass
 class Plateau:
-    """What the learning rate is multiplied by, the best score so far, and how many epochs have passed since."""
+    """A learning rate that falls when the validation score stops rising.
+
+    ``scale`` multiplies the learning rate, ``best`` is the best score so far, and ``waited`` counts the epochs since.
+    """
 
     scale: float = 1.0
     best: float = -1.0
     waited: int = 0
 
     def look(self, score: float, fidelity: TrainingSettings) -> None:
-        """Take in an epoch's score: lower the rate after more than ``patience`` epochs without a better one."""
+        """Take an epoch's score. Lower the rate after more than ``patience`` epochs without a better one."""
         if score > self.best:
             self.best, self.waited = score, 0
             return
@@ -127,11 +128,11 @@ class Plateau:
             self.scale, self.waited = self.scale * fidelity.decay, 0
 
     def as_tensor(self) -> Tensor:
-        """The state, [3], as exact as it is."""
+        """Return the plateau as a tensor [3] in float64, which loses nothing."""
         return torch.tensor([self.scale, self.best, float(self.waited)], dtype=torch.float64)
 
     @staticmethod
     def of(tensor: Tensor) -> "Plateau":
-        """The plateau that has this state."""
+        """Return the plateau that ``as_tensor`` gave this tensor."""
         scale, best, waited = tensor.tolist()
         return Plateau(scale, best, int(waited))

@@ -1,4 +1,4 @@
-"""Outcome: what became of one candidate in training."""
+"""Results of a training: a fitness or a reason for each seed, and the outputs of the trained network."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,61 +6,63 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-#: Reasons that every kind of training gives alike.
+#: Reasons that every kind of training records in the same words.
 NO_GRADIENT = "the first gradient at the embedding is 0 or not finite"
 NOT_FINITE = "diverged: the trained network's outputs are not finite"
 
 
 class TrainingFailed(Exception):
-    """A training could not be finished; the message is the reason that is recorded."""
+    """A training could not be finished. The message is the reason to record."""
 
 
-def diverged(step: int, steps: int, what: str) -> str:
-    """The reason of a training that stopped being finite at a step."""
-    return f"diverged at step {step} of {steps}: the {what} is not finite"
+def describe_divergence(step: int, steps: int, quantity: str) -> str:
+    """Return the reason for a training whose loss or gradient stopped being finite at a step."""
+    return f"diverged at step {step} of {steps}: the {quantity} is not finite"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Under each seed a fitness in [0, 1], or the reason why there is none, and the factor of the calibration.
+    """Fitness in [0, 1] or a reason for failure under each seed, and the calibration factor.
 
-    A candidate's seeds after the first that failed have no fitness, and its reason.
+    Seeds after the first failure have no fitness and carry the reason of that failure.
     """
 
     calibration: float | None
     fitness: list[float | None]
     reasons: list[str | None]
 
+    @classmethod
+    def of_failure(cls, reason: str, num_seeds: int) -> "Outcome":
+        """Return the outcome of a candidate that failed under every seed for one reason."""
+        return cls(None, [None] * num_seeds, [reason] * num_seeds)
 
-def failed(reason: str, seeds: int) -> Outcome:
-    """No training was finished, for one reason."""
-    return Outcome(None, [None] * seeds, [reason] * seeds)
-
-
-def outcome(calibration: float | None, fitness: list[float | None], reasons: list[str | None]) -> Outcome:
-    """The outcome of trainings of which some may have failed."""
-    failed_at = next((seed for seed, reason in enumerate(reasons) if reason), len(reasons))
-    rest = len(reasons) - failed_at
-    return Outcome(
-        calibration,
-        fitness[:failed_at] + [None] * rest,
-        reasons[:failed_at] + ([reasons[failed_at]] * rest if rest else []),
-    )
+    @classmethod
+    def of_trainings(
+        cls, calibration: float | None, fitness: list[float | None], reasons: list[str | None]
+    ) -> "Outcome":
+        """Return the outcome of trainings under every seed, cut at the first failure."""
+        first = next((place for place, reason in enumerate(reasons) if reason), len(reasons))
+        num_failed = len(reasons) - first
+        return cls(
+            calibration,
+            fitness[:first] + [None] * num_failed,
+            reasons[:first] + ([reasons[first]] * num_failed if num_failed else []),
+        )
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network gives for a split: logits [classes, samples] and embeddings [size, samples], on the CPU."""
+    """Outputs of a network for a split: logits [classes, samples] and embeddings [size, samples], on the CPU."""
 
     logits: Tensor
     embeddings: Tensor
 
     @property
-    def finite(self) -> bool:
-        """Whether there is neither NaN nor infinity."""
+    def is_finite(self) -> bool:
+        """True if no output is NaN or infinite."""
         return bool(torch.isfinite(self.logits).all() and torch.isfinite(self.embeddings).all())
 
     @cached_property
-    def found(self) -> Tensor:
-        """The class of the largest logit, [samples]."""
+    def predicted(self) -> Tensor:
+        """Class of the largest logit, [samples]."""
         return self.logits.argmax(0)

@@ -1,7 +1,7 @@
-"""Where a training starts and what it sees: weights, batches and class frequencies.
+"""Start of a training: initial weights, the order of the batches and the class frequencies.
 
-Invariant: weights and batches depend on the seed alone and not on the loss, so that candidates under one seed start
-alike, see the same batches, and their scores can be compared in pairs. No global generator is used.
+Invariant: weights and batches depend on the seed alone and not on the loss. Candidates under one seed start alike and
+see the same batches, so their scores can be compared in pairs. No global generator is used.
 """
 
 import math
@@ -21,15 +21,15 @@ from lossearch.primitives.modules.class_weights import ClassWeights
 
 @dataclass
 class Model:
-    """A network, the linear head above its embeddings, and where class centers [classes, size] start."""
+    """A network, the linear head above its embeddings, and initial class centers [classes, size]."""
 
     backbone: nn.Module
     head: nn.Linear
     centers: Tensor
 
 
-def initial_model(task: Task, fidelity: TrainingSettings, seed: int) -> Model:
-    """The seed's initial network, head and centers."""
+def build_model(task: Task, fidelity: TrainingSettings, seed: int) -> Model:
+    """Build the network, head and centers that the seed starts with."""
     generator = torch.Generator().manual_seed(seed)
     backbone = NETWORKS[fidelity.network](task.shape, fidelity.hidden, generator)
     head = linear(fidelity.hidden, task.classes, generator)
@@ -37,7 +37,11 @@ def initial_model(task: Task, fidelity: TrainingSettings, seed: int) -> Model:
 
 
 def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
-    """Where class weights of a kind start: fixed, or as the head's, or several for each class as the seed says."""
+    """Return the initial class weights of a kind.
+
+    Learned ones start as the head's weights. PEDCC weights are fixed. Sub-centers, several for each class, are drawn
+    from the seed.
+    """
     classes, size = model.head.weight.shape
     if kind == "learned":
         return model.head.weight.detach()
@@ -45,22 +49,22 @@ def initial_class_weights(kind: str, model: Model, seed: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def batches(samples: int, fidelity: TrainingSettings, seed: int) -> tuple[Tensor, ...]:
-    """Indices of each step's batch: the samples in a new random order each epoch."""
+def draw_batches(num_samples: int, fidelity: TrainingSettings, seed: int) -> tuple[Tensor, ...]:
+    """Draw the sample indices of each step's batch: every epoch in a new random order."""
     generator = torch.Generator().manual_seed(seed + 1)
     needed = fidelity.steps * fidelity.batch_size
-    epochs = [torch.randperm(samples, generator=generator) for _ in range(math.ceil(needed / samples))]
+    epochs = [torch.randperm(num_samples, generator=generator) for _ in range(math.ceil(needed / num_samples))]
     return torch.cat(epochs)[:needed].split(fidelity.batch_size)
 
 
 @lru_cache(maxsize=16)  # every loss of a task asks for them
 def class_frequencies(task: Task) -> Tensor:
-    """Relative class frequencies [classes] in the task's training split."""
+    """Relative class frequencies [classes] in the task's training split. Targets without a class do not count."""
     targets = task.load().train.targets.flatten()
     counts = torch.bincount(targets[targets >= 0], minlength=task.classes)
     return counts / counts.sum()
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:
-    """Class indices [samples] as a target distribution [samples, classes]."""
+    """Return class indices [samples] as a target distribution [samples, classes]."""
     return F.one_hot(targets, classes).to(torch.float32)

@@ -1,4 +1,4 @@
-"""State: where the training of one candidate stands, so that it can go on elsewhere from there."""
+"""State: a stopped training of one candidate as plain arrays, so that any process can continue it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """Where a candidate stands under every seed after so many steps.
+    """A candidate's training under every seed, stopped after ``step`` steps.
 
-    ``weights`` hold one array [seeds, ...] for each parameter, those of the network first; ``velocities`` one for each
-    tensor that the optimiser keeps of them; ``buffers`` what else goes on, such as running statistics.
+    ``weights`` holds one array [seeds, ...] for each parameter, those of the network first. ``velocities`` holds one
+    array for each tensor that the optimiser keeps. ``buffers`` holds what else changes, such as running statistics.
     """
 
     step: int
@@ -22,19 +22,21 @@ class State:
     weights: tuple[NDArray[np.float32], ...]
     velocities: tuple[NDArray[np.float32], ...]
     buffers: tuple[NDArray[np.float32], ...] = ()
-    seconds: float = 0.0  #: that the training has taken, for each seed
+    seconds: float = 0.0  #: training time up to here, for each seed
 
 
 def as_arrays(tensors: Sequence[Tensor]) -> tuple[NDArray[np.float32], ...]:
-    """Copies of tensors, on the host."""
-    return tuple(each.detach().to("cpu", copy=True).numpy() for each in tensors)
+    """Copy tensors to arrays on the host."""
+    return tuple(tensor.detach().to("cpu", copy=True).numpy() for tensor in tensors)
 
 
 def as_tensors(arrays: Sequence[NDArray[np.float32]], device: torch.device | str = "cpu") -> list[Tensor]:
-    """Copies of arrays, on the device; arrays that another process sent can only be read."""
-    return [torch.tensor(each, device=device) for each in arrays]
+    """Copy arrays to tensors on the device. Arrays from another process are read-only, so they are never shared."""
+    return [torch.tensor(array, device=device) for array in arrays]
 
 
-def stacked(tensors_of_seeds: Sequence[Sequence[Tensor]]) -> tuple[NDArray[np.float32], ...]:
-    """The tensors of each seed as arrays [seeds, ...], one for each parameter."""
-    return as_arrays([torch.stack([each.detach() for each in like]) for like in zip(*tensors_of_seeds, strict=True)])
+def stack_seeds(tensors_of_seeds: Sequence[Sequence[Tensor]]) -> tuple[NDArray[np.float32], ...]:
+    """Stack the tensors of each seed into arrays [seeds, ...], one for each parameter."""
+    return as_arrays(
+        [torch.stack([tensor.detach() for tensor in tensors]) for tensors in zip(*tensors_of_seeds, strict=True)]
+    )

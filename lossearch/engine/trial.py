@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossearch.evaluators.device import chosen_device, one_thread
+from lossearch.evaluators.device import choose_device, one_thread
 from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.training.start import class_frequencies
 from lossearch.evaluators.training.training import train_and_score
@@ -134,8 +134,8 @@ def _work(task: str, experiment: Experiment) -> Work:
 
 def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
     formula = parse(row.formula)
-    sizes = (work.on.classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
-    options = _prior(formula, class_frequencies(work.on))
+    sizes = (work.get_task().classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
+    options = _prior(formula, class_frequencies(work.get_task()))
     if row.class_weights == "pedcc":
         options["fine_tune_from"] = work.fidelity.fine_tune_from
     loss: nn.Module = module.Loss(*sizes, **options)
@@ -143,5 +143,5 @@ def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
 
 
 def _fitness(loss: nn.Module, work: Work, seed: int, scale: float = 1.0) -> float:
-    device = chosen_device(work.device)
-    return train_and_score(loss, work.on, work.fidelity, training_seed(work, seed), scale, device)
+    device = choose_device(work.device)
+    return train_and_score(loss, work.get_task(), work.fidelity, training_seed(work, seed), scale, device)

@@ -165,7 +165,7 @@ class Explaining:
 
     def _effects(self, task: str, work: Work, found: Sequence[Ablated], together: bool = False) -> list[PartEffect]:
         lines = {line.loss: line for line in self._lines(work, self.whole.called)}
-        whole, metric = lines[self.whole.called], work.on.metric.name
+        whole, metric = lines[self.whole.called], work.get_task().metric.name
         return [
             effect(
                 each,

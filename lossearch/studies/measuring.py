@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, Self
 
-from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.cohort.cohort import find_batching_obstacle
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.measuring.measuring import measurement_id, not_measured
 from lossearch.evaluators.work import Candidate, Work, evaluation_id
@@ -101,7 +101,7 @@ def _unmeasured(
     work = stage or whole
     reasons = {each.evaluation_id: each.reason for each in evaluations if each.reason}
     measured = {each.measurement_id for each in found}
-    metric = whole.on.metric.name
+    metric = whole.get_task().metric.name
     for candidate in candidates:
         own = (reasons.get(evaluation_id(candidate, work, seed)) for seed in work.seeds)
         reason = next((each for each in own if each), "no result came back")
@@ -152,7 +152,7 @@ class MeasurementRunner:
 
     def of(self, candidate: Candidate, work: Work) -> list[Measurement] | None:
         """The task's own metric of a candidate under every seed of the work; None where one is not known yet."""
-        metric = work.on.metric.name
+        metric = work.get_task().metric.name
         found = [self.recorder.known.get(measurement_id(candidate, work, seed, metric)) for seed in work.seeds]
         return None if None in found else [each for each in found if each is not None]
 
@@ -177,7 +177,7 @@ class MeasurementRunner:
 
     def _parts(self, work: Work) -> Iterator[Work]:
         """What is missing of the work, in cohorts; by single candidates and seeds where there are no cohorts."""
-        if unbatched(work.on, work.fidelity) is None:
+        if find_batching_obstacle(work.get_task(), work.fidelity) is None:
             parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
         else:
             alone = work.fidelity.model_copy(update={"seeds": 1})

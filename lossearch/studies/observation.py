@@ -8,7 +8,7 @@ import torch
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from lossearch.evaluators.measuring.observing import Observed, observed
+from lossearch.evaluators.measuring.observing import ObservedTraining, observe_training
 from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import Work, training_seed
 from lossearch.primitives.language.parser import parse
@@ -65,7 +65,7 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
         confusion=(),
     )
     try:
-        seen = observed(parse(row.formula), row.class_weights, task, fidelity, seed)
+        seen = observe_training(parse(row.formula), row.class_weights, task, fidelity, seed)
     except TrainingFailed as failure:
         return Observation(replace(form, reason=str(failure)), [], [], [], [])
     return Observation(
@@ -77,18 +77,18 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
     )
 
 
-def _embedded(seen: Observed) -> Sequence[EmbeddedPoint]:
+def _embedded(seen: ObservedTraining) -> Sequence[EmbeddedPoint]:
     """Embeddings in two dimensions; none of so few that t-SNE says nothing."""
     count = len(seen.embeddings)
     if count < 10:
         return []
     perplexity = min(30.0, (count - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(seen.embeddings.numpy())
-    rows = zip(places.tolist(), seen.targets.tolist(), seen.found.tolist(), strict=True)
+    rows = zip(places.tolist(), seen.targets.tolist(), seen.predicted.tolist(), strict=True)
     return [EmbeddedPoint(x, y, target, found) for (x, y), target, found in rows]
 
 
-def _pictures(seen: Observed) -> list[Picture]:
+def _pictures(seen: ObservedTraining) -> list[Picture]:
     if seen.images is None or seen.maps is None:
         return []
 

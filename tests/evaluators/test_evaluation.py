@@ -1,4 +1,4 @@
-"""Work is refused, split and noted as its candidates, its network and the memory demand."""
+"""Work is refused, split or trained one at a time, with a note, as candidates, network and memory require."""
 
 import weakref
 from dataclasses import replace
@@ -10,12 +10,13 @@ from lossearch.evaluators import evaluation as evaluation_module
 from lossearch.evaluators.cohort import cohort as cohort_module
 from lossearch.evaluators.cohort import memory
 from lossearch.evaluators.cohort.cohort import Cohort
-from lossearch.evaluators.cohort.memory import free_bytes, free_in_the_control_group
+from lossearch.evaluators.cohort.memory import free_bytes, read_free_in_control_group
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, known_task
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.language.parser import parse
 
@@ -32,10 +33,10 @@ def values(result):
     return [(each.evaluation_id, each.status, each.fitness, each.calibration) for each in result.evaluations]
 
 
-def test_a_cohort_larger_than_memory_is_split_and_the_log_is_told(monkeypatch):
+def test_a_cohort_larger_than_memory_is_split_with_a_note(monkeypatch):
     plain = evaluate(work())
     formulas = [parse(text) for text in TEXTS]
-    one = Cohort(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1]).bytes_needed()
+    one = Cohort(TrainingPlan(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1])).estimate_bytes()
     monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: int(2.5 * one))
     split = evaluate(work())
     assert values(split) == values(plain)
@@ -44,12 +45,14 @@ def test_a_cohort_larger_than_memory_is_split_and_the_log_is_told(monkeypatch):
     assert split.notes[0].startswith("a cohort of 4 needs 0.00 GiB, 0.00 GiB are free: split")
 
 
-def test_the_metric_alone_is_what_it_is_among_all_measures():
+def test_the_metric_alone_equals_the_metric_among_all_measures():
     everything = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation"))
     alone = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation", metric_alone=True))
     metric = [each for each in everything.measurements if each.measure == "accuracy"]
-    told = [(each.measurement_id, each.value, each.reason, each.calibration) for each in alone.measurements]
-    assert told == [(each.measurement_id, pytest.approx(each.value), each.reason, each.calibration) for each in metric]
+    reported = [(each.measurement_id, each.value, each.reason, each.calibration) for each in alone.measurements]
+    assert reported == [
+        (each.measurement_id, pytest.approx(each.value), each.reason, each.calibration) for each in metric
+    ]
     assert len(everything.measurements) > len(metric) == 2 * 5
     assert metric[-1].value is None
 
@@ -60,25 +63,25 @@ def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("network", [name for name, network in NETWORKS.items() if network in BATCHED])
-def test_what_a_cohort_needs_grows_with_it_and_covers_what_it_holds(network):
+def test_the_estimated_memory_grows_with_the_cohort_and_covers_what_it_holds(network):
     def needed(candidates, **settings):
         fidelity = FIDELITY.model_copy(update={"network": network, **settings})
         task = known_task("shapes_segmentation" if network in DENSE else "digits")
-        return Cohort([parse("ce(z)")] * candidates, None, task, fidelity, [0, 1])
+        return Cohort(TrainingPlan([parse("ce(z)")] * candidates, None, task, fidelity, [0, 1]))
 
     small, large, wide = needed(8), needed(64), needed(8, batch_size=256)
-    assert 7.0 < large.bytes_needed() / small.bytes_needed() < 9.0
-    assert wide.bytes_needed() > 1.5 * small.bytes_needed()
+    assert 7.0 < large.estimate_bytes() / small.estimate_bytes() < 9.0
+    assert wide.estimate_bytes() > 1.5 * small.estimate_bytes()
     large._start()
     held = [*large.members._parameters, *(each for kept in large.members._kept for each in kept)]
-    assert large.bytes_needed() > 2 * sum(each.untyped_storage().nbytes() for each in held)
+    assert large.estimate_bytes() > 2 * sum(each.untyped_storage().nbytes() for each in held)
 
 
 def test_an_out_of_memory_error_halves_the_cohort(monkeypatch):
     train = Cohort.train_and_score
 
     def greedy(cohort, until):
-        if len(cohort.formulas) > 1:
+        if len(cohort.plan.formulas) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         return train(cohort, until)
 
@@ -91,7 +94,7 @@ def test_an_out_of_memory_error_halves_the_cohort(monkeypatch):
     )
 
 
-def test_a_network_that_cannot_be_batched_says_why_and_is_trained_one_at_a_time(monkeypatch):
+def test_a_network_without_a_batched_form_is_noted_and_trained_one_at_a_time(monkeypatch):
     fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
     at_a_rung = evaluate(work(fidelity=fidelity, stage=5))
     together = evaluate(work(fidelity=fidelity), at_a_rung.states)
@@ -105,7 +108,7 @@ def test_a_network_that_cannot_be_batched_says_why_and_is_trained_one_at_a_time(
         assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4)
 
 
-def test_a_formula_that_needs_what_the_task_cannot_give_is_refused_before_training(monkeypatch):
+def test_a_formula_over_a_terminal_that_the_task_lacks_is_refused_before_training(monkeypatch):
     dense = replace(TASKS["digits"], gives=frozenset({"p", "y", "z"}))
     monkeypatch.setitem(TASKS, "digits", dense)
     monkeypatch.setattr(Cohort, "_start", lambda cohort: pytest.fail("trained"))
@@ -114,7 +117,7 @@ def test_a_formula_that_needs_what_the_task_cannot_give_is_refused_before_traini
     assert refused.reason == "ce(16*cosine) looks at cosine, which the task digits cannot give; it gives p, y, z."
 
 
-def test_states_are_left_at_rungs_alone_and_by_those_that_can_go_on():
+def test_only_candidates_that_did_not_fail_leave_states_and_only_at_rungs():
     fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
     result = evaluate(work(["ce(z)", "sum_c(y)"], fidelity, stage=5))
     assert [each.status for each in result.evaluations] == ["evaluated", "evaluated", "failed"]
@@ -128,13 +131,13 @@ def test_candidates_with_and_without_a_state_are_trained_side_by_side():
     assert values(evaluate(work(fidelity=fidelity), half)) == values(evaluate(work(fidelity=fidelity)))
 
 
-def test_a_cohort_that_failed_is_gone_before_its_halves_are_trained(monkeypatch):
+def test_a_cohort_that_failed_is_freed_before_its_halves_are_trained(monkeypatch):
     train, alive = Cohort.train_and_score, weakref.WeakSet()
 
     def greedy(cohort, until):
         assert not alive
         alive.add(cohort)
-        if len(cohort.formulas) > 1:
+        if len(cohort.plan.formulas) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return train(cohort, until)
 
@@ -142,25 +145,25 @@ def test_a_cohort_that_failed_is_gone_before_its_halves_are_trained(monkeypatch)
     assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
 
 
-def test_memory_is_shared_among_workers_and_by_what_the_container_leaves(monkeypatch):
+def test_free_memory_is_shared_among_workers_and_limited_by_the_container(monkeypatch):
     cpu = torch.device("cpu")
     alone = free_bytes(cpu)
     assert 0 < free_bytes(cpu, 4) < alone
-    monkeypatch.setattr(memory, "free_in_the_control_group", lambda: 1_000)
+    monkeypatch.setattr(memory, "read_free_in_control_group", lambda: 1_000)
     assert free_bytes(cpu, 2) == int(memory.USABLE * 500)
 
 
-def test_the_limit_of_a_container_is_read_in_both_versions(tmp_path):
-    assert free_in_the_control_group(tmp_path) == memory.UNLIMITED
+def test_the_limit_of_a_container_is_read_in_both_versions_of_control_groups(tmp_path):
+    assert read_free_in_control_group(tmp_path) == memory.UNLIMITED
     first = tmp_path / "memory"
     first.mkdir()
     for name, text in (("limit_in_bytes", "1000"), ("usage_in_bytes", "700")):
         (first / f"memory.{name}").write_text(text + "\n")
     (first / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50\n")
-    assert free_in_the_control_group(tmp_path) == 350
+    assert read_free_in_control_group(tmp_path) == 350
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("5\n")
-    assert free_in_the_control_group(tmp_path) == 350
+    assert read_free_in_control_group(tmp_path) == 350
     (tmp_path / "memory.max").write_text("105\n")
     (tmp_path / "memory.stat").write_text("inactive_file 7\n")
-    assert free_in_the_control_group(tmp_path) == 107
+    assert read_free_in_control_group(tmp_path) == 107

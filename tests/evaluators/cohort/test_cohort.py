@@ -1,4 +1,4 @@
-"""A cohort trains every candidate as if it were alone, and one that diverges changes no other."""
+"""A cohort trains every candidate as if it were alone, and a candidate that diverges changes no other."""
 
 import gc
 import weakref
@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lossearch.evaluators.cohort import cohort as cohort_module
-from lossearch.evaluators.cohort.cohort import Cohort, unbatched
+from lossearch.evaluators.cohort.cohort import Cohort, find_batching_obstacle
 from lossearch.evaluators.cohort.heads import ClassWeightHeads
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.networks import DENSE, NETWORKS
@@ -18,7 +18,8 @@ from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.calibration import calibration_factor
 from lossearch.evaluators.training.one_by_one import OneByOne
-from lossearch.evaluators.training.optimizers import descend, moments
+from lossearch.evaluators.training.optimizers import KEPT, descend
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.training.training import Training
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.batched.joint_gradient import JointGradient
@@ -30,7 +31,7 @@ from lossearch.primitives.modules.torch_loss import loss_module
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = TrainingSettings(steps=50, seeds=2)
 
-BATCHABLE = [name for name in NETWORKS if unbatched(TASK, TrainingSettings(network=name)) is None]
+BATCHABLE = [name for name in NETWORKS if find_batching_obstacle(TASK, TrainingSettings(network=name)) is None]
 
 KINDS = {
     None: [name for name, loss in CATALOG.items() if not loss.formula.looks_at_embeddings],
@@ -49,12 +50,12 @@ def formulas(names):
 
 
 def task_for(network):
-    """A task whose targets suit the network: classes of pixels, or of images."""
+    """Return a task whose targets suit the network: classes of pixels, or of images."""
     return known_task("shapes_segmentation") if network in DENSE else TASK
 
 
-def trained_alone(formula, kind, seed, factor, fidelity):
-    """Network, loss and fitness of one candidate, trained by autograd with torch's own optimiser."""
+def train_alone(formula, kind, seed, factor, fidelity):
+    """Train one candidate by autograd with torch's own optimiser, and return its network, loss and fitness."""
     task = task_for(fidelity.network)
     training = Training(loss_for(formula, task, fidelity, kind), task, fidelity, seed, factor)
     training.run(fidelity.steps)
@@ -68,14 +69,14 @@ def relative_difference(ours, theirs):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_member_equals_the_candidate_trained_alone(kind):
     together = formulas(KINDS[kind])
-    cohort = Cohort(together, kind, TASK, FIFTY_STEPS, SEEDS)
+    cohort = Cohort(TrainingPlan(together, kind, TASK, FIFTY_STEPS, SEEDS))
     outcomes = cohort.train_and_score()
     for k, (name, outcome) in enumerate(zip(KINDS[kind], outcomes, strict=True)):
         if outcome.reasons != [None, None]:
             continue  # compared by the next test
         place = cohort.alive.index(k)
         for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
+            model, loss, fitness = train_alone(together[k], kind, seed, outcome.calibration, FIFTY_STEPS)
             weight = model.head.weight if kind is None else loss.weight
             assert (
                 relative_difference(cohort.members.network.hidden.weight[s, place], model.backbone.hidden.weight) < 1e-4
@@ -90,15 +91,17 @@ def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
         steps=50, seeds=2, network=network, hidden=24, batch_size=16 if network in DENSE else 64
     )
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    cohort = Cohort(together, None, task_for(network), fidelity, SEEDS)
+    cohort = Cohort(TrainingPlan(together, None, task_for(network), fidelity, SEEDS))
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
-            model, _, fitness = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            model, _, fitness = train_alone(together[k], None, seed, outcome.calibration, fidelity)
             theirs = [*model.backbone.parameters(), *model.head.parameters()]
-            ours = [each[s, k] for each in (*cohort.members.network.parameters, *cohort.members.heads.parameters)]
-            assert [each.shape for each in ours] == [each.shape for each in theirs]
-            for one, other in zip(ours, theirs, strict=True):
-                assert relative_difference(one, other) < 1e-4
+            ours = [
+                parameter[s, k] for parameter in (*cohort.members.network.parameters, *cohort.members.heads.parameters)
+            ]
+            assert [parameter.shape for parameter in ours] == [parameter.shape for parameter in theirs]
+            for our, their in zip(ours, theirs, strict=True):
+                assert relative_difference(our, their) < 1e-4
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9)
 
 
@@ -114,28 +117,31 @@ def test_a_member_equals_the_candidate_trained_alone_by_every_protocol(protocol,
     fidelity = PROTOCOLS[protocol]
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate, 0.5 * fidelity.learning_rate, fidelity.learning_rate][: len(together)]
-    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS, learning_rates=rates), rates, 1e-4, 1)
+    assert_like_alone(Cohort(TrainingPlan(together, kind, TASK, fidelity, SEEDS, learning_rates=rates)), rates, 1e-4, 1)
 
 
 def assert_like_alone(cohort, rates, weights, samples):
-    """Every member's head ends as alone, up to a relative difference, and its fitness, up to some samples of 450."""
+    """Assert that every member has the head and fitness that it has alone.
+
+    ``weights`` is the relative difference allowed in heads, ``samples`` the number of samples in fitness.
+    """
     for k, outcome in enumerate(cohort.train_and_score()):
-        own = cohort.fidelity.model_copy(update={"learning_rate": rates[k]})
+        fidelity = cohort.plan.fidelity.model_copy(update={"learning_rate": rates[k]})
         for s, seed in enumerate(SEEDS):
-            model, loss, fitness = trained_alone(
-                cohort.formulas[k], cohort.class_weights, seed, outcome.calibration, own
+            model, loss, fitness = train_alone(
+                cohort.plan.formulas[k], cohort.plan.class_weights, seed, outcome.calibration, fidelity
             )
-            weight = model.head.weight if cohort.class_weights is None else loss.weight
+            weight = model.head.weight if cohort.plan.class_weights is None else loss.weight
             assert relative_difference(cohort.members.heads.weight[s, k], weight) < weights
             assert outcome.fitness[s] == pytest.approx(fitness, abs=samples / 450 + 1e-9)
 
 
-def test_adam_of_a_cohort_is_torchs():
+def test_adam_of_a_cohort_moves_as_torchs():
     fidelity = TrainingSettings(optimizer="adam", learning_rate=0.01, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(0)
     ours, theirs = torch.ones(3, 4), torch.ones(3, 4, requires_grad=True)
     optimizer = torch.optim.Adam([theirs], 0.01, weight_decay=1e-2)
-    kept = [torch.zeros(3, 4) for _ in range(moments("adam"))]
+    kept = [torch.zeros(3, 4) for _ in KEPT["adam"]]
     for step in range(20):
         gradient = torch.randn(3, 4, generator=generator)
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
@@ -145,33 +151,33 @@ def test_adam_of_a_cohort_is_torchs():
 
 
 @pytest.mark.parametrize("kind", [None, "learned"])
-def test_a_member_under_adam_fares_as_the_candidate_trained_alone(kind):
-    # Adam moves a weight whose gradient is nearly zero as far as any other, to a side that rounding decides
+def test_a_member_under_adam_ends_near_the_candidate_trained_alone(kind):
+    # Adam moves a weight with a vanishing gradient as far as any other, and rounding decides the direction.
     fidelity = TrainingSettings(steps=50, seeds=2, optimizer="adam", learning_rate=0.01)
     together = formulas(["cross_entropy", "focal", "ngl"] if kind is None else ["am_softmax", "center"])
     rates = [fidelity.learning_rate] * len(together)
-    assert_like_alone(Cohort(together, kind, TASK, fidelity, SEEDS), rates, 2e-2, 3)
+    assert_like_alone(Cohort(TrainingPlan(together, kind, TASK, fidelity, SEEDS)), rates, 2e-2, 3)
 
 
-def test_a_proxy_for_images_refuses_what_is_none():
+def test_a_proxy_for_images_refuses_other_inputs():
     with pytest.raises(ValueError, match=r"Expected images of shape .* got \[64\]"):
         NETWORKS["cnn"]((64,), 8, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_outcomes_are_those_of_the_loop(kind):
+def test_outcomes_equal_those_of_training_one_at_a_time(kind):
     together = formulas(KINDS[kind])
-    outcomes = Cohort(together, kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+    outcomes = Cohort(TrainingPlan(together, kind, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
     for name, formula, ours in zip(KINDS[kind], together, outcomes, strict=True):
-        (theirs,) = OneByOne([formula], kind, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+        (theirs,) = OneByOne(TrainingPlan([formula], kind, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
         assert (ours.reasons[0] is None) == (theirs.reasons[0] is None), name
         if ours.calibration is not None:
             assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4), name
 
 
-def test_calibrations_are_those_of_the_candidates():
+def test_calibration_factors_equal_those_of_single_candidates():
     names = ["mse", "focal", "ngl", "mae"]
-    found = Cohort(formulas(names), None, TASK, FIFTY_STEPS, SEEDS).calibrations()
+    found = Cohort(TrainingPlan(formulas(names), None, TASK, FIFTY_STEPS, SEEDS)).calibrate()
     for name, ours in zip(names, found, strict=True):
         loss = loss_for(CATALOG[name].bound(), TASK, FIFTY_STEPS)
         assert ours == pytest.approx(calibration_factor(loss, TASK, FIFTY_STEPS, SEEDS[0]), rel=1e-4)
@@ -185,40 +191,42 @@ def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network
     task = known_task(name)
     fidelity = TrainingSettings(steps=20, seeds=2, network=network, hidden=12, batch_size=16)
     names = ["cross_entropy", "mse"] if kind is None else ["am_softmax", "center"]
-    together = Cohort(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
-    alone = OneByOne(formulas(names), kind, task, fidelity, SEEDS).train_and_score()
+    together = Cohort(TrainingPlan(formulas(names), kind, task, fidelity, SEEDS)).train_and_score()
+    alone = OneByOne(TrainingPlan(formulas(names), kind, task, fidelity, SEEDS)).train_and_score()
     for ours, theirs in zip(together, alone, strict=True):
         assert ours.reasons == theirs.reasons == [None, None]
         assert ours.fitness == pytest.approx(theirs.fitness, abs=5e-3)
 
 
-def test_a_diverging_member_changes_nobody_else():
+def test_a_diverging_member_changes_no_other():
     diverging = "square(ce(z))*lse_c(square(z))*exp(square(z))"
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
     texts = ["ce(z)", diverging, "square(p - y)"]
-    mixed = Cohort([parse(text) for text in texts], None, TASK, fidelity, SEEDS)
+    mixed = Cohort(TrainingPlan([parse(text) for text in texts], None, TASK, fidelity, SEEDS))
     outcomes = mixed.train_and_score()
     assert outcomes[1].fitness == [None, None]
     assert all(reason.startswith("diverged at step") for reason in outcomes[1].reasons)
-    assert mixed.alive == [0, 2]  # and the place of the diverged one is gone
+    assert mixed.alive == [0, 2]  # the diverged candidate has no place any more
     for k in (0, 2):
-        single = Cohort([parse(texts[k])], None, TASK, fidelity, SEEDS)
+        single = Cohort(TrainingPlan([parse(texts[k])], None, TASK, fidelity, SEEDS))
         assert single.train_and_score() == [outcomes[k]]
         assert torch.equal(
             single.members.network.hidden.weight[:, 0], mixed.members.network.hidden.weight[:, mixed.alive.index(k)]
         )
 
 
-def test_a_formula_without_a_gradient_is_told_from_the_others():
-    outcomes = Cohort([parse("sum_c(y)"), parse("ce(z)")], None, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+def test_a_formula_without_a_gradient_fails_and_the_others_train():
+    outcomes = Cohort(
+        TrainingPlan([parse("sum_c(y)"), parse("ce(z)")], None, TASK, FIFTY_STEPS, SEEDS)
+    ).train_and_score()
     assert outcomes[0].reasons == ["the first gradient at the embedding is 0 or not finite"] * 2
     assert outcomes[1].reasons == [None, None]
-    alone = Cohort([parse("sum_c(y)")], None, TASK, FIFTY_STEPS, SEEDS).train_and_score()
+    alone = Cohort(TrainingPlan([parse("sum_c(y)")], None, TASK, FIFTY_STEPS, SEEDS)).train_and_score()
     assert alone == [outcomes[0]]
 
 
 @pytest.mark.parametrize("kind", ["learned", "sub_centers"])
-def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
+def test_features_and_their_gradients_equal_those_of_an_embedding_loss(kind):
     names = [name for name in KINDS[kind] if name != "ldam"]
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     index = torch.arange(7) % 4
@@ -237,7 +245,7 @@ def test_features_and_their_gradients_are_those_of_an_embedding_loss(kind):
     gradient = JointGradient(formulas(names), 4, dtype=torch.float64)
     gradient.prepare(7, 1, [1.0] * len(names))
     seen = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
-    features = heads.features(seen, [name for name in FEATURES if gradient.used[name]])
+    features = heads.compute_features(seen, [name for name in FEATURES if gradient.used[name]])
     given = {name: each.transpose(0, 1).transpose(1, 2) for name, each in features.items()}
     found = gradient.run(given, {"index": index.reshape(1, 1, -1)})
     torch.autograd.backward([given[name] for name in found], list(found.values()))
@@ -261,10 +269,12 @@ def test_a_network_without_a_batched_form_is_trained_one_at_a_time(monkeypatch):
     work = Work(candidates, "digits", FIFTY_STEPS, 3)
     together = evaluate(work).evaluations
     monkeypatch.setattr(cohort_module, "BATCHED", {})
-    assert unbatched(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
+    assert find_batching_obstacle(TASK, FIFTY_STEPS) == "the network mlp (Perceptron) has no batched form"
     alone = evaluate(work).evaluations
-    assert [each.evaluation_id for each in alone] == [each.evaluation_id for each in together]
-    assert [each.fitness for each in alone] == pytest.approx([each.fitness for each in together], abs=1 / 450 + 1e-9)
+    assert [evaluation.evaluation_id for evaluation in alone] == [evaluation.evaluation_id for evaluation in together]
+    assert [evaluation.fitness for evaluation in alone] == pytest.approx(
+        [evaluation.fitness for evaluation in together], abs=1 / 450 + 1e-9
+    )
 
 
 def test_an_evaluation_does_not_depend_on_its_cohort():
@@ -272,10 +282,12 @@ def test_an_evaluation_does_not_depend_on_its_cohort():
     kinds = {text: "learned" if "cosine" in text else None for text in texts}
     candidates = [Candidate(text, text, 2, 0, "known", 1, class_weights=kinds[text]) for text in texts]
     together = evaluate(Work(tuple(candidates), "digits", FIFTY_STEPS, 3)).evaluations
-    assert [each.formula for each in together] == [text for text in texts for _ in SEEDS]
+    assert [evaluation.formula for evaluation in together] == [text for text in texts for _ in SEEDS]
     for k, candidate in enumerate(candidates):
         alone = evaluate(Work((candidate,), "digits", FIFTY_STEPS, 3)).evaluations
-        assert [each.fitness for each in alone] == [each.fitness for each in together[2 * k : 2 * k + 2]]
+        assert [evaluation.fitness for evaluation in alone] == [
+            evaluation.fitness for evaluation in together[2 * k : 2 * k + 2]
+        ]
 
 
 AUGMENTED = {"shift": 1, "flip": True, "noise": 0.2}
@@ -285,12 +297,14 @@ AUGMENTED = {"shift": 1, "flip": True, "noise": 0.2}
 def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network):
     fidelity = TrainingSettings(steps=50, seeds=2, network=network, hidden=24, **AUGMENTED)
     together = formulas(["cross_entropy", "ngl"])
-    cohort = Cohort(together, None, TASK, fidelity, SEEDS)
-    plain = Cohort(together, None, TASK, TrainingSettings(steps=50, seeds=2, network=network, hidden=24), SEEDS)
+    cohort = Cohort(TrainingPlan(together, None, TASK, fidelity, SEEDS))
+    plain = Cohort(
+        TrainingPlan(together, None, TASK, TrainingSettings(steps=50, seeds=2, network=network, hidden=24), SEEDS)
+    )
     plain.train_and_score()
     for k, outcome in enumerate(cohort.train_and_score()):
         for s, seed in enumerate(SEEDS):
-            model, _, _ = trained_alone(together[k], None, seed, outcome.calibration, fidelity)
+            model, _, _ = train_alone(together[k], None, seed, outcome.calibration, fidelity)
             weight = cohort.members.heads.weight[s, k]
             assert relative_difference(weight, model.head.weight) < 1e-4
             assert relative_difference(plain.members.heads.weight[s, k], weight) > 1e-2
@@ -303,15 +317,15 @@ def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(tra
     names = ["cross_entropy", "mse", "ngl"] if kind is None else ["am_softmax", "center"]
     rate = 0.1 if optimizer == "sgd" else 0.01
     fidelity = TrainingSettings(steps=30, seeds=2, rungs=(6, 15), optimizer=optimizer, learning_rate=rate)
-    whole = trainer(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score()
-    parts = [trainer(formulas([name]), kind, TASK, fidelity, SEEDS) for name in names]
+    whole = trainer(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score()
+    parts = [trainer(TrainingPlan(formulas([name]), kind, TASK, fidelity, SEEDS)) for name in names]
     for part in parts:
         part.train_and_score(6)
     states = [state for part in parts for state in part.states()]
-    second = trainer(formulas(names), kind, TASK, fidelity, SEEDS, states=states)
+    second = trainer(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS, states=states))
     second.train_and_score(15)
     assert [state.step for state in second.states()] == [15] * len(names)
-    last = trainer(formulas(names)[::-1], kind, TASK, fidelity, SEEDS, states=second.states()[::-1])
+    last = trainer(TrainingPlan(formulas(names)[::-1], kind, TASK, fidelity, SEEDS, states=second.states()[::-1]))
     assert last.train_and_score() == whole[::-1]
 
 
@@ -321,8 +335,8 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
     fidelity = TrainingSettings(steps=40, seeds=2, rungs=(20,))
     assert fidelity.averaged_from(20) == 15
     assert fidelity.averaged_from(40) == 40
-    together = Cohort(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
-    alone = OneByOne(formulas(names), kind, TASK, fidelity, SEEDS).train_and_score(20)
+    together = Cohort(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score(20)
+    alone = OneByOne(TrainingPlan(formulas(names), kind, TASK, fidelity, SEEDS)).train_and_score(20)
     for k, (ours, theirs) in enumerate(zip(together, alone, strict=True)):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=1 / 450 + 1e-9)
         training = Training(loss_for(formulas(names)[k], TASK, fidelity, kind), TASK, fidelity, 11, theirs.calibration)
@@ -336,71 +350,73 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
         assert theirs.fitness[0] == pytest.approx(expected, abs=1 / 450 + 1e-9)
 
 
-def test_candidates_without_hope_are_dropped_and_recorded_alike_whatever_their_cohort():
+def test_failed_candidates_are_dropped_and_recorded_alike_whatever_their_cohort():
     diverging = [f"square(ce(z))*lse_c(square(z))*exp(square(z))*{k}" for k in range(1, 4)]
     texts = ["ce(z)", *diverging, "square(p - y)", "sum_c(y)"]
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)
-    mixed = Cohort([parse(text) for text in texts], None, TASK, fidelity, SEEDS)
+    mixed = Cohort(TrainingPlan([parse(text) for text in texts], None, TASK, fidelity, SEEDS))
     outcomes = mixed.train_and_score()
     assert mixed.alive == [0, 4]
     assert [state is not None for state in mixed.states()] == [k in (0, 4) for k in range(6)]
     for text, outcome in zip(texts, outcomes, strict=True):
-        assert Cohort([parse(text)], None, TASK, fidelity, SEEDS).train_and_score() == [outcome]
+        assert Cohort(TrainingPlan([parse(text)], None, TASK, fidelity, SEEDS)).train_and_score() == [outcome]
 
 
-class OnTheHost(TorchDispatchMode):
-    """Notes every call that takes or gives a tensor of the host, or that looks at a value."""
+class HostCalls(TorchDispatchMode):
+    """Recorder of the calls that take or return a tensor on the host, or that read a value."""
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.names = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
         name = function.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero") or any(each.device.type == "cpu" for each in tensors):
-            self.seen.append(name)
+        if name in ("_local_scalar_dense", "nonzero") or any(tensor.device.type == "cpu" for tensor in tensors):
+            self.names.append(name)
         return result
 
 
 @pytest.mark.parametrize("network", BATCHABLE)
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
-    """Torch's device without data stands for a GPU."""
+    """torch's device without data, "meta", takes the place of a GPU."""
     augmented = {"noise": 0.2} if network in DENSE else AUGMENTED
     fidelity = TrainingSettings(steps=8, seeds=2, network=network, hidden=12, weight_decay=0.1, **augmented)
     together = [*formulas(KINDS[kind]), *([parse("1/z + z")] if kind is None else [])]
-    begun = Cohort(together, kind, task_for(network), fidelity, SEEDS)
+    begun = Cohort(TrainingPlan(together, kind, task_for(network), fidelity, SEEDS))
     begun.train_and_score(4)
     states = [state for state in begun.states() if state is not None]
     going_on = [formula for formula, state in zip(together, begun.states(), strict=True) if state is not None]
-    cohort = Cohort(going_on, kind, task_for(network), fidelity, SEEDS, "meta", states)
+    cohort = Cohort(TrainingPlan(going_on, kind, task_for(network), fidelity, SEEDS, torch.device("meta"), states))
     cohort._start()
     cohort.members.start_averaging()
-    with OnTheHost() as host:
-        cohort._one_step()
-        cohort._one_step()
-    assert host.seen == []
+    with HostCalls() as host:
+        cohort._take_step()
+        cohort._take_step()
+    assert host.names == []
 
 
-def test_what_a_step_may_not_do_is_noticed():
+def test_calls_on_the_host_are_recorded():
     on_device, here = torch.zeros(3, device="meta"), torch.tensor([0, 1])
     for forbidden in (
         lambda: on_device[here],
         lambda: here.to("meta"),
         lambda: on_device.index_select(0, here.to("meta")),
     ):
-        with OnTheHost() as host:
+        with HostCalls() as host:
             forbidden()
-        assert host.seen
+        assert host.names
 
 
-def test_a_finished_cohort_is_gone_without_the_collector():
+def test_a_finished_cohort_is_freed_without_the_garbage_collector():
     gc.collect()
     gc.disable()
     try:
-        cohort = Cohort(formulas(["cross_entropy", "mse"]), None, TASK, TrainingSettings(steps=4, seeds=1), SEEDS[:1])
+        cohort = Cohort(
+            TrainingPlan(formulas(["cross_entropy", "mse"]), None, TASK, TrainingSettings(steps=4, seeds=1), SEEDS[:1])
+        )
         cohort.train_and_score()
         gone = weakref.ref(cohort)
         del cohort
@@ -414,7 +430,10 @@ def test_a_finished_cohort_is_gone_without_the_collector():
 def test_a_gpu_trains_as_the_cpu_does(network):
     fidelity = TrainingSettings(steps=50, seeds=2, network=network, hidden=24, noise=0.2)
     together = formulas(["cross_entropy", "focal", "ngl", "mse"])
-    here, there = (Cohort(together, None, task_for(network), fidelity, SEEDS, device) for device in ("cpu", "cuda"))
+    here, there = (
+        Cohort(TrainingPlan(together, None, task_for(network), fidelity, SEEDS, torch.device(kind)))
+        for kind in ("cpu", "cuda")
+    )
     for ours, theirs in zip(there.train_and_score(), here.train_and_score(), strict=True):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=0.02)
     assert relative_difference(there.members.heads.weight.cpu(), here.members.heads.weight) < 1e-2

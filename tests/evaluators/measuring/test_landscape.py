@@ -1,16 +1,16 @@
-"""The landscape around weights, against functions whose Hessian is known."""
+"""The landscape around weights is tested with functions whose Hessian is known."""
 
 import numpy as np
 import pytest
 import torch
 
-from lossearch.evaluators.measuring.landscape import directions, extreme_eigenvalues, ratios_around, values_around
+from lossearch.evaluators.measuring.landscape import draw_directions, extreme_eigenvalues, ratios_around, values_around
 from lossearch.evaluators.measuring.observing import class_maps
 from lossearch.evaluators.networks import NETWORKS
 
 
 def quadratic(seed=0, size=40, low=-2.0, high=5.0):
-    """x'Ax/2 with eigenvalues between two ends, as a value of one parameter, and the matrix."""
+    """Return x'Ax/2 as a function, its parameter x and the matrix A, whose eigenvalues lie between two ends."""
     generator = torch.Generator().manual_seed(seed)
     basis, _ = torch.linalg.qr(torch.randn(size, size, generator=generator))
     matrix = basis @ torch.diag(torch.linspace(low, high, size)) @ basis.T
@@ -35,15 +35,15 @@ def test_a_value_without_a_hessian_has_no_eigenvalues():
 
 def test_filters_of_a_direction_are_as_long_as_the_networks_and_biases_stay():
     weight, bias = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)), torch.ones(5)
-    for drawn in directions([weight, bias], torch.Generator().manual_seed(1)):
+    for drawn in draw_directions([weight, bias], torch.Generator().manual_seed(1)):
         torch.testing.assert_close(drawn[0].flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1))
         assert not drawn[1].any()
 
 
-def test_values_and_ratios_are_those_at_the_points_and_the_weights_end_where_they_began():
+def test_values_and_ratios_are_computed_at_the_points_and_the_weights_end_where_they_began():
     value, parameter, matrix = quadratic()
     before = parameter.detach().clone()
-    along = directions([parameter], torch.Generator().manual_seed(2))
+    along = draw_directions([parameter], torch.Generator().manual_seed(2))
     grid = (-1.0, 0.0, 0.5)
     for a, b, found in values_around(value, [parameter], along, grid):
         there = (before + a * along[0][0] + b * along[1][0]).flatten()
@@ -62,7 +62,7 @@ def test_points_without_a_finite_value_are_left_out():
 
 
 def test_a_class_map_lies_where_the_class_is_decided():
-    """The network's one feature is the mean of the lower right quarter."""
+    """The only feature of the network is the sum over the lower right quarter."""
     pixels = torch.nn.Conv2d(1, 1, 1, bias=False)
     torch.nn.init.ones_(pixels.weight)
     quarter = torch.zeros(8, 8)

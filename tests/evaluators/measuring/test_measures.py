@@ -4,23 +4,29 @@ import torch
 from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.cohort.outputs import CohortOutputs
 from lossearch.evaluators.data.splits import Pairs, Split
-from lossearch.evaluators.measuring.measures import calibration_error, class_distances, confusion_matrix, measures
+from lossearch.evaluators.measuring.measures import (
+    calibration_error,
+    class_distances,
+    compute_measures,
+    confusion_matrix,
+)
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.training.calibration import gradient_size
-from lossearch.evaluators.training.one_by_one import Measurable
+from lossearch.evaluators.training.one_by_one import OneByOne
 from lossearch.evaluators.training.outcome import Outputs
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.primitives.language.parser import parse
 
-# found: 0 0 1 1 2 0, true: 0 0 1 2 2 2
+# predicted: 0 0 1 1 2 0, true: 0 0 1 2 2 2
 LOGITS = 5.0 * torch.eye(3)[torch.tensor([0, 0, 1, 1, 2, 0])].T
 SPLIT = Split(torch.zeros(6, 1), torch.tensor([0, 0, 1, 2, 2, 2]))
 EMBEDDINGS = torch.eye(3)[SPLIT.targets].T
 
 
 def test_measures_of_classes_by_hand():
-    found = measures("accuracy", Outputs(LOGITS, EMBEDDINGS), SPLIT)
+    found = compute_measures("accuracy", Outputs(LOGITS, EMBEDDINGS), SPLIT)
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["balanced accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
     assert found["macro recall"] == found["balanced accuracy"]
@@ -57,23 +63,25 @@ def test_distances_are_those_of_unit_embeddings():
 def test_measures_of_pixels():
     targets = torch.tensor([[[0, 0], [1, 1]]])
     logits = torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, 9.0]])
-    found = measures("mean IoU", Outputs(logits, torch.zeros(2, 4)), Split(torch.zeros(1, 1, 2, 2), targets))
+    found = compute_measures("mean IoU", Outputs(logits, torch.zeros(2, 4)), Split(torch.zeros(1, 1, 2, 2), targets))
     assert found == pytest.approx({"mean IoU": (2 / 3 + 1 / 2) / 2, "pixel accuracy": 0.75, "balanced accuracy": 0.75})
 
 
 def test_measures_of_pairs_by_hand():
-    angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first fall along them
+    angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first decrease
     embeddings = torch.stack([angles.cos(), angles.sin()])
     pairs = Pairs(torch.zeros(4, dtype=torch.int64), torch.arange(1, 5), torch.tensor([True, False, True, False]))
-    found = measures("verification accuracy", Outputs(torch.zeros(1, 5), embeddings), Split(angles, angles, pairs))
-    # from the most alike on: same, different, same, different
+    found = compute_measures(
+        "verification accuracy", Outputs(torch.zeros(1, 5), embeddings), Split(angles, angles, pairs)
+    )
+    # sorted by similarity, most similar first: same, different, same, different
     assert found["area under ROC"] == pytest.approx(0.75)
     assert found["equal error rate"] == pytest.approx(0.5)
     assert found["true acceptance at false acceptance 0.001"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, MEAN_IOU, VERIFICATION])
-def test_the_metric_is_among_the_measures_and_equal(metric):
+def test_the_metric_is_one_of_the_measures_with_the_same_value(metric):
     task = next(task for task in TASKS.values() if task.metric is metric)
     split = task.load().validation
     generator = torch.Generator().manual_seed(0)
@@ -82,19 +90,22 @@ def test_the_metric_is_among_the_measures_and_equal(metric):
         torch.randn(5, split.targets.numel(), generator=generator),
     )
     looked_at = outputs.logits if metric.looks_at == "logits" else outputs.embeddings
-    assert measures(metric.name, outputs, split)[metric.name] == pytest.approx(float(metric.score(looked_at, split)))
+    assert compute_measures(metric.name, outputs, split)[metric.name] == pytest.approx(
+        float(metric.score(looked_at, split))
+    )
 
 
-@pytest.mark.parametrize("trainer", [Cohort, Measurable])
+@pytest.mark.parametrize("trainer", [Cohort, OneByOne])
 @pytest.mark.parametrize(("text", "kind"), [("ce(z)", None), ("ce(8*cosine)", "learned")])
-def test_the_gradient_at_the_embedding_is_that_of_each_sample(trainer, text, kind):
+def test_the_gradient_at_the_embedding_is_the_mean_over_samples(trainer, text, kind):
     task, fidelity = TASKS["digits"], TrainingSettings(steps=5, seeds=2)
-    trained = trainer([parse(text)], kind, task, fidelity, [1, 2])
+    plan = TrainingPlan([parse(text)], kind, task, fidelity, [1, 2])
+    trained = Cohort(plan) if trainer is Cohort else OneByOne(plan, keep_networks=True)
     (outcome,) = trained.train_and_score()
     sample = task.load().train.part(torch.arange(6))
     shown = CohortOutputs(trained) if trainer is Cohort else trained
     embeddings = shown.outputs(0, 1, sample).embeddings
-    attached = shown.attached(0, 1)
+    attached = shown.attached_loss(0, 1)
     sizes = []
     for place in range(6):
         at = embeddings.T[place : place + 1].clone().requires_grad_()

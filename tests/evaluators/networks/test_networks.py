@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.cohort.cohort import find_batching_obstacle
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.networks import DENSE, NETWORKS
 from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled
@@ -145,7 +145,7 @@ def test_every_network_learns(name):
 
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network not in BATCHED])
 def test_a_network_without_a_batched_form_says_so(name):
-    reason = unbatched(known_task("shapes"), TrainingSettings(network=name))
+    reason = find_batching_obstacle(known_task("shapes"), TrainingSettings(network=name))
     assert reason == f"the network {name} ({NETWORKS[name].__name__}) has no batched form"
 
 

@@ -5,7 +5,7 @@ from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 
-#: Flat where an untrained network stands: they take over after a warm-up under another loss.
+#: Losses that are flat or untrainable for an untrained network: they need a warm-up under another loss.
 FOR_LATER = {"truncated_generalized_cross_entropy": "flat", "ramp": "untrainable"}
 
 
@@ -31,30 +31,30 @@ def test_a_loss_that_needs_a_warm_up_is_rejected_with_its_reason(name):
         ("exp(z)*exp(z)*exp(z)*exp(z)*(z - z)", "not finite"),
     ],
 )
-def test_what_cannot_train_is_rejected_with_a_reason(text, reason):
+def test_a_loss_that_cannot_train_is_rejected_with_a_reason(text, reason):
     assert rejection(parse(text)).startswith(reason)
 
 
 @pytest.mark.parametrize("text", ["1000*ce(z)", "1e-9*ce(z)", "batch_mean(ce(z))", "at_target(dist2) - mean_c(dist2)"])
-def test_neither_scale_nor_kind_matters(text):
+def test_losses_of_any_scale_and_kind_pass(text):
     assert rejection(parse(text)) is None
 
 
-def test_many_are_screened_together_as_each_is_alone():
+def test_losses_screened_together_get_the_same_answers_as_alone():
     texts = ["ce(z)", "y", "sum_c(p)", "-ce(z)", "exp(z)*exp(z)*exp(z)*exp(z)*(z - z)", "norm", "weight_norm", "ce(p)"]
     losses = [(loss.bound(), loss.class_weights) for loss in CATALOG.values()]
     losses += [(parse(text), kind) for text in texts for kind in ("learned", "pedcc")]
     formulas, kinds = zip(*losses, strict=True)
-    assert rejections(formulas, kinds) == [rejection(*each) for each in losses]
+    assert rejections(formulas, kinds) == [rejection(*loss) for loss in losses]
     assert rejections([], []) == []
 
 
-def test_fixed_class_weights_are_no_prediction():
+def test_fixed_class_weights_do_not_count_as_predictions():
     assert rejection(parse("weight_norm"), "learned").startswith("untrainable")
     assert rejection(parse("weight_norm"), "pedcc") == "flat: the value depends on no prediction"
 
 
-def test_the_first_reason_is_the_one_that_is_given():
+def test_the_first_reason_is_given():
     infinite = "square(square(exp(100*max_c(y))))"
     assert rejection(parse(infinite)) == "not finite: the value is inf on equal logits"
     assert rejection(parse(f"ce(cosine) + {infinite}")) == "not finite: the value is inf on embeddings at zero"

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossearch.evaluators.cohort.cohort import unbatched
+from lossearch.evaluators.cohort.cohort import find_batching_obstacle
 from lossearch.evaluators.data.splits import Split, Splits, as_numbers
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
@@ -11,6 +11,7 @@ from lossearch.evaluators.tasks.metrics import mean_iou
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.one_by_one import OneByOne
 from lossearch.evaluators.training.optimizers import Plateau
+from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.training.start import class_frequencies
 from lossearch.evaluators.training.training import Training
 from lossearch.primitives.catalog import CATALOG
@@ -71,12 +72,12 @@ def test_the_label_tells_trainings_apart():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"schedule": "step"}, "milestones: expected steps that rise"),
-        ({"milestones": (5,)}, "beside 'cosine'"),
+        ({"schedule": "step"}, "milestones: expected rising steps"),
+        ({"milestones": (5,)}, "with 'cosine'"),
         ({"schedule": "step", "milestones": (9, 5)}, "milestones"),
         ({"schedule": "step", "milestones": (200,)}, "milestones"),
         ({"schedule": "plateau"}, "expected epoch"),
-        ({"warm_up": 200}, "warm_up: expected fewer than steps"),
+        ({"warm_up": 200}, "warm_up: expected fewer steps than steps"),
         ({"optimizer": "lbfgs"}, "optimizer"),
     ],
 )
@@ -86,10 +87,10 @@ def test_trainings_that_cannot_be_are_refused(keys, message):
 
 
 def test_what_has_no_batched_form_says_so():
-    assert unbatched(TASK, TrainingSettings()) is None
-    assert "resnet18" in unbatched(TASK, TrainingSettings(network="resnet18"))
-    assert "schedule = 'plateau' has" in unbatched(TASK, TrainingSettings(schedule="plateau", epoch=5))
-    assert "class_weight_rate and fine_tune_from have" in unbatched(
+    assert find_batching_obstacle(TASK, TrainingSettings()) is None
+    assert "resnet18" in find_batching_obstacle(TASK, TrainingSettings(network="resnet18"))
+    assert "schedule = 'plateau' has" in find_batching_obstacle(TASK, TrainingSettings(schedule="plateau", epoch=5))
+    assert "class_weight_rate and fine_tune_from have" in find_batching_obstacle(
         TASK, TrainingSettings(class_weight_rate=1.0, fine_tune_from=0.0)
     )
 
@@ -135,11 +136,11 @@ def test_a_training_that_was_stopped_and_goes_on_equals_one_that_was_not(protoco
     fidelity = STOPPED[protocol]
     task = known_task("shapes") if fidelity.network == "resnet18_ir" else TASK
     formula, stages = CATALOG["pedcc"].bound(), (fidelity.steps // 3, 2 * fidelity.steps // 3, fidelity.steps)
-    whole = OneByOne([formula], "pedcc", task, fidelity, [5, 6])
+    whole = OneByOne(TrainingPlan([formula], "pedcc", task, fidelity, [5, 6]))
     expected = whole.train_and_score()
     states = ()
     for stage in stages:
-        part = OneByOne([formula], "pedcc", task, fidelity, [5, 6], states=states)
+        part = OneByOne(TrainingPlan([formula], "pedcc", task, fidelity, [5, 6], states=states))
         outcomes = part.train_and_score(stage)
         states = part.states()
     assert outcomes == expected
@@ -193,12 +194,12 @@ def test_a_task_with_ignored_pixels_is_calibrated_and_trained(text):
     task, fidelity = half_labelled(-1), TrainingSettings(steps=4, seeds=1, network="dense", batch_size=8, hidden=8)
     formula = parse(text)
     kind = "learned" if formula.looks_at_embeddings else None
-    (outcome,) = OneByOne([formula], kind, task, fidelity, [3]).train_and_score()
+    (outcome,) = OneByOne(TrainingPlan([formula], kind, task, fidelity, [3])).train_and_score()
     assert outcome.reasons == [None]
     frequencies = class_frequencies(task)
     assert float(frequencies.sum()) == pytest.approx(1.0)
     assert not torch.equal(frequencies, class_frequencies(half_labelled(0)))
-    assert unbatched(task, fidelity) == "ignored pixels has no batched form"
+    assert find_batching_obstacle(task, fidelity) == "ignored pixels has no batched form"
 
 
 def test_mean_iou_leaves_out_pixels_without_a_class():

@@ -13,8 +13,8 @@ def augmented(seeds=(1, 2), position=0, **settings):
     return Augmentation(fidelity, IMAGES.shape[2:], seeds)(IMAGES, POSITION + position)
 
 
-def moved(image, down, right, flip):
-    """An image [channels, height, width] pixel by pixel, continued at its edges."""
+def shift_and_flip(image, down, right, flip):
+    """Shift and flip an image [channels, height, width] pixel by pixel, and repeat its edges."""
     height, width = image.shape[1:]
     result = torch.empty_like(image)
     for row in range(height):
@@ -30,15 +30,20 @@ def test_each_image_is_shifted_and_flipped_in_one_of_the_allowed_ways(shift, fli
     found = augmented(shift=shift, flip=flip)
     ways = [(d, r, f) for d in range(-shift, shift + 1) for r in range(-shift, shift + 1) for f in {False, flip}]
     for before, after in zip(IMAGES.flatten(0, 1), found.flatten(0, 1), strict=True):
-        assert any(torch.equal(after, moved(before, *way)) for way in ways)
+        assert any(torch.equal(after, shift_and_flip(before, *way)) for way in ways)
 
 
 def test_half_of_many_images_are_flipped_and_every_shift_occurs():
     fidelity = TrainingSettings(steps=2, batch_size=400, shift=1, flip=True)
     image = torch.arange(20.0).view(1, 4, 5)
     images = image.expand(1, 400, 1, 4, 5)
-    found = [each.tolist() for each in Augmentation(fidelity, (1, 4, 5), [0])(images, POSITION)[0]]
-    ways = {(d, r, f): moved(image, d, r, f).tolist() for d in (-1, 0, 1) for r in (-1, 0, 1) for f in (False, True)}
+    found = [image.tolist() for image in Augmentation(fidelity, (1, 4, 5), [0])(images, POSITION)[0]]
+    ways = {
+        (d, r, f): shift_and_flip(image, d, r, f).tolist()
+        for d in (-1, 0, 1)
+        for r in (-1, 0, 1)
+        for f in (False, True)
+    }
     counts = {way: found.count(expected) for way, expected in ways.items()}
     assert sum(counts.values()) == 400
     assert min(counts.values()) > 0
@@ -53,7 +58,7 @@ def test_noise_has_the_standard_deviation_that_was_asked_for():
     assert noise.std() == pytest.approx(0.3, rel=0.05)
 
 
-def test_what_is_drawn_depends_on_seed_and_step_alone():
+def test_augmentation_depends_on_seed_and_step_alone():
     settings = {"shift": 2, "flip": True, "noise": 0.1}
     assert torch.equal(augmented(**settings), augmented(**settings))
     assert torch.equal(augmented(seeds=(1, 2), **settings)[0], augmented(seeds=(1, 7), **settings)[0])
@@ -61,14 +66,14 @@ def test_what_is_drawn_depends_on_seed_and_step_alone():
     assert not torch.equal(augmented(**settings), augmented(position=1, **settings))
 
 
-def test_inputs_that_are_no_images_are_not_shifted():
+def test_only_images_are_shifted():
     with pytest.raises(ValueError, match=r"Expected images to shift or flip, got inputs of shape \[64\]"):
         Augmentation(TrainingSettings(steps=1, flip=True), (64,), [0])
     plain = Augmentation(TrainingSettings(steps=1, batch_size=3, noise=0.1), (64,), [0])
     assert plain(torch.zeros(1, 3, 64), POSITION).shape == (1, 3, 64)
 
 
-def test_the_label_of_a_fidelity_tells_its_augmentation():
+def test_the_label_of_a_training_names_its_augmentation():
     assert TrainingSettings(shift=1, flip=True, noise=0.25).label() == "mlp64-200x64-lr0.1-m0.9-shift1-flip-noise0.25"
     assert TrainingSettings(rungs=(20, 60)).label() == TrainingSettings().label() == "mlp64-200x64-lr0.1-m0.9"
     assert TrainingSettings(rungs=(20, 60)).label(20) == "mlp64-200x64-lr0.1-m0.9@20"

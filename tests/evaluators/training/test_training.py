@@ -9,7 +9,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.training.attached_loss import loss_for
 from lossearch.evaluators.training.calibration import calibration_factor
 from lossearch.evaluators.training.outcome import TrainingFailed
-from lossearch.evaluators.training.start import batches, initial_model, one_hot
+from lossearch.evaluators.training.start import build_model, draw_batches, one_hot
 from lossearch.evaluators.training.training import train_and_score
 from lossearch.evaluators.work import Candidate, Work, training_seed
 from lossearch.primitives.language.parser import parse
@@ -41,28 +41,28 @@ def test_our_cross_entropy_trains_as_torchs_does():
 
 
 def test_every_loss_starts_from_the_seeds_weights_and_sees_the_seeds_batches():
-    one, other = initial_model(TASK, SHORT, 9), initial_model(TASK, SHORT, 9)
+    one, other = build_model(TASK, SHORT, 9), build_model(TASK, SHORT, 9)
     assert torch.equal(one.head.weight, other.head.weight)
     assert torch.equal(one.backbone.hidden.weight, other.backbone.hidden.weight)
-    assert torch.equal(torch.cat(batches(800, SHORT, 9)), torch.cat(batches(800, SHORT, 9)))
-    assert not torch.equal(one.head.weight, initial_model(TASK, SHORT, 10).head.weight)
+    assert torch.equal(torch.cat(draw_batches(800, SHORT, 9)), torch.cat(draw_batches(800, SHORT, 9)))
+    assert not torch.equal(one.head.weight, build_model(TASK, SHORT, 10).head.weight)
 
 
 def test_an_epoch_sees_every_sample_once():
-    epoch = torch.cat(batches(640, TrainingSettings(steps=10, batch_size=64), 0))
+    epoch = torch.cat(draw_batches(640, TrainingSettings(steps=10, batch_size=64), 0))
     assert sorted(epoch.tolist()) == list(range(640))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("ce(z)", 1.0), ("10*ce(z)", 0.1), ("ce(z) + 3", 1.0)])
-def test_calibration_undoes_a_factor(text, expected):
+def test_calibration_cancels_a_factor(text, expected):
     assert calibration_factor(loss_for(parse(text), TASK, SHORT), TASK, SHORT, 0) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_calibrated_loss_has_cross_entropys_gradient_size_at_the_embedding():
     formula = parse("ce(30*(cosine - 0.35*y))")
     factor = calibration_factor(loss_for(formula, TASK, SHORT), TASK, SHORT, 0)
-    model, train = initial_model(TASK, SHORT, 0), TASK.load().train
-    batch = batches(len(train), SHORT, 0)[0]
+    model, train = build_model(TASK, SHORT, 0), TASK.load().train
+    batch = draw_batches(len(train), SHORT, 0)[0]
     embeddings = model.backbone(train.inputs[batch]).detach().requires_grad_()
     loss = loss_for(formula, TASK, SHORT)
     loss.weight.data.copy_(model.head.weight)
@@ -103,8 +103,8 @@ def test_training_seeds_differ_by_run_and_by_index_and_not_by_candidate():
     assert seed(0, 0) == seed(0, 0, "abs(p - y)")
 
 
-def test_progress_reaches_a_loss_that_looks_at_it():
-    early = loss_for(parse("ce(z)*(1 - floor(progress + 0.5))"), TASK, SHORT)  # trains in the first half alone
+def test_progress_reaches_a_loss_over_progress():
+    early = loss_for(parse("ce(z)*(1 - floor(progress + 0.5))"), TASK, SHORT)  # trains only in the first half
     half = train_and_score(early, TASK, SHORT, 3, 1.0)
     never = loss_for(parse("ce(z)*floor(progress/2) + 0*at_target(z)"), TASK, SHORT)
     assert half > 0.5 > train_and_score(never, TASK, SHORT, 3, 1.0)
@@ -135,7 +135,7 @@ def test_class_weights_of_every_kind_train(kind):
 
 
 @pytest.mark.parametrize("text", ["ce(z + log(prior))", "(1 - progress)*ce(z) - progress*log(max_c(p))", "ce(-dist2)"])
-def test_every_terminal_is_given_in_training(text):
+def test_training_provides_every_terminal(text):
     loss = loss_for(parse(text), TASK, SHORT)
     factor = calibration_factor(loss, TASK, SHORT, 3)
     assert train_and_score(loss_for(parse(text), TASK, SHORT), TASK, TrainingSettings(steps=150), 3, factor) > 0.8

@@ -156,7 +156,7 @@ def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypat
     train = Cohort.train_and_score
 
     def breaks(cohort, until):
-        if any("sin" in str(formula) for formula in cohort.formulas):
+        if any("sin" in str(formula) for formula in cohort.plan.formulas):
             raise RuntimeError("broken")
         return train(cohort, until)
 

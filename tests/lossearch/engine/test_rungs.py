@@ -97,7 +97,7 @@ def test_at_a_rung_the_best_third_goes_on_the_simpler_of_equals_and_every_known_
 
 @pytest.mark.parametrize("rungs", [(12,), (0, 5), (5, 5), (8, 4), (8, 9), (20,)])
 def test_rungs_that_do_not_rise_are_refused(rungs):
-    with pytest.raises(ValueError, match=r"rungs: expected numbers of steps that rise by a third"):
+    with pytest.raises(ValueError, match=r"rungs: expected steps that rise by at least a third"):
         TrainingSettings(steps=12, rungs=rungs)
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from lossearch.cli.app import app
 from lossearch.engine.launch import search
-from lossearch.evaluators.measuring.observing import MOMENTS, RATIOS_AT, VALUES_AT, observed
+from lossearch.evaluators.measuring.observing import MOMENTS, RATIOS_AT, VALUES_AT, observe_training
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.training import train_and_score
@@ -26,7 +26,7 @@ def test_a_training_that_is_watched_ends_as_one_that_is_not():
     from lossearch.evaluators.training.calibration import calibration_factor
 
     task, formula = known_task("digits"), parse("ce(2*z)")
-    seen = observed(formula, None, task, FIDELITY, seed=3)
+    seen = observe_training(formula, None, task, FIDELITY, seed=3)
     loss = loss_for(formula, task, FIDELITY)
     alone = train_and_score(loss, task, FIDELITY, 3, calibration_factor(loss, task, FIDELITY, 3))
     assert [each.step for each in seen.course][:: len(seen.course) - 1] == [0, 30]
@@ -44,11 +44,11 @@ def test_a_training_that_is_watched_ends_as_one_that_is_not():
 
 
 def test_losses_over_embeddings_verification_and_pixels_are_watched_too():
-    pairs = observed(parse("ce(9*cosine)"), "learned", known_task("glyphs"), FIDELITY, seed=0)
+    pairs = observe_training(parse("ce(9*cosine)"), "learned", known_task("glyphs"), FIDELITY, seed=0)
     assert pairs.confusion == ()
-    assert set(pairs.found.tolist()) == {-1}
+    assert set(pairs.predicted.tolist()) == {-1}
     dense = TrainingSettings(steps=10, seeds=1, network="fcn", hidden=8, batch_size=8)
-    pixels = observed(parse("ce(z)"), None, known_task("shapes_segmentation"), dense, seed=0)
+    pixels = observe_training(parse("ce(z)"), None, known_task("shapes_segmentation"), dense, seed=0)
     assert pixels.maps is None
     assert sum(pixels.confusion) == known_task("shapes_segmentation").load().validation.targets.numel()
 
