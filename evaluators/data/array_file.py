@@ -59,7 +59,7 @@ def file_error(path: Path, expected: str, got: str) -> UserError:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        raise UserError(f"Expected an .npz file at {shown_path(path)}, got no file.")
+        raise UserError(f"Expected an .npz file, got no file {shown_path(path)}. Correct the path.")
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)

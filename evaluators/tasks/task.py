@@ -66,9 +66,8 @@ class Task:
             fitting = [name for name in NETWORKS if (name in DENSE) == self.dense]
             return (
                 f"fidelity: network = {fidelity.network!r} gives one embedding for each "
-                f"{'input' if self.dense else 'pixel'}, and the task {self.name} needs one for each "
-                f"{'pixel' if self.dense else 'input'}. "
-                f"Use {' or '.join(fitting)}."
+                f"{'input' if self.dense else 'pixel'}, and the task {self.name} wants one for each "
+                f"{'pixel' if self.dense else 'input'}. Use {' or '.join(fitting)}."
             )
         if self.dense and (fidelity.shift or fidelity.flip):
             return "fidelity: shift and flip move images but not the classes of their pixels. Use only noise."
