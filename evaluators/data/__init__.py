@@ -1,1 +1,1 @@
-"""Where data comes from: arrays of inputs and class indices, before any task."""
+"""Data sets as inputs and class indices: read, divided into parts and decoded once."""

@@ -1,7 +1,7 @@
-"""Which samples of a file of arrays train, validate and test: by class, by identity, or as the file says.
+"""Division of a file of arrays into train, validation and test: by class, by identity, or as the file defines.
 
-Half of each class trains, a quarter validates, a quarter tests; images whose pixels have classes are divided likewise,
-without regard to these. Rows are drawn by hashes of their numbers, so that rows which are added move few others.
+Half of each class trains, a quarter validates, a quarter tests. Images whose pixels have classes are divided in these
+shares too, whatever their classes. Rows are drawn by hashes of their numbers, so that adding rows moves few others.
 """
 
 import warnings
@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossearch.evaluators.data.array_file import ALL, refused, same_samples
-from lossearch.evaluators.data.data_home import place
-from lossearch.evaluators.data.identities import verification_pairs
+from lossearch.evaluators.data.array_file import ALL, count_duplicates, file_error
+from lossearch.evaluators.data.data_home import shown_path
+from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
 from lossearch.evaluators.data.splits import Split
 
@@ -21,105 +21,112 @@ from lossearch.evaluators.data.splits import Split
 Parts = dict[str, Split]
 
 
-def with_classes_in_all(path: Path, samples: Parts) -> Parts:
-    """The parts of samples that have classes, or whose pixels have. Warns of samples in two parts; raises UserError."""
+def divide_by_class(path: Path, samples: Parts) -> Parts:
+    """Divide samples with classes, or with classes of pixels, so that each part has every class.
+
+    Warns of samples that occur in two parts. Raises UserError.
+    """
     _require_classes(path, samples)
     if ALL in samples:
-        parts = _drawn(samples[ALL], PARTS, SHARES)
+        parts = _draw_rows(samples[ALL], PARTS, SHARES)
     else:
-        drawn = {} if "validation" in samples else _drawn(samples["train"], PARTS[:2], HELD_OUT)
+        drawn = {} if "validation" in samples else _draw_rows(samples["train"], PARTS[:2], HELD_OUT)
         parts = {part: (samples | drawn)[part] for part in PARTS}
     _require_every_class(path, parts)
-    _warn_of_same(path, parts)
+    _warn_of_duplicates(path, parts)
     return parts
 
 
-def with_identities_apart(path: Path, samples: Parts) -> Parts:
-    """The parts of samples whose targets are identities: of others in each, and pairs of those that are verified.
+def divide_by_identity(path: Path, samples: Parts) -> Parts:
+    """Divide samples whose targets are identities, so that each identity is in one part.
 
-    Identities that are trained on are numbered from 0 on. Raises UserError where they cannot be kept apart.
+    Identities are numbered anew: those of train from 0 on, then those of validation and test. Validation and test get
+    pairs to verify. Raises UserError if an identity is in two parts.
     """
-    if any(each.targets.ndim > 1 for each in samples.values()):
-        raise refused(path, "an identity for each sample", "targets of pixels")
+    if any(split.targets.ndim > 1 for split in samples.values()):
+        raise file_error(path, "one identity per sample", "one target per pixel")
     if ALL in samples:
-        samples = _identities_drawn(samples[ALL])
+        samples = _draw_identities(samples[ALL])
     elif "validation" not in samples:
-        raise refused(path, "validation_inputs and validation_targets with identities of their own", "none")
-    wanted = {part: set(samples[part].targets.tolist()) for part in PARTS}
-    for one, other in (PARTS[:2], PARTS[1:], PARTS[::2]):
-        both = wanted[one] & wanted[other]
+        raise file_error(path, "validation_inputs and validation_targets with identities of their own", "none")
+    identities = {part: set(samples[part].targets.tolist()) for part in PARTS}
+    for part, other in (PARTS[:2], PARTS[1:], PARTS[::2]):
+        both = identities[part] & identities[other]
         if both:
-            raise refused(path, "every identity in one part", f"{min(both)} in {one} and {other}")
-    if len(wanted["train"]) < 2:
-        raise refused(path, "two identities at least to train on", str(len(wanted["train"])))
-    number = {old: new for new, old in enumerate(old for part in PARTS for old in sorted(wanted[part]))}
-    parts = {part: replace(samples[part], targets=_renumbered(samples[part].targets, number)) for part in PARTS}
-    pairs = {part: verification_pairs(parts[part].targets, SPLIT_SEED, part) for part in PARTS[1:]}
-    return {part: replace(each, pairs=pairs.get(part)) for part, each in parts.items()}
+            raise file_error(path, "every identity in one part", f"identity {min(both)} in {part} and {other}")
+    if len(identities["train"]) < 2:
+        raise file_error(path, "at least two identities to train on", str(len(identities["train"])))
+    number = {old: new for new, old in enumerate(old for part in PARTS for old in sorted(identities[part]))}
+    parts = {part: replace(samples[part], targets=_renumber(samples[part].targets, number)) for part in PARTS}
+    pairs = {part: draw_verification_pairs(parts[part].targets, SPLIT_SEED, part) for part in PARTS[1:]}
+    return {part: replace(split, pairs=pairs.get(part)) for part, split in parts.items()}
 
 
-def _drawn(whole: Split, names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
-    """Parts of these shares of every class, each with one sample of it at least; of pixels' classes, of all."""
-    members: dict[int, list[str]] = {}
+def _draw_rows(whole: Split, names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
+    """Draw parts with these shares of every class, at least one sample each. Images with masks count as one class."""
+    rows_by_class: dict[int, list[str]] = {}
     for row, target in enumerate(whole.targets.tolist() if whole.targets.ndim == 1 else [0] * len(whole)):
-        members.setdefault(target, []).append(str(row))
-    drawn = [cut(each, shares) for each in members.values()]
-    rows = [sorted(int(row) for each in drawn for row in each[place]) for place in range(len(names))]
-    return {name: whole.part(torch.tensor(each)) for name, each in zip(names, rows, strict=True)}
+        rows_by_class.setdefault(target, []).append(str(row))
+    cuts = [cut(rows, shares) for rows in rows_by_class.values()]
+    rows_by_part = [sorted(int(row) for groups in cuts for row in groups[index]) for index in range(len(names))]
+    return {name: whole.part(torch.tensor(rows)) for name, rows in zip(names, rows_by_part, strict=True)}
 
 
-def _identities_drawn(whole: Split) -> Parts:
-    """Half of the identities for training, a quarter for each other part; those with one sample are trained on."""
-    known, counts = whole.targets.unique(return_counts=True)
-    drawn = cut(map(str, known[counts >= 2].tolist()), SHARES)
+def _draw_identities(whole: Split) -> Parts:
+    """Draw half of the identities to train, a quarter for each other part. Identities with one sample train."""
+    identities, counts = whole.targets.unique(return_counts=True)
+    drawn = cut(map(str, identities[counts >= 2].tolist()), SHARES)
     part_of = {int(name): part for part, names in zip(PARTS, drawn, strict=True) for name in names}
-    parts = [part_of.get(identity, "train") for identity in whole.targets.tolist()]
-    rows = {part: [row for row, its in enumerate(parts) if its == part] for part in PARTS}
-    return {part: whole.part(torch.tensor(each, dtype=torch.int64)) for part, each in rows.items()}
+    part_of_row = [part_of.get(identity, "train") for identity in whole.targets.tolist()]
+    rows_by_part = {part: [row for row, name in enumerate(part_of_row) if name == part] for part in PARTS}
+    return {part: whole.part(torch.tensor(rows, dtype=torch.int64)) for part, rows in rows_by_part.items()}
 
 
-def _renumbered(targets: Tensor, number: dict[int, int]) -> Tensor:
-    return torch.tensor([number[each] for each in targets.tolist()], dtype=torch.int64)
+def _renumber(targets: Tensor, number: dict[int, int]) -> Tensor:
+    return torch.tensor([number[old] for old in targets.tolist()], dtype=torch.int64)
 
 
 def _require_classes(path: Path, samples: Parts) -> None:
-    """Raise UserError unless there are classes 0, 1, ... with enough samples of each to be divided."""
-    classes = _classes(samples)
+    """Raise UserError unless each of the classes 0, 1, ... has enough samples to divide."""
+    classes = _count_classes(samples)
     if classes < 2:
-        raise refused(path, "two classes at least", str(classes))
+        raise file_error(path, "at least two classes", str(classes))
     part = ALL if ALL in samples else "train"
     targets = samples[part].targets
     counts = torch.bincount(targets[targets >= 0], minlength=classes)
     fewest = len(PARTS) + 1 if part == ALL else 2 if "validation" not in samples else 1
     if targets.ndim > 1:
         fewest = 1
-    few = torch.nonzero(counts < fewest).flatten().tolist()
-    if few:
-        of_what = f"{'samples' if targets.ndim == 1 else 'pixels'}{'' if part == ALL else ' in train'}"
-        wanted = f"classes 0 to {classes - 1} with {fewest} {of_what} each at least"
-        raise refused(path, wanted, f"{int(counts[few[0]])} of class {few[0]}")
+    rare = torch.nonzero(counts < fewest).flatten().tolist()
+    if rare:
+        unit = f"{'samples' if targets.ndim == 1 else 'pixels'}{'' if part == ALL else ' in train'}"
+        wanted = f"at least {fewest} {unit} of each class from 0 to {classes - 1}"
+        raise file_error(path, wanted, f"{int(counts[rare[0]])} of class {rare[0]}")
 
 
 def _require_every_class(path: Path, parts: Parts) -> None:
-    """Raise UserError where training lacks a class, or another part one of samples, or all of pixels."""
-    classes = set(range(_classes(parts)))
-    for part, each in parts.items():
-        known = set(each.targets.unique().tolist()) & classes
-        absent = classes - known
-        if absent and (part == "train" or each.targets.ndim == 1 or not known):
-            raise refused(path, f"every class in {part}", f"none of class {min(absent)}")
+    """Raise UserError if train lacks a class, or another part does.
+
+    Validation and test of images with masks may lack some classes, but not all.
+    """
+    classes = set(range(_count_classes(parts)))
+    for part, split in parts.items():
+        present = set(split.targets.unique().tolist()) & classes
+        absent = classes - present
+        if absent and (part == "train" or split.targets.ndim == 1 or not present):
+            raise file_error(path, f"every class in {part}", f"none of class {min(absent)}")
 
 
-def _classes(samples: Parts) -> int:
-    return 1 + max(int(each.targets.max()) for each in samples.values())
+def _count_classes(samples: Parts) -> int:
+    return 1 + max(int(split.targets.max()) for split in samples.values())
 
 
-def _warn_of_same(path: Path, parts: Parts) -> None:
-    twice = same_samples(parts.values())
-    if twice:
+def _warn_of_duplicates(path: Path, parts: Parts) -> None:
+    num_duplicates = count_duplicates(parts.values())
+    if num_duplicates:
         warnings.warn(
-            f"Of the samples in {place(path)} {twice} stand in more than one part: what is measured on them is "
-            "flattered.",
+            f"{num_duplicates} samples of {shown_path(path)} are in more than one part: scores measured on them are "
+            "too high.",
             UserWarning,
             stacklevel=3,
         )

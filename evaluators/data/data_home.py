@@ -8,51 +8,51 @@ from lossearch.primitives.errors import UserError, shown
 
 
 class DataMissing(UserError):
-    """Data that is not on this machine, or not whole; the message names the command or the page that provides it."""
+    """Data that is missing or incomplete on this machine. The message names the command or page that provides it."""
 
 
 def data_home() -> Path:
-    """The directory that everything lies below."""
+    """Return the directory that holds all downloaded and prepared data."""
     return Path(os.environ.get("LOSSEARCH_DATA") or "~/.cache/lossearch").expanduser().absolute()
 
 
 def raw_folder(name: str) -> Path:
-    """Where the files of a data set are put as they were published."""
+    """Return the folder for the files of a data set as they were published."""
     return data_home() / "raw" / name
 
 
 def prepared_home() -> Path:
-    """Where prepared data lies."""
+    """Return the folder for prepared data."""
     return data_home() / "prepared"
 
 
-def is_there(folder: Path) -> bool:
-    """Whether a folder is there with anything in it that is not hidden."""
+def is_filled(folder: Path) -> bool:
+    """Return True if the folder exists and holds anything that is not hidden."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 
-def place(path: Path) -> str:
-    """A path in a form that a message can hold."""
+def shown_path(path: Path) -> str:
+    """The path in printable characters, cut to a length that fits a message."""
     return shown(str(path), 300)
 
 
-# --- The state of files, by which is told whether what was read from them is still what they hold.
+def list_files(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
+    """List name, size in bytes and time of change (ns) of ``files``, or of all files below ``folder``.
 
-
-def listing(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
-    """Name, bytes and time of change (ns) of these files, or of all below a folder: what decides their content."""
-    files = _below(folder) if files is None else files
+    Two equal lists are taken for equal contents: prepared data is reused as long as the list stays the same.
+    """
+    files = _files_below(folder) if files is None else files
     stats = ((path, path.stat()) for path in files if path.exists())
     return sorted((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """All files below a folder; linked folders are looked into, each once."""
-    seen = set()
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder. Links to folders are followed, each folder once."""
+    visited = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         yield from (Path(parent, name) for name in names)

@@ -1,18 +1,18 @@
-"""FaceScrub to train on, for the verification of people who are in no image of it.
+"""FaceScrub as training data, to verify people who are in none of its images.
 
-Source: Ng and Winkler, A data-driven approach to cleaning large face datasets, ICIP 2014. People who are in pairs of
-Labeled Faces in the Wild are left out, by their names, so that none who is verified was trained on. How many are left
-to train is known once the data is there: the task has a class for each who could be, 477, and classes beyond those who
-train never occur. Their weights are learned as those of classes with a frequency of 0.
+Source: Ng and Winkler, A data-driven approach to cleaning large face datasets, ICIP 2014. People in the pairs of
+Labeled Faces in the Wild are left out by name, so that nobody who is verified was trained on. The number of identities
+that remain is only known once the data is there. The task therefore has the largest possible number of classes, 477.
+Classes without an identity never occur. Their weights are learned like those of classes with a frequency of 0.
 """
 
 import warnings
 
-from lossearch.evaluators.data.data_home import DataMissing, is_there, place, raw_folder
-from lossearch.evaluators.data.identities import same_name, verification_pairs
-from lossearch.evaluators.data.image_folder import ImageFolder, prepared_images, warn_of_left_out
-from lossearch.evaluators.data.image_listing import Listing, listed
-from lossearch.evaluators.data.lfw import lfw_pairs
+from lossearch.evaluators.data.data_home import DataMissing, is_filled, raw_folder, shown_path
+from lossearch.evaluators.data.image_folder import ImageFolder, prepare_images, warn_of_left_out
+from lossearch.evaluators.data.image_listing import ImageListing, list_images, plain_name
+from lossearch.evaluators.data.lfw import read_named_pairs
+from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, SPLIT_SEED, cut
 from lossearch.evaluators.data.splits import Splits
 from lossearch.primitives.errors import UserError
@@ -20,57 +20,58 @@ from lossearch.primitives.errors import UserError
 NAME, PAGE = "facescrub_lfw", "https://vintage.winklerbros.net/facescrub.html"
 
 
-def facescrub(size: int, identities: int) -> Splits:
-    """Nine tenths of the identities, at most so many, to train on, and pairs of the others to validate.
+def read_facescrub(size: int, max_identities: int) -> Splits:
+    """Train on nine tenths of the identities and validate with pairs of the others, ``size`` pixels each way.
 
-    Classes of training are numbered from 0 on. Warns of the identities that are left out; raises UserError.
+    Classes of train are numbered from 0 on. Warns of identities that are left out. Raises UserError if more than
+    ``max_identities`` or fewer than two would train.
     """
-    found = _images()
-    train, validation = (sorted(each) for each in cut(_not_in_pairs(found), HELD_OUT))
-    if not 2 <= len(train) <= identities:
+    listing = _list_images()
+    train, validation = (sorted(names) for names in cut(_names_not_in_pairs(listing), HELD_OUT))
+    if not 2 <= len(train) <= max_identities:
         raise UserError(
-            f"Expected 2 to {identities} identities to train on in {place(found.folder)}, got {len(train)}. Put one "
-            "subfolder for each identity of FaceScrub there, and no other."
+            f"Expected 2 to {max_identities} identities to train on in {shown_path(listing.folder)}, got "
+            f"{len(train)}. Put one subfolder for each identity of FaceScrub there, and no other."
         )
     names = [*train, *validation]
     number = {name: new for new, name in enumerate(names)}
-    named = [(file, found.classes[old]) for file, old in found.parts["all"]]
+    named = [(file, listing.classes[old]) for file, old in listing.parts["all"]]
     images = [(file, number[name]) for file, name in named if name in number]
     parts = {
-        "train": [each for each in images if each[1] < len(train)],
-        "validation": [each for each in images if each[1] >= len(train)],
+        "train": [(file, index) for file, index in images if index < len(train)],
+        "validation": [(file, index) for file, index in images if index >= len(train)],
     }
-    data = prepared_images(NAME, found.folder, names, parts, ImageFolder(found.folder, size))
-    pairs = verification_pairs(data.split("validation").targets, SPLIT_SEED, "validation")
+    data = prepare_images(NAME, listing.folder, names, parts, ImageFolder(listing.folder, size))
+    pairs = draw_verification_pairs(data.split("validation").targets, SPLIT_SEED, "validation")
     return Splits(data.split("train"), data.split("validation", pairs))
 
 
-def _not_in_pairs(found: Listing) -> list[str]:
-    """The identities that are in no pair. Warns of those that are."""
-    in_pairs = {same_name(name) for pair in lfw_pairs() for name, _ in (pair.first, pair.second)}
-    kept = [name for name in found.classes if same_name(name) not in in_pairs]
-    if len(kept) < len(found.classes):
+def _names_not_in_pairs(listing: ImageListing) -> list[str]:
+    """The identities that are in no pair. Warns of the others."""
+    in_pairs = {plain_name(name) for pair in read_named_pairs() for name, _ in (pair.first, pair.second)}
+    kept = [name for name in listing.classes if plain_name(name) not in in_pairs]
+    if len(kept) < len(listing.classes):
         warnings.warn(
             "Identities of FaceScrub that are in pairs of Labeled Faces in the Wild are left out: "
-            f"{len(found.classes) - len(kept)} of {len(found.classes)}.",
+            f"{len(listing.classes) - len(kept)} of {len(listing.classes)}.",
             UserWarning,
             stacklevel=3,
         )
     return kept
 
 
-def _images() -> Listing:
+def _list_images() -> ImageListing:
     folder = raw_folder(NAME)
-    if not is_there(folder):
+    if not is_filled(folder):
         raise DataMissing(
-            f"The data of the task {NAME} is not in {place(folder)}. Get FaceScrub from {PAGE} and put one subfolder "
-            "of faces for each identity there."
+            f"The data of the task {NAME} is not in {shown_path(folder)}. Get FaceScrub from {PAGE} and put one "
+            "subfolder of faces for each identity there."
         )
-    found = listed(folder, identities=True)
-    if found.is_split:
+    listing = list_images(folder, identities=True)
+    if listing.is_split:
         raise UserError(
-            f"Expected one subfolder for each identity of FaceScrub in {place(folder)}, got {', '.join(found.parts)}. "
-            "Move the subfolders of all parts up by one: who trains is drawn here."
+            f"Expected one subfolder for each identity of FaceScrub in {shown_path(folder)}, got "
+            f"{', '.join(listing.parts)}. Move the subfolders of all parts up one level: identities are divided here."
         )
-    warn_of_left_out(found)
-    return found
+    warn_of_left_out(listing)
+    return listing

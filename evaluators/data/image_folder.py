@@ -1,9 +1,9 @@
 """A folder of images as data: listed once, divided, decoded once and kept as prepared data.
 
-All parts of one ImageFolder come from one listing, so that within a process nothing mixes. Another listing, of another
-process or of a later run, sees what was added or removed meanwhile: parts are cut in the order of hashes of paths, so
-that for each class one file more or fewer moves one file at most over each border between two parts. Only a folder
-that is split into train, validation and test keeps its parts whatever is added.
+All parts of one ImageFolder come from one listing, so that parts never mix within a process. A listing of another
+process or a later run sees files that were added or removed meanwhile. Parts are cut in the order of hashes of paths:
+one more or one fewer file of a class moves at most one file over each border between two parts. Only a folder that is
+split into train, validation and test keeps its parts whatever is added.
 """
 
 import warnings
@@ -13,102 +13,104 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lossearch.evaluators.data.data_home import listing, place
-from lossearch.evaluators.data.identities import verification_pairs
-from lossearch.evaluators.data.image_listing import Labelled, Listing, listed
-from lossearch.evaluators.data.image_parts import Parts, classes_apart, identities_apart
-from lossearch.evaluators.data.images import Box, BrokenImage, decoded, warn_of_skipped
+from lossearch.evaluators.data.data_home import list_files, shown_path
+from lossearch.evaluators.data.image_listing import ImageListing, Labelled, list_images
+from lossearch.evaluators.data.image_parts import Parts, divide_by_class, divide_by_identity
+from lossearch.evaluators.data.images import Box, BrokenImage, decode, warn_of_skipped
+from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import SPLIT_SEED
-from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepared
+from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepare
 from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.primitives.errors import UserError, shown
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder, and how its images are read."""
+    """A folder, and how to read its images."""
 
     folder: Path
     size: int = 32  #: pixels each way
     grey: bool = False
-    broken: Literal["skip", "refuse"] = "skip"  #: what is done about files that give no image
-    verification: bool = False  #: whether parts have identities of their own
-    people: str | None = None  #: how names of files start, as a pattern, that tell whom they show
+    broken: Literal["skip", "refuse"] = "skip"  #: treatment of files that are no image
+    verification: bool = False  #: True if each part has identities of its own
+    people: str | None = None  #: pattern of the start of a file name that names the person shown
 
     @cached_property
-    def divided(self) -> tuple[Listing, Parts]:
-        """The images that the folder has, and those of each part. Raises UserError where it cannot be divided."""
-        found = listed(self.folder, identities=self.verification)
-        return identities_apart(found) if self.verification else (found, classes_apart(found, self.people))
+    def divided(self) -> tuple[ImageListing, Parts]:
+        """The images of the folder, and those of each part. Raises UserError if it cannot be divided."""
+        listing = list_images(self.folder, identities=self.verification)
+        return divide_by_identity(listing) if self.verification else (listing, divide_by_class(listing, self.people))
 
     @property
     def training_classes(self) -> int:
-        """Classes that are trained on."""
-        found, parts = self.divided
-        return len({index for _, index in parts["train"]}) if self.verification else len(found.classes)
+        """Number of classes to train on."""
+        listing, parts = self.divided
+        return len({index for _, index in parts["train"]}) if self.verification else len(listing.classes)
 
     @cached_property
     def data(self) -> Prepared:
-        """All parts, decoded. Warns of what was left out; raises UserError where a class lost all images of a part."""
-        found, parts = self.divided
-        data = prepared_images(self.folder.name, found.folder, found.classes, parts, self)
-        warn_of_left_out(found)
+        """All parts, decoded. Warns of files that are left out. Raises UserError if a part has no image of a class."""
+        listing, parts = self.divided
+        data = prepare_images(self.folder.name, listing.folder, listing.classes, parts, self)
+        warn_of_left_out(listing)
         if not self.verification:
             _require_every_class(data)
         return data
 
     def load(self) -> Splits:
-        """The parts for training and for validation. Raises UserError."""
-        return Splits(self.data.split("train"), self._verified("validation"))
+        """Load the parts that train and validate. Raises UserError."""
+        return Splits(self.data.split("train"), self._load_with_pairs("validation"))
 
     def load_test(self) -> Split:
-        """The part for the last word. Raises UserError."""
-        return self._verified("test")
+        """Load the test part. Raises UserError."""
+        return self._load_with_pairs("test")
 
-    def _verified(self, part: str) -> Split:
+    def _load_with_pairs(self, part: str) -> Split:
         split = self.data.split(part)
-        pairs = verification_pairs(split.targets, SPLIT_SEED, part) if self.verification else None
+        pairs = draw_verification_pairs(split.targets, SPLIT_SEED, part) if self.verification else None
         return self.data.split(part, pairs)
 
 
-def prepared_images(
+def prepare_images(
     name: str, folder: Path, classes: Iterable[str], parts: Parts, options: ImageFolder, box: Box | None = None
 ) -> Prepared:
-    """The images of all parts, decoded. Warns of broken files, or raises UserError, as the options say."""
-    names = {part: [(file.relative_to(folder).as_posix(), index) for file, index in all] for part, all in parts.items()}
+    """Decode the images of all parts. Warns of broken files, or raises UserError, as ``options.broken`` sets."""
     decides = {
         "folder": str(folder.resolve()),
-        "files": listing(folder, (file for each in parts.values() for file, _ in each)),
-        "parts": names,
+        "files": list_files(folder, (file for files in parts.values() for file, _ in files)),
+        "parts": {
+            part: [(file.relative_to(folder).as_posix(), index) for file, index in files]
+            for part, files in parts.items()
+        },
         "how": [options.size, options.grey, box],
     }
 
     def content() -> Content:
         skipped: list[str] = []
-        drawn = {part: _samples(each, folder, options, box, skipped) for part, each in parts.items()}
-        return Content(tuple(classes), drawn, skipped)
+        samples = {part: _samples(files, folder, options, box, skipped) for part, files in parts.items()}
+        return Content(tuple(classes), samples, skipped)
 
-    data = prepared(name, decides, content)
+    data = prepare(name, decides, content)
     if options.broken == "refuse":
         _require_none_broken(data.about["skipped"], folder)
     warn_of_skipped(data, folder)
     return data
 
 
-def warn_of_left_out(found: Listing) -> None:
-    """Warn of what lies in a folder of images and is in no part."""
-    if found.left_out:
-        counts = ", ".join(f"{count} {what}" for what, count in found.left_out.items())
-        warnings.warn(f"Of what is in {place(found.folder)} is left out: {counts}.", UserWarning, stacklevel=4)
+def warn_of_left_out(listing: ImageListing) -> None:
+    """Warn of the contents of a folder that are in no part."""
+    if listing.left_out:
+        counts = ", ".join(f"{count} {kind}" for kind, count in listing.left_out.items())
+        warnings.warn(f"Left out of {shown_path(listing.folder)}: {counts}.", UserWarning, stacklevel=4)
 
 
 def _samples(
     files: Iterable[Labelled], folder: Path, options: ImageFolder, box: Box | None, skipped: list[str]
 ) -> Iterator[Sample]:
-    """The images of files; names of broken ones are added to ``skipped``."""
+    """Decode the images of files, and add the names of broken files to ``skipped``."""
     for file, index in files:
         try:
-            image = decoded(file, options.size, options.grey, box)
+            image = decode(file, options.size, options.grey, box)
         except BrokenImage as broken:
             skipped.append(f"{file.relative_to(folder).as_posix()} ({broken})")
         else:
@@ -119,17 +121,17 @@ def _require_none_broken(skipped: list[str], folder: Path) -> None:
     if skipped:
         names = ", ".join(shown(name, 160) for name in skipped[:5])
         raise UserError(
-            f"Expected images in {place(folder)}, got broken files: {len(skipped)}, such as {names}. Remove them, or "
-            "say broken = 'skip'."
+            f"Expected images in {shown_path(folder)}, got broken files: {len(skipped)}, such as {names}. Remove "
+            "them, or set broken = 'skip'."
         )
 
 
 def _require_every_class(data: Prepared) -> None:
-    """Raise UserError where a class is missing from a part, as where all its files there are broken."""
+    """Raise UserError if a part lacks a class, for example because all its files there are broken."""
     for part in data.about["parts"]:
         absent = data.absent(part)
         if absent:
             raise UserError(
-                f"Expected images of every class in every part, got none of class {shown(absent[0])!r} in {part} that "
-                "can be read. Add images, or remove the class."
+                f"Expected images of every class in every part, got no readable image of class {shown(absent[0])!r} "
+                f"in {part}. Add images, or remove the class."
             )

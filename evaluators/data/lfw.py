@@ -1,7 +1,8 @@
-"""Labeled Faces in the Wild, as scikit-learn fetches it: people to identify, and images of pairs to verify.
+"""Labeled Faces in the Wild, as scikit-learn fetches it: people to identify, and pairs of images to verify.
 
-Source: Huang et al., Labeled Faces in the Wild, 2007; the funneled images, cut as scikit-learn cuts them. Files are
-read here, since scikit-learn's own readers hold all images in memory, do not tell who is in a pair, and keep pickles.
+Source: Huang et al., Labeled Faces in the Wild, 2007; the funneled images, cut as scikit-learn cuts them. The files are
+read here, because scikit-learn's own readers hold all images in memory, do not return who is in a pair, and keep
+pickles.
 """
 
 import shutil
@@ -10,73 +11,122 @@ from pathlib import Path
 
 import torch
 
-from lossearch.evaluators.data.data_home import DataMissing, place, raw_folder
-from lossearch.evaluators.data.image_folder import ImageFolder, prepared_images
-from lossearch.evaluators.data.image_listing import Listing, listed
-from lossearch.evaluators.data.image_parts import classes_apart
+from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
+from lossearch.evaluators.data.image_folder import ImageFolder, prepare_images
+from lossearch.evaluators.data.image_listing import list_images
+from lossearch.evaluators.data.image_parts import divide_by_class
 from lossearch.evaluators.data.prepared import Prepared
 from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.primitives.errors import UserError, shown
 
-#: Where a face is in an image of 250x250 pixels, as ``sklearn.datasets.fetch_lfw_people`` cuts it.
+NAME = "lfw_people"
+
+#: The face in an image of 250x250 pixels, as ``sklearn.datasets.fetch_lfw_people`` cuts it.
 FACE = (78, 70, 172, 195)
 
-#: People are identified of whom there are so many images.
+#: Fewest images of a person to identify.
 FEWEST = 20
 
+#: Most digits of an image number in pairs.txt: nobody has 10,000 images.
+_MOST_DIGITS = 4
 
-def lfw_people(size: int, people: int) -> Prepared:
-    """Images of people of whom there are 20 or more, half of each for training. Raises UserError."""
-    found = _images()
-    sizes = found.sizes("all")
+
+@dataclass(frozen=True)
+class NamedPair:
+    """A pair of images, each given by the name of a person and the number of an image of this person, from 1 on."""
+
+    first: tuple[str, int]
+    second: tuple[str, int]
+
+
+def lfw_home() -> Path:
+    """Return the folder into which scikit-learn puts Labeled Faces in the Wild."""
+    return raw_folder(NAME) / "lfw_home"
+
+
+def read_people(size: int, people: int) -> Prepared:
+    """Prepare the images of people with at least 20 images, ``size`` pixels each way.
+
+    Half of the images of each person trains, a quarter validates, a quarter tests. Raises UserError.
+    """
+    folder = _image_folder()
+    if not folder.is_dir():
+        raise _missing(folder)
+    listing = list_images(folder)
+    sizes = listing.sizes("all")
     kept = {old: new for new, old in enumerate(index for index, count in enumerate(sizes) if count >= FEWEST)}
     if len(kept) != people:
         raise UserError(
-            f"Expected {people} people with {FEWEST} images or more in {place(found.folder)}, got {len(kept)}. Remove "
-            f"what is there. Run: lossearch download {NAME}"
+            f"Expected {people} people with {FEWEST} images or more in {shown_path(folder)}, got {len(kept)}. Remove "
+            f"this folder. Run: lossearch download {NAME}"
         )
-    images = [(file, kept[index]) for file, index in found.parts["all"] if index in kept]
-    chosen = replace(found, classes=tuple(found.classes[old] for old in kept), parts={"all": images})
-    return prepared_images(
-        NAME, chosen.folder, chosen.classes, classes_apart(chosen), ImageFolder(found.folder, size), FACE
-    )
+    images = [(file, kept[index]) for file, index in listing.parts["all"] if index in kept]
+    chosen = replace(listing, classes=tuple(listing.classes[old] for old in kept), parts={"all": images})
+    parts, options = divide_by_class(chosen), ImageFolder(listing.folder, size)
+    return prepare_images(NAME, chosen.folder, chosen.classes, parts, options, FACE)
 
 
-def pairs_split(size: int) -> Split:
-    """The images that are in pairs, each once, and the pairs. Raises UserError."""
-    pairs = lfw_pairs()
-    named = sorted({each for pair in pairs for each in (pair.first, pair.second)})
-    row = {each: place for place, each in enumerate(named)}
-    people = sorted({person for person, _ in named})
+def read_pairs(size: int) -> Split:
+    """Load the images of pairs, each once, and the pairs, ``size`` pixels each way. Raises UserError."""
+    pairs = read_named_pairs()
+    images = sorted({image for pair in pairs for image in (pair.first, pair.second)})
+    row = {image: number for number, image in enumerate(images)}
+    people = sorted({person for person, _ in images})
     index = {person: number for number, person in enumerate(people)}
-    folder = lfw_home() / "lfw_funneled"
-    files = [(folder / person / f"{person}_{number:04d}.jpg", index[person]) for person, number in named]
+    folder = _image_folder()
+    files = [(folder / person / f"{person}_{number:04d}.jpg", index[person]) for person, number in images]
     for file, _ in files:
         if not file.is_file():
             raise _missing(file)
-    options = ImageFolder(folder, size, broken="refuse")  # pairs count on every row
-    data = prepared_images("lfw_pairs", folder, people, {"test": files}, options, FACE)
+    options = ImageFolder(folder, size, broken="refuse")  # a skipped image would shift the rows of pairs
+    data = prepare_images("lfw_pairs", folder, people, {"test": files}, options, FACE)
     first = torch.tensor([row[pair.first] for pair in pairs])
     second = torch.tensor([row[pair.second] for pair in pairs])
     same = torch.tensor([pair.first[0] == pair.second[0] for pair in pairs])
     return data.split("test", Pairs(first, second, same))
 
 
-def download() -> Path:
-    """Let scikit-learn fetch images and pairs into their folder, and return that. Raises UserError.
+def read_named_pairs() -> list[NamedPair]:
+    """Read the 6,000 pairs of view 2 from pairs.txt: ten folds in order, each with 300 pairs of one person and of two.
 
-    Scikit-learn keeps what it read as pickles and reads them again: there must be none before, and none is left.
+    The first line has the number of folds and n. Each fold has n lines "name, number, number" and n lines "name,
+    number, name, number", separated by tabs. Raises UserError.
+    """
+    path = lfw_home() / "pairs.txt"
+    if not path.is_file():
+        raise DataMissing(f"Expected {shown_path(path)}, got nothing. Run: lossearch download {NAME}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise _pairs_error("text in UTF-8", "other bytes") from None
+    header, *lines = [line.split("\t") for line in text.splitlines() if line.strip()] or [[]]
+    if len(header) != 2 or not all(map(_is_number, header)):
+        raise _pairs_error("a first line of two numbers, folds and pairs", _quoted(header))
+    folds, pairs = map(int, header)
+    if len(lines) != 2 * folds * pairs or not lines:
+        raise _pairs_error(f"{2 * folds * pairs} lines of pairs, as the first line says,", str(len(lines)))
+    num_fields = ([3] * pairs + [4] * pairs) * folds
+    return [_parse_pair(fields, count) for fields, count in zip(lines, num_fields, strict=True)]
+
+
+def download() -> Path:
+    """Let scikit-learn fetch images and pairs into their folder, and return the folder. Raises UserError.
+
+    Scikit-learn keeps what it read as pickles, and would read pickles it finds. So there must be none before, and none
+    is left.
     """
     from sklearn.datasets import fetch_lfw_people
 
     folder, pickles = raw_folder(NAME), lfw_home() / "joblib"
     if pickles.exists():
-        raise UserError(f"Expected no pickles of scikit-learn's, got {place(pickles)}. Remove it, and start again.")
+        raise UserError(
+            f"Expected no pickles of scikit-learn's, got {shown_path(pickles)}. Remove it, and start again."
+        )
     try:
         fetch_lfw_people(data_home=str(folder), min_faces_per_person=200)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"Expected to download {NAME} into {place(folder)}, got: {shown(str(error), 200)}. Try again, or put "
+            f"Expected to download {NAME} into {shown_path(folder)}, got: {shown(str(error), 200)}. Try again, or put "
             "lfw_home there as scikit-learn would."
         ) from None
     finally:
@@ -84,81 +134,33 @@ def download() -> Path:
     return folder
 
 
-def _images() -> Listing:
-    folder = lfw_home() / "lfw_funneled"
-    if not folder.is_dir():
-        raise _missing(folder)
-    return listed(folder)
+def _image_folder() -> Path:
+    return lfw_home() / "lfw_funneled"
 
 
 def _missing(path: Path) -> DataMissing:
-    """What to do about an image that is not there: scikit-learn fetches none where their folder is."""
-    images = lfw_home() / "lfw_funneled"
-    remove = f"Remove {place(images)}. " if images.is_dir() else ""
-    return DataMissing(f"Expected {place(path)}, got nothing. {remove}Run: lossearch download {NAME}")
+    """The error for an image that is missing: scikit-learn fetches none if their folder exists."""
+    folder = _image_folder()
+    remove = f"Remove {shown_path(folder)}. " if folder.is_dir() else ""
+    return DataMissing(f"Expected {shown_path(path)}, got nothing. {remove}Run: lossearch download {NAME}")
 
 
-# --- The pairs of Labeled Faces in the Wild that are verified, read from pairs.txt.
-#
-# Source: Huang et al., Labeled Faces in the Wild, 2007, view 2. The first line has the number of folds and n;
-# each fold has n lines "name, number, number" of one person and n lines "name, number, name, number" of two,
-# apart by tabs.
-
-NAME = "lfw_people"
-
-
-#: Digits that a number has at most: nobody has as many images as 10,000.
-_DIGITS = 4
-
-
-@dataclass(frozen=True)
-class NamedPair:
-    """A pair of images: each a person's name and the number of an image of that person, from 1 on."""
-
-    first: tuple[str, int]
-    second: tuple[str, int]
-
-
-def lfw_home() -> Path:
-    """Where scikit-learn puts Labeled Faces in the Wild."""
-    return raw_folder(NAME) / "lfw_home"
-
-
-def lfw_pairs() -> list[NamedPair]:
-    """The 6,000 pairs of view 2, ten folds in order, 300 of one person and 300 of two in each. Raises UserError."""
-    path = lfw_home() / "pairs.txt"
-    if not path.is_file():
-        raise DataMissing(f"Expected {place(path)}, got nothing. Run: lossearch download {NAME}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise _odd("text in UTF-8", "other bytes") from None
-    header, *lines = [line.split("\t") for line in text.splitlines() if line.strip()] or [[]]
-    if len(header) != 2 or not all(map(_is_number, header)):
-        raise _odd("a first line of two numbers, folds and pairs", _quoted(header))
-    folds, each = map(int, header)
-    if len(lines) != 2 * folds * each or not lines:
-        raise _odd(f"{2 * folds * each} lines of pairs, as the first says", str(len(lines)))
-    fields_of = ([3] * each + [4] * each) * folds
-    return [_pair(fields, count) for fields, count in zip(lines, fields_of, strict=True)]
-
-
-def _pair(fields: list[str], count: int) -> NamedPair:
-    """The pair of a line of so many fields: name, number, number; or name, number, name, number."""
+def _parse_pair(fields: list[str], count: int) -> NamedPair:
+    """Parse a line of three fields (name, number, number) or four (name, number, name, number)."""
     names, numbers = fields[0 : count - 1 : 2], [*fields[1:2], *fields[-1:]]
-    if len(fields) != count or not all(map(_is_number, numbers)) or not all(map(_is_name, names)):
+    if len(fields) != count or not all(map(_is_number, numbers)) or not all(map(_is_folder_name, names)):
         form = "name, number, number" if count == 3 else "name, number, name, number"
-        raise _odd(f"a line of {form}, apart by tabs,", _quoted(fields))
+        raise _pairs_error(f"a line of {form}, separated by tabs,", _quoted(fields))
     first, second = (int(number) for number in numbers)
     return NamedPair((names[0], first), (names[-1], second))
 
 
 def _is_number(field: str) -> bool:
-    return field.isascii() and field.isdecimal() and len(field) <= _DIGITS
+    return field.isascii() and field.isdecimal() and len(field) <= _MOST_DIGITS
 
 
-def _is_name(field: str) -> bool:
-    """Whether a field can be the name of a folder beside the others."""
+def _is_folder_name(field: str) -> bool:
+    """Return True if a field can name a folder beside the others, and leads nowhere else."""
     return bool(field) and not field.startswith(".") and "/" not in field and "\0" not in field
 
 
@@ -166,5 +168,5 @@ def _quoted(fields: list[str]) -> str:
     return repr(shown(" ".join(fields)))
 
 
-def _odd(expected: str, got: str) -> UserError:
+def _pairs_error(expected: str, got: str) -> UserError:
     return UserError(f"Expected {expected} in pairs.txt, got {got}. Remove the file. Run: lossearch download {NAME}")

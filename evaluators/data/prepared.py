@@ -1,8 +1,8 @@
 """Prepared data: a data set decoded once into arrays on disk, which all processes of a machine map and share.
 
-Invariant: a directory of prepared data is there whole or not at all, and its name says what decided its content: a
-digest of its source and of how it is read, and one of all. Of one source only what was prepared last is kept; a process
-that has mapped what is removed goes on reading it. A lock for each source stays.
+Invariant: a directory of prepared data is complete or does not exist. Its name has two digests: one of the source and
+how it is read, and one that also covers the state of its files. Of each source only the latest state is kept. A process
+that has mapped a removed directory can go on reading it. A lock file for each source stays.
 """
 
 import fcntl
@@ -23,15 +23,15 @@ from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from lossearch.evaluators.data.data_home import place, prepared_home
+from lossearch.evaluators.data.data_home import prepared_home, shown_path
 from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import digest
 
-#: Changes with the way in which data is decoded, so that what an older version prepared is prepared again.
+#: Version of the decoding. A new version makes all data be prepared again.
 VERSION = 1
 
-#: What changes of a source with its files; all else that decides the content says which source it is, and how read.
+#: Keys of ``decides`` that change with the files of a source. All others identify the source and how it is read.
 CHANGING = ("files", "parts")
 
 INPUTS, TARGETS, ABOUT = "inputs.npy", "targets.npy", "about.json"
@@ -42,9 +42,9 @@ Sample = tuple[NDArray[np.uint8], "int | NDArray[np.int64]"]
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be prepared: the names of classes, and the samples of every part, drawn one by one.
+    """The content of a data set: the names of classes, and the samples of every part, decoded one by one.
 
-    ``skipped`` names files that fell out; it may grow while samples are drawn.
+    ``skipped`` names files that are left out. It may grow while samples are decoded.
     """
 
     classes: Sequence[str]
@@ -54,10 +54,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Bytes [samples, channels, height, width], class indices [samples], or [samples, height, width] of every pixel.
+    """Image bytes [samples, channels, height, width], and class indices [samples] or [samples, height, width].
 
-    Both are mapped from disk. ``about`` tells the classes, each part's samples and counts of class indices, and what
-    was skipped.
+    Both are mapped from disk. ``about`` holds the names of classes, the number of samples and the counts of class
+    indices of each part, and the names of skipped files.
     """
 
     inputs: Tensor
@@ -65,31 +65,31 @@ class Prepared:
     about: dict[str, Any]
 
     def split(self, part: str, pairs: Pairs | None = None) -> Split:
-        """A part, without a copy."""
+        """A part, as a view. Raises KeyError if there is none of this name."""
         start = 0
-        for name, known in self.about["parts"].items():
-            stop = start + known["samples"]
+        for name, about in self.about["parts"].items():
+            stop = start + about["samples"]
             if name == part:
                 return Split(self.inputs[start:stop], self.targets[start:stop], pairs)
             start = stop
         raise KeyError(part)
 
     def counts(self, part: str) -> list[int]:
-        """How often each class index is among the targets of a part."""
+        """Number of targets of each class in a part [classes]."""
         counts: list[int] = self.about["parts"][part]["counts"]
         return counts
 
     def absent(self, part: str) -> list[str]:
-        """The classes that are not among the targets of a part."""
+        """The classes without a target in a part."""
         return [name for name, count in zip(self.about["classes"], self.counts(part), strict=True) if count == 0]
 
 
-def prepared(name: str, decides: Mapping[str, Any], content: Callable[[], Content]) -> Prepared:
-    """The prepared data of a name; ``content`` is asked for only where it is not there yet.
+def prepare(name: str, decides: Mapping[str, Any], content: Callable[[], Content]) -> Prepared:
+    """Open the prepared data of a name, and prepare it first if it does not exist.
 
-    ``decides`` is everything that decides the content, as plain data; what was prepared before of another state of its
-    ``CHANGING`` is removed. Of processes that prepare one source at once, one does and the others wait. Raises
-    UserError where it cannot be written or read.
+    ``decides`` is all plain data that decides the content; ``content`` is called only to prepare it. Data of an older
+    state of ``CHANGING`` is removed. Of several processes that prepare a source at once, one does and the others wait.
+    Raises UserError if the data cannot be written or read.
     """
     source = f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:40]}-{_digest(decides, CHANGING)}"
     folder = prepared_home() / f"{source}-{_digest(decides)}"
@@ -97,25 +97,10 @@ def prepared(name: str, decides: Mapping[str, Any], content: Callable[[], Conten
         if not folder.is_dir():
             _make(folder, source, content)
         try:
-            return _opened(folder)
+            return _open(folder)
         except UserError:
             if folder.is_dir():
-                raise  # else it was superseded meanwhile
-
-
-def _make(folder: Path, source: str, content: Callable[[], Content]) -> None:
-    """Prepare a directory, unless another process has. Raises UserError where it cannot be written."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_name(f".{source}.lock")):
-            if not folder.is_dir():
-                _prepare(folder, _asked(content))
-                _remove_others(folder, source)
-    except OSError as error:
-        raise UserError(
-            f"Expected to write prepared data to {place(folder)}, got: {error.strerror or error}. Make room there, or "
-            "set LOSSEARCH_DATA to another directory."
-        ) from None
+                raise  # else another process has removed it for a newer state
 
 
 def _digest(decides: Mapping[str, Any], without: Sequence[str] = ()) -> str:
@@ -123,49 +108,50 @@ def _digest(decides: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     return digest(VERSION, json.dumps(kept, sort_keys=True))
 
 
+def _make(folder: Path, source: str, content: Callable[[], Content]) -> None:
+    """Prepare a directory, unless another process has. Raises UserError if it cannot be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f".{source}.lock")):
+            if not folder.is_dir():
+                with _reading():
+                    asked = content()
+                _write_and_rename(folder, asked)
+                _remove_others(folder, source)
+    except OSError as error:
+        raise UserError(
+            f"Expected to write prepared data to {shown_path(folder)}, got: {error.strerror or error}. Make room "
+            "there, or set LOSSEARCH_DATA to another directory."
+        ) from None
+
+
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock; it is free again when its holder ends, however it ends."""
+def _locked(lock: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock. The system frees it when its holder ends, however it ends."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _read() -> Iterator[None]:
-    """Tell what goes wrong with reading from what goes wrong with writing: raise it as a UserError."""
+def _reading() -> Iterator[None]:
+    """Raise errors of reading a source as UserError, so that they are not taken for errors of writing."""
     try:
         yield
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error or "out of memory"
-        raise UserError(
-            f"Expected to read the data that is to be prepared, got: {reason}. Mend that, and start again."
-        ) from None
+        raise UserError(f"Expected to read the data to prepare, got: {reason}. Fix this, and start again.") from None
 
 
-def _asked(content: Callable[[], Content]) -> Content:
-    with _read():
-        return content()
-
-
-def _drawn(samples: Iterable[Sample]) -> Iterator[Sample]:
-    with _read():
+def _read_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
+    with _reading():
         yield from samples
 
 
-def _remove_others(folder: Path, source: str) -> None:
-    """Remove what was prepared of another state of the source, and what stopped processes left of it."""
-    for other in folder.parent.glob(f"{source}-*"):
-        if other != folder:
-            other.rename(other.with_name(f".{other.name}.removed"))  # there whole, or not at all
-    for left in (*folder.parent.glob(f".{source}-*.writing"), *folder.parent.glob(f".{source}-*.removed")):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _prepare(folder: Path, content: Content) -> None:
+def _write_and_rename(folder: Path, content: Content) -> None:
     """Write a directory beside ``folder``, sync it and rename it to ``folder``."""
     beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was stopped
+    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was stopped
     beside.mkdir()
     try:
         _write(beside, content)
@@ -181,15 +167,15 @@ def _write(folder: Path, content: Content) -> None:
     with GrowingArray(folder / INPUTS, np.uint8) as inputs, GrowingArray(folder / TARGETS, np.int64) as targets:
         for part, samples in content.parts.items():
             start, counts = len(targets), np.zeros(len(content.classes), np.int64)
-            for image, target in _drawn(samples):
+            for image, target in _read_samples(samples):
                 inputs.append(image)
                 targets.append(np.asarray(target))
-                counts += _counted(np.asarray(target), len(content.classes))
+                counts += _count_classes(np.asarray(target), len(content.classes))
             parts[part] = {"samples": len(targets) - start, "counts": counts.tolist()}
         if len(targets) == 0:
             first = "".join(f", such as {shown(name, 160)}" for name in content.skipped[:1])
             raise UserError(
-                f"Expected samples, got none; broken files: {len(content.skipped)}{first}. Mend or replace the files."
+                f"Expected samples, got none; broken files: {len(content.skipped)}{first}. Fix or replace the files."
             )
     about = {"classes": list(content.classes), "parts": parts, "skipped": list(content.skipped)}
     with (folder / ABOUT).open("w", encoding="utf-8") as file:
@@ -198,32 +184,25 @@ def _write(folder: Path, content: Content) -> None:
         os.fsync(file.fileno())
 
 
-def _counted(target: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """How often each class index is in a target. Raises UserError for one that is not a class's."""
-    lowest = 0 if target.ndim == 0 else -1  # only pixels are ignored
+def _count_classes(target: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Count each class index in a target [classes]. Raises UserError for an index out of range."""
+    lowest = 0 if target.ndim == 0 else -1  # only pixels can be ignored
     if target.min() < lowest or target.max() >= classes:
         raise UserError(
             f"Expected class indices from {lowest} to {classes - 1}, got {target.min()} to {target.max()}. "
-            "Mend the labels of the data set."
+            "Correct the labels of the data set."
         )
     flat = target.flatten()
     return np.bincount(flat[flat >= 0], minlength=classes)
 
 
-def _opened(folder: Path) -> Prepared:
-    try:
-        inputs, targets = (
-            torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in (INPUTS, TARGETS)
-        )
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        samples = sum(part["samples"] for part in about["parts"].values())
-        if not samples == len(inputs) == len(targets):
-            raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets of {samples} samples")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"Expected prepared data in {place(folder)}, got: {error}. Remove that directory; it is made again."
-        ) from None
-    return Prepared(inputs, targets, about)
+def _remove_others(folder: Path, source: str) -> None:
+    """Remove data of other states of the source, and the remains of stopped processes."""
+    for other in folder.parent.glob(f"{source}-*"):
+        if other != folder:
+            other.rename(other.with_name(f".{other.name}.removed"))  # a directory is complete or does not exist
+    for left in (*folder.parent.glob(f".{source}-*.writing"), *folder.parent.glob(f".{source}-*.removed")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
@@ -234,14 +213,28 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-# --- An array in a .npy file that grows row by row, so that no more than one row is in memory.
+def _open(folder: Path) -> Prepared:
+    try:
+        inputs, targets = (
+            torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in (INPUTS, TARGETS)
+        )
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        samples = sum(part["samples"] for part in about["parts"].values())
+        if not samples == len(inputs) == len(targets):
+            raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets of {samples} samples")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"Expected prepared data in {shown_path(folder)}, got: {error}. Remove this directory: it will be "
+            "prepared again."
+        ) from None
+    return Prepared(inputs, targets, about)
 
 
 class GrowingArray:
-    """Rows of one shape and type, written as they come; the file is whole when the context ends.
+    """An array in a .npy file that grows row by row, with one row in memory. The file is complete after the context.
 
-    Its header leaves room for the number of rows (NumPy Enhancement Proposal 1, and ``numpy.lib.format`` since 1.23),
-    and is written anew at the end.
+    The header leaves room for the number of rows (NumPy Enhancement Proposal 1, and ``numpy.lib.format`` since 1.23),
+    and is written again at the end.
     """
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
@@ -253,7 +246,7 @@ class GrowingArray:
         return self._rows
 
     def append(self, row: NDArray[np.generic]) -> None:
-        """Add a row. Raises ValueError where its shape is not that of the first."""
+        """Add a row. Raises ValueError if its shape differs from the first row's."""
         if self._rows == 0:
             self._shape = row.shape
             self._write_header()
@@ -278,5 +271,5 @@ class GrowingArray:
     def _write_header(self) -> None:
         self._file.seek(0)
         shape = (self._rows, *self._shape)
-        described = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        npy.write_array_header_1_0(self._file, described)
+        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(self._file, header)

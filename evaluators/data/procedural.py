@@ -1,6 +1,6 @@
-"""Procedural images: shapes on textures, with masks, and glyphs of many identities; nothing is downloaded.
+"""Generated images that need no download: shapes on textures, with masks, and glyphs of many identities.
 
-Images are [3, SIZE, SIZE] in [-1, 1]. Every random choice comes from the generator that is passed in.
+Images are [images, 3, SIZE, SIZE] in [-1, 1]. All random choices come from the generator that is passed in.
 """
 
 import math
@@ -13,14 +13,15 @@ SIZE = 16
 #: Classes of shapes, in the order of their indices.
 SHAPES = ("disc", "square", "triangle", "diamond", "cross", "ring", "bar", "moon")
 
-#: Waves of a glyph's outline.
+#: Number of waves in the outline of a glyph.
 WAVES = 4
 
 
-def shape_images(classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """An image with one shape for each class index, and masks [images, SIZE, SIZE] of where it is.
+def draw_shapes(classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw an image of one shape for each class index [images], and its mask [images, SIZE, SIZE].
 
-    Place, size, turn, colors and textures are random; a shape may be little lighter or darker than what is behind it.
+    Place, size, turn, colors and textures are random. A shape may be only slightly lighter or darker than its
+    background.
     """
     u, v = _posed(len(classes), generator, 0.55, 0.85, turn=0.4, move=0.25)
     inside = torch.stack([_inside(name, u, v) for name in SHAPES])
@@ -28,39 +29,40 @@ def shape_images(classes: Tensor, generator: torch.Generator) -> tuple[Tensor, T
     return _painted(mask, generator), mask
 
 
-def segmentation_images(count: int, kinds: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images with two shapes of the first ``kinds``, and targets [images, SIZE, SIZE]: 0 is background, k + 1 kind k.
+def draw_scenes(count: int, kinds: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw images of two shapes of the first ``kinds``, the second over the first, and targets [images, SIZE, SIZE].
 
-    The second shape lies over the first.
+    Target 0 is the background, and k + 1 is the shape of kind k.
     """
     targets = torch.zeros(count, SIZE, SIZE, dtype=torch.int64)
     images = _textures(count, generator)
     for _ in range(2):
         kind = torch.randint(0, kinds, (count,), generator=generator)
-        over, mask = shape_images(kind, generator)
+        over, mask = draw_shapes(kind, generator)
         images = torch.where(mask.unsqueeze(1), over, images)
         targets = torch.where(mask, (kind + 1).view(-1, 1, 1), targets)
     return images, targets
 
 
-def glyph_images(identities: Tensor, outlines: Tensor, generator: torch.Generator) -> Tensor:
-    """An image of each identity's glyph: a closed outline, somewhat deformed, turned and moved at random.
+def draw_glyphs(identities: Tensor, outlines: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw an image of the glyph of each identity [images]: a closed outline, slightly deformed, turned and moved.
 
-    ``outlines`` [identities, 2, WAVES] are the amplitudes of its waves, as :func:`glyph_outlines` draws them.
+    ``outlines`` [identities, 2, WAVES] are the amplitudes of its waves, as :func:`draw_outlines` draws them.
     """
     u, v = _posed(len(identities), generator, 0.6, 0.75, turn=0.3, move=0.15)
-    own = outlines[identities]
-    own = own + 0.04 * torch.randn(own.shape, generator=generator)
+    waves = outlines[identities]
+    waves = waves + 0.04 * torch.randn(waves.shape, generator=generator)
     angle, radius = torch.atan2(v, u), torch.hypot(u, v)
+    # r(angle) = 0.75 + sum over w of a_w cos(w angle) + b_w sin(w angle)
     edge = torch.full_like(angle, 0.75)
     for wave in range(WAVES):
         for part, function in enumerate((torch.cos, torch.sin)):
-            edge = edge + own[:, part, wave].view(-1, 1, 1) * function((wave + 1) * angle)
+            edge = edge + waves[:, part, wave].view(-1, 1, 1) * function((wave + 1) * angle)
     return _painted(radius < edge, generator)
 
 
-def glyph_outlines(identities: int, generator: torch.Generator) -> Tensor:
-    """Random outlines [identities, 2, WAVES]."""
+def draw_outlines(identities: int, generator: torch.Generator) -> Tensor:
+    """Draw random amplitudes of the waves of outlines [identities, 2, WAVES]."""
     sizes = torch.tensor([0.16, 0.16, 0.13, 0.1])
     return sizes * torch.randn(identities, 2, WAVES, generator=generator)
 
@@ -73,7 +75,7 @@ def _posed(
     turn: float = math.pi,
     move: float = 0.35,
 ) -> tuple[Tensor, Tensor]:
-    """Coordinates [count, SIZE, SIZE] of each pixel as a shape sees them that is turned, moved and sized at random."""
+    """Coordinates [count, SIZE, SIZE] of the pixels, relative to a shape that is turned, moved and scaled at random."""
     ticks = (torch.arange(SIZE) + 0.5) / SIZE * 2.0 - 1.0
     down, right = torch.meshgrid(ticks, ticks, indexing="ij")
     angle = _uniform(count, -turn, turn, generator)
@@ -83,7 +85,7 @@ def _posed(
 
 
 def _inside(name: str, u: Tensor, v: Tensor) -> Tensor:
-    """Where a shape of about unit size is."""
+    """Mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
     radius = torch.hypot(u, v)
     if name == "disc":
         return radius < 0.8
@@ -104,14 +106,14 @@ def _inside(name: str, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _painted(mask: Tensor, generator: torch.Generator) -> Tensor:
-    """One texture where the mask is, another where it is not, and noise."""
+    """Paint one texture inside the mask [images, SIZE, SIZE] and another outside, and add noise."""
     inner, outer = _textures(len(mask), generator), _textures(len(mask), generator)
     images = torch.where(mask.unsqueeze(1), inner, outer)
     return (images + 0.15 * torch.randn(images.shape, generator=generator)).clamp(-1.0, 1.0)
 
 
 def _textures(count: int, generator: torch.Generator) -> Tensor:
-    """Stripes of two similar colors, of random width and direction, [count, 3, SIZE, SIZE]."""
+    """Draw stripes of two similar colors, of random width and direction [count, 3, SIZE, SIZE]."""
     color = torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8
     other = color + 0.2 * torch.randn(count, 3, 1, 1, generator=generator)
     angle, pace = _uniform(count, 0.0, math.pi, generator), _uniform(count, 2.0, 9.0, generator)

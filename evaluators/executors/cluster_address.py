@@ -1,7 +1,7 @@
-"""The address of a cluster, and whether a Ray cluster answers there.
+"""The address of a Ray cluster, and a quick check that one answers there.
 
-Invariant: where none does, it is told within seconds; Ray itself would try for a quarter of an hour, and could not be
-interrupted. Ray is not imported here.
+Invariant: the check takes seconds. Ray itself would try for a quarter of an hour, and could not be interrupted. This
+file does not import Ray.
 """
 
 import json
@@ -10,20 +10,20 @@ import socket
 
 from lossearch.primitives.errors import UserError
 
-#: Seconds a cluster has to answer.
+#: Seconds that a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
 
-#: How an HTTP/2 connection begins (RFC 9113, 3.4), with empty settings; gRPC, which Ray speaks, answers with its own.
+#: Start of an HTTP/2 connection (RFC 9113, 3.4) with empty settings. Ray speaks gRPC, which answers with its own.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _FRAME_HEADER, _TYPE, _SETTINGS = 9, 3, 4
 
 
 class ClusterUnreachable(Exception):
-    """No Ray cluster answered; the message says where it was looked for and what to do."""
+    """No Ray cluster or no worker answered. The message says where, and what to do."""
 
 
-def of_job() -> str | None:
-    """The address that a process inside a Ray job uses, None elsewhere."""
+def job_address() -> str | None:
+    """Return the address to use inside a Ray job, or None elsewhere."""
     try:
         job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
         return "auto" if job["metadata"]["job_submission_id"] else None
@@ -32,9 +32,9 @@ def of_job() -> str | None:
 
 
 def require_answer(address: str) -> None:
-    """Raise ClusterUnreachable unless what listens at ``host:port`` speaks as a Ray cluster does.
+    """Raise ClusterUnreachable unless a Ray cluster seems to answer at ``host:port``.
 
-    Raises UserError where the address is no address.
+    Raises UserError if the address is malformed. The address ``auto`` is not checked.
     """
     if address == "auto":
         return
@@ -43,9 +43,9 @@ def require_answer(address: str) -> None:
         raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT) as connection:
-            problem = None if _speaks_grpc(connection) else "something else than Ray answers there"
+            problem = None if _speaks_grpc(connection) else "something other than Ray answers there"
     except TimeoutError:
-        problem = f"what listens there says nothing within {CONNECT_TIMEOUT:.0f} s"
+        problem = f"no answer within {CONNECT_TIMEOUT:.0f} s"
     except OSError as error:
         problem = str(error)
     if problem is not None:
@@ -56,7 +56,7 @@ def require_answer(address: str) -> None:
 
 
 def _speaks_grpc(connection: socket.socket) -> bool:
-    """Whether settings of HTTP/2 come back. Raises OSError."""
+    """Return True if the other side answers with settings of HTTP/2. Raises OSError."""
     connection.sendall(_PREFACE)
     answer = b""
     while len(answer) < _FRAME_HEADER and (more := connection.recv(64)):

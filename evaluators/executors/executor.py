@@ -1,4 +1,19 @@
-"""The Executor protocol, by which a search hands out work, and the executor that works in this process."""
+"""The Executor protocol, by which a search hands out work, and the executor that works in this process.
+
+The contract, which ``tests/evaluators/executors/test_executor.py`` checks for every executor:
+
+- ``submit`` hands out a piece of work and returns at once, or when the work is done. It never raises an error that a
+  candidate causes: a failed candidate is an evaluation with a reason.
+- Results may arrive in any order. Their content depends only on the work and on the states it continues from, never on
+  the executor, the worker or the order.
+- ``wait`` returns as soon as one of the pieces is done, or after the timeout. Only ``wait`` and ``result`` block.
+- ``states`` of finished work are opaque handles, to be passed to ``submit`` of the same executor. A state may be lost
+  with its worker. The training then starts again from step 0, and its result is the same. ``fetched`` returns the
+  states themselves, without those that are lost.
+- Workers come and go: ``slots`` may change, and ``news`` reports each event once.
+- ``close`` drops work in flight and frees everything. Nothing may be called after it.
+- If no worker can be had at all, ``submit``, ``wait`` and ``result`` raise ClusterUnreachable.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,75 +25,71 @@ from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Result, Spent, Work, spent_on
 from lossearch.results.records import Evaluation, Measurement
 
-#: Candidates in a cohort at most, where the size is found automatically: on a core nothing is gained beyond the first,
-#: on a GPU the memory decides.
+#: Most candidates in a cohort of automatic size. A core gains nothing from more; on a GPU the memory sets the limit.
 LARGEST_ON_A_CORE, LARGEST_ON_A_GPU = 64, 1_024
 
 
 class Pending(Protocol):
-    """Work that was handed out."""
+    """A piece of work that was handed out."""
 
     work: Work
 
     def done(self) -> bool:
-        """Whether the result is there."""
+        """Return True if the result is there."""
 
     def result(self) -> list[Evaluation]:
-        """The evaluations of the work, waiting for them; never an exception for what a candidate did."""
+        """Wait for the evaluations of the work."""
 
     def notes(self) -> list[str]:
-        """What the log should tell of finished work."""
+        """Notes on finished work for the log."""
 
     def spent(self) -> list[Spent]:
-        """Which workers did finished work, and what took them how long."""
+        """The workers of finished work, and the time they spent on it."""
 
     def measurements(self) -> list[Measurement]:
-        """What was measured, of finished work that asks for it."""
+        """The measurements of finished work that asks for some."""
 
     def states(self) -> list[Any]:
-        """Where the candidates of finished work stand: handles for ``submit`` alone, to go on from there.
-
-        What they stand for may be lost, and is then trained again from the start.
-        """
+        """Handles of the states of finished work, for ``submit`` of the same executor."""
 
     def fetched(self) -> Mapping[str, State]:
-        """The states of finished work themselves, by the key of the candidate; those that are lost are not there."""
+        """The states of finished work by the key of the candidate."""
 
 
 @dataclass(frozen=True)
 class News:
-    """Something that happened to the workers."""
+    """An event among the workers."""
 
     text: str
     is_warning: bool = False
-    gone: str | None = None  #: the name of a worker that there is no more
+    gone: str | None = None  #: name of a worker that no longer exists
 
 
 class Executor(Protocol):
-    """Evaluates work somewhere. Results may come in any order; what they say depends on the work alone."""
+    """Evaluates work somewhere."""
 
-    #: Candidates in a cohort at most, where its size is found automatically.
+    #: Most candidates in a cohort of automatic size.
     largest_cohort: int
 
     @property
     def slots(self) -> int:
-        """How many pieces of work run at once; workers may come and go."""
+        """Number of pieces of work that run at once."""
 
     def submit(self, work: Work, states: Iterable[Any] = ()) -> Pending:
-        """Hand out a piece of work, which goes on from the states that hold its candidates."""
+        """Hand out a piece of work. Candidates with a state among ``states`` continue from it."""
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
-        """Return when one of these is done, or after so many seconds."""
+        """Wait until one piece of work is done, for at most ``timeout`` seconds."""
 
     def news(self) -> list[News]:
-        """What happened to the workers since this was last asked."""
+        """The events among the workers since the last call."""
 
     def close(self) -> None:
-        """Free what the executor holds; work in flight is dropped."""
+        """Drop work in flight and free everything."""
 
 
 class FinishedWork:
-    """Work whose result is known."""
+    """Work with a known result."""
 
     def __init__(self, work: Work, result: Result) -> None:
         self.work = work
@@ -107,7 +118,10 @@ class FinishedWork:
 
 
 class InlineExecutor:
-    """Evaluates in this process, at once. ``device`` is auto, cpu or cuda. Raises UserError for a GPU that is none."""
+    """Evaluates work in this process, within ``submit``.
+
+    ``device`` is auto, cpu or cuda. Raises UserError if there is no such device.
+    """
 
     slots = 1
 
@@ -115,19 +129,18 @@ class InlineExecutor:
         self.largest_cohort = LARGEST_ON_A_GPU if choose_device(device).type == "cuda" else LARGEST_ON_A_CORE
 
     def submit(self, work: Work, states: Iterable[Mapping[str, State]] = ()) -> FinishedWork:
-        return FinishedWork(work, evaluate(work, merged(states)))
+        return FinishedWork(work, evaluate(work, merge_states(states)))
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
-        """Nothing to wait for: submitted work is done."""
+        """Return at once: submitted work is done."""
 
     def news(self) -> list[News]:
-        """Nothing happens here."""
         return []
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
-def merged(states: Iterable[Mapping[str, State]]) -> dict[str, State]:
-    """States of several pieces of work as one mapping."""
-    return {key: state for each in states for key, state in each.items()}
+def merge_states(states: Iterable[Mapping[str, State]]) -> dict[str, State]:
+    """Merge the states of several pieces of work into one mapping."""
+    return {key: state for mapping in states for key, state in mapping.items()}

@@ -1,6 +1,6 @@
-"""The worker of a Ray cluster: an actor, one process on one core or GPU, that evaluates what it is given.
+"""The worker on a Ray cluster: an actor, one process on one core or GPU, that evaluates work.
 
-Invariant: the data of a task that was sent to it takes the place of files; it needs none of its own.
+Invariant: the worker needs no files of a task. The data of the task is sent to it.
 """
 
 import os
@@ -13,9 +13,9 @@ import ray
 
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.executors.executor import merged
-from lossearch.evaluators.tasks import use_sent
-from lossearch.evaluators.tasks.given_tasks import PackedTask, unpacked
+from lossearch.evaluators.executors.executor import merge_states
+from lossearch.evaluators.tasks.packed_task import PackedTask, unpack_task
+from lossearch.evaluators.tasks.registry import use_sent_task
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.versions import versions
 from lossearch.evaluators.work import Result, Work
@@ -23,7 +23,7 @@ from lossearch.evaluators.work import Result, Work
 
 @dataclass(frozen=True)
 class Started:
-    """What an actor tells when it is ready."""
+    """The first report of a worker: its name, its node and its versions of Python and libraries."""
 
     name: str
     node: str
@@ -31,26 +31,27 @@ class Started:
 
 
 class Worker:
-    """The actor: one process on one core or GPU, which shares its node's memory with so many others."""
+    """The actor. It shares the memory of its node with ``sharers`` workers, itself included."""
 
     def __init__(self, device: str, sharers: int) -> None:
         self._device, self._sharers = device, sharers
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._sent: dict[Any, str] = {}  # which data of a task is in use
+        self._label_of: dict[Any, str] = {}  # labels of the data in use, by task
 
     def ready(self) -> Started:
-        choose_device(self._device)  # raises where the GPU that Ray counts is none to torch
+        """Report that the worker has started. Raises UserError if Ray counts a GPU that torch does not find."""
+        choose_device(self._device)
         return Started(self._name, ray.get_runtime_context().get_node_id(), versions())
 
     def receive(self, *sent: Any) -> None:
-        """Nothing is done with what an evaluation will need: Ray calls this once it has come to the node."""
+        """Do nothing: Ray calls this once everything that an evaluation needs has reached the node."""
 
     def evaluate(
         self, work: Work, label: str, sent: PackedTask | None, *states: Mapping[str, State]
     ) -> tuple[Result, dict[str, State]]:
-        """The result without its states, and the states, which stay in the object store."""
-        if sent is not None and self._sent.get((work.task, work.data)) != label:
-            use_sent(work.task, work.data, unpacked(sent))
-            self._sent[work.task, work.data] = label
-        result = evaluate(replace(work, device=self._device), merged(states), self._sharers)
+        """Evaluate work. Return the result without its states, and the states, which stay in the object store."""
+        if sent is not None and self._label_of.get((work.task, work.data)) != label:
+            use_sent_task(work.task, work.data, unpack_task(sent))
+            self._label_of[work.task, work.data] = label
+        result = evaluate(replace(work, device=self._device), merge_states(states), self._sharers)
         return replace(result, states={}, worker=self._name), result.states

@@ -13,7 +13,7 @@ from sklearn import metrics
 from torch import Tensor
 
 from lossearch.evaluators.data.splits import Split
-from lossearch.evaluators.tasks.metrics import cosines, mean_iou, rightly_told, verification_accuracy
+from lossearch.evaluators.tasks.metrics import correct_pairs, cosines, mean_iou, verification_accuracy
 from lossearch.evaluators.training.outcome import Outputs
 
 #: Bins of the calibration error (Guo et al., ICML 2017).
@@ -49,7 +49,7 @@ def correct_samples(metric: str, outputs: Outputs, split: Split) -> tuple[int, .
         correct = outputs.predicted == split.targets.flatten()
     elif metric == "verification accuracy":
         assert split.pairs is not None
-        correct = rightly_told(cosines(outputs.embeddings, split.pairs), split.pairs.same)
+        correct = correct_pairs(cosines(outputs.embeddings, split.pairs), split.pairs.same)
     else:
         return ()
     return tuple(correct.int().tolist())

@@ -1,4 +1,4 @@
-"""The networks by their names: small proxies, and those of the papers."""
+"""The networks by name: small proxies, and networks of papers."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from lossearch.evaluators.networks.vgg import VGG
 #: Names of the networks.
 Network = Literal["mlp", "cnn", "resnet", "dense", "fcn", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]
 
-#: Each network by its name: from the shape of an input, the size of an embedding and a generator.
+#: Each network by name. It is made from the shape of an input, the size of an embedding and a generator.
 NETWORKS: dict[Network, type[Backbone]] = {
     "mlp": Perceptron,
     "cnn": ConvNet,
@@ -26,5 +26,5 @@ NETWORKS: dict[Network, type[Backbone]] = {
     "emosynthnet": EmoSynthNet,
 }
 
-#: Networks that give every pixel an embedding, for tasks whose pixels have classes.
+#: Networks that give every pixel an embedding, for tasks on pixels.
 DENSE = ("dense", "fcn", "unet")

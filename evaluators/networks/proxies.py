@@ -1,8 +1,8 @@
 """Small networks for proxy trainings.
 
-Those for images have smooth activations (SiLU) and average pooling: where the background of images is constant, a
-rectified unit or a largest value that rounding decides is decided for many pixels at once, and two trainings that
-differ in rounding alone drift apart.
+Networks for images have smooth activations (SiLU) and average pooling. Rectifiers and max pooling would make decisions
+that rounding can flip, for many pixels at once where the background is constant. Two trainings that only differ in
+rounding would then drift apart.
 """
 
 import math
@@ -26,7 +26,7 @@ class Perceptron(Backbone):
 
 
 class ConvNet(Backbone):
-    """Two convolutions with pooling, then a hidden layer.
+    """Two convolutions, each with pooling, and a hidden layer.
 
     Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
     """
@@ -48,7 +48,7 @@ class ConvNet(Backbone):
 
 
 class ResidualNet(Backbone):
-    """A convolution, and two residual blocks with group normalisation (Wu and He, ECCV 2018) and pooling after each.
+    """A convolution, two residual blocks with group normalisation (Wu and He, ECCV 2018) and pooling, a hidden layer.
 
     Images [batch, channels, height, width], each side at least 4, -> embeddings [batch, size].
     """
@@ -76,10 +76,10 @@ class ResidualNet(Backbone):
 
 
 class FullyConvolutionalNet(Backbone):
-    """A convolution, two residual blocks at half the image's size, whose maps return beside what was seen before.
+    """A convolution, two residual blocks at half the size of the image, and a convolution at its full size.
 
-    Images [batch, channels, height, width], each side at least 4, -> an embedding for each pixel,
-    [batch*height*width, size]. What returns is enlarged and added (Long et al., CVPR 2015).
+    The maps of the blocks are enlarged and added to those of the first convolution (Long et al., CVPR 2015). Images
+    [batch, channels, height, width], each side at least 4, -> an embedding for each pixel, [batch*height*width, size].
     """
 
     SMALLEST = SMALLEST_IMAGE
@@ -95,21 +95,21 @@ class FullyConvolutionalNet(Backbone):
         self.last = convolution(self.WIDTH, size, generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        seen = F.silu(self.stem(inputs))
-        x = F.avg_pool2d(seen, 2)
+        full = F.silu(self.stem(inputs))
+        x = F.avg_pool2d(full, 2)
         for block in self.blocks:
             assert isinstance(block, nn.ModuleList)
             conv, norm = block
             x = x + F.silu(norm(conv(x)))
-        x = seen + F.interpolate(x, seen.shape[2:])
+        x = full + F.interpolate(x, full.shape[2:])
         return F.silu(self.last(x)).permute(0, 2, 3, 1).flatten(0, 2)
 
 
 class DenseNet(Backbone):
-    """A convolution, two residual blocks that look further and further, and one more, all at the image's size.
+    """A convolution, two residual blocks and a convolution, all at the size of the image.
 
-    Images [batch, channels, height, width], each side at least 4, -> an embedding for each pixel,
-    [batch*height*width, size]. Convolutions in blocks are dilated (Yu and Koltun, ICLR 2016).
+    The convolutions in the blocks are dilated, the second more than the first (Yu and Koltun, ICLR 2016). Images
+    [batch, channels, height, width], each side at least 4, -> an embedding for each pixel, [batch*height*width, size].
     """
 
     SMALLEST = SMALLEST_IMAGE

@@ -1,4 +1,4 @@
-"""Residual networks of 18 layers: the one for images of He et al., and its improved form for faces."""
+"""Residual networks of 18 layers: that of He et al., and its improved form for faces."""
 
 import torch
 import torch.nn.functional as F
@@ -6,21 +6,22 @@ from torch import Tensor, nn
 
 from lossearch.evaluators.networks.layers import Backbone, linear, normalised_convolution
 
-#: Maps of the four stages, of two blocks each.
+#: Number of maps of the four stages, of two blocks each.
 WIDTHS = (64, 128, 256, 512)
 
 
 class ResNet18(Backbone):
     """ResNet-18 (He et al., CVPR 2016, table 1) up to its average over pixels.
 
-    Images with sides of 64 or less keep their size in the stem, a 3x3 convolution without pooling, as is customary for
-    CIFAR; larger ones are halved twice, by a 7x7 convolution and a pooling. Embeddings of 512 are the averages
-    themselves; for another size a linear layer follows. Images [batch, channels, height, width], each side at least 8,
-    -> embeddings [batch, size]. It has 11,168,832 parameters at [3, 32, 32] and 512, and 11,176,512 at [3, 224, 224].
+    The stem of images with sides up to 64 is a 3x3 convolution that keeps their size, as is usual for CIFAR. The stem
+    of larger images halves them twice, by a 7x7 convolution and max pooling. An embedding of 512 is the average itself.
+    For another size a linear layer follows. Images [batch, channels, height, width], each side at least 8, ->
+    embeddings [batch, size]. The network has 11,168,832 parameters at [3, 32, 32] and 512, and 11,176,512 at
+    [3, 224, 224].
     """
 
     SMALLEST = 8
-    LARGEST_SMALL = 64  #: pixels of the longer side of images that the stem does not halve
+    LARGEST_SMALL = 64  #: longest side in pixels of images that the stem does not halve
 
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
         super().__init__(shape, size, generator)
@@ -39,11 +40,11 @@ class ResNet18(Backbone):
 class ImprovedResNet18(Backbone):
     """ResNet-18 with the improved blocks and the output of ArcFace (Deng et al., CVPR 2019).
 
-    The stem is a 3x3 convolution that keeps the image's size, and each of the four stages halves it. The output is
-    normalised, thinned out by dropout of 0.4, mapped by a fully connected layer of all pixels, and normalised again.
-    The scale of this last normalisation is learned here; ArcFace's authors fix it to 1 in their code (insightface).
-    Images [batch, channels, height, width], each side at least 16, -> embeddings [batch, size]. It has 24,025,600
-    parameters at [3, 112, 112] and 512.
+    The stem is a 3x3 convolution that keeps the size of an image, and each of the four stages halves it. The output is
+    batch normalisation, dropout of 0.4, a fully connected layer over all pixels, and batch normalisation. The scale of
+    the last normalisation is learned here; the authors' code (insightface) fixes it to 1. Images [batch, channels,
+    height, width], each side at least 16, -> embeddings [batch, size]. The network has 24,025,600 parameters at
+    [3, 112, 112] and 512.
     """
 
     SMALLEST = 16
@@ -65,10 +66,10 @@ class ImprovedResNet18(Backbone):
 
 
 class ResidualBlock(nn.Module):
-    """convolution - norm - rectifier - convolution - norm, plus the input, rectified (He et al., figure 2).
+    """convolution - norm - ReLU - convolution - norm, plus the input, then ReLU (He et al., figure 2).
 
     Images [batch, inputs, height, width] -> [batch, outputs, height/stride, width/stride]. The first convolution has
-    the stride; where sizes differ, the input is mapped by a 1x1 convolution with a norm (option B).
+    the stride. If sizes differ, a 1x1 convolution with a norm maps the input (option B).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, generator: torch.Generator) -> None:
@@ -82,9 +83,9 @@ class ResidualBlock(nn.Module):
 
 
 class ImprovedBlock(nn.Module):
-    """norm - convolution - norm - PReLU - convolution - norm, plus the input; nothing is rectified above the sum.
+    """norm - convolution - norm - PReLU - convolution - norm, plus the input, without an activation after the sum.
 
-    Shapes are those of :class:`ResidualBlock`; the second convolution has the stride.
+    Shapes are those of :class:`ResidualBlock`. The second convolution has the stride.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, generator: torch.Generator) -> None:
@@ -104,7 +105,7 @@ class ImprovedBlock(nn.Module):
 def _stages(
     block: type[ResidualBlock] | type[ImprovedBlock], first_stride: int, generator: torch.Generator
 ) -> nn.Sequential:
-    """Four stages of two blocks; all but the first halve the image, and the first one divides it by its stride."""
+    """Make four stages of two blocks. The first divides the size of an image by ``first_stride``, the others by 2."""
     blocks: list[nn.Module] = []
     before = WIDTHS[0]
     for width in WIDTHS:

@@ -1,7 +1,7 @@
 """A small U-Net, which gives every pixel an embedding (Ronneberger et al., MICCAI 2015).
 
-It has a quarter of the paper's maps and three levels instead of four below the image. Unlike there, convolutions are
-padded, so that no pixel is lost, and normalised.
+It has a quarter of the paper's maps, and three levels below the image instead of four. Unlike the paper's, its
+convolutions are padded, so that no pixel is lost, and normalised.
 """
 
 from itertools import pairwise
@@ -14,11 +14,12 @@ from lossearch.evaluators.networks.layers import Backbone, normalised_convolutio
 
 
 class UNet(Backbone):
-    """Two convolutions on each level, down by poolings and up by transposed convolutions beside what was seen before.
+    """Two convolutions on each level, max pooling on the way down, and transposed convolutions on the way up.
 
-    Poolings round up, and what comes up is cropped: height and width may be odd. Images [batch, channels, height,
-    width], each side at least 8, -> an embedding for each pixel, [batch*height*width, size]. The paper's last layer, a
-    1x1 convolution, is the linear head above. It has 531,296 parameters at 3 channels and 64.
+    The maps of each level on the way up are joined to those of the way down. Pooling rounds sizes up, and enlarged maps
+    are cropped, so height and width may be odd. Images [batch, channels, height, width], each side at least 8, -> an
+    embedding for each pixel, [batch*height*width, size]. The linear head stands for the paper's last layer, a 1x1
+    convolution. The network has 531,296 parameters at 3 channels and 64.
     """
 
     SMALLEST = 8
@@ -28,21 +29,21 @@ class UNet(Backbone):
         super().__init__(shape, size, generator)
         sizes = (shape[0], *self.WIDTHS)
         self.down = nn.ModuleList(_two_convolutions(above, below, generator) for above, below in pairwise(sizes))
-        levels = list(pairwise(self.WIDTHS))[::-1]  # from the lowest
+        levels = list(pairwise(self.WIDTHS))[::-1]  # from the lowest level up
         self.raised = nn.ModuleList(transposed_convolution(below, above, generator, 2, 2) for above, below in levels)
         self.up = nn.ModuleList(
             _two_convolutions(2 * above, size if above == self.WIDTHS[0] else above, generator) for above, _ in levels
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        x, seen = self.down[0](inputs), []
+        x, skipped = self.down[0](inputs), []
         for level in self.down[1:]:
-            seen.append(x)
+            skipped.append(x)
             x = level(F.max_pool2d(x, 2, ceil_mode=True))
         for raised, level in zip(self.raised, self.up, strict=True):
-            beside = seen.pop()
-            height, width = beside.shape[2:]
-            x = level(torch.cat([beside, raised(x)[:, :, :height, :width]], 1))
+            skip = skipped.pop()
+            height, width = skip.shape[2:]
+            x = level(torch.cat([skip, raised(x)[:, :, :height, :width]], 1))
         return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 

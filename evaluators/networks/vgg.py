@@ -1,7 +1,7 @@
-"""The VGG of the PEDCC paper: that of the large-margin softmax paper for CIFAR-100.
+"""The VGG of the PEDCC paper, which is that of the large-margin softmax paper for CIFAR-100.
 
-Layers as in table 1 of Liu et al., ICML 2016, after Simonyan and Zisserman, ICLR 2015; Zhu et al. 2019, section IV,
-take them over for EMNIST and CIFAR-100, with an embedding of 512.
+The layers are those of table 1 of Liu et al., ICML 2016, after Simonyan and Zisserman, ICLR 2015. Zhu et al. 2019,
+section IV, use them for EMNIST and CIFAR-100, with an embedding of 512.
 """
 
 import torch
@@ -11,11 +11,11 @@ from lossearch.evaluators.networks.layers import Backbone, linear, normalised_co
 
 
 class VGG(Backbone):
-    """Thirteen 3x3 convolutions: one of 96 maps, four of 96, of 192 and of 384 with pooling after each four.
+    """Thirteen 3x3 convolutions: one of 96 maps, then four each of 96, 192 and 384, with max pooling after each four.
 
-    Each is followed by batch normalisation and a PReLU for each map. The embedding is what the fully connected layer
-    gives, as x in figure 1 of Zhu et al.: nothing is rectified above it. Images [batch, channels, height, width], each
-    side at least 8, -> embeddings [batch, size]. It has 9,295,040 parameters at [3, 32, 32] and 512.
+    Batch normalisation and a PReLU for each map follow each convolution. The embedding is the output of the fully
+    connected layer without an activation, x in figure 1 of Zhu et al. Images [batch, channels, height, width], each
+    side at least 8, -> embeddings [batch, size]. The network has 9,295,040 parameters at [3, 32, 32] and 512.
     """
 
     SMALLEST = 8

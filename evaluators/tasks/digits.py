@@ -1,29 +1,30 @@
 """Tasks on scikit-learn's handwritten digits: clean, with wrong labels, with a long tail, with few labels.
 
-The parts are fixed: half of each class trains, a quarter validates, a quarter tests. Corruption is in the training part
-alone.
+The parts are fixed: half of each class trains, a quarter validates, a quarter tests. Only the training part is
+corrupted.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 
-from lossearch.evaluators.data.parts import PARTS, SHARES, rows_of_parts
-from lossearch.evaluators.data.splits import (
-    Split,
-    Splits,
-    few_labels,
-    handwritten_digits,
-    long_tailed,
-    with_asymmetric_noise,
-    with_symmetric_noise,
+import torch
+
+from lossearch.evaluators.data.corruption import (
+    add_asymmetric_noise,
+    add_symmetric_noise,
+    keep_few_labels,
+    make_long_tailed,
 )
+from lossearch.evaluators.data.parts import PARTS, SHARES, draw_rows
+from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 
 CLASSES, SHAPE = 10, (1, 8, 8)
 _NOISE_SEED = 7
 
-#: Of each task the cheapest that ranks losses as its full training does: experiments/fidelity, by lossearch fidelity.
+#: The cheapest training of each task that ranks losses like its full training. Measured by ``lossearch fidelity``, see
+#: experiments/fidelity.
 _PROXIES = {
     "digits": TrainingSettings(steps=50, seeds=1),
     "digits_noisy_20": TrainingSettings(steps=100, seeds=1),
@@ -39,24 +40,31 @@ _PROXIES = {
 
 @lru_cache(maxsize=1)
 def _parts() -> tuple[Split, Split, Split]:
-    inputs, targets = handwritten_digits()
-    drawn = rows_of_parts(targets, PARTS, SHARES).values()
-    train, validation, test = (Split(inputs[rows], targets[rows]) for rows in drawn)
+    """Train, validation and test of the 1,797 digits: images [samples, 1, 8, 8] in [-1, 1], classes 0 to 9.
+
+    Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test set).
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32).reshape(-1, *SHAPE) / 8.0 - 1.0
+    targets = torch.tensor(labels, dtype=torch.int64)
+    train, validation, test = (
+        Split(inputs[rows], targets[rows]) for rows in draw_rows(targets, PARTS, SHARES).values()
+    )
     return train, validation, test
 
 
-def _test() -> Split:
-    return _parts()[2]
+def _task(name: str, family: str, suffix: str, corrupt: Callable[[Split], Split]) -> Task:
+    """Make a task on digits with a corrupted training part."""
 
-
-def _task(name: str, family: str, what: str, corrupted: Callable[[Split], Split]) -> Task:
     @lru_cache(maxsize=1)
     def load() -> Splits:
         train, validation, _ = _parts()
-        return Splits(corrupted(train), validation)
+        return Splits(corrupt(train), validation)
 
-    summary = f"8x8 handwritten digits{what}"
-    return Task(name, family, summary, CLASSES, SHAPE, load, _test, proxy=_PROXIES[name])
+    summary = f"8x8 handwritten digits{suffix}"
+    return Task(name, family, summary, CLASSES, SHAPE, load, lambda: _parts()[2], proxy=_PROXIES[name])
 
 
 def _symmetric(percent: int) -> Task:
@@ -64,7 +72,7 @@ def _symmetric(percent: int) -> Task:
         "digits_noisy" if percent == 40 else f"digits_noisy_{percent}",
         "label noise",
         f"; {percent} % of the training labels moved to another class",
-        lambda train: with_symmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
+        lambda train: add_symmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
     )
 
 
@@ -73,7 +81,7 @@ def _asymmetric(percent: int) -> Task:
         f"digits_asymmetric_{percent}",
         "label noise",
         f"; {percent} % of the training labels moved to the next class",
-        lambda train: with_asymmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
+        lambda train: add_asymmetric_noise(train, percent / 100, CLASSES, _NOISE_SEED),
     )
 
 
@@ -85,12 +93,12 @@ TASKS = (
         "digits_long_tail",
         "long tail",
         "; the first class has 50 times as many training samples as the last",
-        lambda train: long_tailed(train, 50.0, CLASSES),
+        lambda train: make_long_tailed(train, 50.0, CLASSES),
     ),
     _task(
         "digits_few_labels",
         "few labels",
         "; 5 training samples of each class",
-        lambda train: few_labels(train, 5, CLASSES),
+        lambda train: keep_few_labels(train, 5, CLASSES),
     ),
 )

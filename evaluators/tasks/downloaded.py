@@ -1,8 +1,8 @@
-"""Tasks on data that is downloaded: nothing of it is read, nor what reads it imported, before a task is loaded.
+"""Tasks on downloaded data. The data is read, and libraries that read it are imported, when a task is loaded.
 
-Test parts are the official ones, where there are any; validation is a tenth of the official training part, drawn by a
-seed, where none is official. Without an official part half of each class trains, a quarter validates, a quarter tests;
-where names of files tell whom they show, half of the images trains, and nobody is in two parts.
+Official test and validation parts are used if there are any. Otherwise validation is a tenth of the official training
+part, drawn with a fixed seed. Data without official parts is divided: half of each class trains, a quarter validates, a
+quarter tests. If file names name the person shown, half of the images trains, and nobody is in two parts.
 """
 
 from collections.abc import Callable
@@ -11,106 +11,114 @@ from functools import lru_cache
 from pathlib import Path
 
 from lossearch.evaluators.data import coco_stuff, facescrub, lfw, torchvision_data
-from lossearch.evaluators.data import lfw as lfw_pairs
-from lossearch.evaluators.data.data_home import DataMissing, data_home, is_there, place, raw_folder
+from lossearch.evaluators.data.data_home import DataMissing, data_home, is_filled, raw_folder, shown_path
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.data.parts import PARTS
 from lossearch.evaluators.data.prepared import Prepared
 from lossearch.evaluators.data.splits import Split, Splits
-from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
-from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
 from lossearch.primitives.errors import UserError
 
-_IMAGES = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
-_PIXELS = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
-_FACES = 64  # pixels each way
+#: Pixels of a face each way.
+_FACE_SIZE = 64
 
 
-def _task(name: str, what: str, classes: int, shape: tuple[int, ...], data: Callable[[], Prepared]) -> Task:
-    """A classification task; ``data`` gives its three parts."""
+def _task(name: str, summary: str, classes: int, shape: tuple[int, ...], read: Callable[[], Prepared]) -> Task:
+    """Make a classification task. ``read`` returns its three parts."""
 
-    @lru_cache(maxsize=1)  # a device keeps the tensors that it has seen
+    @lru_cache(maxsize=1)  # the same tensors each time, so that a device keeps its copies
     def parts(home: Path) -> list[Split]:
-        found = data()
-        return [found.split(part) for part in PARTS]
+        data = read()
+        return [data.split(part) for part in PARTS]
 
     return Task(
         name,
         "clean",
-        f"{shape[1]}x{shape[2]} {what}",
+        f"{shape[1]}x{shape[2]} {summary}",
         classes,
         shape,
         lambda: Splits(*parts(data_home())[:2]),
         lambda: parts(data_home())[2],
         needs_download=True,
-        fidelity=_IMAGES,
+        fidelity=IMAGE_TRAINING,
         data_from=f"lossearch download {name}",
     )
 
 
-def _published(name: str, what: str, classes: int, channels: int, size: int) -> Task:
-    """A task on a data set of torchvision's."""
+def _published(name: str, summary: str, classes: int, channels: int, size: int) -> Task:
+    """Make a task on a data set of torchvision's."""
     shape, page = (channels, size, size), torchvision_data.PUBLISHED[name].page
-    task = _task(name, what, classes, shape, lambda: torchvision_data.torchvision_data(name, classes))
+    task = _task(name, summary, classes, shape, lambda: torchvision_data.read_torchvision(name, classes))
     return task if page is None else replace(task, data_from=page)
 
 
 def _segmentation(task: Task) -> Task:
-    return replace(task, family="segmentation", metric=MEAN_IOU, dense=True, ignores_pixels=True, fidelity=_PIXELS)
+    return replace(
+        task, family="segmentation", metric=MEAN_IOU, dense=True, ignores_pixels=True, fidelity=PIXEL_TRAINING
+    )
 
 
 def _on_page(
-    name: str, what: str, classes: int, size: int, page: str, layout: str, channels: int = 3, people: str | None = None
+    name: str,
+    summary: str,
+    classes: int,
+    size: int,
+    page: str,
+    layout: str,
+    channels: int = 3,
+    people: str | None = None,
 ) -> Task:
-    """A task on images that are found on a page and put into a folder, one subfolder for each class.
+    """Make a task on images that a person gets from a page and puts into a folder, one subfolder for each class.
 
-    Where ``people`` is how names of files start that tell whom they show, nobody is in two of the parts that are drawn.
+    ``people`` is a pattern of the start of a file name that names the person shown: nobody is then in two parts.
     """
 
-    def data() -> Prepared:
+    def read() -> Prepared:
         options = ImageFolder(raw_folder(name), size, grey=channels == 1, people=people)
-        if not is_there(options.folder):
+        folder = shown_path(options.folder)
+        if not is_filled(options.folder):
             raise DataMissing(
-                f"The data of the task {name} is not in {place(options.folder)}. Get it from {page} and put "
-                f"{layout} there."
+                f"The data of the task {name} is not in {folder}. Get it from {page} and put {layout} there."
             )
-        found = options.training_classes
-        if found != classes:
-            raise UserError(f"Expected {classes} classes in {place(options.folder)}, got {found}. Put {layout} there.")
+        if options.training_classes != classes:
+            raise UserError(
+                f"Expected {classes} classes in {folder}, got {options.training_classes}. Put {layout} there."
+            )
         return options.data
 
-    return replace(_task(name, what, classes, (channels, size, size), data), data_from=page)
+    return replace(_task(name, summary, classes, (channels, size, size), read), data_from=page)
 
 
 @lru_cache(maxsize=1)
-def _facescrub(home: Path, identities: int) -> Splits:
-    return facescrub.facescrub(_FACES, identities)
+def _facescrub(home: Path, max_identities: int) -> Splits:
+    return facescrub.read_facescrub(_FACE_SIZE, max_identities)
 
 
 @lru_cache(maxsize=1)
 def _lfw_pairs(home: Path) -> Split:
-    return lfw.pairs_split(_FACES)
+    return lfw.read_pairs(_FACE_SIZE)
 
 
 def _facescrub_lfw(identities: int) -> Task:
-    """Trained on nine tenths of 530 identities at most, those left out who are in pairs.
+    """Make the task to train on FaceScrub and verify the pairs of Labeled Faces in the Wild.
 
-    The head has a class for each of the 477, also where fewer are left to train: those never occur.
+    At most nine tenths of 530 identities train, without those in the pairs. The head has a class for each of the 477.
+    If fewer train, the other classes never occur.
     """
     return Task(
         facescrub.NAME,
         "open-set verification",
-        f"{_FACES}x{_FACES} faces: FaceScrub to train on, the 6,000 pairs of Labeled Faces in the Wild to verify; "
-        f"{identities} classes, of which those never occur whose people are verified",
+        f"{_FACE_SIZE}x{_FACE_SIZE} faces: FaceScrub to train on, the 6,000 pairs of Labeled Faces in the Wild to "
+        f"verify; {identities} classes, of which those of verified people never occur",
         identities,
-        (3, _FACES, _FACES),
+        (3, _FACE_SIZE, _FACE_SIZE),
         lambda: _facescrub(data_home(), identities),
         lambda: _lfw_pairs(data_home()),
         metric=VERIFICATION,
         needs_download=True,
-        fidelity=_IMAGES,
-        data_from=f"{facescrub.PAGE}, and lossearch download {lfw_pairs.NAME}",
+        fidelity=IMAGE_TRAINING,
+        data_from=f"{facescrub.PAGE}, and lossearch download {lfw.NAME}",
     )
 
 
@@ -162,11 +170,11 @@ TASKS = (
         "the eight folders of Kather_texture_2016_image_tiles_5000",
     ),
     _task(
-        lfw_pairs.NAME,
+        lfw.NAME,
         f"color images of people of whom there are {lfw.FEWEST} or more (Labeled Faces in the Wild)",
         62,
-        (3, _FACES, _FACES),
-        lambda: lfw.lfw_people(_FACES, 62),
+        (3, _FACE_SIZE, _FACE_SIZE),
+        lambda: lfw.read_people(_FACE_SIZE, 62),
     ),
     _facescrub_lfw(477),
     _segmentation(
@@ -176,29 +184,9 @@ TASKS = (
                 "color images, each pixel a thing or stuff (COCO-Stuff)",
                 182,
                 (3, 64, 64),
-                lambda: coco_stuff.coco_stuff(64, 182),
+                lambda: coco_stuff.read_coco_stuff(64, 182),
             ),
             data_from=coco_stuff.PAGE,
         )
     ),
 )
-
-
-def download_task(name: str) -> str:
-    """Fetch the data of a task, and say where it is. Raises UserError, with the page where only a person can get it."""
-    known = {task.name: task for task in TASKS}
-    if name not in known:
-        from lossearch.evaluators.tasks import known_task
-
-        raise UserError(
-            f"The task {known_task(name).name} needs no download. Those that do: {', '.join(sorted(known))}."
-        )
-    source = known[name].data_from
-    if source != f"lossearch download {name}":
-        raise DataMissing(
-            f"The data of the task {name} cannot be fetched by a command. Get it from {source} and put it into "
-            f"{place(raw_folder(name))}."
-        )
-    if name == lfw_pairs.NAME:
-        return f"{name} is in {place(lfw.download())}"
-    return f"{name} is in {place(torchvision_data.download(name))}"

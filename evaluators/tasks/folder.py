@@ -1,4 +1,4 @@
-"""Tasks on a folder of the user's own images: their classes, or the identities of whom they show."""
+"""Tasks on a folder of a user's own images: their classes, or the identities of the people they show."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,14 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
-from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
-from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.tasks.task import IMAGE_TRAINING, Task
 from lossearch.primitives.errors import shown
 
 
 class FolderData(BaseModel):
-    """A folder of images, one subfolder for each class, and how it is read."""
+    """A folder of images, one subfolder for each class, and how to read it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -25,25 +24,24 @@ class FolderData(BaseModel):
     broken: Literal["skip", "refuse"] = Field("skip", description="files that give no image: skip them, or refuse all")
     verification: bool = Field(False, description="classes are identities: verify pairs of those never trained on")
 
-    def seen_from_anywhere(self) -> "FolderData":
-        """The same with a whole path."""
+    def with_absolute_path(self) -> "FolderData":
+        """The same data, whatever the working directory."""
         return self.model_copy(update={"folder": str(Path(self.folder).resolve())})
 
 
 def folder_task(name: str, data: FolderData) -> Task:
-    """The task on a folder of images. Raises UserError where the folder cannot be divided."""
-    options = ImageFolder(  # listed once: all parts, and the number of classes, are of one state of the folder
-        Path(data.folder), data.size, data.grey, data.broken, data.verification
-    )
-    what = "; pairs of identities that were not trained on" if data.verification else ""
+    """Make the task on a folder of images. Raises UserError if the folder cannot be divided."""
+    # One listing, so that all parts and the number of classes belong to one state of the folder.
+    options = ImageFolder(Path(data.folder), data.size, data.grey, data.broken, data.verification)
+    suffix = "; pairs of identities that were not trained on" if data.verification else ""
     return Task(
         name,
         "own data",
-        f"{data.size}x{data.size} {'grey' if data.grey else 'color'} images in {shown(data.folder)}{what}",
+        f"{data.size}x{data.size} {'grey' if data.grey else 'color'} images in {shown(data.folder)}{suffix}",
         options.training_classes,
         (1 if data.grey else 3, data.size, data.size),
         lru_cache(maxsize=1)(options.load),
         lru_cache(maxsize=1)(options.load_test),
         metric=VERIFICATION if data.verification else ACCURACY,
-        fidelity=TrainingSettings(network="resnet", learning_rate=0.1, steps=400),
+        fidelity=IMAGE_TRAINING,
     )

@@ -1,6 +1,6 @@
-"""Metrics that fitness is measured by: one number in [0, 1] for each member, larger is better, many members at once.
+"""Metrics of fitness: one number in [0, 1] for each member of a cohort, larger is better.
 
-What they take has the shape [..., width, samples]: logits, or embeddings, of many members.
+They score many members at once: logits or embeddings have the shape [..., width, samples], scores [...].
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from lossearch.evaluators.data.splits import Pairs, Split
 
-#: Folds of verification accuracy (Huang et al., Labeled Faces in the Wild, 2007).
+#: Number of folds of verification accuracy (Huang et al., Labeled Faces in the Wild, 2007).
 FOLDS = 10
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: what it looks at, and how it scores members on a split."""
+    """A metric, the output it scores, and the function that scores members on a split."""
 
     name: str
     looks_at: Literal["logits", "embeddings"]
@@ -27,13 +27,13 @@ class Metric:
 
 
 def accuracy(logits: Tensor, split: Split) -> Tensor:
-    """Share of samples whose largest logit is their class's."""
+    """Share of samples whose largest logit is that of their class [...], from logits [..., classes, samples]."""
     correct = (logits.argmax(-2) == split.targets.flatten()).sum(-1)
     return correct.double() / split.targets.numel()
 
 
 def mean_iou(logits: Tensor, split: Split) -> Tensor:
-    """Intersection over union of each class over all pixels, averaged over the classes that the split has.
+    """Average intersection over union of the classes in the split [...], from logits [..., classes, pixels].
 
     Pixels without a class are left out.
     """
@@ -41,48 +41,49 @@ def mean_iou(logits: Tensor, split: Split) -> Tensor:
     flat = split.targets.flatten()
     has_class = flat >= 0
     targets = F.one_hot(flat[has_class], classes).T.bool()
-    found = logits[..., has_class].argmax(-2).unsqueeze(-2) == torch.arange(classes, device=logits.device).unsqueeze(1)
-    both, either = (found & targets).sum(-1).double(), (found | targets).sum(-1).double()
-    present = targets.any(-1)
-    return (both / either.clamp(min=1.0))[..., present].mean(-1)
+    index = torch.arange(classes, device=logits.device).unsqueeze(1)
+    predicted = logits[..., has_class].argmax(-2).unsqueeze(-2) == index  # [..., classes, pixels]
+    intersection, union = (predicted & targets).sum(-1).double(), (predicted | targets).sum(-1).double()
+    is_present = targets.any(-1)
+    return (intersection / union.clamp(min=1.0))[..., is_present].mean(-1)
 
 
 def verification_accuracy(embeddings: Tensor, split: Split) -> Tensor:
-    """Share of pairs rightly told to be of one class or of two, by a threshold on their cosine.
+    """Share of pairs that a threshold on their cosine assigns to one class or two correctly [...].
 
-    The threshold for each of ten folds is the best on the other nine.
+    Embeddings are [..., size, samples]. The threshold of each of ten folds is the best on the other nine (Huang et al.,
+    Labeled Faces in the Wild, 2007).
     """
     assert split.pairs is not None
-    similar = cosines(embeddings, split.pairs)
-    flat = similar.flatten(0, -2) if similar.ndim > 1 else similar.unsqueeze(0)
-    return torch.stack([_in_ten_folds(each, split.pairs.same) for each in flat]).view(similar.shape[:-1])
+    same = split.pairs.same
+    similarity = cosines(embeddings, split.pairs)
+    flat = similarity.flatten(0, -2) if similarity.ndim > 1 else similarity.unsqueeze(0)
+    shares = [correct_pairs(member, same).sum().double() / len(same) for member in flat]
+    return torch.stack(shares).view(similarity.shape[:-1])
 
 
 def cosines(embeddings: Tensor, pairs: Pairs) -> Tensor:
-    """Cosine of each pair, [..., pairs], of embeddings [..., size, samples]."""
+    """Cosine of each pair [..., pairs], from embeddings [..., size, samples]."""
     unit = F.normalize(embeddings, dim=-2)
     return (unit[..., pairs.first] * unit[..., pairs.second]).sum(-2)
 
 
-def _in_ten_folds(similar: Tensor, same: Tensor) -> Tensor:
-    """Accuracy over the folds, of similarities [pairs]."""
-    return rightly_told(similar, same).sum().double() / len(same)
+def correct_pairs(similarity: Tensor, same: Tensor) -> Tensor:
+    """Mark the pairs [pairs] that are assigned correctly: to one class from the threshold of their fold up.
 
-
-def rightly_told(similar: Tensor, same: Tensor) -> Tensor:
-    """Which pairs [pairs] are told rightly; one is taken for one class from the threshold of its fold up."""
-    order = similar.argsort(descending=True, stable=True)
-    ranked, matching = similar[order], same[order]
-    fold = (torch.arange(len(same), device=same.device) * FOLDS // len(same))[order]
-    in_fold = fold.unsqueeze(1) == torch.arange(FOLDS, device=same.device)  # [pairs, folds]
-    elsewhere = ~in_fold
-    hits = (elsewhere & matching.unsqueeze(1)).cumsum(0)  # with the threshold at each pair
-    alarms = (elsewhere & ~matching.unsqueeze(1)).cumsum(0)
+    ``similarity`` [pairs] is the cosine of each pair, and ``same`` [pairs] marks pairs of one class.
+    """
+    fold = torch.arange(len(same), device=same.device) * FOLDS // len(same)
+    order = similarity.argsort(descending=True, stable=True)
+    ranked, ranked_same = similarity[order], same[order]
+    is_elsewhere = fold[order].unsqueeze(1) != torch.arange(FOLDS, device=same.device)  # [pairs, folds]
+    # Pairs above a threshold at each rank, in the other folds: right ones and wrong ones.
+    hits = (is_elsewhere & ranked_same.unsqueeze(1)).cumsum(0)
+    alarms = (is_elsewhere & ~ranked_same.unsqueeze(1)).cumsum(0)
     is_last_of_ties = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool, device=same.device)])
     gain = torch.where(is_last_of_ties.unsqueeze(1), hits - alarms, -len(same))
-    threshold = ranked[gain.argmax(0)]
-    own_fold = torch.arange(len(same), device=same.device) * FOLDS // len(same)
-    return (similar >= threshold[own_fold]) == same
+    threshold = ranked[gain.argmax(0)]  # [folds]
+    return (similarity >= threshold[fold]) == same
 
 
 ACCURACY = Metric("accuracy", "logits", accuracy)

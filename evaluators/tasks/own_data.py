@@ -1,4 +1,4 @@
-"""Data of the user's own that a task is made of, as a file declares it."""
+"""A user's own data as an experiment file declares it, and the task on it."""
 
 from typing import Annotated, Any
 
@@ -11,16 +11,16 @@ from lossearch.evaluators.tasks.task import Task
 #: A folder of images, or a file of arrays.
 OwnData = FolderData | ArrayData
 
+#: Each kind of data by the key that identifies it.
+KINDS: dict[str, type[OwnData]] = {"folder": FolderData, "arrays": ArrayData}
+
 
 def _kind(declared: Any) -> str:
     is_arrays = isinstance(declared, ArrayData) or (isinstance(declared, dict) and "arrays" in declared)
     return "arrays" if is_arrays else "folder"
 
 
-#: Each kind of data by the key that tells it.
-KINDS: dict[str, type[OwnData]] = {"folder": FolderData, "arrays": ArrayData}
-
-#: One of them, told by its keys; the kind stands in the place of an error.
+#: Data of either kind, identified by its keys. Pydantic puts the kind into the location of an error.
 DeclaredData = Annotated[
     Annotated[FolderData, Tag("folder")] | Annotated[ArrayData, Tag("arrays")], Discriminator(_kind)
 ]
@@ -29,10 +29,10 @@ _DECLARED: TypeAdapter[OwnData] = TypeAdapter(DeclaredData)
 
 
 def own_data(declared: Any) -> OwnData:
-    """What a table of a file declares. Raises pydantic's ValidationError."""
+    """Parse a table of a file. Raises pydantic's ValidationError."""
     return _DECLARED.validate_python(declared)
 
 
 def own_task(name: str, data: OwnData) -> Task:
-    """The task on it. Raises UserError where the data cannot be read or divided."""
+    """Make the task on a user's data. Raises UserError if the data cannot be read or divided."""
     return array_task(name, data) if isinstance(data, ArrayData) else folder_task(name, data)

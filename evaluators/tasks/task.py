@@ -1,4 +1,4 @@
-"""Task: data, its split, its corruption and a metric, under one name; a fidelity brings the network."""
+"""Task: data divided into parts, its corruption and a metric, under one name. Training settings add the network."""
 
 import math
 from collections.abc import Callable
@@ -14,12 +14,18 @@ from lossearch.primitives.errors import UserError, shown
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.terminals import TERMINALS
 
-_USUAL = TrainingSettings()
+#: Default training on images.
+IMAGE_TRAINING = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
+
+#: Default training where every pixel has a class.
+PIXEL_TRAINING = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
+
+_DEFAULT_TRAINING = TrainingSettings()
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task. ``load`` gives what a search may look at; ``load_test`` is for the last word alone."""
+    """A task. ``load`` returns the parts that a search may use, ``load_test`` the part for the final test."""
 
     name: str
     family: str
@@ -29,21 +35,21 @@ class Task:
     load: Callable[[], Splits]
     load_test: Callable[[], Split]
     metric: Metric = ACCURACY
-    dense: bool = False  #: whether every pixel has a class
+    dense: bool = False  #: True if every pixel has a class
     needs_download: bool = False
-    gives: frozenset[str] = frozenset(TERMINALS)  #: what losses may look at: all but what it has not
-    fidelity: TrainingSettings = _USUAL  #: the full training, where none is declared
-    proxy: TrainingSettings | None = None  #: a search's training where none is declared; None: the full one
+    gives: frozenset[str] = frozenset(TERMINALS)  #: names of the tensors that a loss may use on this task
+    fidelity: TrainingSettings = _DEFAULT_TRAINING  #: the full training, unless an experiment declares one
+    proxy: TrainingSettings | None = None  #: the training in a search, unless declared; None: the full training
     data_from: str | None = None  #: the page or command that provides the data
-    ignores_pixels: bool = False  #: whether some pixels have no class: their targets are negative
+    ignores_pixels: bool = False  #: True if some pixels have no class: their targets are negative
 
     @property
     def features(self) -> int:
-        """Numbers in one input."""
+        """Number of values in one input."""
         return math.prod(self.shape)
 
     def require_given(self, formula: Formula) -> Formula:
-        """The formula; raises UserError where it looks at what the task cannot give."""
+        """Return the formula. Raises UserError if it uses a tensor that the task cannot give."""
         missing = formula.names & (TERMINALS.keys() - self.gives)
         if missing:
             raise UserError(
@@ -53,32 +59,35 @@ class Task:
         return formula
 
     def obstacle(self, fidelity: TrainingSettings) -> str | None:
-        """Why the fidelity's network or augmentation does not suit the task's inputs, or None where they do."""
+        """Reason why a network or augmentation does not suit the inputs of the task, or None if all do."""
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
         if (fidelity.network in DENSE) != self.dense:
             fitting = [name for name in NETWORKS if (name in DENSE) == self.dense]
             return (
-                f"fidelity: network = {fidelity.network!r} gives {'each pixel' if self.dense is False else 'an input'} "
-                f"one embedding, and the task {self.name} wants one for each {'pixel' if self.dense else 'input'}. "
-                f"Use {' or '.join(fitting)}."
+                f"fidelity: network = {fidelity.network!r} gives one embedding for each "
+                f"{'input' if self.dense else 'pixel'}, and the task {self.name} wants one for each "
+                f"{'pixel' if self.dense else 'input'}. Use {' or '.join(fitting)}."
             )
         if self.dense and (fidelity.shift or fidelity.flip):
-            return "fidelity: shift and flip move images and not the classes of their pixels. Use noise alone."
-        return self._too_small_for(fidelity)
+            return "fidelity: shift and flip move images but not the classes of their pixels. Use only noise."
+        return self._size_obstacle(fidelity)
 
-    def _too_small_for(self, fidelity: TrainingSettings) -> str | None:
-        """What needs larger images than the task's inputs are, or None where nothing does."""
+    def _size_obstacle(self, fidelity: TrainingSettings) -> str | None:
+        """The settings that need larger images than the inputs of the task, or None if none do."""
         needs = {name: SMALLEST_IMAGE for name in ("shift", "flip") if getattr(fidelity, name)}
         needs[f"network = {fidelity.network!r}"] = NETWORKS[fidelity.network].SMALLEST
         side = min(self.shape[1:]) if len(self.shape) == 3 else 0
         unmet = [name for name, pixels in needs.items() if pixels > side]
         if not unmet:
             return None
-        fitting = [name for name, each in NETWORKS.items() if (name in DENSE) == self.dense and side >= each.SMALLEST]
+        fitting = [
+            name for name, network in NETWORKS.items() if (name in DENSE) == self.dense and side >= network.SMALLEST
+        ]
         return (
-            f"fidelity: {' and '.join(unmet)} need images of {max(needs.values())} pixels at least each way, and the "
-            f"task {self.name} has inputs of shape {list(self.shape)}. Use network = {' or '.join(map(repr, fitting))}"
+            f"fidelity: {' and '.join(unmet)} {'needs' if len(unmet) == 1 else 'need'} images of at least "
+            f"{max(needs.values())} pixels each way, and the task {self.name} has inputs of shape "
+            f"{list(self.shape)}. Use network = {' or '.join(map(repr, fitting))}"
             f"{'' if side >= SMALLEST_IMAGE else ' without shift and flip'}."
         )
 

@@ -46,7 +46,7 @@ def tasks(as_json: JsonFlag = False) -> None:
 def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
     """Fetch the data of a task, where its publisher lets a program do that."""
     with reported():
-        from lossearch.evaluators.tasks.downloaded import download_task
+        from lossearch.evaluators.tasks.download import download_task
 
         print(download_task(task))
 

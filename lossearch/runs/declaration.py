@@ -64,7 +64,7 @@ class Declaration(Section):
         taken = data.keys() & TASKS.keys()
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give yours another")
-        return {name: each.seen_from_anywhere() for name, each in data.items()}
+        return {name: each.with_absolute_path() for name, each in data.items()}
 
     def task_named(self, name: str) -> Task:
         """The task of a name. Raises UserError."""

@@ -109,10 +109,10 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _ray(address: str | None) -> Iterator[Finding]:
-    from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, of_job, require_answer
+    from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
     from lossearch.primitives.errors import UserError
 
-    address = address or of_job()
+    address = address or job_address()
     from lossearch.evaluators.executors.ray_cluster import about_nodes
 
     where = "on this machine" if address is None else f"at {shown(address)}"

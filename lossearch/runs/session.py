@@ -135,9 +135,9 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         if ray_address is not None:
             raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
-    from lossearch.evaluators.executors.cluster_address import of_job, require_answer
+    from lossearch.evaluators.executors.cluster_address import job_address, require_answer
 
-    ray_address = ray_address or of_job()
+    ray_address = ray_address or job_address()
     if ray_address is not None:
         require_answer(ray_address)
     from lossearch.evaluators.executors.ray_executor import RayExecutor

@@ -4,14 +4,14 @@ import torch
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Where downloaded and prepared data lies."""
+    """A folder for downloaded and prepared data."""
     monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture(scope="session")
 def operators():
-    """The operators that torchvision's wheel does not bring beside a torch for CPUs alone."""
+    """Operators that torchvision needs at import, defined here if its wheel does not suit a CPU-only torch."""
     library = torch.library.Library("torchvision", "DEF")
     try:
         import torchvision  # noqa: F401

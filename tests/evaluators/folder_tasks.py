@@ -1,4 +1,4 @@
-"""A task on a folder of images, and what it loads, for tests."""
+"""A task on a folder of images, and its parts, for tests."""
 
 from lossearch.evaluators.tasks.folder import FolderData, folder_task
 

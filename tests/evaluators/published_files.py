@@ -1,4 +1,4 @@
-"""Small data sets in the files and formats that they are published in, for tests."""
+"""Small data sets in the files and formats of their publication, for tests."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ def checksum(path):
 
 
 def idx(path, array):
-    """The format of MNIST: two zeros, type, dimensions, their sizes, all big endian, and bytes."""
+    """Write the format of MNIST: two zeros, type, number of dimensions, their sizes, all big endian, and bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
         struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
@@ -31,7 +31,7 @@ def grey(start, count, size):
 
 
 def write_mnist(raw, kind="MNIST", classes=10, prefix=("train", "t10k"), each=(10, 2)):
-    """IDX files; returns what the parts hold, images and labels."""
+    """Write IDX files, and return the images and labels of each part."""
     parts = []
     for number, (name, count) in enumerate(zip(prefix, each, strict=True)):
         images = grey(10_000 * number, classes * count, 28)
@@ -43,7 +43,7 @@ def write_mnist(raw, kind="MNIST", classes=10, prefix=("train", "t10k"), each=(1
 
 
 def write_cifar(raw, monkeypatch, kind, classes, each=10):
-    """Pickled batches as in the archive; the table of checksums is made theirs."""
+    """Write pickled batches as in the archive, and replace the official checksums by theirs."""
     folder = raw / kind.base_folder
     folder.mkdir(parents=True)
     label = "labels" if classes == 10 else "fine_labels"
@@ -98,21 +98,22 @@ def write_food(raw, categories=101):
         files = {name: [f"{name}/{part}{number}" for number in range(count)] for name in names}
         (folder / "meta").mkdir(parents=True, exist_ok=True)
         (folder / "meta" / f"{part}.json").write_text(json.dumps(files))
-        (folder / "meta" / f"{part}.txt").write_text("\n".join(file for each in files.values() for file in each))
-        for file in (file for each in files.values() for file in each):
+        paths = [path for dish in files.values() for path in dish]
+        (folder / "meta" / f"{part}.txt").write_text("\n".join(paths))
+        for file in paths:
             write_shade(folder / "images" / f"{file}.jpg", names.index(file.split("/")[0]))
     (folder / "meta" / "classes.txt").write_text("\n".join(names))
 
 
 def fer_pixels(part, number):
     """Bytes [48, 48] whose first pixel is the number."""
-    found = pixels(10_000 * part + number, 48, 1)[..., 0]
-    found[0, 0] = number
-    return found
+    image = pixels(10_000 * part + number, 48, 1)[..., 0]
+    image[0, 0] = number
+    return image
 
 
 def write_fer(raw, monkeypatch, kind, name="fer2013.csv"):
-    """``fer2013.csv``, ``icml_face_data.csv``, or ``test.csv`` and ``train.csv`` without classes of test samples."""
+    """Write ``fer2013.csv``, ``icml_face_data.csv``, or ``test.csv`` and ``train.csv`` without classes of test."""
     folder = raw / "fer2013"
     folder.mkdir(parents=True)
     rows = [
@@ -142,15 +143,15 @@ def _write_csv(path, header, rows):
 
 
 def mask(number, size, highest):
-    found = np.random.default_rng(number).integers(0, highest + 1, (size, size), np.uint8)
-    found[0, :2] = 255
-    return Image.fromarray(found)
+    indices = np.random.default_rng(number).integers(0, highest + 1, (size, size), np.uint8)
+    indices[0, :2] = 255
+    return Image.fromarray(indices)
 
 
 def mask_of(image, highest):
     """The mask of an image that :func:`write_shade` wrote, as targets [64, 64]."""
-    found = np.asarray(mask(round(float(image.float().mean()) / 2), 64, highest)).astype(np.int64)
-    return np.where(found == 255, -1, found)
+    indices = np.asarray(mask(round(float(image.float().mean()) / 2), 64, highest)).astype(np.int64)
+    return np.where(indices == 255, -1, indices)
 
 
 def write_voc(raw):
@@ -177,7 +178,7 @@ def write_coco_stuff(raw, year=""):
 
 
 def write_lfw(raw, people):
-    """Images of people, so many of each name, and as many folds, each a pair of one and a pair of neighbours."""
+    """Write ``people[name]`` images of each person, and one fold for each: a pair of this person, a pair of two."""
     home = raw / "lfw_home"
     for place, (name, count) in enumerate(people.items()):
         for number in range(1, count + 1):

@@ -1,3 +1,5 @@
+"""A file of arrays is read, checked and divided into parts. Nothing in it is unpickled."""
+
 import pickle
 import zipfile
 
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from lossearch.evaluators.data.array_file import read_arrays
-from lossearch.evaluators.data.identities import PAIRS
+from lossearch.evaluators.data.pairs import PAIRS
 from lossearch.evaluators.tasks.arrays import ArrayData, array_task
 from lossearch.primitives.errors import UserError
 
@@ -26,7 +28,7 @@ def parts_of(task):
 
 
 def samples(count=40, shape=(3,), classes=4, dtype=np.float32):
-    """Inputs that all differ, and classes in turn."""
+    """Inputs that all differ, with classes in turn."""
     inputs = np.random.default_rng(0).integers(0, 256, (count, *shape))
     return {"inputs": inputs.astype(dtype), "targets": np.arange(count) % classes}
 
@@ -41,22 +43,21 @@ def test_a_file_of_samples_is_divided_by_class(tmp_path):
     parts = parts_of(task)
     assert {part: len(split) for part, split in parts.items()} == {"train": 20, "validation": 12, "test": 8}
     assert [split.targets.bincount().tolist() for split in parts.values()] == [[5] * 4, [3] * 4, [2] * 4]
-    found = [row for split in parts.values() for row in numbers(split)]
-    assert sorted(found) == sorted(map(tuple, given["inputs"].tolist()))
+    divided = [row for split in parts.values() for row in numbers(split)]
+    assert sorted(divided) == sorted(map(tuple, given["inputs"].tolist()))
     with_class = dict(zip(map(tuple, given["inputs"].tolist()), given["targets"].tolist(), strict=True))
     for split in parts.values():
         assert [with_class[row] for row in numbers(split)] == split.targets.tolist()
     assert (task.classes, task.shape, task.metric.name, task.fidelity.network) == (4, (3,), "accuracy", "mlp")
-    assert [numbers(each) for each in parts_of(task_of(tmp_path / "own.npz")).values()] == [
-        numbers(each) for each in parts.values()
-    ]
+    again = parts_of(task_of(tmp_path / "own.npz"))
+    assert list(map(numbers, again.values())) == list(map(numbers, parts.values()))
 
 
-def test_a_file_that_says_its_parts_keeps_them(tmp_path):
+def test_a_file_that_names_its_parts_keeps_them(tmp_path):
     given = {part: samples(8) for part in ("train", "validation", "test")}
-    for number, each in enumerate(given.values()):
-        each["inputs"] += 100 * number
-    named = {f"{part}_{name}": array for part, each in given.items() for name, array in each.items()}
+    for number, arrays in enumerate(given.values()):
+        arrays["inputs"] += 100 * number
+    named = {f"{part}_{name}": array for part, arrays in given.items() for name, array in arrays.items()}
     parts = parts_of(task_of(written(tmp_path, **named)))
     for part, split in parts.items():
         assert split.inputs.tolist() == given[part]["inputs"].tolist()
@@ -98,9 +99,9 @@ def test_identities_are_verified_in_parts_of_their_own(tmp_path):
     task = task_of(written(tmp_path, **given), verification=True)
     parts = parts_of(task)
     identity = dict(zip(map(tuple, given["inputs"].tolist()), given["targets"].tolist(), strict=True))
-    seen = [{identity[row] for row in numbers(split)} for split in parts.values()]
-    assert [len(each) for each in seen] == [6, 3, 3]
-    assert len(set.union(*seen)) == 12
+    identities = [{identity[row] for row in numbers(split)} for split in parts.values()]
+    assert list(map(len, identities)) == [6, 3, 3]
+    assert len(set.union(*identities)) == 12
     assert set(parts["train"].targets.tolist()) == set(range(6))
     assert (task.classes, task.metric.name) == (6, "verification accuracy")
     for part in ("validation", "test"):
@@ -111,9 +112,9 @@ def test_identities_are_verified_in_parts_of_their_own(tmp_path):
     assert parts["train"].pairs is None
 
 
-def test_samples_in_two_parts_are_told(tmp_path):
+def test_samples_in_two_parts_are_warned_of(tmp_path):
     named = {f"{part}_{name}": array for part in ("train", "test") for name, array in samples(12).items()}
-    with pytest.warns(UserWarning, match="12 stand in more than one part"):
+    with pytest.warns(UserWarning, match="12 samples of .* are in more than one part"):
         task_of(written(tmp_path, **named))
 
 
@@ -131,13 +132,13 @@ def changed(**changes):
         (changed(inputs=np.zeros((40, 8, 8, 3))), r"transpose\(0, 3, 1, 2\).*channels last"),
         (changed(inputs=np.zeros((0, 3)), targets=np.zeros(0, int)), r"shape \[0, 3\]"),
         (changed(inputs=np.zeros((40, 3), np.int32)), "int32"),
-        (changed(inputs=np.full((40, 3), np.nan)), "others in 120 places"),
+        (changed(inputs=np.full((40, 3), np.nan)), "120 numbers that are not"),
         (changed(inputs=np.full((40, 3), "a")), "<U1"),
         (changed(targets=np.zeros(40)), "float64"),
         (changed(targets=np.zeros(39, int)), r"shape \[40\].*\[39\]"),
-        (changed(targets=np.arange(40) % 4 - 1), "from 0 on.*-1"),
-        (changed(targets=np.zeros(40, int)), "two classes at least.*1"),
-        (changed(targets=np.minimum(np.arange(40), 2)), "classes 0 to 2 with 4 samples each at least.*1 of class 0"),
+        (changed(targets=np.arange(40) % 4 - 1), "numbers of at least 0 in targets.*-1"),
+        (changed(targets=np.zeros(40, int)), "at least two classes.*1"),
+        (changed(targets=np.minimum(np.arange(40), 2)), "at least 4 samples of each class from 0 to 2.*1 of class 0"),
         (changed(targets=np.arange(40) % 2 * 2), "0 of class 1"),
     ],
 )
@@ -150,7 +151,7 @@ def test_arrays_that_cannot_be_a_task_are_refused(tmp_path, arrays, message):
     ("identities", "message"),
     [
         (np.arange(40), "two identities"),
-        (np.zeros((40, 8, 8), int), "targets of pixels"),
+        (np.zeros((40, 8, 8), int), "one target per pixel"),
     ],
 )
 def test_identities_that_cannot_be_kept_apart_are_refused(tmp_path, identities, message):
@@ -169,8 +170,8 @@ def test_an_identity_in_two_parts_is_refused(tmp_path):
         task_of(written(tmp_path, **without), verification=True)
 
 
-class Ran:
-    """Leaves a mark where it is unpickled."""
+class Planted:
+    """Leaves a mark when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -181,17 +182,17 @@ class Ran:
 
 def test_nothing_in_a_file_is_unpickled(tmp_path):
     mark = tmp_path / "ran"
-    path = written(tmp_path, inputs=np.array([Ran(mark)], dtype=object), targets=np.arange(1))
+    path = written(tmp_path, inputs=np.array([Planted(mark)], dtype=object), targets=np.arange(1))
     with pytest.raises(UserError, match="cannot be read"):
         task_of(path)
     bare = tmp_path / "bare.npz"
-    bare.write_bytes(pickle.dumps(Ran(mark)))
+    bare.write_bytes(pickle.dumps(Planted(mark)))
     with pytest.raises(UserError, match="cannot be read"):
         task_of(bare)
     assert not mark.exists()
 
 
-def test_what_is_no_such_file_is_refused(tmp_path):
+def test_a_file_that_is_missing_damaged_or_of_another_kind_is_refused(tmp_path):
     with pytest.raises(UserError, match="got no file"):
         read_arrays(tmp_path / "none.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))

@@ -1,4 +1,4 @@
-"""COCO-Stuff, read from a small one in its own folders."""
+"""COCO-Stuff is read from a small copy in its own folders."""
 
 import pytest
 
@@ -25,12 +25,12 @@ def test_masks_of_coco_stuff_keep_their_classes(home):
     with pytest.raises(
         UserError, match=r"Expected images and their masks in .* got .*0100.png: no image of a known .* Replace both"
     ):
-        coco_stuff.coco_stuff(64, 182)
+        coco_stuff.read_coco_stuff(64, 182)
     (raw / "annotations" / "val" / f"{100:012d}.png").unlink()
     with pytest.raises(
         UserError, match=r"Expected a mask in .*val for every image, got none for 1, such as 000000000100.jpg"
     ):
-        coco_stuff.coco_stuff(64, 182)
+        coco_stuff.read_coco_stuff(64, 182)
 
 
 def test_folders_of_coco_stuff_may_have_the_year_in_their_names():
@@ -45,7 +45,7 @@ def test_one_broken_image_of_a_thousand_is_left_out_and_named(monkeypatch):
         (raw_folder("coco_stuff") / "images" / "train" / f"{number:012d}.jpg").write_bytes(b"torn")
         if number == 3:
             with pytest.warns(UserWarning, match=r"Broken files in .* were skipped: 1, such as images/train/0+3.jpg"):
-                data = coco_stuff.coco_stuff(64, 182)
+                data = coco_stuff.read_coco_stuff(64, 182)
             assert sum(data.about["parts"][part]["samples"] for part in ("train", "validation", "test")) == 12
     with pytest.raises(UserError, match=r"Expected images and their masks .* Replace both files"):
-        coco_stuff.coco_stuff(64, 182)
+        coco_stuff.read_coco_stuff(64, 182)

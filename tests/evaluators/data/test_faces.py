@@ -1,14 +1,13 @@
-"""Labeled Faces in the Wild and FaceScrub, read from small ones in their own folders."""
+"""Labeled Faces in the Wild and FaceScrub are read from small copies in their own folders."""
 
 import numpy as np
 import pytest
 
 from lossearch.evaluators.data import facescrub, lfw
-from lossearch.evaluators.data import lfw as lfw_pairs
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
-from lossearch.evaluators.data.images import decoded
+from lossearch.evaluators.data.images import decode
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.tasks.downloaded import download_task
+from lossearch.evaluators.tasks.download import download_task
 from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import write_folder
@@ -24,7 +23,7 @@ def test_people_of_lfw_are_those_of_scikit_learn_with_twenty_images():
     from sklearn.datasets import fetch_lfw_people
 
     files.write_lfw(raw_folder("lfw_people"), PEOPLE)
-    data = lfw.lfw_people(16, 3)
+    data = lfw.read_people(16, 3)
     theirs = fetch_lfw_people(
         data_home=str(raw_folder("lfw_people")), min_faces_per_person=20, download_if_missing=False
     )
@@ -37,7 +36,7 @@ def test_people_of_lfw_are_those_of_scikit_learn_with_twenty_images():
 
 def test_faces_are_cut_as_scikit_learn_cuts_them():
     files.write_lfw(raw_folder("lfw_people"), {"Ann_Lee": 2, "Bob_Ray": 2})
-    split = lfw.pairs_split(94)
+    split = lfw.read_pairs(94)
     with files.Image.open(
         raw_folder("lfw_people") / "lfw_home" / "lfw_funneled" / "Ann_Lee" / "Ann_Lee_0001.jpg"
     ) as image:
@@ -54,32 +53,32 @@ def test_ten_folds_of_lfw_are_read_in_their_order():
         lines += [f"{name}\t1\t2", f"{name}\t3\t1"]
         lines += [f"{name}\t{k}\t{names[fold - k]}\t3" for k in (1, 2)]
     (raw_folder("lfw_people") / "lfw_home" / "pairs.txt").write_text("10\t2\n" + "\n".join(lines))
-    split = lfw.pairs_split(16)
+    split = lfw.read_pairs(16)
     assert split.pairs.same.tolist() == [True, True, False, False] * 10
     folder = raw_folder("lfw_people") / "lfw_home" / "lfw_funneled"
     for line, first, second in zip(lines, split.pairs.first, split.pairs.second, strict=True):
         fields = line.split("\t")
         for row, name, number in ((first, *fields[:2]), (second, fields[-2] if fields[3:] else fields[0], fields[-1])):
-            face = decoded(folder / name / f"{name}_{int(number):04d}.jpg", 16, box=lfw.FACE)
+            face = decode(folder / name / f"{name}_{int(number):04d}.jpg", 16, box=lfw.FACE)
             assert (split.inputs[row].numpy() == face).all()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "a first line of two numbers, folds and pairs in pairs.txt, got ''"),
         (b"10\tmany\n", "a first line of two numbers"),
-        (b"10\t1\nAnn_Lee\t1\t2\n", "20 lines of pairs, as the first says in pairs.txt, got 1"),
+        (b"10\t1\nAnn_Lee\t1\t2\n", "20 lines of pairs, as the first line says, in pairs.txt, got 1"),
         (b"0\t1\n", "0 lines of pairs"),
-        (b"1\t1\nAnn_Lee\t1\tBob_Ray\t2\nAnn_Lee\t1\t2\n", "a line of name, number, number, apart by tabs"),
+        (b"1\t1\nAnn_Lee\t1\tBob_Ray\t2\nAnn_Lee\t1\t2\n", "a line of name, number, number, separated by tabs"),
         (b"1\t1\nAnn_Le\xe9\t1\t2\n", "text in UTF-8"),
     ],
 )
-def test_pairs_that_are_not_what_their_first_line_says_are_refused(text, said):
+def test_pairs_that_do_not_match_their_first_line_are_refused(text, message):
     files.write_lfw(raw_folder("lfw_people"), {"Ann_Lee": 2, "Bob_Ray": 2})
     (raw_folder("lfw_people") / "lfw_home" / "pairs.txt").write_bytes(text)
-    with pytest.raises(UserError, match=f"Expected {said}.* Remove the file. Run: lossearch download lfw_people"):
-        lfw_pairs.lfw_pairs()
+    with pytest.raises(UserError, match=f"Expected {message}.* Remove the file. Run: lossearch download lfw_people"):
+        lfw.read_named_pairs()
 
 
 def test_pairs_of_lfw_are_in_the_order_of_their_folds():
@@ -98,12 +97,12 @@ def test_pairs_of_lfw_are_in_the_order_of_their_folds():
         *(".Ann\t1\t2", f"Ann_Lee\t1\t{'9' * 5_000}", "Ann_Lee\t\u0661\t2"),
     ],
 )
-def test_a_line_of_pairs_that_is_none_is_refused(line):
+def test_a_malformed_line_of_pairs_is_refused(line):
     files.write_lfw(raw_folder("lfw_people"), {"Ann_Lee": 2})
     path = raw_folder("lfw_people") / "lfw_home" / "pairs.txt"
     path.write_text(f"1\t1\n{line}\nAnn_Lee\t1\tBob_Ray\t2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"Expected a line of name, number, number, .* in pairs.txt, got '.*'. Remove"):
-        lfw_pairs.lfw_pairs()
+        lfw.read_named_pairs()
 
 
 def test_an_image_of_a_pair_that_is_missing_or_broken_is_refused():
@@ -111,12 +110,12 @@ def test_an_image_of_a_pair_that_is_missing_or_broken_is_refused():
     image = raw_folder("lfw_people") / "lfw_home" / "lfw_funneled" / "Bob_Ray" / "Bob_Ray_0002.jpg"
     image.write_bytes(b"")
     with pytest.raises(UserError, match=r"got broken files: 1, such as Bob_Ray/Bob_Ray_0002.jpg"):
-        lfw.pairs_split(16)
+        lfw.read_pairs(16)
     image.unlink()
     with pytest.raises(
         DataMissing, match=r"Expected .*Bob_Ray_0002.jpg, got nothing. Remove .*lfw_funneled. Run: lossearch download"
     ):
-        lfw.pairs_split(16)
+        lfw.read_pairs(16)
 
 
 def test_identities_that_are_verified_were_never_trained_on():
@@ -125,16 +124,16 @@ def test_identities_that_are_verified_were_never_trained_on():
     write_folder(raw_folder("facescrub_lfw"), names, each=3)
     with (
         pytest.warns(UserWarning, match=r"that are in pairs of Labeled Faces in the Wild are left out: 2 of 24"),
-        pytest.warns(UserWarning, match=r"6 pairs of one identity and as many of two verify"),
+        pytest.warns(UserWarning, match=r"6 pairs of one identity and 6 of two, instead of 500"),
     ):
-        splits = facescrub.facescrub(16, 477)
+        splits = facescrub.read_facescrub(16, 477)
     assert len(splits.train) == 60
     assert set(splits.train.targets.tolist()) == set(range(20))
     assert set(splits.validation.targets.tolist()) == {20, 21}
     everyone, known = rows(splits.train) | rows(splits.validation), set()
     for name in names[:2]:
         for file in (raw_folder("facescrub_lfw") / name).iterdir():
-            known.add(tuple(decoded(file, 16).flatten().tolist()))
+            known.add(tuple(decode(file, 16).flatten().tolist()))
     assert (len(everyone), len(known)) == (66, 6)
     assert not everyone & known
     assert int(splits.validation.pairs.same.sum()) * 2 == len(splits.validation.pairs)
@@ -144,7 +143,7 @@ def test_more_identities_than_the_task_has_classes_for_are_refused():
     files.write_lfw(raw_folder("lfw_people"), {"Ann_Lee": 2, "Bob_Ray": 2})
     write_folder(raw_folder("facescrub_lfw"), [f"Actor {k:02d}" for k in range(20)], each=2)
     with pytest.raises(UserError, match=r"Expected 2 to 9 identities to train on in .*, got 18. Put one subfolder"):
-        facescrub.facescrub(16, 9)
+        facescrub.read_facescrub(16, 9)
 
 
 def test_lfw_is_fetched_by_scikit_learn(monkeypatch):
@@ -177,6 +176,6 @@ def test_a_facescrub_that_is_not_one_subfolder_for_each_identity_is_refused(layo
         write_folder(folder, [f"{part} {k}" for k in range(3)], each=2)
     if layout == "two names":
         write_folder(raw_folder("facescrub_lfw"), ["Train_1"], each=2)
-    said = {"split": "got train, test. Move the subfolders of all parts up", "two names": "'Train_1' and 'train 1'"}
-    with pytest.raises(UserError, match=said[layout]):
-        facescrub.facescrub(16, 477)
+    message = {"split": "got train, test. Move the subfolders of all parts up", "two names": "'Train_1' and 'train 1'"}
+    with pytest.raises(UserError, match=message[layout]):
+        facescrub.read_facescrub(16, 477)

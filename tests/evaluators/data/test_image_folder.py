@@ -1,3 +1,5 @@
+"""A folder of images is divided, decoded once and kept, whatever its files hold."""
+
 import os
 import struct
 import zlib
@@ -28,14 +30,14 @@ def test_a_folder_is_a_task_of_its_subfolders(tmp_path):
     assert task.load().train.inputs is task.load().train.inputs
     dogs = {tuple(pixels(number).transpose(2, 0, 1).flatten().tolist()) for number in range(8)}
     for index in range(3):  # birds, cats, dogs
-        found = rows(parts[0].part(torch.nonzero(parts[0].targets == index).flatten()))
-        assert (found <= dogs) == (index == 2)
+        images = rows(parts[0].part(torch.nonzero(parts[0].targets == index).flatten()))
+        assert (images <= dogs) == (index == 2)
 
 
 def bomb(path):
     """A PNG whose header promises 20,000 x 20,000 pixels."""
     chunks = (b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0" * 100))
-    packed = [struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks]
+    packed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
@@ -69,7 +71,7 @@ def test_a_broken_file_is_skipped_with_its_name_or_refused(tmp_path, kind):
     (about,) = (Path(os.environ["LOSSEARCH_DATA"]) / "prepared").glob("pets-*/about.json")
     assert "cats/odd.png" in about.read_text()
     with pytest.raises(
-        UserError, match=r"got broken files: 1, such as cats/odd.png \(.*Remove them, or say broken = 'skip'"
+        UserError, match=r"got broken files: 1, such as cats/odd.png \(.*Remove them, or set broken = 'skip'"
     ):
         task_of(folder, broken="refuse").load()
 
@@ -95,7 +97,7 @@ def test_a_class_whose_images_are_all_broken_is_refused(tmp_path):
         file.write_bytes(b"")
     with (
         pytest.warns(UserWarning, match=r"were skipped: 8, such as"),
-        pytest.raises(UserError, match=r"got none of class 'dogs' in train that can be read. Add images"),
+        pytest.raises(UserError, match=r"got no readable image of class 'dogs' in train. Add images"),
     ):
         task_of(folder).load()
     for file in (folder / "cats").iterdir():
@@ -113,7 +115,7 @@ def test_a_changed_image_is_decoded_again(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [{"size": 3}, {"size": 8.0}, {"broken": "ignore"}, {"colour": True}, {"folder": ""}])
-def test_options_that_are_not_known_are_refused(bad):
+def test_unknown_options_are_refused(bad):
     with pytest.raises(ValidationError):
         FolderData(**({"folder": "x"} | bad))
     assert all(field.description for field in FolderData.model_fields.values())
@@ -129,7 +131,7 @@ def parts_by_name(folder, **options):
     return {file.relative_to(folder).as_posix(): part for part, files in parts.items() for file, _ in files}
 
 
-def test_an_image_more_moves_few_others_from_part_to_part(tmp_path):
+def test_one_more_image_moves_few_others_to_another_part(tmp_path):
     folder = write_folder(tmp_path / "pets", each=40)
     before = parts_by_name(folder)
     for number in range(5):
@@ -186,10 +188,12 @@ def test_all_images_of_a_person_are_in_one_part(split, tmp_path):
     )
 
 
-def test_files_that_do_not_tell_whom_they_show_are_divided_by_class_with_a_warning(tmp_path):
+def test_files_that_name_no_person_are_divided_by_class_with_a_warning(tmp_path):
     folder = write_people(tmp_path / "faces", 20)
     write_folder(folder, ("joy", "fear"), each=8)
-    with pytest.warns(UserWarning, match=r"do not tell whom they show: 16, such as fear/000.png. One person may be in"):
+    with pytest.warns(
+        UserWarning, match=r"16 file names in .* name no person, such as fear/000.png: one person may be in"
+    ):
         parts = parts_by_name(folder, people=r"S\d+")
     assert sorted(part for name, part in parts.items() if name.startswith("joy/00")) == (
         ["test"] * 2 + ["train"] * 4 + ["validation"] * 2
@@ -198,7 +202,9 @@ def test_files_that_do_not_tell_whom_they_show_are_divided_by_class_with_a_warni
 
 def test_too_few_people_for_every_part_are_refused(tmp_path):
     folder = write_people(tmp_path / "faces", 2)
-    with pytest.raises(UserError, match=r"Expected images of every class in every part .* where each person is in one"):
+    with pytest.raises(
+        UserError, match=r"Expected images of every class in every part .* because each person is in one"
+    ):
         parts_by_name(folder, people=r"S\d+")
 
 
@@ -213,17 +219,17 @@ def test_broken_files_of_all_parts_are_counted_where_they_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "error", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files"), MemoryError()]
 )
-def test_what_hinders_reading_is_said_and_not_kept_as_a_broken_image(tmp_path, monkeypatch, error):
+def test_an_error_of_the_system_is_reported_and_not_kept_as_a_broken_image(tmp_path, monkeypatch, error):
     folder = write_folder(tmp_path / "pets")
     opened = Image.open
 
-    def hindered(path, **options):
+    def failing(path, **options):
         if path == folder / "cats" / "003.png":
             raise error
         return opened(path, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Image, "open", hindered)
+        patched.setattr(Image, "open", failing)
         with pytest.raises(
             UserError, match=r"Expected to read .*cats/003.png, got: (Permission|Too many|out of memory)"
         ):

@@ -1,11 +1,11 @@
-"""What is taken for the images of a folder, and what is not."""
+"""Which files count as the images of a folder, and which are left out."""
 
 import os
 import shutil
 
 import pytest
 
-from lossearch.evaluators.data.image_listing import listed
+from lossearch.evaluators.data.image_listing import list_images
 from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import loaded, task_of
 from tests.evaluators.small_images import write_folder, write_image
@@ -24,7 +24,7 @@ def test_hidden_files_other_suffixes_and_pipes_are_ignored(tmp_path):
     assert [len(part) for part in loaded(folder)] == [8, 5, 4]
 
 
-def test_links_that_leave_the_folder_are_not_followed_and_others_once(tmp_path):
+def test_links_that_leave_the_folder_are_not_followed_and_others_are_followed_once(tmp_path):
     folder = write_folder(tmp_path / "pets")
     elsewhere = write_folder(tmp_path / "elsewhere", ("birds",))
     (folder / "birds").symlink_to(elsewhere / "birds")
@@ -33,13 +33,13 @@ def test_links_that_leave_the_folder_are_not_followed_and_others_once(tmp_path):
     (folder / "dogs" / "cat.png").symlink_to("../cats/001.png")
     (folder / "cats" / "round.png").symlink_to("round.png")
     (folder / "dogs" / "gone.png").symlink_to("nothing.png")
-    found = listed(folder)
-    assert found.classes == ("cats", "dogs")
-    assert [file for file, _ in found.parts["all"]] == [
+    listing = list_images(folder)
+    assert listing.classes == ("cats", "dogs")
+    assert [file for file, _ in listing.parts["all"]] == [
         folder / name / f"{number:03d}.png" for name in ("cats", "dogs") for number in range(8)
     ]
-    assert found.left_out == {"links that leave it": 2, "links to images that are there already": 2}
-    with pytest.warns(UserWarning, match=r"Of what is in .*pets is left out: 2 links that leave it, 2 links to"):
+    assert listing.left_out == {"links that leave it": 2, "links to images that are there already": 2}
+    with pytest.warns(UserWarning, match=r"Left out of .*pets: 2 links that leave it, 2 links to"):
         assert sum(map(len, loaded(folder))) == 16
 
 
@@ -59,14 +59,14 @@ def test_an_image_that_links_put_into_two_parts_is_refused(what, tmp_path):
         task_of(folder)
 
 
-def test_what_lies_where_no_class_has_it_is_counted(tmp_path):
+def test_files_outside_of_classes_are_counted(tmp_path):
     folder = write_folder(tmp_path / "pets")
     write_image(folder / "loose.png")
     write_folder(folder / "cats", ("young", "old"), each=2)
     (folder / "dogs" / "a.heic").write_bytes(b"x")
     (folder / "dogs" / "b.png.part").write_bytes(b"x")
     counts = "1 images outside of subfolders, 4 images in subfolders of classes, 2 files that are no images by their"
-    with pytest.warns(UserWarning, match=f"Of what is in .*pets is left out: {counts} suffix"):
+    with pytest.warns(UserWarning, match=f"Left out of .*pets: {counts} suffix"):
         assert sum(map(len, loaded(folder))) == 16
 
 
@@ -117,18 +117,18 @@ def unknown_in_validation(folder):
 
 
 BAD = {
-    "missing": (lambda folder: None, "Expected a folder of images at .*pets, got nothing. Mend the path"),
+    "missing": (lambda folder: None, "Expected a folder of images at .*pets, got nothing. Correct the path"),
     "file": (lambda folder: folder.write_text(""), "Expected a folder of images at .*pets, got a file"),
     "empty": (lambda folder: folder.mkdir(), r"Expected images \(.bmp, .*\) in .*pets, .* got none. Put the images"),
     "loose": (loose, "got none but 1 outside of subfolders. Put the images of each class into a subfolder"),
-    "one class": (one_class, "Expected two classes at least in .*pets, got one, cats. Add a subfolder"),
-    "few": (few, "Expected 4 images at least of class 'eels', got 3. Add images, or remove the class"),
-    "split, few": (split_few, "Expected 2 images at least of class 'cats' in train, of which a tenth validates, got 1"),
+    "one class": (one_class, "Expected at least two classes in .*pets, got one, cats. Add a subfolder"),
+    "few": (few, "Expected at least 4 images of class 'eels', got 3. Add images, or remove the class"),
+    "split, few": (split_few, "Expected at least 2 images of class 'cats' in train, of which a tenth validates, got 1"),
     "half split": (half_split, "Expected train, validation .* and test in .*, which is split, got train, val. Add"),
-    "odd split": (odd_split, "got train, val, test, more. Add what is missing and move away what is odd"),
+    "odd split": (odd_split, "got train, val, test, more. Add the missing folders and move all others away"),
     "two validations": (two_validations, "got train, validation, val, test"),
-    "no dogs": (no_dogs_in_test, "Expected 1 image at least of class 'dogs' in test, got 0"),
-    "unknown": (unknown_in_validation, "Unknown class 'dog' in validation, which train has not; did you mean dogs"),
+    "no dogs": (no_dogs_in_test, "Expected at least 1 image of class 'dogs' in test, got 0"),
+    "unknown": (unknown_in_validation, "Unknown class 'dog' in validation, which is not in train; did you mean dogs"),
 }
 
 
@@ -139,15 +139,15 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", denied)
-    with pytest.raises(UserError, match=r"Expected to read .*pets, got: Permission denied. Mend its permissions"):
+    with pytest.raises(UserError, match=r"Expected to read .*pets, got: Permission denied. Correct its permissions"):
         task_of(folder)
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_folder_that_cannot_be_divided_is_refused_at_once(tmp_path, kind):
-    write, said = BAD[kind]
+    write, message = BAD[kind]
     write(tmp_path / "pets")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         task_of(tmp_path / "pets")
 
 

@@ -1,4 +1,4 @@
-"""Names are cut into parts that hold all of them, each once, and that stay where others come."""
+"""Names are cut into parts that hold each name once, and adding a name moves few others."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ NAMES = st.sets(st.text(max_size=5), max_size=60)
 
 @pytest.mark.parametrize("shares", [SHARES, HELD_OUT])
 @given(NAMES)
-def test_every_name_is_in_one_part_and_none_is_empty_where_there_are_enough(shares, names):
+def test_every_name_is_in_one_part_and_no_part_is_empty_if_there_are_enough(shares, names):
     parts = cut(names, shares)
     assert len(parts) == len(shares)
     assert sorted(name for part in parts for name in part) == sorted(names)

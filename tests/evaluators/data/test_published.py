@@ -1,4 +1,4 @@
-"""Torchvision's data sets, read from small ones in their own files."""
+"""Torchvision's data sets are read from small copies in their own files."""
 
 import pickle
 
@@ -51,7 +51,7 @@ def test_cifar_is_read_from_its_batches(name, classes, datasets, monkeypatch):
 
 
 class Planted:
-    """Unpickled, it leaves a mark."""
+    """Leaves a mark when it is unpickled."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -126,7 +126,7 @@ def test_pcam_is_read_in_its_three_official_parts(datasets):
 
 
 def shades(part):
-    """The numbers that images of one shade tell."""
+    """The numbers of images that :func:`write_shade` wrote."""
     return (part.inputs.float().mean((1, 2, 3)) / 2).round().long()
 
 
@@ -137,7 +137,7 @@ def test_caltech_is_read_without_its_background(datasets):
     assert all(part.targets.equal(shades(part)) for part in found)
     files.write_image(raw_folder("caltech101") / "caltech101" / "101_ObjectCategories" / "category_000" / "odd.jpg")
     with pytest.raises(DataMissing, match=r"Expected the data of caltech101 .*image_0005.jpg"):
-        torchvision_data.torchvision_data("caltech101", 101)
+        torchvision_data.read_torchvision("caltech101", 101)
 
 
 def test_food_is_read_by_its_lists(datasets):
@@ -191,11 +191,11 @@ def test_each_official_part_is_opened_once(datasets, monkeypatch):
 
 def test_classes_have_torchvisions_names(datasets):
     files.write_mnist(raw_folder("fashion_mnist"), "FashionMNIST")
-    assert torchvision_data.torchvision_data("fashion_mnist", 10).about["classes"][9] == "Ankle boot"
+    assert torchvision_data.read_torchvision("fashion_mnist", 10).about["classes"][9] == "Ankle boot"
     files.write_caltech(raw_folder("caltech101"))
-    assert torchvision_data.torchvision_data("caltech101", 101).about["classes"][1] == "category_001"
+    assert torchvision_data.read_torchvision("caltech101", 101).about["classes"][1] == "category_001"
     files.write_pcam(raw_folder("pcam"))
-    assert torchvision_data.torchvision_data("pcam", 2).about["classes"] == ["0", "1"]
+    assert torchvision_data.read_torchvision("pcam", 2).about["classes"] == ["0", "1"]
 
 
 def test_a_broken_array_of_pcam_is_no_failure_to_write(datasets):
@@ -216,11 +216,11 @@ def test_one_broken_image_of_a_thousand_is_left_out_and_named(datasets, monkeypa
     with pytest.warns(
         UserWarning, match=r"Broken files in .*food101 were skipped: 1, such as sample 43 of train \(cannot"
     ):
-        data = torchvision_data.torchvision_data("food101", 101)
+        data = torchvision_data.read_torchvision("food101", 101)
     assert len(data.inputs) == 706
     for number in range(6):
         (image / f"train{number}.jpg").write_bytes(b"torn")
     with pytest.raises(
         DataMissing, match=r"Expected the data of food101 in .*, got: sample \d+ of train: cannot identify"
     ):
-        torchvision_data.torchvision_data("food101", 101)
+        torchvision_data.read_torchvision("food101", 101)

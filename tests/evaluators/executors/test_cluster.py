@@ -105,7 +105,7 @@ def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(
     assert ray.wait([reference], timeout=60.0, fetch_local=False)[0]
     cluster.kill(lost)
     cluster.add()
-    errors = counted(monkeypatch, ray_executor, "vanished")
+    errors = counted(monkeypatch, ray_executor, "is_node_loss")
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes()[0] == "a worker vanished with its node: its work is done again"
     assert isinstance(errors[0][0], ray.exceptions.ObjectLostError), errors
@@ -148,7 +148,7 @@ def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once
     pool = RayExecutor()
     until(lambda: pool._pool.idle, pool)
     cluster.add(cores=2, SET_UP_BADLY="1")
-    failures = counted(monkeypatch, pool._pool, "_cannot_start")
+    failures = counted(monkeypatch, pool._pool, "_report_failed_start")
     until(lambda: len(failures) >= 3, pool)
     assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
     monkeypatch.setattr(ray_pool, "PAUSE", 10_000.0)  # more than the test waits
@@ -193,7 +193,7 @@ def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
     impatient(monkeypatch)
     pending = pool.submit(cohort("ce(z)"))
     until(lambda: pool._pool._alone_since < time.monotonic() - 2.0, pool)
-    assert sum("no worker is there since" in each.text for each in pool.news()) == 1
+    assert sum("no worker for 0 s, waiting" in each.text for each in pool.news()) == 1
     cluster.add()
     assert {each.status for each in pending.result()} == {"evaluated"}
     pool.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, of_job, require_answer
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
 
 STARTED = """
 import os, sys, time
@@ -26,8 +26,8 @@ time.sleep(120)
 
 JOINING = """
 import sys
-from evaluators.cluster_address import ClusterUnreachable
-from evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.executors.cluster_address import ClusterUnreachable
+from lossearch.evaluators.executors.ray_executor import RayExecutor
 try:
     pool = RayExecutor(sys.argv[1])
     while not pool._pool.idle:
@@ -42,7 +42,7 @@ ALONE_BEFORE = """
 import os
 from ray._private import ray_constants
 before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ
-from evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.executors.ray_executor import RayExecutor
 RayExecutor(workers=1).close()
 assert before == (ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in os.environ)
 """
@@ -78,14 +78,14 @@ def listening():
 
 
 def test_something_else_than_ray_is_told_from_it(listening):
-    with pytest.raises(ClusterUnreachable, match=r"something else than Ray answers there.*not the dashboard's"):
+    with pytest.raises(ClusterUnreachable, match=r"something other than Ray answers there.*not the dashboard's"):
         require_answer(listening(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
 
 def test_what_says_nothing_is_not_waited_for(listening, monkeypatch):
     monkeypatch.setattr("lossearch.evaluators.executors.cluster_address.CONNECT_TIMEOUT", 0.5)
     started = time.monotonic()
-    with pytest.raises(ClusterUnreachable, match="says nothing within"):
+    with pytest.raises(ClusterUnreachable, match="no answer within"):
         require_answer(listening(None))
     assert time.monotonic() - started < 10.0
 
@@ -175,9 +175,9 @@ def test_a_worker_without_the_package_is_told_of(tmp_path):
 )
 def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", job)
-    assert of_job() == address
+    assert job_address() == address
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
-    assert of_job() is None
+    assert job_address() is None
 
 
 @pytest.mark.parametrize("start", [("-m", "lossearch"), ("-c", "import ray, lossearch.cli; lossearch.cli.app.main()")])

@@ -13,7 +13,7 @@ import torch
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors import ray_pool as actors
 from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, require_answer
-from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor, merged
+from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor, merge_states
 from lossearch.evaluators.executors.ray_executor import RayExecutor
 from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.settings import TrainingSettings
@@ -37,7 +37,7 @@ class Shuffled:
         self._open = []
 
     def submit(self, work, states=()):
-        pending = ShuffledWork(work, merged(states))
+        pending = ShuffledWork(work, merge_states(states))
         self._open.append(pending)
         return pending
 
@@ -304,11 +304,11 @@ def test_a_gpu_that_this_machine_has_not_is_refused(monkeypatch):
 
 GPU_CLUSTER = """
 import ray
-from evaluators.work import Candidate, Work
-from evaluators.executors import LARGEST_ON_A_GPU
-from evaluators.fidelity import TrainingSettings
-from evaluators import ray_pool
-from evaluators.ray_executor import RayExecutor
+from lossearch.evaluators.work import Candidate, Work
+from lossearch.evaluators.executors.executor import LARGEST_ON_A_GPU
+from lossearch.evaluators.settings import TrainingSettings
+from lossearch.evaluators.executors import ray_pool
+from lossearch.evaluators.executors.ray_executor import RayExecutor
 
 class Worker(ray_pool.Worker):  # takes the CPU for the GPU that Ray was told of
     def __init__(self, device, sharers):

@@ -1,4 +1,4 @@
-"""Every registered network maps what it takes to embeddings, from weights of its generator alone, and learns."""
+"""Every registered network maps its inputs to embeddings, draws weights from its generator alone, and learns."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lossearch.evaluators.cohort.cohort import find_batching_obstacle
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.networks import DENSE, NETWORKS
-from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, evenly_pooled
+from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, pool_evenly
 from lossearch.evaluators.networks.layers import linear
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
@@ -17,7 +17,7 @@ from tests.evaluators.random_inputs import images, made, shapes
 
 NEEDS_IMAGES = [name for name, network in NETWORKS.items() if network.SMALLEST]
 
-#: Parameters by network, shape of an input and size of an embedding.
+#: Number of parameters by network, shape of an input and size of an embedding.
 PARAMETERS = {
     ("mlp", (1, 8, 8), 32): 64 * 32 + 32,
     ("cnn", (1, 8, 8), 16): (9 * 8 + 8) + (72 * 16 + 16) + (64 * 16 + 16),
@@ -72,16 +72,16 @@ def test_weights_are_those_of_the_generator_and_of_no_other(name):
 
 @pytest.mark.parametrize(("name", "shape", "size"), PARAMETERS)
 def test_a_network_has_the_parameters_of_its_source(name, shape, size):
-    found = sum(parameter.numel() for parameter in made(name, shape, size).parameters())
-    assert found == PARAMETERS[name, shape, size]
+    count = sum(parameter.numel() for parameter in made(name, shape, size).parameters())
+    assert count == PARAMETERS[name, shape, size]
 
 
-def test_no_network_is_left_uncounted():
+def test_the_parameters_of_every_network_are_counted():
     assert {name for name, _, _ in PARAMETERS} == NETWORKS.keys()
 
 
 @pytest.mark.parametrize("name", NEEDS_IMAGES)
-def test_what_is_no_image_or_too_small_is_refused(name):
+def test_inputs_that_are_no_images_or_too_small_are_refused(name):
     smallest = NETWORKS[name].SMALLEST
     for shape in ((64,), (3, smallest - 1, smallest), (3, smallest, smallest - 1)):
         with pytest.raises(
@@ -96,14 +96,14 @@ def test_a_task_names_the_smallest_image_of_a_network(name):
     task = known_task("shapes_segmentation" if name in DENSE else "shapes")
     assert replace(task, shape=(3, smallest, smallest)).obstacle(fidelity) is None
     obstacle = replace(task, shape=(3, smallest, smallest - 1)).obstacle(fidelity)
-    assert f"network = {name!r} need images of {smallest} pixels at least each way" in obstacle
+    assert f"network = {name!r} needs images of at least {smallest} pixels each way" in obstacle
     assert repr(name) not in obstacle.partition("Use network =")[2]
 
 
-def test_what_a_task_proposes_suits_it():
+def test_a_task_proposes_a_network_that_suits_it():
     flat = replace(known_task("digits"), shape=(64,))
     assert flat.obstacle(TrainingSettings(network="cnn")).endswith("Use network = 'mlp' without shift and flip.")
-    assert flat.obstacle(TrainingSettings(flip=True)).startswith("fidelity: flip need images of 4 pixels")
+    assert flat.obstacle(TrainingSettings(flip=True)).startswith("fidelity: flip needs images of at least 4 pixels")
     assert flat.obstacle(TrainingSettings()) is None
 
 
@@ -116,13 +116,13 @@ def test_a_gradient_reaches_every_parameter(name):
     (embeddings * images(*embeddings.shape, seed=2)).sum().backward()
     for key, parameter in network.named_parameters():
         assert torch.isfinite(parameter.grad).all(), key
-        if not key.endswith("bias"):  # a normalisation above takes a bias away, and leaves it a gradient of rounding
+        if not key.endswith("bias"):  # a normalisation above cancels a bias, whose gradient is rounding
             assert parameter.grad.abs().max() > 1e-6, key
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns(name):
-    """Dark and bright images, or pixels, are told apart: of these, rows of embeddings are in the order of targets."""
+    """A few steps lower the loss on dark and bright images, or pixels, whose embeddings are in the order of targets."""
     shape, targets = shapes(name)[0], torch.tensor([0, 1] * 4)
     if name in DENSE:
         targets = (images(8, *shape[1:]) > 0).long()
@@ -159,25 +159,25 @@ def test_the_main_branch_of_emosynthnet_has_the_parameters_and_the_size_of_its_t
     """Table 3.2 of the thesis has 21 million and 82 MB: the main branch for MNIST, with its last layer of 10."""
     network = made("emosynthnet", (1, 28, 28), 64)
     side = sum(parameter.numel() for parameter in network.side.parameters())
-    joined = 896 * 256 * 9  # weights of the second transposed convolution that look at the side branch
+    joined = 896 * 256 * 9  # weights of the second transposed convolution for the side branch
     main = sum(parameter.numel() for parameter in network.parameters()) - side - joined + 64 * 10 + 10
     assert (round(main / 1e6), round(4 * main / 1e6)) == (21, 82)
 
 
 def test_maps_of_emosynthnet_have_the_sizes_of_its_equations():
     """Section 3.2.3: m/16 + 2 after the first transposed convolution, 1408 maps; m/8 + 6 after the second."""
-    network, seen = made("emosynthnet", (3, 48, 48)), {}
+    network, sizes = made("emosynthnet", (3, 48, 48)), {}
     for name in ("first_raised", "second_raised", "dense"):
         getattr(network, name).register_forward_hook(
-            lambda module, inputs, output, name=name: seen.update({name: (inputs[0].shape[1:], output.shape[1:])})
+            lambda module, inputs, output, name=name: sizes.update({name: (inputs[0].shape[1:], output.shape[1:])})
         )
     network(images(2, 3, 48, 48))
-    assert seen["first_raised"] == ((512, 3, 3), (512, 5, 5))
-    assert seen["second_raised"] == ((1408, 10, 10), (256, 12, 12))
-    assert seen["dense"] == ((256 * 24**2,), (EmoSynthNet.DENSE,))
+    assert sizes["first_raised"] == ((512, 3, 3), (512, 5, 5))
+    assert sizes["second_raised"] == ((1408, 10, 10), (256, 12, 12))
+    assert sizes["dense"] == ((256 * 24**2,), (EmoSynthNet.DENSE,))
 
 
-def test_even_pooling_is_a_pooling_with_a_stride_where_one_fits():
+def test_even_pooling_equals_pooling_with_a_stride_if_one_fits():
     x = images(2, 3, 8, 8)
     strided = F.avg_pool2d(x, 7, 2, 3, count_include_pad=False)
-    torch.testing.assert_close(evenly_pooled(x, (4, 4)), strided)
+    torch.testing.assert_close(pool_evenly(x, (4, 4)), strided)

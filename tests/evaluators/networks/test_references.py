@@ -1,4 +1,4 @@
-"""Networks give what a reference gives under the same weights: torchvision's, or layers that are written out."""
+"""Networks equal a reference with the same weights: torchvision's, or layers written out by hand."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.evaluators.random_inputs import images, made, shapes
 
 
 def settled(network):
-    """The network with normalisations that change something, as after a training, in the mode for evaluation."""
+    """Give the normalisations of a network values as after a training, and switch it to evaluation."""
     generator = torch.Generator().manual_seed(5)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -20,7 +20,7 @@ def settled(network):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_resnet18_gives_what_torchvisions_gives_with_the_same_weights(training, operators):
+def test_resnet18_equals_torchvisions_with_the_same_weights(training, operators):
     from torchvision.models import resnet18
 
     ours, theirs = settled(made("resnet18", (3, 96, 80), 512)).train(training), resnet18()
@@ -36,13 +36,13 @@ def convolved(layer, x):
     columns = convolution.weight.flatten(1) @ F.unfold(x, 3, padding=1)
     maps = columns.unflatten(2, x.shape[2:])
     mean, var, scale, shift = (
-        each.view(-1, 1, 1) for each in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        values.view(-1, 1, 1) for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
     return (maps - mean) / (var + norm.eps).sqrt() * scale + shift
 
 
 def largest(x):
-    """Largest of each 2x2 pixels, those of edges as they are."""
+    """Maximum of each 2x2 pixels, or of fewer at the edges."""
     x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), value=-torch.inf)
     return torch.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]).amax(0)
 
@@ -53,7 +53,7 @@ def raised(layer, x):
     return four.flatten(4, 5).flatten(2, 3) + layer.bias.view(-1, 1, 1)
 
 
-def test_a_unet_is_what_its_paper_writes():
+def test_a_unet_equals_the_layers_of_its_paper():
     network, x = settled(made("unet", (3, 13, 10))), images(2, 3, 13, 10)
 
     def two(level, x):
@@ -61,36 +61,36 @@ def test_a_unet_is_what_its_paper_writes():
             x = convolved(layer, x).clamp(min=0.0)
         return x
 
-    seen = [two(network.down[0], x)]
+    maps = [two(network.down[0], x)]
     for level in network.down[1:]:
-        seen.append(two(level, largest(seen[-1])))
-    below = seen.pop()
+        maps.append(two(level, largest(maps[-1])))
+    below = maps.pop()
     for layer, level in zip(network.raised, network.up, strict=True):
-        beside = seen.pop()
-        cropped = raised(layer, below)[:, :, : beside.shape[2], : beside.shape[3]]
-        below = two(level, torch.cat([beside, cropped], 1))
+        skip = maps.pop()
+        cropped = raised(layer, below)[:, :, : skip.shape[2], : skip.shape[3]]
+        below = two(level, torch.cat([skip, cropped], 1))
     wanted = below.permute(0, 2, 3, 1).reshape(-1, 12)
     torch.testing.assert_close(network(x), wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_the_vgg_of_pedcc_is_what_its_paper_writes():
+def test_the_vgg_of_pedcc_equals_the_layers_of_its_paper():
     network, x = settled(made("vgg_pedcc", (3, 16, 24))), images(2, 3, 16, 24)
-    seen, layers = x, iter(network.features)
-    for maps, depth in ((96, 1 + 4), (192, 4), (384, 4)):
+    maps, layers = x, iter(network.features)
+    for width, depth in ((96, 1 + 4), (192, 4), (384, 4)):
         for _ in range(depth):
-            seen, slope = convolved(next(layers), seen), next(layers).weight.view(-1, 1, 1)
-            assert seen.shape[1] == maps
-            seen = torch.where(seen > 0, seen, slope * seen)
+            maps, slope = convolved(next(layers), maps), next(layers).weight.view(-1, 1, 1)
+            assert maps.shape[1] == width
+            maps = torch.where(maps > 0, maps, slope * maps)
         next(layers)
-        seen = largest(seen)
-    torch.testing.assert_close(network(x), network.hidden(seen.flatten(1)), atol=1e-4, rtol=1e-4)
+        maps = largest(maps)
+    torch.testing.assert_close(network(x), network.hidden(maps.flatten(1)), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_embedding_depends_on_its_own_sample_alone(name):
     shape = shapes(name)[1]
     network, inputs = settled(made(name, shape)), images(3, *shape).requires_grad_()
-    own = network(inputs).unflatten(0, (3, -1))[1]
-    (gradient,) = torch.autograd.grad((own * images(*own.shape, seed=2)).sum(), inputs)
+    second = network(inputs).unflatten(0, (3, -1))[1]
+    (gradient,) = torch.autograd.grad((second * images(*second.shape, seed=2)).sum(), inputs)
     assert gradient[1].abs().max() > 0
     assert not gradient[[0, 2]].any()

@@ -1,4 +1,4 @@
-"""Tasks on data that is downloaded: what is said where it is missing, and how it is fetched."""
+"""Tasks on downloaded data: their errors if it is missing, and how it is fetched."""
 
 import builtins
 import re
@@ -12,9 +12,9 @@ from http.client import IncompleteRead
 import pytest
 
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
-from lossearch.evaluators.data.images import decoded
+from lossearch.evaluators.data.images import decode
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.tasks.downloaded import download_task
+from lossearch.evaluators.tasks.download import download_task
 from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import write_folder, write_image
@@ -27,7 +27,7 @@ DOWNLOADED = {name: task for name, task in TASKS.items() if task.needs_download}
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)
-def test_data_that_is_missing_is_asked_for_by_its_command_or_page(name, home, operators):
+def test_missing_data_is_reported_with_its_command_or_page(name, home, operators):
     task = DOWNLOADED[name]
     page, _, command = task.data_from.partition(", and ")
     for load, source in ((task.load, page), (task.load_test, command or page)):
@@ -39,8 +39,9 @@ def test_data_that_is_missing_is_asked_for_by_its_command_or_page(name, home, op
 
 
 def test_nothing_is_imported_for_a_list_of_tasks():
-    code = "import sys, evaluators.tasks; print({'torchvision', 'sklearn', 'h5py'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+    code = "import sys, lossearch.evaluators.tasks; print({'torchvision', 'sklearn', 'h5py'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_folders_from_a_page_are_read_and_counted():
@@ -73,10 +74,10 @@ def test_people_of_ck_plus_are_in_one_part_each():
     found = parts("ck_plus")
     person_of = {}
     for file in raw_folder("ck_plus").glob("*/*.png"):
-        person_of[tuple(decoded(file, 48, grey=True).flatten().tolist())] = file.name[:4]
+        person_of[tuple(decode(file, 48, grey=True).flatten().tolist())] = file.name[:4]
     people = [{person_of[row] for row in rows(part)} for part in found]
     assert [len(part) for part in found] == [280, 140, 140]
-    assert [len(each) for each in people] == [20, 10, 10]
+    assert list(map(len, people)) == [20, 10, 10]
     assert len(set.union(*people)) == 40
 
 
@@ -86,14 +87,14 @@ def test_raf_db_keeps_its_official_test_part():
     assert [len(part) for part in parts("raf_db")] == [63, 7, 70]
 
 
-def test_a_torchvision_that_is_not_there_is_asked_for(monkeypatch):
+def test_a_missing_torchvision_is_reported_with_how_to_install_it(monkeypatch):
     files.write_mnist(raw_folder("mnist"))
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(UserError, match=r"Expected torchvision, .* Run: pip install 'lossearch\[vision\]'"):
         TASKS["mnist"].load()
 
 
-def test_a_torchvision_that_does_not_suit_torch_is_told_how_to_be_installed(monkeypatch):
+def test_a_torchvision_that_does_not_suit_torch_is_reported_with_how_to_install_it(monkeypatch):
     files.write_mnist(raw_folder("mnist"))
     imported = builtins.__import__
 
@@ -150,13 +151,13 @@ def test_a_download_that_fails_says_why(datasets, monkeypatch):
         download_task("mnist")
 
 
-def test_what_no_command_can_fetch_is_told_by_its_page():
+def test_data_that_no_command_can_fetch_is_reported_with_its_page():
     for name in ("malaria", "raf_db", "ck_plus", "coco_stuff", "fer2013", "facescrub_lfw"):
         with pytest.raises(
             DataMissing, match=f"The data of the task {name} cannot be fetched by a command. Get it from http"
         ):
             download_task(name)
-    with pytest.raises(UserError, match=r"The task digits needs no download. Those that do: caltech101, cifar10"):
+    with pytest.raises(UserError, match=r"The task digits needs no download. Tasks that do: caltech101, cifar10"):
         download_task("digits")
     with pytest.raises(UserError, match=r"Unknown task 'mnst'; did you mean mnist"):
         download_task("mnst")

@@ -1,3 +1,5 @@
+"""Options of a training: schedules, class weights, resuming, image bytes and ignored pixels."""
+
 from dataclasses import replace
 
 import pytest
@@ -81,12 +83,12 @@ def test_the_label_tells_trainings_apart():
         ({"optimizer": "lbfgs"}, "optimizer"),
     ],
 )
-def test_trainings_that_cannot_be_are_refused(keys, message):
+def test_contradictory_settings_are_refused(keys, message):
     with pytest.raises(ValueError, match=message):
         TrainingSettings(**keys)
 
 
-def test_what_has_no_batched_form_says_so():
+def test_settings_without_a_batched_form_are_named():
     assert find_batching_obstacle(TASK, TrainingSettings()) is None
     assert "resnet18" in find_batching_obstacle(TASK, TrainingSettings(network="resnet18"))
     assert "schedule = 'plateau' has" in find_batching_obstacle(TASK, TrainingSettings(schedule="plateau", epoch=5))
@@ -169,7 +171,7 @@ def test_bytes_of_images_are_trained_on_as_the_numbers_they_stand_for():
 
 
 def half_labelled(targets_of_the_rest):
-    """A segmentation task whose upper halves have no class, by what stands there instead."""
+    """A segmentation task whose upper halves have other targets."""
     task = known_task("shapes_segmentation")
     splits = task.load()
     targets = splits.train.targets.clone()
@@ -178,7 +180,7 @@ def half_labelled(targets_of_the_rest):
     return replace(task, load=lambda: Splits(train, splits.validation), ignores_pixels=True)
 
 
-def test_a_step_sees_the_pixels_that_have_a_class_alone():
+def test_a_step_uses_only_pixels_with_a_class():
     fidelity = TrainingSettings(steps=1, network="dense", batch_size=8, hidden=8)
     one = training(fidelity, task=half_labelled(-1))
     (inputs,), (targets,) = one._schedule.batch()
@@ -203,7 +205,7 @@ def test_a_task_with_ignored_pixels_is_calibrated_and_trained(text):
 
 
 def test_mean_iou_leaves_out_pixels_without_a_class():
-    # classes 0 0 1 1 and one ignored; found 0 1 1 1 and a wrong one that does not count: (1/2 + 2/3)/2
+    # targets 0 0 1 1 and one ignored; predictions 0 1 1 1 and one that does not count: (1/2 + 2/3)/2
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1, 0]), 2).T.float()
     split = Split(torch.zeros(1, 1), torch.tensor([[0, 0, 1, 1, -1]]))
     assert float(mean_iou(logits, split)) == pytest.approx((1 / 2 + 2 / 3) / 2)

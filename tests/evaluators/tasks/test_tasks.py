@@ -1,11 +1,16 @@
+"""The data of known tasks: parts that never mix, corruption of training labels, generated images."""
+
 import pytest
 import torch
 
-from lossearch.evaluators.data.procedural import SHAPES, SIZE, segmentation_images, shape_images
-from lossearch.evaluators.data.splits import Split, balanced_pairs, stratified, with_symmetric_noise
+from lossearch.evaluators.data.corruption import add_symmetric_noise
+from lossearch.evaluators.data.pairs import draw_balanced_pairs
+from lossearch.evaluators.data.parts import stratify
+from lossearch.evaluators.data.procedural import SHAPES, SIZE, draw_scenes, draw_shapes
+from lossearch.evaluators.data.splits import Split
 from lossearch.evaluators.tasks import TASKS, known_task
 
-#: Tasks whose data is at hand.
+#: Tasks that need no download.
 HERE = {name: task for name, task in TASKS.items() if not task.needs_download}
 
 
@@ -42,7 +47,7 @@ def test_digits_are_split_in_half_and_two_quarters():
     assert abs(len(splits.train) - 1797 / 2) <= 5
 
 
-def test_noise_is_in_the_training_labels_alone():
+def test_only_training_labels_have_noise():
     clean, noisy = TASKS["digits"].load(), TASKS["digits_noisy"].load()
     assert torch.equal(clean.validation.targets, noisy.validation.targets)
     changed = (clean.train.targets != noisy.train.targets).float().mean().item()
@@ -50,7 +55,7 @@ def test_noise_is_in_the_training_labels_alone():
 
 
 @pytest.mark.parametrize("name", ["digits_noisy_20", "digits_noisy_60", "digits_asymmetric_40", "shapes_noisy"])
-def test_the_share_of_wrong_labels_is_the_names(name):
+def test_the_share_of_wrong_labels_is_that_in_the_name(name):
     task = TASKS[name]
     clean = TASKS["shapes" if name.startswith("shapes") else "digits"].load().train.targets
     share = {"20": 0.2, "60": 0.6}.get(name[-2:], 0.4)
@@ -69,7 +74,7 @@ def test_a_long_tail_falls_geometrically_and_few_labels_are_few():
 
 
 @pytest.mark.parametrize("name", ["digits_long_tail", "digits_few_labels"])
-def test_what_is_left_of_a_split_is_part_of_it(name):
+def test_a_thinned_training_part_is_a_subset_of_the_full_one(name):
     assert rows(TASKS[name].load().train) < rows(TASKS["digits"].load().train)
 
 
@@ -80,13 +85,13 @@ def test_pairs_are_balanced_and_never_of_one_sample_with_itself():
         assert int(pairs.same.sum()) * 2 == len(pairs) == 1_000
         assert not (pairs.first == pairs.second).any()
         assert set(part.targets[pairs.first].tolist()) == set(part.targets.tolist())
-    with pytest.raises(ValueError, match="two classes at least"):
-        balanced_pairs(torch.zeros(4, dtype=torch.int64), 3, 0)
+    with pytest.raises(ValueError, match="at least two classes"):
+        draw_balanced_pairs(torch.zeros(4, dtype=torch.int64), 3, 0)
 
 
 def test_masks_are_where_the_shapes_are():
     generator = torch.Generator().manual_seed(0)
-    images, masks = shape_images(torch.arange(80) % len(SHAPES), generator)
+    images, masks = draw_shapes(torch.arange(80) % len(SHAPES), generator)
     assert images.shape == (80, 3, SIZE, SIZE)
     assert images.abs().max() <= 1.0
     shares = masks.float().mean((1, 2))
@@ -99,7 +104,7 @@ def test_masks_are_where_the_shapes_are():
 
 
 def test_generated_images_come_from_the_generator_alone():
-    one, again, other = (segmentation_images(6, 3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    one, again, other = (draw_scenes(6, 3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one[0], again[0])
     assert torch.equal(one[1], again[1])
     assert not torch.equal(one[0], other[0])
@@ -108,17 +113,17 @@ def test_generated_images_come_from_the_generator_alone():
 
 def test_symmetric_noise_moves_labels_to_every_other_class_alike():
     targets = torch.zeros(30_000, dtype=torch.long)
-    noisy = with_symmetric_noise(Split(targets.unsqueeze(1), targets), 0.6, 4, seed=0)
+    noisy = add_symmetric_noise(Split(targets.unsqueeze(1), targets), 0.6, 4, seed=0)
     shares = torch.bincount(noisy.targets, minlength=4) / len(targets)
     torch.testing.assert_close(shares, torch.tensor([0.4, 0.2, 0.2, 0.2]), atol=0.01, rtol=0)
 
 
 def test_stratified_parts_are_disjoint_and_complete():
     targets = torch.arange(100) % 3
-    parts = stratified(targets, (0.5, 0.25, 0.25), seed=3)
+    parts = stratify(targets, (0.5, 0.25, 0.25), seed=3)
     assert sorted(torch.cat(parts).tolist()) == list(range(100))
     with pytest.raises(ValueError, match="sum to at most 1"):
-        stratified(targets, (0.8, 0.4), seed=3)
+        stratify(targets, (0.8, 0.4), seed=3)
 
 
 def test_an_unknown_task_is_refused_with_the_nearest():

@@ -1,10 +1,11 @@
-"""Folders of identities: who is trained on, who is verified, and by which pairs."""
+"""Identities to verify are never trained on, and their pairs are balanced and distinct."""
 
 import pytest
 import torch
 
-from lossearch.evaluators.data.identities import PAIRS, distinct_pairs, same_name, verification_pairs
 from lossearch.evaluators.data.image_folder import ImageFolder
+from lossearch.evaluators.data.image_listing import plain_name
+from lossearch.evaluators.data.pairs import PAIRS, draw_distinct_pairs, draw_verification_pairs
 from lossearch.primitives.errors import UserError
 from tests.evaluators.folder_tasks import rows, task_of
 from tests.evaluators.small_images import write_folder, write_image
@@ -14,11 +15,11 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def test_identities_to_verify_are_never_trained_on(tmp_path):
     folder = write_folder(tmp_path / "people", [f"person {k:02d}" for k in range(12)], each=3)
-    write_image(folder / "person 99" / "a.png", 99_000)  # cannot be verified, and is trained on
+    write_image(folder / "person 99" / "a.png", 99_000)  # one image cannot be verified, so it trains
     task = task_of(folder, verification=True, grey=True)
     assert (task.classes, task.shape, task.metric.name) == (7, (1, 8, 8), "verification accuracy")
     with (
-        pytest.warns(UserWarning, match=r"The validation part has few images: 9 pairs of one identity and as many of"),
+        pytest.warns(UserWarning, match=r"The validation part has few images: 9 pairs of one identity and 9 of two"),
         pytest.warns(UserWarning, match=r"The test part has few images: 9 pairs"),
     ):
         train, validation, test = task.load().train, task.load().validation, task.load_test()
@@ -31,9 +32,9 @@ def test_identities_to_verify_are_never_trained_on(tmp_path):
     assert not rows(train) & rows(validation) | rows(train) & rows(test)
 
 
-def test_verification_wants_two_identities_with_two_images_in_each_part(tmp_path):
+def test_verification_needs_two_identities_with_two_images_in_each_part(tmp_path):
     folder = write_folder(tmp_path / "people", [f"person {k}" for k in range(6)], each=2)
-    with pytest.raises(UserError, match=r"Expected two identities at least with two images each in validation, got 1"):
+    with pytest.raises(UserError, match=r"Expected at least two identities with two images each in validation, got 1"):
         task_of(folder, verification=True)
 
 
@@ -55,14 +56,14 @@ def test_identities_that_are_split_by_the_user_stay_so(tmp_path):
 def test_identities_that_are_split_without_validation_are_refused(tmp_path):
     for part in ("train", "test"):
         write_folder(tmp_path / "people" / part, [f"{part} {k}" for k in range(3)], each=2)
-    with pytest.raises(UserError, match=r"Expected identities for validation in .*got train and test alone"):
+    with pytest.raises(UserError, match=r"Expected identities for validation in .*got only train and test"):
         task_of(tmp_path / "people", verification=True)
 
 
 def test_names_of_people_are_compared_by_letters_and_digits():
-    assert same_name("Zoë_Saldana") == same_name("zoe saldana") == "zoesaldana"
-    assert same_name("Robert Downey Jr.") == same_name("robert_downey_jr")
-    assert same_name("A") != same_name("B")
+    assert plain_name("Zoë_Saldana") == plain_name("zoe saldana") == "zoesaldana"
+    assert plain_name("Robert Downey Jr.") == plain_name("robert_downey_jr")
+    assert plain_name("A") != plain_name("B")
 
 
 def test_names_that_are_one_identity_are_refused_in_two_parts_and_in_one(tmp_path):
@@ -78,12 +79,12 @@ def test_names_that_are_one_identity_are_refused_in_two_parts_and_in_one(tmp_pat
         task_of(tmp_path / "all", verification=True)
 
 
-def test_an_identity_more_moves_few_others_from_part_to_part(tmp_path):
+def test_one_more_identity_moves_few_others_to_another_part(tmp_path):
     folder = write_folder(tmp_path / "people", [f"person {k:02d}" for k in range(40)], each=2)
 
     def trained():
-        found, parts = ImageFolder(folder, verification=True).divided
-        return {found.classes[index] for _, index in parts["train"]}
+        listing, parts = ImageFolder(folder, verification=True).divided
+        return {listing.classes[index] for _, index in parts["train"]}
 
     before = trained()
     write_folder(folder, ("one more",), each=2)
@@ -95,32 +96,32 @@ def sizes(*counts):
 
 
 @pytest.mark.parametrize(("targets", "count"), [(sizes(2, 2), 2), (sizes(3, 4, 2), 10), (sizes(5, 40, 3, 9), 400)])
-def test_no_pair_is_drawn_twice_and_all_are_where_there_are_few(targets, count):
+def test_no_pair_is_drawn_twice_and_few_pairs_are_all_drawn(targets, count):
     targets = targets.flip(0)
-    pairs = distinct_pairs(targets, count, seed=1)
+    pairs = draw_distinct_pairs(targets, count, seed=1)
     assert (targets[pairs.first] == targets[pairs.second]).equal(pairs.same)
     assert int(pairs.same.sum()) * 2 == len(pairs) == 2 * count
     drawn = {frozenset(pair) for pair in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)}
     assert all(len(pair) == 2 for pair in drawn)
     assert len(drawn) == len(pairs)
-    assert len(distinct_pairs(targets, 10_000, seed=1)) == 2 * min(
+    assert len(draw_distinct_pairs(targets, 10_000, seed=1)) == 2 * min(
         sum(same == (targets[i] == targets[j]) for i in range(len(targets)) for j in range(i)) for same in (True, False)
     )
 
 
-def test_every_pair_is_drawn_as_often():
-    targets, seen = sizes(2, 3), {}
+def test_every_pair_is_equally_likely():
+    targets, counts = sizes(2, 3), {}
     for seed in range(600):
-        pairs = distinct_pairs(targets, 1, seed)
+        pairs = draw_distinct_pairs(targets, 1, seed)
         for pair in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
-            seen[frozenset(pair)] = seen.get(frozenset(pair), 0) + 1
-    same = [count for pair, count in seen.items() if len({int(targets[row]) for row in pair}) == 1]
-    other = [count for pair, count in seen.items() if len({int(targets[row]) for row in pair}) == 2]
+            counts[frozenset(pair)] = counts.get(frozenset(pair), 0) + 1
+    same = [count for pair, count in counts.items() if len({int(targets[row]) for row in pair}) == 1]
+    other = [count for pair, count in counts.items() if len({int(targets[row]) for row in pair}) == 2]
     assert (len(same), len(other)) == (4, 6)
     assert max(abs(count - 150) for count in same) < 50  # four standard deviations are 42
     assert max(abs(count - 100) for count in other) < 45
 
 
-def test_five_hundred_pairs_verify_where_there_are_so_many():
-    pairs = verification_pairs(sizes(40, 40), 0, "test")
+def test_at_most_five_hundred_pairs_of_each_kind_verify():
+    pairs = draw_verification_pairs(sizes(40, 40), 0, "test")
     assert len(pairs) == 2 * PAIRS == len({*zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)})

@@ -1,3 +1,5 @@
+"""A packed task arrives with the same data."""
+
 import pickle
 import warnings
 
@@ -5,7 +7,7 @@ import pytest
 import torch
 
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.tasks.given_tasks import packed, unpacked
+from lossearch.evaluators.tasks.packed_task import pack_task, unpack_task
 
 WITHOUT_DOWNLOAD = [task for task in TASKS.values() if not task.needs_download]
 
@@ -20,7 +22,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("task", WITHOUT_DOWNLOAD, ids=lambda task: task.name)
 def test_a_task_that_was_sent_gives_the_same_data(task):
-    sent = unpacked(pickle.loads(pickle.dumps(packed(task, test=True))))
+    sent = unpack_task(pickle.loads(pickle.dumps(pack_task(task, test=True))))
     assert same(sent.load().train, task.load().train)
     assert same(sent.load().validation, task.load().validation)
     assert same(sent.load_test(), task.load_test())
@@ -32,18 +34,18 @@ def test_a_task_that_was_sent_gives_the_same_data(task):
     )
 
 
-def test_the_test_part_is_sent_only_where_it_is_asked_for():
-    sent = unpacked(packed(TASKS["digits"], test=False))
+def test_the_test_part_is_sent_only_on_request():
+    sent = unpack_task(pack_task(TASKS["digits"], test=False))
     with pytest.raises(RuntimeError, match="was not sent"):
         sent.load_test()
 
 
-def test_arrays_that_cannot_be_written_are_taken_as_they_are():
-    sent = packed(TASKS["digits"], test=False)
+def test_read_only_arrays_are_used_without_a_copy():
+    sent = pack_task(TASKS["digits"], test=False)
     for part in sent.parts.values():
         for array in part.values():
             array.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        task = unpacked(sent)
+        task = unpack_task(sent)
     assert task.load().train.inputs.data_ptr() == sent.parts["train"]["inputs"].ctypes.data

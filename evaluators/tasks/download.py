@@ -1,0 +1,24 @@
+"""Download of the data of a task, where its publisher lets a program do that."""
+
+from lossearch.evaluators.data import lfw, torchvision_data
+from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
+from lossearch.evaluators.tasks.registry import TASKS, known_task
+from lossearch.primitives.errors import UserError
+
+
+def download_task(name: str) -> str:
+    """Fetch the data of a task, and say where it is.
+
+    Raises UserError, with the page if only a person can get the data there.
+    """
+    task = known_task(name)
+    if not task.needs_download:
+        others = sorted(other.name for other in TASKS.values() if other.needs_download)
+        raise UserError(f"The task {name} needs no download. Tasks that do: {', '.join(others)}.")
+    if task.data_from != f"lossearch download {name}":
+        raise DataMissing(
+            f"The data of the task {name} cannot be fetched by a command. Get it from {task.data_from} and put it into "
+            f"{shown_path(raw_folder(name))}."
+        )
+    folder = lfw.download() if name == lfw.NAME else torchvision_data.download(name)
+    return f"{name} is in {shown_path(folder)}"
