@@ -131,7 +131,7 @@ class Leaderboard:
     @property
     def ranked(self) -> int:
         """How many losses have a rank."""
-        return self.rows.ranking.ranked
+        return self.rows.ranking.num_ranked
 
     @property
     def baseline(self) -> Row | None:

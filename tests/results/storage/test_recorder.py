@@ -5,11 +5,12 @@ from pathlib import Path
 
 from lossearch import results
 from lossearch.results.records import Evaluation
-from lossearch.results.storage.store import EvaluationStore, Recorder
+from lossearch.results.storage.recorder import Recorder
+from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records
 from tests.results.helpers import evaluation
 
-WATCHED = {str(Path(results.__file__).parent / "storage" / name) for name in ("store.py", "atomic.py")}
+WATCHED = {str(Path(results.__file__).parent / "storage" / name) for name in ("recorder.py", "store.py", "atomic.py")}
 
 
 def struck_at(line, action):
