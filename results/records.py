@@ -145,6 +145,15 @@ class Rule(NamedTuple):
     holds: Callable[[Fields], Any]  #: answers with booleans as ``Fields`` does
 
 
+def _required(name: str) -> Rule:
+    return Rule(name, f"a value for {name}", lambda record: record.has(name))
+
+
+def _finite(name: str) -> Rule:
+    expected = f"a finite {name} (record a failure and its reason instead)"
+    return Rule(name, expected, lambda record: record.is_finite(name))
+
+
 def _one_of(name: str, texts: Sequence[str]) -> Rule:
     return Rule(name, f"{name} to be one of {', '.join(texts)}", lambda record: record.is_one_of(name, texts))
 
@@ -158,10 +167,9 @@ def _value_rules(record_type: type) -> Iterator[Rule]:
     for field in fields(record_type):
         name, types = field.name, {field.type, *get_args(field.type)}
         if field.default is MISSING and type(None) not in types:
-            yield Rule(name, f"a value for {name}", lambda record, name=name: record.has(name))
+            yield _required(name)
         if float in types:
-            expected = f"a finite {name} (record a failure and its reason instead)"
-            yield Rule(name, expected, lambda record, name=name: record.is_finite(name))
+            yield _finite(name)
 
 
 def _has_text(record: Fields, name: str) -> Any:

@@ -22,7 +22,7 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.ranking.rows import Rows
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _no_results() -> str:
 def _results(evidence: Evidence) -> str:
     row = evidence.row
     own, theirs = _fitness(evidence, row.loss_id), _fitness(evidence, _baseline_id(evidence))
-    ranked = evidence.rows.ranking.ranked
+    ranked = evidence.rows.ranking.num_ranked
     lines = ["## Results"]
     if row.fitness_mean is None:
         return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])

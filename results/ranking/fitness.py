@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 class SeedFitness:
     """Fitness of each loss under each seed; losses are numbers from 0."""
 
-    def __init__(
-        self, evaluations: "StoredRecords[Evaluation]", loss: Places, num_losses: int, num_tasks: int
-    ) -> None:
+    def __init__(self, evaluations: "StoredRecords[Evaluation]", loss: Places, num_losses: int, num_tasks: int) -> None:
         """Take the loss of each evaluation, [evaluations], and the numbers of losses and tasks of the run."""
         fitness, has_fitness = evaluations.numbers("fitness")
         seed, has_seed = evaluations.numbers("seed")
@@ -40,9 +38,8 @@ class SeedFitness:
         self._loss, self._seed = loss[first], seed[first]
         self._fitness = means_of_runs(self._training_fitness, starts)[has_all_tasks]
 
-        every_loss = np.arange(num_losses + 1)
-        self._bounds = np.searchsorted(self._loss, every_loss)  #: of the seeds of each loss
-        self._training_bounds = np.searchsorted(loss[full], every_loss)  #: of the trainings of each loss
+        self._bounds = _bounds_of_groups(self._loss, num_losses)  #: of the seeds of each loss
+        self._training_bounds = _bounds_of_groups(loss[full], num_losses)  #: of the trainings of each loss
 
     def by_seed(self, loss: int) -> dict[int, float]:
         """Return the fitness of a loss by seed."""
@@ -77,10 +74,15 @@ def starts_of_runs(*keys: NDArray[Any]) -> Places:
     return np.flatnonzero(is_new)
 
 
+def _bounds_of_groups(groups: Places, count: int) -> Places:
+    """Return where each group begins in an array of sorted groups, and after it the end of the last, [count + 1]."""
+    return np.cumsum(np.append(0, np.bincount(groups, minlength=count)))
+
+
 def means_of_runs(values: NDArray[np.float64], starts: Places) -> NDArray[np.float64]:
     """Return the mean of each run of values, [runs]; a run begins at each of the starts."""
-    if not len(starts):
-        return np.zeros(0)
+    if len(starts) == len(values):
+        return values
     # Extended precision, so that losses with the same values in another order of seeds have the same mean.
     sums = np.add.reduceat(values.astype(np.longdouble), starts).astype(np.float64)
     return sums / np.diff(starts, append=len(values))

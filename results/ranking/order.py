@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossearch.results.ranking.fitness import SeedFitness, is_at_a_rung, starts_of_runs
+from lossearch.results.ranking.fitness import SeedFitness, is_at_a_rung
 from lossearch.results.ranking.row import RowStatus
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import noise_of_a_difference, paired_differences
 from lossearch.results.storage.columns import Flags, Places, StoredRecords, first_of_each
+
 
 class Ranking:
     """The losses of some evaluations, in the order of their leaderboard.
@@ -61,8 +62,9 @@ class Ranking:
     def longest(self) -> Places:
         """The longest training of each loss, the first of several, [losses]."""
         steps, _ = self._evaluations.numbers("steps")
-        longest_first = np.lexsort((-steps, self.loss))
-        return longest_first[starts_of_runs(self.loss[longest_first])]
+        most_steps = np.full(self.num_losses, np.iinfo(np.int64).min)
+        np.maximum.at(most_steps, self.loss, steps)
+        return self._first_evaluations(steps == most_steps[self.loss])
 
     @cached_property
     def is_stopped(self) -> Flags:
@@ -93,8 +95,10 @@ class Ranking:
 
     def fitness_by_seed(self, loss_id: str | None) -> dict[int, float]:
         """Return the fitness of a loss by seed; none for a loss that the run does not have."""
-        evaluations = [] if loss_id is None else np.flatnonzero(self._evaluations.equals("loss_id", loss_id))
-        return self.seed_fitness.by_seed(int(self.loss[evaluations[0]])) if len(evaluations) else {}
+        if loss_id is None:
+            return {}
+        losses = self.loss[self._evaluations.equals("loss_id", loss_id)]
+        return self.seed_fitness.by_seed(int(losses[0])) if len(losses) else {}
 
     def difference_noise(self) -> float | None:
         """Return the standard error of one loss's difference to cross-entropy, pooled over the better half of losses.

@@ -3,7 +3,7 @@
 Invariant: records keep the order in which they were written, and their columns never change.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -116,12 +116,21 @@ class StoredRecords(Generic[Record]):
 
     def equals(self, name: str, text: str) -> Flags:
         """Return True for the records with this text in the column."""
-        return self.texts(name).are(text)
+        if any(text in texts for texts in self._distinct_texts(name)):
+            return self.texts(name).are(text)
+        return np.zeros(len(self), dtype=bool)  # spares joining the parts' texts
 
     def is_one_of(self, name: str, texts: Sequence[str]) -> Flags:
         """Return True for the records with one of these texts, or none, in the column."""
+        if all(set(texts).issuperset(distinct) for distinct in self._distinct_texts(name)):
+            return np.ones(len(self), dtype=bool)
         column = self.texts(name)
         return column.are_in(texts) | (column.codes < 0)
+
+    def _distinct_texts(self, name: str) -> Iterator[list[str]]:
+        """Yield the distinct texts of each part; some may be of no record."""
+        for chunk in self._column(name).chunks:
+            yield chunk.dictionary.to_pylist()
 
     def is_finite(self, name: str) -> bool:
         """Return True if all numbers of the column are finite."""

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from lossearch.results.statistics import intervals as rank_correlation
-from lossearch.results.statistics.intervals import tau_b, tau_b_interval
+from lossearch.results.statistics import rank_correlation
+from lossearch.results.statistics.rank_correlation import tau_b, tau_b_interval
 
 RANKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=30)
 
