@@ -18,7 +18,7 @@ from lossearch.results.statistics.intervals import mean, spread
 #: Least pairs for a winner: with five, the smallest two-sided p of Wilcoxon's test is .0625.
 FEWEST_PAIRS = 6
 
-#: Resamples of the bootstrap and, from 14 pairs on, of the permutation test, and their seed; fixed so that tables repeat.
+#: Resamples of the bootstrap and, from 14 pairs on, of the permutation test, and their seed, both fixed.
 RESAMPLES, SEED = 9_999, 0
 
 #: Most pairs for an exact p of Wilcoxon's test.

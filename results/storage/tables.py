@@ -235,9 +235,9 @@ def objects(record_type: type[Record], table: pa.Table, checked: bool = False) -
     """
     names = [field.name for field in fields(record_type)]  # type: ignore[arg-type]
     rows = zip(*(_values(table.column(name).combine_chunks()) for name in names), strict=True)
-    return (
-        [_build_unchecked(record_type, names, row) for row in rows] if checked else [record_type(*row) for row in rows]
-    )
+    if checked:
+        return [_build_unchecked(record_type, names, row) for row in rows]
+    return [record_type(*row) for row in rows]
 
 
 def _build_unchecked(record_type: type[Record], names: list[str], row: tuple[Any, ...]) -> Record:

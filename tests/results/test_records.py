@@ -42,8 +42,7 @@ def test_a_status_is_one_of_four():
 
 
 @pytest.mark.parametrize("record_type", RULES)
-def test_columns_keep_the_rules_of_records(record_type):
-    """Every required field and every number has a rule; ``test_order`` compares both ways to check them."""
+def test_every_required_field_and_every_number_has_a_rule(record_type):
     names = {rule.field for rule in RULES[record_type]}
     required = {
         field.name for field in fields(record_type) if field.default is MISSING and "None" not in str(field.type)

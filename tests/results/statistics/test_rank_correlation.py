@@ -17,7 +17,7 @@ def columns(pairs):
 
 
 def test_it_is_what_a_small_example_gives_by_hand():
-    """Of six pairs four agree and one does not; the last is tied in the second ranking alone: 3 / sqrt(6 * 5)."""
+    """Of six pairs four agree and one does not; only the second ranking ties the last: 3 / sqrt(6 * 5)."""
     assert tau_b([1, 2, 3, 4], [1, 3, 2, 3]) == pytest.approx(3 / np.sqrt(30))
 
 
