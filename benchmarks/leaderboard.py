@@ -49,7 +49,7 @@ found = mean.sort_values("fitness", ascending=False).head(20)["formula"].tolist(
 """
 COMMAND = """
 import sys
-from lossearch.cli import main
+from lossearch.cli.app import main
 sys.argv = ["lossearch", "leaderboard", {run!r}, "--top", "20"]
 found = []
 try:

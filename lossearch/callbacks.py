@@ -10,7 +10,7 @@ from typing import Any
 
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 from lossearch.runs.progress import Progress
 
 

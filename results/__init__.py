@@ -1,1 +1,1 @@
-"""What is kept: evaluations, the store, the leaderboard, statistics, exported losses."""
+"""Results of a run: its stored evaluations, its leaderboard, statistics of losses, exports and reports."""

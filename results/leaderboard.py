@@ -1,4 +1,4 @@
-"""The leaderboard of a run: its rows, and what becomes of one, a module or an export."""
+"""The leaderboard of a run: its rows, and the loss module or the export of each."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lossearch.results.export.exportable import Exportable
     from lossearch.results.records import Evaluation
     from lossearch.results.storage.columns import StoredRecords
-    from lossearch.results.storage.run_files import FreshSeedTest
+    from lossearch.results.storage.fresh_seed_test import FreshSeedTest
     from lossearch.results.storage.store import Damage
 
 
@@ -32,7 +32,7 @@ class Entry:
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("row", "board"):  # asked for before it is there, by copy and pickle
+        if name.startswith("_") or name in ("row", "board"):  # copy and pickle ask before the attribute exists
             raise AttributeError(name)
         return getattr(self.row, name)
 
@@ -41,13 +41,11 @@ class Entry:
         return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
 
     def _repr_html_(self) -> str:
-        from lossearch.results.plain_text import html_table
-
         return html_table(("column", "value"), asdict(self.row).items())
 
     @property
     def formula(self) -> "Formula":
-        """The formula, parsed from the row's text."""
+        """Formula, parsed from the row's text."""
         from lossearch.primitives.language.parser import parse
 
         return parse(self.row.formula)
@@ -60,10 +58,10 @@ class Entry:
         calibrated: bool = True,
         **options: Any,
     ) -> "FormulaLoss":
-        """The loss as a torch module.
+        """Return the loss as a torch module.
 
-        ``calibrated`` multiplies it by the factor of its evaluation: as in the search, it then trains at the learning
-        rate that suits cross-entropy. Without it the value is the formula's.
+        ``calibrated`` multiplies the loss by the factor of its evaluation. As in the search, the loss then trains at
+        the learning rate that suits cross-entropy. Without it the value is that of the formula.
         """
         from lossearch.primitives.modules.torch_loss import loss_module
 
@@ -73,7 +71,7 @@ class Entry:
         return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
 
     def export(self, path: str | Path) -> Path:
-        """Write the loss as a Python file that needs torch alone; returns its path.
+        """Write the loss as a Python file that needs only torch, and return its path.
 
         An existing file is replaced. ``lossearch.export`` has more formats, and a model card.
         """
@@ -82,21 +80,21 @@ class Entry:
         return write_export(Path(path), self.exportable())
 
     def exportable(self) -> "Exportable":
-        """What the loss is exported from: names for its numbers, and the facts about it."""
+        """Return the loss with names for its numbers and the facts that an export states."""
         from lossearch.results.export.exportable import of_row
 
         return of_row(self.row, self._run, self.trial)
 
     @property
     def trial(self) -> "FreshSeedTest | None":
-        """How the loss did under fresh seeds, if its run tried it."""
-        from lossearch.results.storage.run_files import read_trial
+        """Fresh-seed test of the loss; None if its run did not test it."""
+        from lossearch.results.storage.fresh_seed_test import read_fresh_seed_test
 
-        return None if self.board is None else read_trial(self.board.path / "log.jsonl", self.row.loss_id)
+        return None if self.board is None else read_fresh_seed_test(self.board.path / "log.jsonl", self.row.loss_id)
 
 
 class NotARun(UserError, FileNotFoundError):
-    """A path that is no run's directory."""
+    """A path that is not the directory of a run."""
 
     __str__ = UserError.__str__
 
@@ -104,9 +102,9 @@ class NotARun(UserError, FileNotFoundError):
 class Leaderboard:
     """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
-    All are ranked when it is opened; rows and evaluations are made where they are asked for.
-    ``path`` is the run's directory. Parts that cannot be read are warned of, listed in ``damages`` and left out.
-    Raises NotARun where the directory holds no run.
+    ``path`` is the directory of the run. Opening it ranks all losses; rows and evaluations are built when they are
+    read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out.
+    Raises NotARun if the directory holds no run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -125,17 +123,17 @@ class Leaderboard:
 
     @cached_property
     def evaluations(self) -> "list[Evaluation]":
-        """All evaluations, each once, in the order written."""
+        """All evaluations without repetitions, in the order written."""
         return self._evaluations.records()
 
     @property
     def ranked(self) -> int:
-        """How many losses have a rank."""
-        return self.rows.ranking.ranked
+        """Number of losses with a rank."""
+        return self.rows.ranking.num_ranked
 
     @property
     def baseline(self) -> Row | None:
-        """The row of cross-entropy, if the run has it."""
+        """Row of cross-entropy; None if the run lacks it."""
         return next((row for row in self.rows.named() if row.name == BASELINE), None)
 
     def __len__(self) -> int:
@@ -145,7 +143,6 @@ class Leaderboard:
         return f"<Leaderboard of {self.path}: {len(self)} losses>"
 
     def _repr_html_(self) -> str:
-
         return leaderboard_html(self.rows, self.ranked, self.path.name)
 
     @overload
@@ -163,39 +160,43 @@ class Leaderboard:
         return iter(self[:])
 
     def of_loss(self, loss_id: str) -> "list[Evaluation]":
-        """All evaluations of a loss, in the order written."""
-        return self._evaluations.records(self._evaluations.texts("loss_id").are(loss_id).nonzero()[0])
+        """Return the evaluations of a loss, in the order written."""
+        return self._evaluations.records(self._evaluations.equals("loss_id", loss_id).nonzero()[0])
 
     def calibrations(self, loss_id: str) -> dict[str, float]:
-        """The factor that gives a loss cross-entropy's first gradient size on each task."""
-        return {each.task: each.calibration for each in self.of_loss(loss_id) if each.calibration is not None}
+        """Return the factor that gives a loss cross-entropy's first gradient size, by task."""
+        return {
+            evaluation.task: evaluation.calibration
+            for evaluation in self.of_loss(loss_id)
+            if evaluation.calibration is not None
+        }
 
     def counts(self) -> dict[str, int]:
-        """How many losses have each status."""
+        """Count the losses of each status."""
         return self.rows.ranking.counts()
 
     def finished_at(self) -> list[str]:
-        """When each training ended, from the first on: UTC, as it is recorded."""
+        """Return the end of each training, sorted: UTC, as recorded."""
         times = self._evaluations.texts("finished_at")
         values = times.values()
         return sorted(values[code] for code in times.codes.tolist() if code >= 0 and values[code])
 
     def difference_noise(self) -> float | None:
-        """Standard error of one loss's difference to cross-entropy; None where it cannot be told."""
+        """Return the standard error of one loss's difference to cross-entropy; None if it is unknown."""
         return self.rows.ranking.difference_noise()
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The rows as plain dictionaries."""
+        """Return the rows as dictionaries."""
         return [asdict(row) for row in self.rows]
 
     def to_pandas(self) -> Any:
-        """The rows as a pandas data frame."""
+        """Return the rows as a pandas data frame."""
         from lossearch.results.storage.tables import to_pandas
 
         return to_pandas(Row, list(self.rows))
 
     def write(self) -> Path:
-        """Write ``leaderboard.parquet`` beside the evaluations; returns its path."""
+        """Write ``leaderboard.parquet`` into the directory of the run, and return its path."""
         from lossearch.results.storage.tables import write_records
 
         write_records(self.path / "leaderboard.parquet", Row, self.rows)
@@ -203,7 +204,7 @@ class Leaderboard:
 
 
 def leaderboard_html(rows: Sequence[Row], ranked: int, called: str) -> str:
-    """The best rows of a leaderboard."""
+    """Return the best rows of a leaderboard as an HTML table."""
     shown = [row for row in rows[:SHOWN] if row.rank is not None]
     metric = shown[0].metric if shown else "fitness"
     lines = [

@@ -1,36 +1,33 @@
-"""Plain text: text of a run, or of a person, in a form that no file's syntax and no screen takes for its own."""
+"""Text of a run or of a person, made safe to print: no file format and no terminal may take it for its own syntax."""
 
 import html
 import re
 from collections.abc import Iterable, Sequence
 
+#: Rows of a table that a notebook shows.
+SHOWN = 10
+
 
 def plain(text: str) -> str:
-    """Text without anything that could end a docstring or a line."""
+    """Replace every character that could end a docstring or a line by a question mark."""
     return re.sub(r"[^A-Za-z0-9 .,:;_+*/()=<>@%&#'-]", "?", text)
 
 
 def printable(text: str) -> str:
-    """The text without characters that are not seen or turn others around, which a terminal would obey."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
-# --- What a notebook shows of tables: HTML in which text of a run is escaped.
-
-#: Rows that are shown.
-SHOWN = 10
+    """Replace invisible characters and those that a terminal would obey, such as escapes."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def html_table(head: Sequence[str], lines: Iterable[Sequence[object]], caption: str = "") -> str:
-    """A table of texts and numbers; a number has four digits."""
-    heads = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in head)
+    """Return an HTML table of texts and numbers for a notebook. Texts are escaped, and floats have four digits."""
+    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{_cells(line)}</tr>" for line in lines)
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f"<table>{above}<thead><tr>{heads}</tr></thead>{body}</table>"
 
 
 def _cells(line: Sequence[object]) -> str:
-    return "".join(f"<td>{html.escape(_text(each))}</td>" for each in line)
+    return "".join(f"<td>{html.escape(_text(value))}</td>" for value in line)
 
 
 def _text(value: object) -> str:

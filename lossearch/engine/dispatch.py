@@ -14,7 +14,7 @@ from lossearch.evaluators.executors.executor import Executor, FinishedWork, Pend
 from lossearch.evaluators.work import Candidate, Result, Work, evaluation_id
 from lossearch.results.records import Evaluation
 from lossearch.results.statistics.intervals import mean
-from lossearch.results.storage.store import Recorder
+from lossearch.results.storage.recorder import Recorder
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, work_of
 from lossearch.runs.progress import Progress, Stopwatch, Workforce

@@ -18,7 +18,7 @@ from lossearch.evolution.members import Member
 from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import BASELINE
-from lossearch.results.storage.store import Recorder
+from lossearch.results.storage.recorder import Recorder
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress, Stopwatch

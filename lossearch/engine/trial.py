@@ -23,7 +23,7 @@ from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
 from lossearch.results.export.exportable import of_row
 from lossearch.results.ranking.row import Row
 from lossearch.results.statistics.intervals import mean, spread
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 from lossearch.runs.experiment import Experiment
 
 FRESH_SEEDS = 6

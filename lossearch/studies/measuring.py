@@ -15,7 +15,8 @@ from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.measuring.measuring import measurement_id, not_measured
 from lossearch.evaluators.work import Candidate, Work, evaluation_id
 from lossearch.results.records import Evaluation, Measurement, digest
-from lossearch.results.storage.store import Recorder, RecordStore
+from lossearch.results.storage.recorder import Recorder
+from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import ExecutorSettings
 from lossearch.runs.directory import Directory
 from lossearch.runs.views import ComparisonView

@@ -20,7 +20,7 @@ from lossearch.primitives.modules.contract import number_between
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy
 from lossearch.results.ranking.row import Row
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
 #: Facts of a row that are another loss's where something was changed.
 _MEASURED = ("Validation", "Fresh seeds", "Calibration")

@@ -18,11 +18,11 @@ from lossearch.results.findings.explanation_text import explained
 from lossearch.results.findings.verdict_table import judged
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import plain
-from lossearch.results.ranking.row import Row, fitness_by_seed, tasks_of
+from lossearch.results.ranking.row import Row
 from lossearch.results.ranking.rows import Rows
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _no_results() -> str:
 def _results(evidence: Evidence) -> str:
     row = evidence.row
     own, theirs = _fitness(evidence, row.loss_id), _fitness(evidence, _baseline_id(evidence))
-    ranked = evidence.rows.ranking.ranked
+    ranked = evidence.rows.ranking.num_ranked
     lines = ["## Results"]
     if row.fitness_mean is None:
         return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])
@@ -183,8 +183,7 @@ def _provenance(loss: Exportable) -> str:
 
 
 def _fitness(evidence: Evidence, loss_id: str | None) -> dict[int, float]:
-    own = (each for each in evidence.evaluations if each.loss_id == loss_id)
-    return fitness_by_seed(own, tasks_of(evidence.evaluations))
+    return evidence.rows.ranking.fitness_by_seed(loss_id)
 
 
 def _baseline_id(evidence: Evidence) -> str | None:

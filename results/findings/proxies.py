@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lossearch.results.findings.comparison import code
-from lossearch.results.statistics.intervals import mean, tau_b, tau_b_interval
+from lossearch.results.statistics.intervals import mean
+from lossearch.results.statistics.rank_correlation import tau_b, tau_b_interval
 from lossearch.results.storage.tables import read_records, write_records
 
 # --- Proxy values: what each candidate was worth after full trainings and after shorter ones, one seed each.

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Literal
 
 from lossearch.results.records import Measurement
-from lossearch.results.statistics.paired_tests import PairedTest, PairedValues, fewest_pairs, holm
+from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm
+from lossearch.results.statistics.paired_values import PairedValues
 
 Said = Literal[
     "better than every baseline",

@@ -1,1 +1,1 @@
-"""ranking."""
+"""Ranking of losses: the order and the rows of a leaderboard."""

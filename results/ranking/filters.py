@@ -1,4 +1,4 @@
-"""Choice: which rows of a leaderboard are wanted and in which order, as a person writes it."""
+"""Conditions, orders and tasks by which a person chooses rows of a leaderboard."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -8,8 +8,8 @@ from typing import Any, get_args
 from lossearch.primitives.errors import UserError, nearest, shown
 from lossearch.results.ranking.row import Row
 
-#: How a column is compared with a value: as numbers, or as text where the column holds text.
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+#: Comparisons of a column with a value; a column of texts is compared as text.
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": lambda a, b: a <= b,
     ">=": lambda a, b: a >= b,
     "!=": lambda a, b: a != b,
@@ -21,52 +21,57 @@ _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*", re.DOTALL)
 
-#: The columns, and what each holds.
-_COLUMNS = {each.name: {*get_args(each.type), each.type} for each in fields(Row)}
+#: Types of the values of each column.
+_COLUMNS = {field.name: {*get_args(field.type), field.type} for field in fields(Row)}
 
 
 def condition(text: str) -> Callable[[Row], bool]:
-    """What ``complexity<10``, ``birth=crossover`` or ``formula~cosine`` says of a row; ``~`` is "holds".
+    """Return the test of a row for ``complexity<10``, ``birth=crossover`` or ``formula~cosine``.
 
-    A column without a value fulfils none. Raises UserError for what is no condition on a column.
+    ``~`` means "contains". A row without a value in the column meets no condition. Raises UserError for a text that is
+    no condition on a column.
     """
-    found = _CONDITION.fullmatch(text)
-    if found is None:
+    match = _CONDITION.fullmatch(text)
+    if match is None:
         raise UserError(
             f"Expected a condition such as complexity<10, birth=crossover or formula~cosine, got {shown(text)!r}."
         )
-    column, sign, value = _known(found[1]), found[2].replace("==", "="), _value(found[1], found[2], found[3])
+    column, sign, value = (
+        _require_column(match[1]),
+        match[2].replace("==", "="),
+        _read_value(match[1], match[2], match[3]),
+    )
 
     def holds(row: Row) -> bool:
-        own = getattr(row, column)
-        return own is not None and _COMPARED[sign](own, value)
+        actual = getattr(row, column)
+        return actual is not None and _COMPARISONS[sign](actual, value)
 
     return holds
 
 
 def ordered(rows: Iterable[Row], order: str) -> list[Row]:
-    """The rows by a column, or from the greatest on for ``-column``; those without a value last."""
-    column = _known(order.removeprefix("-"))
-    there = [row for row in rows if getattr(row, column) is not None]
+    """Sort rows by a column, in descending order for ``-column``; rows without a value come last."""
+    column = _require_column(order.removeprefix("-"))
+    filled = [row for row in rows if getattr(row, column) is not None]
     lacking = [row for row in rows if getattr(row, column) is None]
-    return sorted(there, key=lambda row: getattr(row, column), reverse=order.startswith("-")) + lacking
+    return sorted(filled, key=lambda row: getattr(row, column), reverse=order.startswith("-")) + lacking
 
 
 def on_task(rows: Sequence[Row], task: str) -> list[Row]:
-    """The rows with the fitness that they have on one task of several, best first, ranked by it.
+    """Return the rows with their fitness on one task of several, ranked by it, best first.
 
-    Raises UserError for a task that the run was not on.
+    Raises UserError for a task that the run does not have.
     """
     tasks = rows[0].task.split(" + ") if rows else []
     if task not in tasks:
         raise UserError(f"Expected a task of the run, got {shown(task)!r}{nearest(task, tasks)}.")
     if len(tasks) == 1:
         return list(rows)
-    alone = [
+    on_this_task = [
         replace(
             row,
             task=task,
-            fitness_mean=there[task],
+            fitness_mean=fitness_by_task[task],
             fitness_std=None,
             difference_to_cross_entropy=None,
             difference_low=None,
@@ -74,10 +79,10 @@ def on_task(rows: Sequence[Row], task: str) -> list[Row]:
             pareto=False,
         )
         for row in rows
-        if task in (there := dict(map(_task_and_fitness, row.fitness_by_task)))
+        if task in (fitness_by_task := dict(map(_task_and_fitness, row.fitness_by_task)))
     ]
-    alone.sort(key=lambda row: (-(row.fitness_mean or 0.0), row.complexity))
-    return [replace(row, rank=place) for place, row in enumerate(alone, start=1)]
+    on_this_task.sort(key=lambda row: (-(row.fitness_mean or 0.0), row.complexity))
+    return [replace(row, rank=place) for place, row in enumerate(on_this_task, start=1)]
 
 
 def _task_and_fitness(text: str) -> tuple[str, float]:
@@ -85,18 +90,18 @@ def _task_and_fitness(text: str) -> tuple[str, float]:
     return task, float(fitness)
 
 
-def _known(column: str) -> str:
+def _require_column(column: str) -> str:
     if column not in _COLUMNS:
         raise UserError(f"Expected a column of the leaderboard, got {shown(column)!r}{nearest(column, _COLUMNS)}.")
     return column
 
 
-def _value(column: str, sign: str, text: str) -> Any:
-    """The value that a column is compared with: of the column's own kind."""
-    holds = _COLUMNS[column]
-    if sign == "~" or not holds & {bool, int, float}:
+def _read_value(column: str, sign: str, text: str) -> Any:
+    """Read the value to compare a column with, in a type of the column."""
+    types = _COLUMNS[column]
+    if sign == "~" or not types & {bool, int, float}:
         return text
-    if bool in holds:
+    if bool in types:
         if text not in ("true", "false"):
             raise UserError(f"Expected true or false beside {column}, got {shown(text)!r}.")
         return text == "true"

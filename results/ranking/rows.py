@@ -1,39 +1,35 @@
-"""The rows of a leaderboard as a sequence that makes each where it is asked for: of a million a reader wants few.
+"""The rows of a leaderboard as a sequence that builds a row when it is read: of a million, a reader needs few.
 
 Invariant: a row is one object for as long as somebody holds it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, overload
+from typing import overload
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from lossearch.results.ranking.order import Ranking
-from lossearch.results.ranking.row import Row, row_of
+from lossearch.results.ranking.row import Row
+from lossearch.results.ranking.row_builder import build_row
 from lossearch.results.records import Evaluation
-from lossearch.results.storage.columns import Places
+from lossearch.results.storage.columns import StoredRecords
 
-if TYPE_CHECKING:
-    from lossearch.results.records import Evaluation
-    from lossearch.results.storage.columns import StoredRecords
-
-
-#: Rows that are made together where all are asked for: a few at first, in case that not all are.
-_FEWEST, _MOST = 64, 65_536
+# Rows that an iteration builds at a time: few at first, for a reader that stops early.
+_FIRST_BATCH, _LARGEST_BATCH = 64, 65_536
 
 
 class Rows(Sequence[Row]):
-    """Best first, those without a rank last in the order of their birth."""
+    """Rows with a rank, best first, then the rows without one in the order of their birth."""
 
-    def __init__(self, evaluations: "StoredRecords[Evaluation]") -> None:
+    def __init__(self, evaluations: StoredRecords[Evaluation]) -> None:
         self._evaluations, self.ranking = evaluations, Ranking(evaluations)
-        self._baseline = {} if self.ranking.baseline is None else self.ranking.of_seed.of(self.ranking.baseline)
+        baseline = self.ranking.baseline
+        self._baseline = {} if baseline is None else self.ranking.seed_fitness.by_seed(baseline)
         self._held: WeakValueDictionary[int, Row] = WeakValueDictionary()
 
     def __len__(self) -> int:
-        return self.ranking.losses
+        return self.ranking.num_losses
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -46,10 +42,10 @@ class Rows(Sequence[Row]):
         return self._at(places) if isinstance(places, range) else self._at([places])[0]
 
     def __iter__(self) -> Iterator[Row]:
-        start, count = 0, _FEWEST
+        start, count = 0, _FIRST_BATCH
         while start < len(self):
             yield from self[start : start + count]
-            start, count = start + count, min(2 * count, _MOST)
+            start, count = start + count, min(2 * count, _LARGEST_BATCH)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -59,37 +55,32 @@ class Rows(Sequence[Row]):
     __hash__ = None  # type: ignore[assignment]
 
     def named(self) -> list[Row]:
-        """Those of known losses."""
+        """Return the rows of known losses."""
         return self._at(self.ranking.named().tolist())
 
     def _at(self, places: Sequence[int]) -> list[Row]:
-        held = {place: row for place in places if (row := self._held.get(place)) is not None}
-        lacking = [place for place in places if place not in held]
-        for place, row in self._made(np.array(lacking, dtype=np.int64)):
-            held[place] = self._held[place] = row
-        return [held[place] for place in places]
+        """Return the rows at some places; build those that nobody holds."""
+        rows = {place: row for place in places if (row := self._held.get(place)) is not None}
+        for place, row in self._build([place for place in places if place not in rows]):
+            rows[place] = self._held[place] = row
+        return [rows[place] for place in places]
 
-    def _made(self, places: Places) -> Iterator[tuple[int, Row]]:
-        """The rows at some places, in any order."""
-        ranking = self.ranking
-        losses = ranking.order[places]
-        place_of = dict(zip(losses.tolist(), places.tolist(), strict=True))
-        own, loss_of = ranking.evaluations_of(losses)
-        records = zip(loss_of.tolist(), self._evaluations.records(own), strict=True)
-        for loss, group in groupby(records, key=lambda each: each[0]):
-            place = place_of[loss]
-            is_ranked = place < ranking.ranked
-            rank, pareto = (place + 1, bool(ranking.pareto[place])) if is_ranked else (None, False)
-            yield place, row_of([each for _, each in group], self._baseline, ranking.tasks, rank, pareto)
+    def _build(self, places: Sequence[int]) -> Iterator[tuple[int, Row]]:
+        losses = self.ranking.order[np.array(places, dtype=np.int64)]
+        indices, losses_of_evaluations = self.ranking.evaluations_of(losses)
+        groups: dict[int, dict[int, Evaluation]] = {loss: {} for loss in losses.tolist()}
+        records = self._evaluations.records(indices)
+        for loss, index, record in zip(losses_of_evaluations.tolist(), indices.tolist(), records, strict=True):
+            groups[loss][index] = record
+        for place, group in zip(places, groups.values(), strict=True):
+            yield place, build_row(self.ranking, place, group, self._baseline)
 
 
 def known_losses(rows: Sequence[Row]) -> list[Row]:
-    """The rows of known losses, where a leaderboard's are asked without making the others."""
+    """Return the rows of known losses; of a leaderboard's ``Rows`` without building the others."""
     return rows.named() if isinstance(rows, Rows) else [row for row in rows if row.name is not None]
 
 
-def leaderboard_rows(evaluations: Iterable[Evaluation]) -> "Rows":
-    """Rows of the evaluations, best first, those without a rank last in the order of their birth."""
-    from lossearch.results.storage.columns import StoredRecords
-
+def leaderboard_rows(evaluations: Iterable[Evaluation]) -> Rows:
+    """Rank evaluations that are in no file."""
     return Rows(StoredRecords.of(Evaluation, evaluations))

@@ -18,7 +18,7 @@ from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE, Evaluation
-from lossearch.results.storage.run_files import FreshSeedTest, read_trial
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest, read_fresh_seed_test
 from lossearch.results.storage.tables import DamagedFile, NewerFile
 
 #: A known loss that every loss is drawn beside, with cross-entropy.
@@ -115,7 +115,7 @@ def loss_facts(board: Leaderboard, row: Row, family: "Family | None" = None, kno
         evaluations=board.of_loss(row.loss_id),
         ancestors=(Family(board.rows) if family is None else family).ancestors(row),
         curves=_curves(formula, row, missing),
-        trial=read_trial(board.path / "log.jsonl", row.loss_id),
+        trial=read_fresh_seed_test(board.path / "log.jsonl", row.loss_id),
         explanation=explanation,
         observation=observation_of(board.path, row.loss_id, missing),
         tuned=[each for each in told.tuned if row.rank is not None and each.rank == row.rank and each.kind == "found"],

@@ -1,1 +1,1 @@
-"""statistics."""
+"""Statistics of paired trainings."""

@@ -1,1 +1,1 @@
-"""storage."""
+"""Storage of records: Parquet files in memory and on disk, and the log of a run."""

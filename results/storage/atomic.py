@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all, also when the power is cut.
+"""Files that appear complete or not at all, also when the power is cut.
 
-Invariant: an error about a disk names the file.
+Invariant: an error of the disk names the file.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError name the file: the system names it where it is opened, and not where it is written or synced."""
+    """Add the file's name to an OSError: the system names it on opening, but not on writing or syncing."""
     try:
         yield
     except OSError as error:
@@ -20,7 +20,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, sync it and rename it to ``path``.
+    """Call ``write`` with a temporary file beside ``path``, sync the file and rename it to ``path``.
 
     The temporary name starts with a dot and has another ending, so that no reader takes it for data.
     """
@@ -36,12 +36,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_whole_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file as ``write_whole`` does."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a text file that tells how things stand just now: whole, but not for good where the power is cut."""
+    """Replace a text file of momentary state. It is always complete, but a power cut may bring the old text back."""
     temporary = path.with_name(f".{path.name}.writing")
     with naming(path):
         temporary.write_text(text, encoding="utf-8")
@@ -49,9 +49,9 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def append_at(path: Path, size: int, more: bytes) -> int:
-    """Cut a file to a size, or make it, and append to it for good; returns its new size.
+    """Cut a file to a size, or create it, append to it and sync it. Return its new size.
 
-    What a process that died had appended beyond the size is lost: it is what nothing refers to yet.
+    Bytes beyond the size are lost: a process that died appended them, and nothing refers to them yet.
     """
     is_new = not path.exists()
     with naming(path), open(path, "wb" if is_new else "r+b") as file:
@@ -67,7 +67,7 @@ def append_at(path: Path, size: int, more: bytes) -> int:
 
 
 def remove(path: Path) -> None:
-    """Remove a file for good, if it is there."""
+    """Remove a file, if it exists, and sync its folder."""
     with naming(path):
         path.unlink(missing_ok=True)
         _sync(path.parent)

@@ -1,4 +1,4 @@
-"""The run of a stranger: its strings are shown and exported as text, and what is no formula is refused."""
+"""The run of a stranger: its strings are shown and exported as text, and a text that is no formula is refused."""
 
 import ast
 import io
@@ -50,7 +50,7 @@ STRINGS = {
 LONG_STRING = "x\x1b" * 500_000
 
 TEXT_FIELDS = ("evaluation_id", "loss_id", "task", "fidelity", "birth", "name", "finished_at")  # of a ranked row
-#: Without surrogates, which Parquet cannot hold, and without the megabytes, which a test of their own reads.
+#: Without surrogates, which Parquet cannot hold, and without megabytes, which have a test of their own.
 FORMULAS = {name: text for name, text in {**HOSTILE, **LONG}.items() if len(text) < 100_000 and "\ud800" not in text}
 
 EACH_STRING = pytest.mark.parametrize("string", STRINGS.values(), ids=STRINGS)
@@ -70,12 +70,12 @@ def shown(rows, narrow=False):
 
 
 def printable(text):
-    """Whether a terminal obeys nothing in a text."""
+    """Return True if a text holds nothing that a terminal obeys."""
     return all(character.isprintable() or character == "\n" for character in text)
 
 
 def run_at_import(tree):
-    """What an interpreter evaluates of a module when it only loads it: all but the bodies of functions."""
+    """Yield the nodes that an import of a module evaluates: all but the bodies of functions."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -88,7 +88,7 @@ def run_at_import(tree):
 
 
 def require_inert(source):
-    """An exported file is a docstring, imports of torch, functions and one class; loading it calls nothing."""
+    """Assert that a file is a docstring, imports of torch, functions and one class, and that loading it calls nothing."""
     tree = ast.parse(source)
     docstring, *body = tree.body
     assert isinstance(docstring, ast.Expr)
@@ -132,7 +132,7 @@ def require_inert(source):
         "# \u0440",
     ],
 )
-def test_an_inert_file_is_told_from_one_that_is_not(bad):
+def test_a_file_that_is_not_inert_is_found(bad):
     good = (
         '"""Text."""\nimport torch\nclass Loss(torch.nn.Module):\n    def forward(self, x):\n        return x.exp()\n'
     )
@@ -236,15 +236,15 @@ def test_megabytes_in_a_row_are_read_and_shown(tmp_path):
     require_inert(board[0].export(tmp_path / "loss.py").read_text())
 
 
-def test_a_forged_name_takes_no_more_than_its_own_row(tmp_path):
-    """A stranger's cross_entropy is a row of its task; it is no other loss, and its formula is refused."""
+def test_a_forged_name_changes_only_its_own_row(tmp_path):
+    """A row that a stranger named cross_entropy stays a row of its own, and its formula is refused."""
     board = board_of(tmp_path, evaluation("__import__('os')", 0, 0.95, name="cross_entropy"), evaluation("ce(z)"))
     assert [row.formula for row in board.rows] == ["__import__('os')", "ce(z)"]
     with pytest.raises(ValueError, match="Position 11"):
         board[0].export(tmp_path / "loss.py")
 
 
-# --- the command ------------------------------------------------------------------------------------
+# The command.
 
 
 @EACH_STRING
@@ -270,17 +270,17 @@ def test_the_command_shows_and_exports_a_hostile_run(string, tmp_path):
     require_inert(out.read_text())
 
 
-# --- files whose columns are not ours ---------------------------------------------------------------
+# Files with columns that are not ours.
 
 
 def table_of(*evaluations):
-    """The file that we would write, as a table to be spoiled; every column may hold nulls."""
+    """Return the table that we would write, to be spoiled; every column may hold nulls."""
     values = {each.name: [getattr(record, each.name) for record in evaluations] for each in fields(Evaluation)}
     return pa.table({**values, "parents": pa.array([list(each) for each in values["parents"]], pa.list_(pa.string()))})
 
 
 def spoiled(tmp_path, table, name="000001.parquet"):
-    """A run of this part and a sound one."""
+    """Write a run of this part and a valid one."""
     (tmp_path / "evaluations").mkdir()
     pq.write_table(table, tmp_path / "evaluations" / name)
     EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)", 0, 0.8)])
@@ -288,7 +288,7 @@ def spoiled(tmp_path, table, name="000001.parquet"):
 
 
 def opened(run):
-    """The leaderboard of a run, and its warnings."""
+    """Return the leaderboard of a run, and its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         board = Leaderboard(run)
@@ -343,7 +343,7 @@ def test_further_columns_are_left_out(tmp_path):
     assert [row.formula for row in board.rows] == ["ce(z) + p", "ce(z)"]
 
 
-def test_bytes_that_are_no_text_are_damage(tmp_path):
+def test_bytes_that_are_no_utf_8_are_damage(tmp_path):
     table = replaced(table_of(evaluation("ce(z) + p", 0, 0.95)), "formula", pa.array([b"ce(z)\xff\xfe"]))
     board, messages = opened(spoiled(tmp_path, table))
     assert len(messages) == len(board.damages) == 1
@@ -352,7 +352,7 @@ def test_bytes_that_are_no_text_are_damage(tmp_path):
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
 @pytest.mark.parametrize("column", ["fitness", "calibration"])
-def test_numbers_that_no_record_has_are_damage(column, number, tmp_path):
+def test_numbers_that_break_a_rule_are_damage(column, number, tmp_path):
     table = replaced(table_of(evaluation("ce(z) + p", 0, 0.95)), column, pa.array([number]))
     board, messages = opened(spoiled(tmp_path, table))
     assert len(messages) == len(board.damages) == 1

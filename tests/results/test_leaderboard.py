@@ -51,10 +51,10 @@ def test_a_difference_has_an_interval_from_three_seeds_on():
         )
         found = {row.formula: (row.difference_low, row.difference_high) for row in rows}
         assert found["mse"] == (limits if limits == (None, None) else pytest.approx(limits, rel=1e-4))
-        assert found["ce(z)"] == found["p"] == (None, None)  # equal under every seed: no spread to tell by
+        assert found["ce(z)"] == found["p"] == (None, None)  # equal under every seed: no spread
 
 
-def test_the_pareto_front_holds_what_nothing_beats_in_fitness_and_simplicity():
+def test_no_loss_beats_one_on_the_pareto_front_in_fitness_and_simplicity():
     assert {row.formula for row in leaderboard_rows(EVALUATIONS) if row.pareto} == {GOOD, "ce(z)"}
 
 
@@ -67,7 +67,7 @@ def test_a_rejected_loss_is_kept_with_its_reason():
     assert (by_formula()["y"].status, by_formula()["y"].reason) == ("rejected", "flat: no slope")
 
 
-def test_duplicates_are_counted_at_the_loss_that_they_equal():
+def test_duplicates_are_counted_for_the_loss_that_they_equal():
     assert by_formula()[GOOD].duplicates == 1
 
 
@@ -133,7 +133,7 @@ def test_a_leaderboard_is_a_sequence(run):
         board[99]
 
 
-def test_a_damaged_part_is_warned_of(run):
+def test_a_damaged_part_causes_a_warning(run):
     (run / "evaluations" / "000002.parquet").write_bytes(b"PAR1")
     with pytest.warns(UserWarning, match=r"000002\.parquet: expected a whole Parquet file"):
         board = Leaderboard(run)

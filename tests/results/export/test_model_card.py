@@ -22,7 +22,7 @@ from lossearch.results.export.exportable import of_formula, of_known, of_module,
 from lossearch.results.export.model_card import Evidence, model_card
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.results.statistics.intervals import interval
-from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 from tests.results.helpers import evaluation, refused
 
 OWN = "ce(z) + 0.5*mean_c(p)"

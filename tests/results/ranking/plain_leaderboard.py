@@ -1,8 +1,8 @@
-"""The leaderboard as one would write it without arrays, row after row: what the quick one is held to."""
+"""A leaderboard without arrays, row after row: an independent implementation that tests compare ours with."""
 
 from dataclasses import replace
 
-from lossearch.results.ranking.row import Row, fitness_by_seed, tasks_of
+from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
 from lossearch.results.statistics.intervals import interval, mean, noise_of_a_difference, paired_differences, spread
 
@@ -29,6 +29,19 @@ def plain_noise(evaluations):
     others = [fitness_by_seed(group, tasks) for group in by_loss.values() if group is not baseline]
     others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
     return noise_of_a_difference(paired_differences(each, theirs) for each in others[: (len(others) + 1) // 2])
+
+
+def tasks_of(evaluations):
+    return list(dict.fromkeys(each.task for each in evaluations if each.seed is not None))
+
+
+def fitness_by_seed(group, tasks):
+    """Fitness of the full trainings under each seed, the mean over the tasks; a seed needs all of them."""
+    found = {}
+    for each in group:
+        if not each.at_a_rung and each.seed is not None and each.fitness is not None:
+            found.setdefault(each.seed, {})[each.task] = each.fitness
+    return {seed: mean(by_task.values()) for seed, by_task in found.items() if len(by_task) == len(tasks)}
 
 
 def groups(evaluations):
@@ -94,12 +107,12 @@ def plain_row(group, baseline, tasks):
 
 def on_each(group, tasks):
     for task in tasks:
-        own = fitness_by_seed([each for each in group if each.task == task], [task])
-        yield f"{task} {mean(own.values()):.4f}"
+        fitness = fitness_by_seed([each for each in group if each.task == task], [task])
+        yield f"{task} {mean(fitness.values()):.4f}"
 
 
 def fidelities(group, tasks):
     for task in tasks:
-        own = [each for each in group if each.task == task]
-        if own:
-            yield max(own, key=lambda each: each.steps or 0).fidelity
+        on_task = [each for each in group if each.task == task]
+        if on_task:
+            yield max(on_task, key=lambda each: each.steps or 0).fidelity

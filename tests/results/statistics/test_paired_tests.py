@@ -50,7 +50,7 @@ def test_wilcoxons_p_is_scipys_where_none_ties(differences):
         assert paired_test(moved).p_wilcoxon == pytest.approx(stats.wilcoxon(moved, method="exact").pvalue)
 
 
-def test_of_very_many_pairs_the_p_is_the_asymptotic_one():
+def test_the_p_of_very_many_pairs_is_asymptotic():
     many = [0.01 * (k % 7 - 2) + 0.0001 * k for k in range(1, 302)]
     assert paired_test(many).p_wilcoxon == pytest.approx(stats.wilcoxon(many, method="asymptotic").pvalue, rel=1e-6)
 
@@ -66,7 +66,7 @@ def test_a_test_repeats():
     assert paired_test(TEN) == paired_test(TEN)
 
 
-def test_ties_and_zeros_are_no_obstacle():
+def test_ties_and_zeros_are_allowed():
     found = paired_test([0.01, 0.01, 0.0, 0.01, -0.01, 0.01, 0.01, 0.0, 0.01, 0.01])
     assert 0.0 < found.p_wilcoxon < 0.2
     assert paired_test([0.0] * 8) == PairedTest(8, 0.0, 0.0, 0.0, 1.0, 1.0)
@@ -74,7 +74,7 @@ def test_ties_and_zeros_are_no_obstacle():
 
 
 @pytest.mark.parametrize("differences", [[], [0.1, float("nan")], [float("inf")]])
-def test_what_is_no_sample_is_refused(differences):
+def test_an_empty_or_infinite_sample_is_refused(differences):
     with pytest.raises(ValueError, match="Expected finite differences"):
         paired_test(differences)
 

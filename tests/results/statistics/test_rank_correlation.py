@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from lossearch.results.statistics import intervals as rank_correlation
-from lossearch.results.statistics.intervals import tau_b, tau_b_interval
+from lossearch.results.statistics import rank_correlation
+from lossearch.results.statistics.rank_correlation import tau_b, tau_b_interval
 
 RANKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=30)
 
@@ -17,7 +17,7 @@ def columns(pairs):
 
 
 def test_it_is_what_a_small_example_gives_by_hand():
-    """Of six pairs four agree and one does not; the last is tied in the second ranking alone: 3 / sqrt(6 * 5)."""
+    """Of six pairs four agree and one does not; only the second ranking ties the last: 3 / sqrt(6 * 5)."""
     assert tau_b([1, 2, 3, 4], [1, 3, 2, 3]) == pytest.approx(3 / np.sqrt(30))
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from lossearch.results.statistics.paired_tests import two_way_interval
+from lossearch.results.statistics.paired_values import two_way_interval
 
 
 def test_where_all_seeds_agree_only_samples_are_uncertain():
-    # 12 of 100 samples are told rightly by ours alone, under every seed: the share of a resample is binomial
+    # ours alone predicts 12 of 100 samples correctly, under every seed: the share of a resample is binomial
     ours = np.zeros((10, 100))
     ours[:, :12] = 1.0
     low, high = two_way_interval(ours, np.zeros((10, 100)))

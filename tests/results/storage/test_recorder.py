@@ -1,19 +1,20 @@
-"""Ctrl-C at every line of what records and saves: nothing that was taken in is lost or written twice."""
+"""Ctrl-C at every line that records or saves: no record is lost or written twice."""
 
 import sys
 from pathlib import Path
 
 from lossearch import results
 from lossearch.results.records import Evaluation
-from lossearch.results.storage.store import EvaluationStore, Recorder
+from lossearch.results.storage.recorder import Recorder
+from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records
 from tests.results.helpers import evaluation
 
-WATCHED = {str(Path(results.__file__).parent / "storage" / name) for name in ("store.py", "atomic.py")}
+WATCHED = {str(Path(results.__file__).parent / "storage" / name) for name in ("recorder.py", "store.py", "atomic.py")}
 
 
-def struck_at(line, action):
-    """Interrupt an action before it runs the so many-th line of those files; whether it came so far."""
+def interrupt_at(line, action):
+    """Interrupt an action before it runs line number ``line`` of the watched files. Return True if it came so far."""
     left = [line]
 
     def watch(frame, event, argument):
@@ -37,7 +38,7 @@ def struck_at(line, action):
         sys.settrace(before)
 
 
-def in_parts(path):
+def read_identities(path):
     parts = [read_records(part, Evaluation) for part in sorted(path.glob("*.parquet"))]
     return [each.evaluation_id for part in parts for each in part]
 
@@ -55,12 +56,12 @@ def test_an_interruption_at_any_line_loses_nothing_and_writes_nothing_twice(tmp_
             recorder.record([second])
             recorder.save()
 
-        struck = struck_at(line, record_and_save)
+        struck = interrupt_at(line, record_and_save)
         recorder.save()
-        found = in_parts(path)
+        found = read_identities(path)
         assert found == sorted(set(found))
         assert set(found) >= {"a", *recorder.recorded}
         lost += "b" not in found
         line += 1
     assert line > 20
-    assert lost < 6  # before it was taken in at all
+    assert lost < 6  # interrupted before it was recorded

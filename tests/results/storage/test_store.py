@@ -23,7 +23,7 @@ MANY = [
 ]
 
 
-def test_what_is_appended_is_read_back_in_order(tmp_path):
+def test_appended_evaluations_are_read_back_in_order(tmp_path):
     parts = EvaluationStore(tmp_path / "evaluations")
     parts.append(MANY[:2])
     parts.append([])
@@ -68,7 +68,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_appears_under_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
+def test_a_part_appears_under_its_name_only_when_it_is_complete(tmp_path, monkeypatch):
     seen = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(sorted(os.listdir(tmp_path))), replace(a, b)))
@@ -77,7 +77,7 @@ def test_a_part_appears_under_its_name_only_when_it_is_whole(tmp_path, monkeypat
 
 
 def test_the_first_versions_file_always_loads():
-    """Written by 0.1.0 and never to be written again."""
+    """Version 0.1.0 wrote the file; it must never be written again."""
     evaluations = read_records(Path(__file__).parent / "evaluations_v1.parquet", Evaluation)
     assert [each.status for each in evaluations] == ["evaluated", "evaluated", "rejected", "evaluated"]
     assert [each.fitness for each in evaluations] == [0.9, 0.8, None, 0.9]
@@ -118,15 +118,10 @@ def test_other_readers_open_the_files(tmp_path):
     assert table["fitness"].dtype == "float64"
 
 
-def test_the_types_of_the_columns_are_fixed_even_where_all_is_null(tmp_path):
+def test_the_types_of_columns_are_fixed_even_if_all_values_are_null(tmp_path):
     write_records(tmp_path / "nulls.parquet", Evaluation, [refused("p")])
-    types = (
-        dict(zip(*duckdb.sql(f"describe select * from '{tmp_path}/nulls.parquet'").fetchnumpy().values(), strict=False))
-        if False
-        else {
-            name: kind for name, kind, *_ in duckdb.sql(f"describe select * from '{tmp_path}/nulls.parquet'").fetchall()
-        }
-    )
+    columns = duckdb.sql(f"describe select * from '{tmp_path}/nulls.parquet'").fetchall()
+    types = {name: kind for name, kind, *_ in columns}
     assert (types["fitness"], types["seed"], types["parents"]) == ("DOUBLE", "BIGINT", "VARCHAR[]")
 
 
