@@ -14,8 +14,8 @@ from lossearch.results.export.behaviour import checks, conditions
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.python_file import written_by
 from lossearch.results.findings.explanation import Explanation
-from lossearch.results.findings.explanation_text import explained
-from lossearch.results.findings.verdict_table import judged
+from lossearch.results.findings.explanation_text import as_markdown
+from lossearch.results.findings.verdict_table import card_section
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import plain
 from lossearch.results.ranking.row import Row, fitness_by_seed, tasks_of
@@ -55,9 +55,9 @@ def model_card(
         [_no_results()] if evidence is None else [_results(evidence), _baselines(evidence), _training(loss, evidence)]
     )
     if evidence is not None and evidence.verdicts:
-        parts.append(judged(evidence.verdicts))
+        parts.append(card_section(evidence.verdicts))
     if evidence is not None and evidence.explanation is not None:
-        parts.append(explained(evidence.explanation))
+        parts.append(as_markdown(evidence.explanation))
     parts += [_checked(loss, evidence, rejected), _limits(loss, form), _provenance(loss)]
     return "\n\n".join(parts) + "\n"
 

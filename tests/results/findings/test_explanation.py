@@ -9,7 +9,7 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curves import Drawn, curves
 from lossearch.results.findings.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
-from lossearch.results.findings.explanation_text import as_data, explained, sections
+from lossearch.results.findings.explanation_text import as_data, as_markdown, sections
 from lossearch.results.storage.tables import DamagedFile, write_records
 
 FORM = Form(
@@ -62,14 +62,14 @@ def test_a_flat_loss_and_one_that_screening_rejects():
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("matters", "These parts matter; without one the loss is worse: 2."),
-        ("better without", "Without these the loss is better: 2."),
+        ("matters", "These parts matter; without one of them the loss is worse: 2."),
+        ("better without", "Without one of these parts the loss is better: 2."),
         (
             "no difference shown",
-            "No difference is shown without these, though one within the interval may be there",
+            "No difference is shown without these parts, though one within the interval is possible",
         ),
-        ("too few seeds", "With so few seeds nothing can be said of these: 2."),
-        ("moves no weight", "These move no weight: the gradient is the same without them: 2."),
+        ("too few seeds", "Too few seeds to say anything about these parts: 2."),
+        ("moves no weight", "These parts move no weight: the gradient is the same without them: 2."),
     ],
 )
 def test_what_is_said_of_a_part(verdict, words):
@@ -81,8 +81,8 @@ def test_what_is_said_of_a_part(verdict, words):
     ("verdict", "words"),
     [
         ("no difference shown", "-0.0100, 95 % interval -0.0150 to -0.0050. No difference is shown: the simpler"),
-        ("matters", "Left out so, they matter after all."),
-        ("too few seeds", "Nothing can be said of it."),
+        ("matters", "Left out together, the parts do matter."),
+        ("too few seeds", "Nothing can be said about it."),
     ],
 )  # fmt: skip
 def test_what_is_said_of_the_simplified_loss(verdict, words):
@@ -111,7 +111,7 @@ def test_several_tasks_are_told_apart():
     found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
     told = text_of(found)["Which parts matter"]
     assert "On digits: These parts matter" in told
-    assert "On shapes: Without these the loss is better" in told
+    assert "On shapes: Without one of these parts the loss is better" in told
 
 
 def test_text_of_a_stranger_is_shown_as_code_and_not_obeyed():
@@ -120,7 +120,7 @@ def test_text_of_a_stranger_is_shown_as_code_and_not_obeyed():
     part = replace(EFFECT, part=hostile, formula=hostile, task=hostile, measure=hostile, reason=hostile)
     line = replace(LINE, task=hostile, loss=hostile, verdict=hostile)
     points = [replace(each, loss=hostile) if each.loss == "ce(2*z)" else each for each in POINTS]
-    card = explained(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
+    card = as_markdown(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
     assert "<script>" not in card
     assert "\x1b" not in card
     assert "\n## x" not in card

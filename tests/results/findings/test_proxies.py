@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from scipy.stats import kendalltau
 
-from lossearch.results.findings.comparison import code
 from lossearch.results.findings.proxies import (
     CEILING,
     FULL,
@@ -13,14 +12,15 @@ from lossearch.results.findings.proxies import (
     ProxyValue,
     as_markdown,
     cells,
-    chosen,
+    find_cheapest,
     proxy_lines,
     read_lines,
     read_values,
-    said,
+    summarize,
     write_lines,
     write_values,
 )
+from lossearch.results.findings.table_text import code
 
 LOSSES = [f"loss{number}" for number in range(12)]
 RANKED = [number / 20 for number in range(12)]
@@ -100,7 +100,7 @@ def test_more_seeds_are_averaged():
 def test_the_cheapest_that_is_good_enough_is_chosen():
     lines = proxy_lines(values(p8=REVERSED, p4=SWAPPED))
     assert [line.cheapest for line in lines].count(True) == 1
-    assert (chosen(lines, "digits").proxy, chosen(lines, "digits").seeds) == ("1/4", 1)
+    assert (find_cheapest(lines, "digits").proxy, find_cheapest(lines, "digits").seeds) == ("1/4", 1)
 
 
 def test_of_two_as_cheap_the_better_one_is_chosen():
@@ -117,8 +117,8 @@ def test_of_two_as_cheap_the_better_one_is_chosen():
 def test_the_full_training_under_other_seeds_is_no_proxy():
     wrong = {f"p{divisor}": REVERSED for divisor in PROXIES.values()}
     lines = proxy_lines(values(**wrong))
-    assert chosen(lines, "digits") is None
-    assert "no proxy reaches a tau of 0.6, so that the full training is to be used" in said(lines)
+    assert find_cheapest(lines, "digits") is None
+    assert "no proxy reaches a tau of 0.6, so that the full training is to be used" in summarize(lines)
     assert not any(line.cheapest for line in lines)
 
 
@@ -137,27 +137,27 @@ def test_a_candidate_that_fails_under_one_seed_ranks_last():
     last = [-1.0 if number == 11 else worth for number, worth in enumerate(RANKED)]
     assert lines["1/2", 2].tau == pytest.approx(kendalltau(RANKED, last).statistic)
     assert (lines["1/2", 1].tau, lines["1/2", 1].failed, lines["1/2", 2].failed) == (1.0, 0, 1)
-    assert "1 candidate of 12 failed, which ranks last." in said(list(lines.values()))
+    assert "1 candidate of 12 failed, which ranks last." in summarize(list(lines.values()))
 
 
 def test_candidates_that_are_all_equal_leave_tau_undefined():
     lines = proxy_lines(values(full=[0.1] * 12))
     assert {(line.tau, line.low, line.high, line.tau_of_better_half) for line in lines} == {(None,) * 4}
-    assert "tau is undefined, since all candidates are worth the same" in said(lines)
+    assert "tau is undefined, since all candidates are worth the same" in summarize(lines)
     assert cells(lines[0])[4] == "undefined"
-    assert chosen(lines, "digits") is None
+    assert find_cheapest(lines, "digits") is None
 
 
 def test_a_proxy_that_cannot_tell_candidates_apart_is_not_chosen():
     lines = proxy_lines(values(p8=[0.1] * 12))
     assert by_proxy(lines)["1/8", 1].tau is None
-    assert chosen(lines, "digits").proxy == "1/4"
+    assert find_cheapest(lines, "digits").proxy == "1/4"
 
 
 def test_tasks_are_judged_apart():
     lines = proxy_lines([*values("digits", p8=REVERSED), *values("glyphs")])
-    assert chosen(lines, "digits").proxy == "1/4"
-    assert chosen(lines, "glyphs").proxy == "1/8"
+    assert find_cheapest(lines, "digits").proxy == "1/4"
+    assert find_cheapest(lines, "glyphs").proxy == "1/8"
 
 
 def test_files_give_back_what_was_written(tmp_path):
