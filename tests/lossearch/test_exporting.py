@@ -145,7 +145,7 @@ def test_a_graphs_limits_are_on_its_card(tmp_path):
     lossearch.export("logit_adjustment", tmp_path / "x.pt2", num_classes=2, prior=[0.75, 0.25], card=True)
     assert "Its prior is 0.75, 0.25." in (tmp_path / "x.pt2.md").read_text()
     lossearch.export("mixed_cross_entropy", tmp_path / "y.pt2", num_classes=2, card=True)
-    assert "Its progress stays at 0, whatever the training" in (tmp_path / "y.pt2.md").read_text()
+    assert "Its progress stays at 0 during the whole training" in (tmp_path / "y.pt2.md").read_text()
     with pytest.warns(UserWarning, match="random"):
         lossearch.export("arcface", tmp_path / "z.pt2", num_classes=4, embedding_size=3, card=True)
     assert "The graph is for 4 classes and embeddings of size 3." in (tmp_path / "z.pt2.md").read_text()
