@@ -14,7 +14,7 @@ from lossearch.evaluators.training.training import train_and_score
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.report.contents import contents
+from lossearch.results.report.contents import gather_contents
 from tests.lossearch.small import SMALL
 from tests.results.report.browser import all_of, browser, console, opened
 
@@ -112,6 +112,6 @@ def test_a_training_that_failed_or_cannot_be_read_is_told_of(run):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "form.parquet").touch()
     (folder / "course.parquet").write_bytes(whole[:50])
-    told = contents(run, 1)
+    told = gather_contents(run, 1)
     assert any("cannot be read" in each for each in told.missing)
     assert told.survivors[0].observation is None
