@@ -36,7 +36,7 @@ def forward(loss: Exportable) -> str:
 def get_logits(loss: Exportable) -> str:
     """Return the source of ``get_logits``."""
     program = lower_logits(scores(loss.formula))
-    values = list(_values(loss, program))
+    assignments, predicted = _statements(loss, program)
     lines = [
         "def get_logits(self, embeddings: Tensor) -> Tensor:",
         '    """Return logits [batch, num_classes] without a margin. The largest is the predicted class."""',
@@ -45,8 +45,8 @@ def get_logits(loss: Exportable) -> str:
         "        embeddings = in_single_precision(embeddings)",
         *(f"        {line}" for line in _inputs(loss, set(program.inputs))),
         *(["        y = embeddings.new_zeros(embeddings.shape[0], self.num_classes)"] if "y" in program.inputs else []),
-        *(f"        {line}" for line in values[:-1]),
-        f"        {values[-1].replace('value = ', 'predicted: Tensor = ', 1)}",
+        *(f"        {assignment}" for assignment in assignments),
+        f"        predicted: Tensor = {predicted}",
         "        return predicted",
     ]
     return "\n".join(lines)
@@ -119,46 +119,48 @@ def _inputs(loss: Exportable, needed: set[str]) -> Iterator[str]:
 def _by_index(loss: Exportable, program: Program) -> Iterator[str]:
     if "y" in program.inputs:
         yield f"y_of_index = one_hot(index, {_classes(loss)}, {_features(loss)}.dtype)"
-    values = list(_values(loss, program, y="y_of_index"))
+    assignments, result = _statements(loss, program, y="y_of_index")
+    yield from assignments
     if loss.formula_of_logits is None:
-        yield from values
+        yield f"value = {result}"
         return
-    yield from values[:-1]
     every_class = bool(loss.formula.names & {"z", "p", "cosine", "dist2"})
-    yield values[-1].replace("value = ", "scores = ", 1) + ("" if every_class else ".expand(shape)")
+    yield f"scores = {result}" if every_class else f"scores = {result}.expand(shape)"
     weight = "" if loss.over_embeddings else " weight=weight,"
     arguments = f"scores, target,{weight} ignore_index=self.ignore_index, reduction=self.reduction"
-    returned = _scaled(loss).replace("value", "F.cross_entropy(")
-    if len(returned) + len(arguments) < 95:  # fits into one line
-        yield f"return {returned}{arguments})"
+    call = f"{_factor(loss)}F.cross_entropy("
+    if len(call) + len(arguments) < 95:  # fits into one line
+        yield f"return {call}{arguments})"
     else:
-        yield from (f"return {returned}", f"    {arguments}", ")")
+        yield from (f"return {call}", f"    {arguments}", ")")
 
 
 def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
     if not loss.over_embeddings and loss.linear_in_target:
         yield "if weight is not None:"
         yield "    y = per_class(weight, y) * y"
-    yield from _values(loss, program)
+    assignments, result = _statements(loss, program)
+    yield from assignments
+    yield f"value = {result}"
 
 
 def _reduction(loss: Exportable, after_cross_entropy: bool) -> Iterator[str]:
     """Yield the lines that reduce the values. Class indices of a cross-entropy have returned before them."""
     if loss.over_embeddings:
-        yield f"return reduced({_scaled(loss)}, kept, kept.sum(), self.reduction)"
+        yield f"return reduced({_factor(loss)}value, kept, kept.sum(), self.reduction)"
         return
     if not (loss.linear_in_target and after_cross_entropy):  # otherwise y includes the weight
         yield f"if weight is not None{' and y is None' if loss.linear_in_target else ''}:"
         yield "    value = weight_of_samples(weight, index, y) * value"
     yield "counted_samples = samples_counted(kept, weight, index)"
-    yield f"return reduced({_scaled(loss)}, kept, counted_samples, self.reduction)"
+    yield f"return reduced({_factor(loss)}value, kept, counted_samples, self.reduction)"
 
 
-def _scaled(loss: Exportable) -> str:
-    return "self.factor * value" if has_factor(loss) else "value"
+def _factor(loss: Exportable) -> str:
+    return "self.factor * " if has_factor(loss) else ""
 
 
-def _values(loss: Exportable, program: Program, **inputs: str) -> Iterator[str]:
-    """Yield the statements that compute a program's value. Hyper-parameters are attributes of the class."""
+def _statements(loss: Exportable, program: Program, **inputs: str) -> tuple[list[str], str]:
+    """Return the assignments and the result of a program. Hyper-parameters are attributes of the class."""
     attributes = {name: f"self.{name}" for name in loss.hyperparameters}
-    yield from statements(program, {"z": "logits", **attributes, **inputs})
+    return statements(program, {"z": "logits", **attributes, **inputs})

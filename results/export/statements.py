@@ -9,7 +9,7 @@ import inspect
 import operator
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -47,11 +47,12 @@ _LONG = 32
 Expression = tuple[str, int]
 
 
-def statements(program: Program, inputs: Mapping[str, str]) -> Iterator[str]:
-    """Yield an assignment for each value that is long or used more than once, then ``value = ...``.
+def statements(program: Program, inputs: Mapping[str, str]) -> tuple[list[str], str]:
+    """Return the assignments of all values that are long or used more than once, and the expression of the result.
 
     ``inputs`` gives the expression of an input that is not written by its name.
     """
+    assignments: list[str] = []
     uses = Counter([program.result, *(argument for step in program.steps for argument in step.arguments)])
     expressions: dict[Value, Expression] = {}
     taken: set[str] = set()
@@ -62,10 +63,10 @@ def statements(program: Program, inputs: Mapping[str, str]) -> Iterator[str]:
             name = _READABLE.get(step.function, f"term_{index + 1}")
             name = f"{name}_{index + 1}" if name in taken else name
             taken.add(name)
-            yield f"{name} = {expression[0]}"
+            assignments.append(f"{name} = {expression[0]}")
             expression = name, _ATOM
         expressions[result] = expression
-    yield f"value = {_argument(program.result, expressions, inputs)[0]}"
+    return assignments, _argument(program.result, expressions, inputs)[0]
 
 
 def is_ours(function: Callable[..., Any]) -> bool:
