@@ -1,4 +1,4 @@
-"""The table of proxies, from values whose taus are known by hand."""
+"""Proxy tables from values whose taus are known by hand."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ FULL_STEPS, FULL_SEEDS = 80, 4
 
 
 def values(task="digits", full=RANKED, **of_proxy):
-    """Values of twelve losses, the same under every seed; ``of_proxy`` are those of proxies, else as in full."""
+    """Values of twelve losses, the same under every seed. ``of_proxy`` gives values that differ."""
     trainings = [(FULL, FULL_STEPS, full, range(FULL_SEEDS))]
     for number, (proxy, divisor) in enumerate(PROXIES.items()):
         worth = of_proxy.get(f"p{divisor}", full)
@@ -45,7 +45,7 @@ def values(task="digits", full=RANKED, **of_proxy):
 
 
 def failing(found, loss, proxy, seed):
-    """The values, of which one is a failure."""
+    """Replace one value by a failure."""
     return [
         replace(each, fitness=None, reason="diverged") if (each.loss_id, each.proxy, each.seed) == (loss, proxy, seed)
         else each
@@ -87,7 +87,7 @@ def test_the_better_half_is_the_better_one_by_full_training():
 
 
 def test_more_seeds_are_averaged():
-    """Under the first seed all are reversed, under the second as in full and farther apart."""
+    """The first seed reverses the ranking. The second has the full ranking, with larger differences."""
     found = [
         replace(each, fitness=REVERSED[LOSSES.index(each.loss_id)] / 4) if (each.proxy, each.seed) == ("1/8", 100)
         else each
@@ -103,8 +103,8 @@ def test_the_cheapest_that_is_good_enough_is_chosen():
     assert (find_cheapest(lines, "digits").proxy, find_cheapest(lines, "digits").seeds) == ("1/4", 1)
 
 
-def test_of_two_as_cheap_the_better_one_is_chosen():
-    """An eighth under two seeds costs as much as a quarter under one; its first seed tells nothing apart."""
+def test_of_two_at_the_same_cost_the_better_one_is_chosen():
+    """An eighth under two seeds costs as much as a quarter under one; its first seed ranks nothing."""
     found = [
         replace(each, fitness=0.5) if (each.proxy, each.seed) == ("1/8", 100) else each for each in values(p8=SWAPPED)
     ]
@@ -122,8 +122,8 @@ def test_the_full_training_under_other_seeds_is_no_proxy():
     assert not any(line.cheapest for line in lines)
 
 
-def test_what_costs_as_much_as_the_full_training_is_no_proxy():
-    """With a full training of one seed, all steps under one seed and under two are as dear, or dearer."""
+def test_a_training_at_the_cost_of_the_full_one_is_no_proxy():
+    """With a full training of one seed, all steps under one seed cost as much, and under two more."""
     cheap = {"p8": REVERSED, "p4": REVERSED, "p2": REVERSED}
     found = [each for each in values(**cheap) if each.proxy != FULL or each.seed == 0]
     lines = by_proxy(proxy_lines(found))

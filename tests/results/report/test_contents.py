@@ -1,4 +1,4 @@
-"""What a report tells, of whole runs and of those that lack something."""
+"""Contents of reports of whole, empty and damaged runs."""
 
 import shutil
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_command_writes_one_file_and_prints_where(run, tmp_path):
     assert (done.exit_code, "expected a file in a directory that exists" in done.output) == (2, True)
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(NotARun, match="expected the directory of a run"):
         write_report(tmp_path)
 
@@ -110,7 +110,7 @@ def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
     assert part.name in render_page(report)
 
 
-def test_a_survivor_whose_formula_is_none_is_told_of_and_the_others_are_shown(tmp_path):
+def test_a_survivor_without_a_valid_formula_is_reported_and_the_others_are_shown(tmp_path):
     EvaluationStore(tmp_path / "evaluations").append(
         [evaluation("ce(z)"), evaluation("import os", fitness=0.99), evaluation("ce(3*z)", fitness=0.95)]
     )
@@ -119,6 +119,6 @@ def test_a_survivor_whose_formula_is_none_is_told_of_and_the_others_are_shown(tm
     assert any(each.startswith("Rank 1 cannot be shown") for each in report.missing)
 
 
-def test_characters_that_are_not_seen_are_replaced():
+def test_invisible_characters_are_replaced():
     assert visible("a\x00b\u202ec\u2028d\x1b[2J") == "a\ufffdb\ufffdc\ufffdd\ufffd[2J"
     assert visible("é < ü") == "é < ü"
