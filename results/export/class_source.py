@@ -5,9 +5,9 @@ from textwrap import fill, indent, wrap
 from typing import Any
 
 from lossearch.primitives.modules import contract, pedcc
-from lossearch.results.export.constructor_source import constructor, set_progress, sets_progress
+from lossearch.results.export.constructor_source import constructor_source, set_progress_source, sets_progress
 from lossearch.results.export.exportable import Exportable
-from lossearch.results.export.forward_source import forward, get_logits, index_program
+from lossearch.results.export.forward_source import forward_source, get_logits_source, index_program
 from lossearch.results.plain_text import plain
 
 #: Largest number of characters in a line of the file.
@@ -16,12 +16,12 @@ WIDTH = 120
 
 def class_source(loss: Exportable) -> str:
     """Return the source of the class ``Loss``."""
-    blocks = [_fields(loss), constructor(loss)]
+    blocks = [_fields(loss), constructor_source(loss)]
     if sets_progress(loss):
-        blocks.append(set_progress(loss))
-    blocks.append(forward(loss))
+        blocks.append(set_progress_source(loss))
+    blocks.append(forward_source(loss))
     if loss.over_embeddings:
-        blocks.append(get_logits(loss))
+        blocks.append(get_logits_source(loss))
     blocks.append(_extra_repr(loss))
     body = "\n\n".join(indent(block, "    ") for block in blocks)
     return f"class Loss(nn.Module):\n{_docstring(loss)}\n{body}\n"

@@ -8,7 +8,7 @@ from lossearch.primitives.language.formula import number_text
 from lossearch.results.export.exportable import Exportable
 
 
-def constructor(loss: Exportable) -> str:
+def constructor_source(loss: Exportable) -> str:
     """Return the source of ``__init__``. Required arguments are positional, the others go by name."""
     body = [
         "super().__init__()",
@@ -33,7 +33,7 @@ def sets_progress(loss: Exportable) -> bool:
     return "progress" in loss.formula.names or loss.class_weights == "pedcc"
 
 
-def set_progress(loss: Exportable) -> str:
+def set_progress_source(loss: Exportable) -> str:
     """Return the source of ``set_progress``."""
     lines = [
         "def set_progress(self, progress: float) -> None:",

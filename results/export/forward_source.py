@@ -22,7 +22,7 @@ def programs(loss: Exportable) -> list[Program]:
     return [index_program(loss), lower(loss.formula), *predicts]
 
 
-def forward(loss: Exportable) -> str:
+def forward_source(loss: Exportable) -> str:
     """Return the source of ``forward``."""
     lines = [
         f"def forward(self, {_features(loss)}: Tensor, target: Tensor) -> Tensor:",
@@ -33,7 +33,7 @@ def forward(loss: Exportable) -> str:
     return "\n".join(lines)
 
 
-def get_logits(loss: Exportable) -> str:
+def get_logits_source(loss: Exportable) -> str:
     """Return the source of ``get_logits``."""
     program = lower_logits(scores(loss.formula))
     assignments, predicted = _statements(loss, program)
