@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lossearch.evaluators.tasks import TASKS
+from lossearch.results.findings.table_text import interval_text, signed
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned, write_tuned
-from lossearch.results.findings.verdict_table import FILE, VerdictTable, interval_text, read_verdicts, signed
+from lossearch.results.findings.verdict_table import FILE, VerdictTable, read_verdicts
 from lossearch.results.findings.verdicts import LEVEL, Judged, Scene, Verdict, verdicts
 from lossearch.results.records import METRICS, Measurement
 from lossearch.results.storage.store import RecordStore

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import fidelity
-from lossearch.results.findings.comparison import ComparisonTable, Line, as_markdown, code
+from lossearch.results.findings.comparison import ComparisonTable, Line, as_markdown
+from lossearch.results.findings.table_text import code
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import read_records, write_records

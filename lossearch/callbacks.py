@@ -1,6 +1,6 @@
-"""Callbacks: what a search tells others while it goes on, such as a tracker of experiments.
+"""Callbacks: hooks that a search calls while it runs, such as a tracker of experiments.
 
-Invariant: a callback that fails is left out from there on, with a warning; it never stops a search.
+Invariant: a callback that fails is dropped with a warning; it never stops a search.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,18 +16,18 @@ from lossearch.runs.progress import Progress
 
 @dataclass(frozen=True)
 class SearchStart:
-    """What a search begins, or goes on, with."""
+    """The run that a search starts or resumes."""
 
     path: Path  #: the run's directory
-    experiment: Mapping[str, Any]  #: as resolved, with all defaults, as plain data
+    experiment: Mapping[str, Any]  #: the resolved experiment with all defaults, as plain data
 
 
 @dataclass(frozen=True)
 class GenerationEnd:
-    """How a search stands after a generation; counts are of losses since it began."""
+    """The state of a search after a generation. Counts are of losses since the search began."""
 
-    number: int  #: of the generation, from 1
-    generations: int  #: of the whole search
+    number: int  #: number of the generation, from 1
+    generations: int  #: number of generations of the whole search
     evaluated: int
     stopped: int
     failed: int
@@ -35,67 +35,64 @@ class GenerationEnd:
     duplicates: int
     best_formula: str
     best_fitness: float | None
-    baseline_fitness: float | None  #: of cross-entropy
+    baseline_fitness: float | None  #: fitness of cross-entropy
 
 
 class Callback:
-    """Hears of a search. Override what you want to hear of; it is called by the driver, in turn with its work."""
+    """Follows a search. Override the events of interest. The driver calls them between its own work."""
 
     def on_start(self, start: SearchStart) -> None:
-        """The search begins, or goes on where it was stopped."""
+        """The search starts, or resumes where it was stopped."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """A training was recorded, or a candidate that was refused, with the reason."""
+        """A training was recorded, or a rejected candidate with the reason."""
 
     def on_generation(self, generation: GenerationEnd) -> None:
-        """A generation has ended; in a steady search, as many births as a generation has."""
+        """A generation has ended. In a steady search: as many births as a generation has."""
 
     def on_end(self, run: "Run") -> None:
-        """The search has ended; not called where it was interrupted."""
+        """The search has ended. It is not called for an interrupted search."""
 
 
 class Callbacks:
-    """Some callbacks, told together."""
+    """Calls several callbacks, and drops those that fail."""
 
     def __init__(self, callbacks: Sequence[Callback] = (), warn: Callable[[str], None] = lambda message: None) -> None:
-        self._left, self._warn = list(callbacks), warn
+        self._callbacks, self._warn = list(callbacks), warn
 
     def started(self, path: Path, experiment: Mapping[str, Any]) -> None:
-        """Tell that the search begins."""
-        self._tell("on_start", SearchStart(path, experiment))
+        """Report that the search starts."""
+        self._report("on_start", SearchStart(path, experiment))
 
     def evaluated(self, evaluations: Iterable[Evaluation]) -> None:
-        """Tell of recorded evaluations."""
-        for evaluation in evaluations if self._left else ():
-            self._tell("on_evaluation", evaluation)
+        """Report recorded evaluations."""
+        for evaluation in evaluations if self._callbacks else ():
+            self._report("on_evaluation", evaluation)
 
     def generation_ended(self, number: int, progress: Progress) -> None:
-        """Tell how the search stands after a generation."""
-        if self._left:
-            self._tell("on_generation", GenerationEnd(number, progress.generations, **progress.counts()))
+        """Report the state of the search after a generation."""
+        if self._callbacks:
+            self._report("on_generation", GenerationEnd(number, progress.generations, **progress.counts()))
 
     def ended(self, run: "Run") -> None:
-        """Tell that the search has ended."""
-        self._tell("on_end", run)
+        """Report that the search has ended."""
+        self._report("on_end", run)
 
-    def _tell(self, what: str, told: Any) -> None:
-        for callback in list(self._left):
+    def _report(self, event: str, value: Any) -> None:
+        for callback in list(self._callbacks):
             try:
-                getattr(callback, what)(told)
-            except Exception as error:  # whatever a stranger's code raises
-                self._left.remove(callback)
-                called = type(callback).__name__
-                self._warn(f"The callback {called} failed in {what} and is left out from here on: {error!r}")
+                getattr(callback, event)(value)
+            except Exception as error:  # the callback is foreign code and may raise anything
+                self._callbacks.remove(callback)
+                name = type(callback).__name__
+                self._warn(f"The callback {name} failed in {event} and is left out from here on: {error!r}")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished search: its directory, its leaderboard, and its best loss's file and trial.
+    """A finished search. ``exported`` and ``trial`` are None where no candidate was evaluated."""
 
-    ``exported`` and ``trial`` are None where no candidate was evaluated.
-    """
-
-    path: Path
+    path: Path  #: the run's directory
     leaderboard: Leaderboard
-    exported: Path | None
-    trial: FreshSeedTest | None
+    exported: Path | None  #: file of the best loss
+    trial: FreshSeedTest | None  #: its test under fresh seeds

@@ -1,4 +1,4 @@
-"""A loss module by its name or its formula."""
+"""Loss modules by name or by formula: ``lossearch.loss``."""
 
 import re
 from collections.abc import Mapping
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 def loss(
     name_or_formula: str, *, num_classes: int | None = None, embedding_size: int | None = None, **options: Any
 ) -> FormulaLoss:
-    """A torch module of a known loss, or of any formula in the language of losses.
+    """Create a torch module of a known loss, or of any formula in the language of losses.
 
     Hyper-parameters are given by name: ``loss("focal", gamma=1.5)``, ``loss("ce(z) + eps*(1 - at_target(p))",
-    eps=1.0)``. Further options, whose names no hyper-parameter can have, are ``reduction`` (mean, sum or none),
-    ``ignore_index``, ``label_smoothing`` in [0, 1], ``scale``, a factor, and ``prior`` [classes], class frequencies,
-    where the formula looks at it. A loss over logits [batch, classes, ...] is called like
-    ``torch.nn.CrossEntropyLoss``, and has its ``weight`` [classes]; one over embeddings [batch, embedding_size] needs
-    ``num_classes`` and ``embedding_size``, and owns class weights to be optimised, drawn from a ``generator`` and of a
-    kind that ``class_weights``, ``sub_centers`` and ``fine_tune_from`` say: see
-    :class:`lossearch.primitives.modules.torch_loss.EmbeddingLoss`.
+    eps=1.0)``. Further options are ``reduction`` (mean, sum or none), ``ignore_index``, ``label_smoothing`` in [0, 1],
+    ``scale``, a factor, and ``prior`` [classes], the class frequencies, if the formula uses it. No hyper-parameter can
+    have the name of an option.
 
-    Raises UserError, a ValueError, for an unknown name, with the nearest known ones, for a formula that does not parse,
-    with the position, and for hyper-parameters that are missing, unknown or out of range.
+    A loss over logits [batch, classes, ...] is called like ``torch.nn.CrossEntropyLoss`` and takes its ``weight``
+    [classes]. A loss over embeddings [batch, embedding_size] needs ``num_classes`` and ``embedding_size``. It owns
+    class weights, which the optimiser must train, drawn from ``generator``. ``class_weights``, ``sub_centers`` and
+    ``fine_tune_from`` choose their kind: see :class:`lossearch.primitives.modules.torch_loss.EmbeddingLoss`.
+
+    Raises UserError, a ValueError, for an unknown name (with the nearest known ones), a formula that does not parse
+    (with the position), and hyper-parameters that are missing, unknown or out of range.
     """
     from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
     from lossearch.primitives.catalog.loss import MODULE_OPTIONS
@@ -41,7 +42,7 @@ def loss(
         with as_user_errors():
             return known.module(num_classes=num_classes, embedding_size=embedding_size, **options)
     if valid_name(name_or_formula) and name_or_formula not in options:
-        known_loss(name_or_formula)  # raises: a bare word is a name
+        known_loss(name_or_formula)  # raises: a single word is a name and no formula
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
     formula = formula_with(name_or_formula, hyperparameters)
     _require_use_of_prior(formula, options)
@@ -56,14 +57,14 @@ def _require_use_of_prior(formula: "Formula", options: Mapping[str, Any]) -> Non
     from lossearch.primitives.errors import UserError
 
     if options.get("prior") is not None and "prior" not in formula.names:
-        raise UserError(f"Expected prior for a formula that looks at it, {formula} does not. Leave it out.")
+        raise UserError(f"Expected prior for a formula that uses it, got one for {formula}. Leave it out.")
 
 
 def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
-    """The formula of a text with these hyper-parameters.
+    """Parse a formula with these hyper-parameters.
 
-    Raises UserError unless it looks at a prediction and has each hyper-parameter, each of which is a finite number
-    under a name that nothing else has.
+    Raises UserError unless the formula uses a prediction and every hyper-parameter. Each value must be a finite number,
+    and each name one that neither the language nor an option has.
     """
     from lossearch.primitives.analysis.targets import PREDICTIONS
     from lossearch.primitives.catalog.loss import MODULE_OPTIONS
@@ -74,7 +75,7 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     for name in hyperparameters:
         if not valid_name(name):
             raise UserError(
-                f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python has it."
+                f"Expected the name of a hyper-parameter, got {shown(repr(name))}: the language or Python uses it."
             )
     try:
         formula = parse(text, hyperparameters)
@@ -86,10 +87,10 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
             f"{taken[0]} is an option of the module: choose another name for the hyper-parameter."
         ) from None
     if not formula.names & PREDICTIONS:
-        raise UserError(f"Expected a formula that looks at a prediction, one of {', '.join(sorted(PREDICTIONS))}.")
+        raise UserError(f"Expected a formula that uses a prediction, one of {', '.join(sorted(PREDICTIONS))}.")
     for name, value in hyperparameters.items():
         if name not in formula.names:
-            raise UserError(f"The formula has no hyper-parameter {name!r}; it looks at {sorted(formula.names)}.")
+            raise UserError(f"The formula has no hyper-parameter {name!r}; it uses {sorted(formula.names)}.")
         with as_user_errors():
             number_between(name, value)
     return formula

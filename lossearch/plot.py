@@ -1,7 +1,7 @@
 """Plots: each figure of the report on its own, as a plotly figure.
 
-A notebook shows them; ``figure.write_html("a.html")`` writes one that can be zoomed, ``figure.write_image("a.svg")``
-(or ``.png``, ``.pdf``) a picture, with the extra ``lossearch[plot]`` and a Chrome or Chromium.
+A notebook shows the figures. ``figure.write_html("a.html")`` writes one that can be zoomed. ``figure.write_image(
+"a.svg")`` (or ``.png``, ``.pdf``) writes a picture; it needs the extra ``lossearch[plot]`` and a Chrome or Chromium.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from lossearch.results.findings.observation import Observation, observation_fold
 from lossearch.results.leaderboard import Entry, Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.report import run_figures, training_figures
-from lossearch.results.report.contents import Generation, generations_of
+from lossearch.results.report.contents import Generation, read_generations
 from lossearch.results.report.drawing import Figure
 from lossearch.results.report.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
 from lossearch.runs.named_loss import named_loss
@@ -32,12 +32,11 @@ __all__ = [
     "progress",
 ]
 
-
-Kind = TypeVar("Kind")
+Item = TypeVar("Item")
 
 
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
-    """Fitness against size of every loss, the Pareto front, the known losses and the ``top`` ones.
+    """Draw fitness against size of the losses, with the Pareto front, the known losses and the ``top`` losses.
 
     Raises NotARun, and UserError where no loss was trained to the end.
     """
@@ -47,27 +46,28 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
 
 
 def progress(run: str | Path | Leaderboard) -> Figure:
-    """The best fitness so far and the median of what was born, generation by generation, beside cross-entropy's.
+    """Draw the best fitness so far and the median of each generation's losses, beside cross-entropy's fitness.
 
     Raises NotARun, and UserError where no generation has ended.
     """
     board = _board(run)
-    found, baseline = _generations(board), board.baseline
-    return run_figures.progress(found, board.rows[0].metric, None if baseline is None else baseline.fitness_mean)
+    generations, baseline = _generations(board), board.baseline
+    baseline_fitness = None if baseline is None else baseline.fitness_mean
+    return run_figures.progress(generations, board.rows[0].metric, baseline_fitness)
 
 
 def outcomes(run: str | Path | Leaderboard) -> Figure:
-    """What became of the losses that were born, generation by generation. Raises what ``progress`` does."""
+    """Draw the outcomes of the losses born in each generation. Raises the same errors as ``progress``."""
     return run_figures.outcomes(_generations(_board(run)))
 
 
 def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
-    """A loss of a run and those that it comes from: generation against fitness.
+    """Draw a loss of a run and its ancestors: generation against fitness.
 
-    Raises NotARun, and UserError for a rank that there is not.
+    Raises NotARun, and UserError for an unknown rank.
     """
     board = _board(run)
-    row = _ranked(board, rank)
+    row = _row_of(board, rank)
     return run_figures.family(Family(board.rows).ancestors(row), row.metric)
 
 
@@ -79,31 +79,31 @@ def curve(
     classes: int = CLASSES,
     embedding_size: int = EMBEDDING_SIZE,
 ) -> Figure:
-    """The value or the slope of a loss beside cross-entropy and focal loss.
+    """Draw the value or the slope of a loss beside cross-entropy and focal loss.
 
-    ``loss`` is a known one's name, a formula, or a row of a leaderboard. Along ``target`` the probability of the target
-    varies (over embeddings, the angle to its class weight), along ``other`` that of one other class. Raises UserError
-    for what is no loss.
+    ``loss`` is the name of a known loss, a formula, or an entry of a leaderboard. Along ``target`` the probability of
+    the target varies, or over embeddings the angle to its class weight. Along ``other`` it is that of one other class.
+    Raises UserError for an unknown loss.
     """
     if isinstance(loss, Entry):
         drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
     else:
-        seed = named_loss(loss)
-        drawn = Drawn(seed.name or loss, seed.formula, 1.0)
+        known = named_loss(loss)
+        drawn = Drawn(known.name or loss, known.formula, 1.0)
     return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
 
 
 def course(
     run: str | Path | Leaderboard, rank: int = 1, what: Literal["fitness", "loss", "gradient"] = "fitness"
 ) -> Figure:
-    """How one training of a loss went, step by step, beside cross-entropy's where that was seen.
+    """Draw one training of a loss step by step, beside cross-entropy's where that was observed.
 
-    This and the figures below are of a training that ``lossearch report`` makes and keeps in the run's directory.
-    Raises NotARun, and UserError for a rank that there is not, or that was not seen in training.
+    This figure and those below show a training that ``lossearch report`` makes and keeps in the run's directory.
+    Raises NotARun, and UserError for an unknown rank, or one whose training was not observed.
     """
     board = _board(run)
-    row, seen = _seen(board, rank)
-    both = {row.name or row.formula: seen}
+    row, observation = _observed(board, rank)
+    both = {row.name or row.formula: observation}
     baseline = board.baseline
     if baseline is not None and baseline.loss_id != row.loss_id:
         beside = read_observation(observation_folder(board.path, baseline.loss_id))
@@ -113,53 +113,54 @@ def course(
 
 
 def confusion(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
-    """Counts of true and of found classes on the validation split. Raises what ``course`` does."""
-    row, seen = _seen(_board(run), rank)
-    return training_figures.confusion(_there(seen.form.confusion, row, "a confusion matrix"))
+    """Draw the confusion matrix of the validation split. Raises the same errors as ``course``."""
+    row, observation = _observed(_board(run), rank)
+    return training_figures.confusion(_require(observation.form.confusion, row, "confusion matrix"))
 
 
 def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
-    """Embeddings of the validation split in two dimensions, by t-SNE. Raises what ``course`` does."""
-    row, seen = _seen(_board(run), rank)
-    return training_figures.embedded(_there(seen.embedded, row, "embeddings"), row.name or row.formula)
+    """Draw embeddings of the validation split in two dimensions, by t-SNE. Raises the same errors as ``course``."""
+    row, observation = _observed(_board(run), rank)
+    return training_figures.embedded(_require(observation.embedded, row, "embeddings"), row.name or row.formula)
 
 
 def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Literal["value", "ratio"] = "value") -> Figure:
-    """The loss around the trained weights, or the ratio of its Hessian's extreme eigenvalues there.
+    """Draw the loss around the trained weights, or the ratio of its Hessian's extreme eigenvalues there.
 
-    Raises what ``course`` does.
+    Raises the same errors as ``course``.
     """
-    row, seen = _seen(_board(run), rank)
-    points = [each for each in seen.grid if each.what == what]
-    return training_figures.landscape(_there(points, row, "a landscape"), what)
+    row, observation = _observed(_board(run), rank)
+    points = [point for point in observation.grid if point.what == what]
+    return training_figures.landscape(_require(points, row, "landscape"), what)
 
 
 def class_maps(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
-    """Images, and below each where the network looks (Grad-CAM). Raises what ``course`` does."""
-    row, seen = _seen(_board(run), rank)
-    return training_figures.class_maps(_there(seen.pictures, row, "class maps, which are of images alone"))
+    """Draw images, and below each where the network looks (Grad-CAM). Raises the same errors as ``course``."""
+    row, observation = _observed(_board(run), rank)
+    return training_figures.class_maps(_require(observation.pictures, row, "class maps, which need images"))
 
 
-def _seen(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
-    """The row of a rank, and what was seen of its training."""
-    row = _ranked(board, rank)
-    seen = read_observation(observation_folder(board.path, row.loss_id))
-    if seen is None:
+def _observed(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
+    """Return the row of a rank and the observation of its training."""
+    row = _row_of(board, rank)
+    observation = read_observation(observation_folder(board.path, row.loss_id))
+    if observation is None:
         raise UserError(
-            f"{board.path}: rank {rank} was not seen in training yet. lossearch report trains the best ones."
+            f"{board.path}: the training of rank {rank} was not observed yet. lossearch report trains the best losses."
         )
-    if seen.form.reason is not None:
-        raise UserError(f"{board.path}: rank {rank} was not seen in training: {seen.form.reason}")
-    return row, seen
+    if observation.form.reason is not None:
+        raise UserError(f"{board.path}: the training of rank {rank} failed: {observation.form.reason}")
+    return row, observation
 
 
-def _there(found: Sequence[Kind], row: Row, what: str) -> Sequence[Kind]:
-    if not found:
-        raise UserError(f"Rank {row.rank}: its training shows no {what.removeprefix('a ')}.")
-    return found
+def _require(items: Sequence[Item], row: Row, what: str) -> Sequence[Item]:
+    """Return the items, or raise UserError if there are none. ``what`` names them in the message."""
+    if not items:
+        raise UserError(f"Rank {row.rank}: its training shows no {what}.")
+    return items
 
 
-def _ranked(board: Leaderboard, rank: int) -> Row:
+def _row_of(board: Leaderboard, rank: int) -> Row:
     _require_ranked(board)
     if not 1 <= rank <= board.ranked:
         raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
@@ -176,7 +177,7 @@ def _require_ranked(board: Leaderboard) -> None:
 
 
 def _generations(board: Leaderboard) -> list[Generation]:
-    found = generations_of(board.path, list(board.rows))
-    if not found:
+    generations = read_generations(board.path, list(board.rows))
+    if not generations:
         raise UserError(f"{board.path}: expected a generation that has ended, got none yet.")
-    return found
+    return generations

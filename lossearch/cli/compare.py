@@ -206,7 +206,7 @@ def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
     from lossearch.cli.output import tables
     from lossearch.cli.progress_bars import comparison_view
     from lossearch.cli.tables import verdict_table
-    from lossearch.results.findings.verdict_table import chosen_from
+    from lossearch.results.findings.verdict_table import selection_note
     from lossearch.results.plain_text import printable
     from lossearch.studies.verdict import VerdictInterrupted, verdict
 
@@ -226,6 +226,6 @@ def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
             console.print(verdict_table(lines, narrow=console.width < 100))
             for line in lines:
                 say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
-            say(chosen_from(lines[0]))
+            say(selection_note(lines[0]))
             console.print()
     say(f"Verdicts: {judged.path}")

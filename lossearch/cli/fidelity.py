@@ -55,11 +55,11 @@ def _print(done: "ProxiesJudged", as_json: bool) -> None:
 def _print_tables(lines: "Sequence[ProxyLine]") -> None:
     from lossearch.cli.output import tables
     from lossearch.cli.tables import proxy_table
-    from lossearch.results.findings.proxies import said
+    from lossearch.results.findings.proxies import summarize
 
     console = tables()
     for task in dict.fromkeys(each.task for each in lines):
         own = [each for each in lines if each.task == task]
         console.print(proxy_table(own, narrow=console.width < 90))
         console.print()
-        say(said(own))
+        say(summarize(own))

@@ -26,10 +26,10 @@ def show(
     """Show all that a run tells of one loss."""
     with reported():
         from lossearch.cli.export import board_of
-        from lossearch.results.report.loss_facts import found_loss, loss_facts
+        from lossearch.results.report.loss_facts import find_loss, loss_facts
 
         board = board_of(run)
-        facts = loss_facts(board, found_loss(board, loss))
+        facts = loss_facts(board, find_loss(board, loss))
         if as_json:
             print_json(
                 {

@@ -13,8 +13,8 @@ from lossearch.results.findings.explanation import Explanation
 from lossearch.results.findings.explanation_text import Section, sections
 from lossearch.results.findings.explanation_text import Table as ExplanationTable
 from lossearch.results.findings.proxies import COLUMNS, ProxyLine, cells, heading
+from lossearch.results.findings.table_text import interval_text, signed
 from lossearch.results.findings.tuned_losses import TunedLoss
-from lossearch.results.findings.verdict_table import interval_text, signed
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import printable
 from lossearch.results.ranking.row import Row

@@ -189,7 +189,7 @@ def _records(task: str, tuned: Tuned, found: Sequence[_Found]) -> Iterator[Tuned
         rank=None,
         loss=tuned.loss,
         formula=tuned.candidate.formula,
-        settings=tuple(f"{name}={value!r}" for name, value in tuned.settings.items()),
+        settings=TunedLoss.settings_text(tuned.settings),
         value=tuned.value,
         trials=tuned.trials,
         pruned=tuned.pruned,

@@ -1,9 +1,10 @@
-"""Trackers: callbacks that send how a search goes to TensorBoard, MLflow or Weights & Biases.
+"""Trackers: callbacks that send the course of a search to TensorBoard, MLflow or Weights & Biases.
 
-Each is an optional extra of its own name, imported in its own file alone. ``TensorBoard()``, ``MLflow()`` and
-``WandB()`` take the names that their libraries give to what they take.
+Each library is an optional extra, imported in one file alone. ``TensorBoard()``, ``MLflow()`` and ``WandB()`` name
+their arguments as their libraries do.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lossearch.primitives.errors import UserError, nearest, shown
@@ -16,33 +17,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MLflow", "TensorBoard", "WandB", "known_tracker"]
 
-#: What trackers are called in a command, and their classes.
+#: Trackers by their names on the command line, which are also the names of their modules here.
 NAMES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "WandB"}
+
+_MODULES = {tracker: f"lossearch.trackers.{name}" for name, tracker in NAMES.items()}
 
 
 def known_tracker(name: str) -> "Callback":
-    """The tracker of this name, as its library is set up on this machine.
+    """Create the tracker of this name, with the settings of its library on this machine.
 
     Raises UserError for an unknown name, or where its library is not installed.
     """
     if name not in NAMES:
         raise UserError(f"--track: expected {', '.join(NAMES)}, got {shown(name)!r}{nearest(name, NAMES)}.")
-    made: Callback = __getattr__(NAMES[name])()
-    return made
+    tracker: Callback = __getattr__(NAMES[name])()
+    return tracker
 
 
 def __getattr__(name: str) -> Any:
-    """Import the tracker that is asked for."""
-    if name == "TensorBoard":
-        from lossearch.trackers.tensorboard import TensorBoard
-
-        return TensorBoard
-    if name == "MLflow":
-        from lossearch.trackers.mlflow import MLflow
-
-        return MLflow
-    if name == "WandB":
-        from lossearch.trackers.wandb import WandB
-
-        return WandB
-    raise AttributeError(f"module 'lossearch.trackers' has no attribute {name!r}")
+    """Import a tracker when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'lossearch.trackers' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

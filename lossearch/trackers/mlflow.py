@@ -1,27 +1,27 @@
-"""MLflow as a tracker: a run with parameters, metrics and artifacts."""
+"""Tracker for MLflow: a run with parameters, metrics and artifacts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.trackers.tracker import Tracker, missing
+from lossearch.trackers.tracker import Tracker, not_installed
 
-#: Characters of a parameter or tag that every store of MLflow takes.
+#: Largest number of characters in a parameter or tag that every MLflow store accepts.
 LONGEST = 500
 
 
 class MLflow(Tracker):
-    """Logs into the MLflow run that is active, or into one of its own.
+    """Logs into the active MLflow run, or into a new one.
 
-    ``tracking_uri`` and ``experiment_name`` are as MLflow takes them; by default what MLflow is set up with, such as
-    by the environment's ``MLFLOW_TRACKING_URI``. Raises UserError where MLflow is missing.
+    ``tracking_uri`` and ``experiment_name`` are MLflow's own arguments. By default MLflow's settings apply, such as
+    the environment variable ``MLFLOW_TRACKING_URI``. Raises UserError where MLflow is not installed.
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment_name: str | None = None) -> None:
         try:
             import mlflow
         except ImportError:
-            raise missing("mlflow", "mlflow") from None
+            raise not_installed("mlflow") from None
         self._mlflow: Any = mlflow
         self._uri, self._experiment = tracking_uri, experiment_name
         self._is_own = False
@@ -36,13 +36,13 @@ class MLflow(Tracker):
             self._is_own = True
         self._mlflow.log_params({name: str(value)[:LONGEST] for name, value in settings.items()})
 
-    def numbers(self, values: Mapping[str, float], step: int | None) -> None:
+    def log_numbers(self, values: Mapping[str, float], step: int | None) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
 
-    def text(self, name: str, text: str, step: int) -> None:
+    def log_text(self, name: str, text: str, step: int) -> None:
         self._mlflow.set_tag(name, text[:LONGEST])
 
-    def files(self, paths: Sequence[Path]) -> None:
+    def log_files(self, paths: Sequence[Path]) -> None:
         for path in paths:
             self._mlflow.log_artifact(str(path))
 

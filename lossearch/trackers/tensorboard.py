@@ -1,23 +1,23 @@
-"""TensorBoard as a tracker: event files, by torch's writer."""
+"""Tracker for TensorBoard: event files, written by torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.trackers.tracker import Tracker, missing
+from lossearch.trackers.tracker import Tracker, not_installed
 
 
 class TensorBoard(Tracker):
     """Writes event files for ``tensorboard --logdir`` into ``log_dir``, by default ``tensorboard/`` in the run.
 
-    Raises UserError where the package tensorboard is missing.
+    Raises UserError where the package tensorboard is not installed.
     """
 
     def __init__(self, log_dir: str | Path | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise missing("tensorboard", "tensorboard") from None
+            raise not_installed("tensorboard") from None
         self._make, self._log_dir = SummaryWriter, log_dir
 
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -26,16 +26,16 @@ class TensorBoard(Tracker):
         self._writer.add_text("experiment", f"| setting | value |\n|---|---|\n{rows}")
         self._writer.flush()
 
-    def numbers(self, values: Mapping[str, float], step: int | None) -> None:
+    def log_numbers(self, values: Mapping[str, float], step: int | None) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-        self._writer.flush()  # so that a search that is killed has them
+        self._writer.flush()  # a search that is killed later keeps them
 
-    def text(self, name: str, text: str, step: int) -> None:
-        self._writer.add_text(name, f"    {text}", step)  # indented: code, in which Markdown has no signs
+    def log_text(self, name: str, text: str, step: int) -> None:
+        self._writer.add_text(name, f"    {text}", step)  # indented text is code: Markdown leaves it as it is
 
-    def files(self, paths: Sequence[Path]) -> None:
-        """Nothing: event files hold no others."""
+    def log_files(self, paths: Sequence[Path]) -> None:
+        """Do nothing: event files hold no other files."""
 
     def close(self) -> None:
         self._writer.close()

@@ -1,44 +1,44 @@
-"""Weights & Biases as a tracker: a run with its configuration, history and files."""
+"""Tracker for Weights & Biases: a run with configuration, history and files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.trackers.tracker import Tracker, missing
+from lossearch.trackers.tracker import Tracker, not_installed
 
 
 class WandB(Tracker):
-    """Logs into the run of Weights & Biases that is active, or into one of its own.
+    """Logs into the active run of Weights & Biases, or into a new one.
 
-    ``project``, ``mode`` (``offline`` sends nothing) and ``dir`` are as ``wandb.init`` takes them; by default what the
-    environment says, such as ``WANDB_MODE``. Raises UserError where wandb is missing.
+    ``project``, ``mode`` (``offline`` sends nothing) and ``dir`` are arguments of ``wandb.init``. By default the
+    environment decides, such as ``WANDB_MODE``. Raises UserError where wandb is not installed.
     """
 
     def __init__(self, project: str | None = None, mode: Any = None, dir: str | Path | None = None) -> None:
         try:
             import wandb
         except ImportError:
-            raise missing("wandb", "wandb") from None
+            raise not_installed("wandb") from None
         self._wandb: Any = wandb
-        self._asked = {"project": project or "lossearch", "mode": mode, "dir": dir}
+        self._arguments = {"project": project or "lossearch", "mode": mode, "dir": dir}
         self._is_own = False
 
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._run = self._wandb.run
         if self._run is None:
-            self._run, self._is_own = self._wandb.init(name=path.name, **self._asked), True
+            self._run, self._is_own = self._wandb.init(name=path.name, **self._arguments), True
         self._run.config.update(dict(settings), allow_val_change=True)
 
-    def numbers(self, values: Mapping[str, float], step: int | None) -> None:
+    def log_numbers(self, values: Mapping[str, float], step: int | None) -> None:
         if step is None:
             self._run.summary.update(dict(values))
         else:
             self._run.log({"generation": step, **values})
 
-    def text(self, name: str, text: str, step: int) -> None:
+    def log_text(self, name: str, text: str, step: int) -> None:
         self._run.summary.update({name: text})
 
-    def files(self, paths: Sequence[Path]) -> None:
+    def log_files(self, paths: Sequence[Path]) -> None:
         for path in paths:
             self._run.save(str(path), base_path=str(path.parent), policy="now")
 

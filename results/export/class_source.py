@@ -1,36 +1,34 @@
-"""The class of an exported file: its docstring, its methods, and our functions that they call.
-
-Each method below is a few lines of the file; the values of the formula are the statements of its program.
-"""
+"""Source of the class in an exported file: docstring, fields and methods, and the functions of ours that they call."""
 
 from collections.abc import Callable, Iterator
 from textwrap import fill, indent, wrap
 from typing import Any
 
 from lossearch.primitives.modules import contract, pedcc
-from lossearch.results.export.constructor_source import constructor, set_progress, sets_progress
+from lossearch.results.export.constructor_source import constructor_source, set_progress_source, sets_progress
 from lossearch.results.export.exportable import Exportable
-from lossearch.results.export.forward_source import forward, get_logits, index_program
+from lossearch.results.export.forward_source import forward_source, get_logits_source, index_program
 from lossearch.results.plain_text import plain
 
-#: Characters of a line of the file, as our own files have them.
+#: Largest number of characters in a line of the file.
 WIDTH = 120
 
 
 def class_source(loss: Exportable) -> str:
-    """Source of the class ``Loss``."""
-    blocks = [_fields(loss), constructor(loss)]
+    """Return the source of the class ``Loss``."""
+    blocks = [_fields(loss), constructor_source(loss)]
     if sets_progress(loss):
-        blocks.append(set_progress(loss))
-    blocks.append(forward(loss))
+        blocks.append(set_progress_source(loss))
+    blocks.append(forward_source(loss))
     if loss.over_embeddings:
-        blocks.append(get_logits(loss))
+        blocks.append(get_logits_source(loss))
     blocks.append(_extra_repr(loss))
-    return f"class Loss(nn.Module):\n{_docstring(loss)}\n" + "\n\n".join(indent(each, "    ") for each in blocks) + "\n"
+    body = "\n\n".join(indent(block, "    ") for block in blocks)
+    return f"class Loss(nn.Module):\n{_docstring(loss)}\n{body}\n"
 
 
-def helpers(loss: Exportable) -> Iterator[Callable[..., Any]]:
-    """Our functions that the class calls by itself, beside those of the formula."""
+def helper_functions(loss: Exportable) -> Iterator[Callable[..., Any]]:
+    """Yield the functions of ours that the class calls, without those of its formula."""
     yield contract.checked_target
     yield contract.require_options
     yield contract.without_ignored
@@ -56,12 +54,12 @@ def helpers(loss: Exportable) -> Iterator[Callable[..., Any]]:
 
 
 def _docstring(loss: Exportable) -> str:
-    paragraphs = [fill(text, WIDTH - 8, break_on_hyphens=False) for text in _described(loss)]
+    paragraphs = [fill(text, WIDTH - 8, break_on_hyphens=False) for text in _paragraphs(loss)]
     return indent('"""' + "\n\n".join(paragraphs) + '\n"""', "    ") + "\n"
 
 
-def _described(loss: Exportable) -> Iterator[str]:
-    """What a user of the class has to know, a paragraph each."""
+def _paragraphs(loss: Exportable) -> Iterator[str]:
+    """Yield the paragraphs of the docstring: everything that a user of the class has to know."""
     title = plain(loss.title) if loss.title else "A loss"
     if loss.over_embeddings:
         yield f"{title} over embeddings [batch, embedding_size] and class indices [batch] or probabilities."
@@ -69,8 +67,8 @@ def _described(loss: Exportable) -> Iterator[str]:
         yield f"{title} over logits [batch, classes, ...] and class indices [batch, ...] or probabilities."
     if loss.class_weights == "pedcc":
         yield (
-            "The class weights ``weight`` [num_classes, embedding_size] are evenly distributed on the unit sphere and "
-            "fixed, or learned from the progress ``fine_tune_from`` on: then give them to the optimiser, too."
+            "The class weights ``weight`` [num_classes, embedding_size] are evenly distributed on the unit sphere. "
+            "They are fixed, or learned from the progress ``fine_tune_from`` on: then give them to the optimiser, too."
         )
         if "dist2" in loss.formula.names:
             yield "``centers`` [num_classes, embedding_size] are a parameter: give them to the optimiser."
@@ -82,29 +80,29 @@ def _described(loss: Exportable) -> Iterator[str]:
             "to the optimiser."
         )
     else:
-        yield _about_weight(loss)
+        yield _weight_paragraph(loss)
     if "prior" in loss.formula.names:
         yield "``prior`` [classes] holds the relative frequencies of the classes in the training set; they sum to 1."
     if sets_progress(loss):
-        yield "Call ``set_progress`` with the share of the training that is over, from 0 to 1."
+        yield "Call ``set_progress`` before each step with the share of the training that is done, from 0 to 1."
     if loss.calibration is not None:
         yield (
-            "``calibrated`` multiplies by the factor that gave the loss cross-entropy's first gradient size, as in the "
-            "search that found it: so it trains at the learning rate that suits cross-entropy."
+            "``calibrated`` multiplies by the factor from the search that found the loss. It makes the first gradient "
+            "as large as cross-entropy's, so that the loss trains at the learning rate that suits cross-entropy."
         )
     if loss.scale != 1.0:
         yield "``scale`` multiplies the value."
     yield "``reduction`` is mean, over the samples that are not ignored, sum or none."
 
 
-def _about_weight(loss: Exportable) -> str:
+def _weight_paragraph(loss: Exportable) -> str:
     if loss.linear_in_target:
         return "``weight`` [classes] rescales each class's part of the loss, as in torch.nn.CrossEntropyLoss."
     return "``weight`` [classes] multiplies the value of each sample by the weight of its target."
 
 
 def _fields(loss: Exportable) -> str:
-    """Annotations and constants of the class."""
+    """Return the annotations and constants of the class."""
     lines = []
     if not loss.over_embeddings:
         lines.append("weight: Tensor | None")
@@ -112,18 +110,17 @@ def _fields(loss: Exportable) -> str:
         lines.append("prior: Tensor")
     if "progress" in loss.formula.names:
         lines.append("progress: Tensor")
-    pieces = [repr(piece) for piece in _pieces(str(loss.formula), WIDTH - 12)]
-    one = len(pieces) == 1 and len(pieces[0]) + 14 <= WIDTH
-    lines += [f"formula = {pieces[0]}"] if one else ["formula = (", *(f"    {piece}" for piece in pieces), ")"]
+    pieces = [repr(piece) for piece in _split_text(str(loss.formula), WIDTH - 12)]
+    fits = len(pieces) == 1 and len(pieces[0]) + 14 <= WIDTH
+    lines += [f"formula = {pieces[0]}"] if fits else ["formula = (", *(f"    {piece}" for piece in pieces), ")"]
     if loss.calibration is not None:
         lines.append(f"calibration = {loss.calibration!r}")
     return "\n".join(lines).replace("'", '"')
 
 
-def _pieces(text: str, width: int) -> list[str]:
-    """The text cut after spaces where it has some, so that the pieces joined are the text."""
-    lines = wrap(text, width - 1, drop_whitespace=False, break_on_hyphens=False)
-    return lines or [text]
+def _split_text(text: str, width: int) -> list[str]:
+    """Cut a text after spaces. The pieces joined are the text."""
+    return wrap(text, width - 1, drop_whitespace=False, break_on_hyphens=False) or [text]
 
 
 def _extra_repr(loss: Exportable) -> str:

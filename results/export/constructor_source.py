@@ -1,4 +1,4 @@
-"""The constructor of an exported class: arguments with defaults, each checked, and the tensors that it owns."""
+"""Source of the constructor of an exported class, which checks its arguments and creates its tensors."""
 
 import math
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from lossearch.primitives.language.formula import number_text
 from lossearch.results.export.exportable import Exportable
 
 
-def constructor(loss: Exportable) -> str:
-    """Source of ``__init__``: what is required by position, the rest by name alone."""
+def constructor_source(loss: Exportable) -> str:
+    """Return the source of ``__init__``. Required arguments are positional, the others go by name."""
     body = [
         "super().__init__()",
         "require_options(reduction, ignore_index, label_smoothing)",
         *(f"self.{name} = {name}" for name in ("reduction", "ignore_index", "label_smoothing")),
-        *(f"self.{name} = number_between({_range(loss, name)})" for name in loss.hyperparameters),
+        *(f"self.{name} = number_between({_check_arguments(loss, name)})" for name in loss.hyperparameters),
         *_factor(loss),
         *(_class_weights(loss) if loss.over_embeddings else _weight()),
     ]
@@ -29,15 +29,15 @@ def constructor(loss: Exportable) -> str:
 
 
 def sets_progress(loss: Exportable) -> bool:
-    """Whether the class has a method ``set_progress``."""
+    """Return True if the class has a method ``set_progress``."""
     return "progress" in loss.formula.names or loss.class_weights == "pedcc"
 
 
-def set_progress(loss: Exportable) -> str:
-    """Source of ``set_progress``."""
+def set_progress_source(loss: Exportable) -> str:
+    """Return the source of ``set_progress``."""
     lines = [
         "def set_progress(self, progress: float) -> None:",
-        '    """Say how far the training is, from 0 to 1."""',
+        '    """Set the progress of the training, from 0 to 1."""',
         '    progress = number_between("progress", progress, 0.0, 1.0)',
     ]
     if "progress" in loss.formula.names:
@@ -75,8 +75,8 @@ def _arguments(loss: Exportable) -> Iterator[str]:
         yield "calibrated: bool = True"
 
 
-def _range(loss: Exportable, name: str) -> str:
-    """Arguments of the check of a hyper-parameter: its name, its value, and its range where it has one."""
+def _check_arguments(loss: Exportable, name: str) -> str:
+    """Return the arguments that check a hyper-parameter: its name, its value, and its range if it has one."""
     low, high, whole = loss.ranges.get(name, (-math.inf, math.inf, False))
     bounds = [_float(low), _float(high)] if math.isfinite(high - low) else []
     flags = ["whole=True"] if whole else []
@@ -85,8 +85,8 @@ def _range(loss: Exportable, name: str) -> str:
 
 
 def _factor(loss: Exportable) -> Iterator[str]:
-    """By what the value is multiplied, where it is."""
-    if scaled(loss):
+    """Yield the line that sets the factor, if the class has one."""
+    if has_factor(loss):
         calibration = "self.calibration if calibrated else 1.0"
         scale = 'number_between("scale", scale)'
         if loss.calibration is None or loss.scale == 1.0:
@@ -95,13 +95,13 @@ def _factor(loss: Exportable) -> Iterator[str]:
             yield f"self.factor = {scale} * ({calibration})"
 
 
-def scaled(loss: Exportable) -> bool:
-    """Whether the class multiplies its value by a factor."""
+def has_factor(loss: Exportable) -> bool:
+    """Return True if the class multiplies its value by a factor."""
     return loss.scale != 1.0 or loss.calibration is not None
 
 
 def _float(value: float) -> str:
-    """A number as a float in Python."""
+    """Return a number as a Python float."""
     return f"{value:.1f}" if float(value).is_integer() and abs(value) < 1e15 else number_text(value)
 
 
@@ -116,7 +116,7 @@ def _class_weights(loss: Exportable) -> Iterator[str]:
         yield "bound = embedding_size**-0.5"
     if loss.class_weights == "pedcc":
         yield 'fixed = fine_tune_from is None or number_between("fine_tune_from", fine_tune_from, 0.0, 1.0) > 0.0'
-        yield "self.fine_tune_from = fine_tune_from  # the progress from which the class weights are learned, if any"
+        yield "self.fine_tune_from = fine_tune_from  # progress from which the class weights are learned"
         yield "weight = evenly_distributed(num_classes, embedding_size)"
         yield "self.weight = nn.Parameter(weight, requires_grad=not fixed)"
     else:

@@ -1,4 +1,4 @@
-"""Exportable: what an exported file is written from, whether a row of a leaderboard, a known loss or a module."""
+"""Exportable losses: the one form from which every file is written, made from a row, a known loss or a module."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -22,10 +22,10 @@ from lossearch.primitives.programs.lowering import logits_of_cross_entropy
 from lossearch.results.ranking.row import Row
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
-#: Facts of a row that are another loss's where something was changed.
+#: Facts that no longer hold once something of the loss was changed.
 _MEASURED = ("Validation", "Fresh seeds", "Calibration")
 
-#: Names that an argument of an exported class cannot have.
+#: Names that no argument of an exported class can have.
 _TAKEN = {
     *dir(nn.Module()),
     *("self", "reduction", "ignore_index", "label_smoothing", "calibration", "calibrated", "scale", "weight", "prior"),
@@ -41,10 +41,10 @@ _TAKEN = {
 class Exportable:
     """A formula with named hyper-parameters and their values, its class weights, and the facts about it."""
 
-    title: str | None  #: name of a known loss or of a run's
+    title: str | None  #: name of a known loss, or id of a loss of a run
     formula: Formula
     hyperparameters: dict[str, float]
-    ranges: dict[str, tuple[float, float, bool]] = field(default_factory=dict)  #: low, high, whether whole
+    ranges: dict[str, tuple[float, float, bool]] = field(default_factory=dict)  #: low, high, True if whole
     class_weights: str = "learned"
     sub_centers: int = 3
     fine_tune_from: float | None = None
@@ -52,17 +52,17 @@ class Exportable:
     ignore_index: int = -100
     label_smoothing: float = 0.0
     scale: float = 1.0
-    calibration: float | None = None  #: factor by which the loss was multiplied in a search; None where it never was
-    facts: tuple[tuple[str, str], ...] = ()  #: label and text, one line each
-    limits: tuple[str, ...] = ()  #: what a user of the file has to know, a sentence each
+    calibration: float | None = None  #: factor of the loss in a search; None for a loss that never had one
+    facts: tuple[tuple[str, str], ...] = ()  #: label and text of each fact
+    limits: tuple[str, ...] = ()  #: sentences that a user of the file has to know
 
     @property
     def over_embeddings(self) -> bool:
-        """Whether the exported class takes embeddings, and not logits."""
+        """True if the exported class takes embeddings, False if it takes logits."""
         return self.formula.looks_at_embeddings
 
     def with_values(self, values: Mapping[str, Any]) -> "Exportable":
-        """The loss with other defaults. Raises UserError for a hyper-parameter that it has not, or a bad value."""
+        """Return the loss with other defaults. Raises UserError for an unknown hyper-parameter or a bad value."""
         checked = {}
         for name, value in values.items():
             if name not in self.hyperparameters:
@@ -76,7 +76,7 @@ class Exportable:
         return replace(self, hyperparameters=self.hyperparameters | checked)
 
     def changed_from(self, measured: "Exportable") -> "Exportable":
-        """This loss without the facts that were measured of another, and with a word on what is another."""
+        """Drop the facts that were measured of another loss, and add a fact that names the changes."""
         names = [name for name, value in self.hyperparameters.items() if value != measured.hyperparameters[name]]
         changed = [
             f"{name} = {self.hyperparameters[name]:g}, in the run {measured.hyperparameters[name]:g}" for name in names
@@ -90,45 +90,46 @@ class Exportable:
 
     @property
     def divisors(self) -> frozenset[str]:
-        """Hyper-parameters by which the loss divides."""
-        divided = (
-            each.arguments[1] for each in self.formula.walk() if isinstance(each, Call) and each.operator == "div"
+        """The hyper-parameters that the loss divides by."""
+        divisors = (
+            node.arguments[1] for node in self.formula.walk() if isinstance(node, Call) and node.operator == "div"
         )
-        return frozenset(each.name for each in divided if isinstance(each, Name)) & self.hyperparameters.keys()
+        return frozenset(node.name for node in divisors if isinstance(node, Name)) & self.hyperparameters.keys()
 
     @cached_property
     def linear_in_target(self) -> bool:
-        """Whether the value for a mixture of targets is the mixture of the values."""
+        """True if the value for a mixture of targets is the mixture of the values."""
         return linear_in_target(self.formula.bind(self.hyperparameters))
 
     @cached_property
     def formula_of_logits(self) -> Formula | None:
-        """x where the loss is ce(x), which torch computes as a whole; None for every other loss."""
+        """x if the loss is ce(x), which torch computes in one call; None for every other loss."""
         return logits_of_cross_entropy(self.formula)
 
 
 def of_row(row: Row, run: str, trial: FreshSeedTest | None = None) -> Exportable:
-    """The loss of a leaderboard's row, with names for its numbers, and its trial under fresh seeds if it had one.
+    """Make the loss of a leaderboard's row exportable: name its numbers and state its facts.
 
-    Raises UserError where its text is no formula, or its class weights are none that suit it.
+    ``trial`` is its test under fresh seeds, if there was one. Raises UserError where the row's text is no formula, or
+    its class weights do not suit it.
     """
     kind = row.class_weights or "learned"
     if kind not in KINDS or not suits(kind, parse(row.formula)):
-        raise UserError(f"Expected class_weights that suit {shown(row.formula)}, got {shown(kind)}: it is no such row.")
-    known = _of_the_catalogue(row)
+        raise UserError(f"Expected class_weights that suit {shown(row.formula)}, got {shown(kind)}.")
+    known = _known_loss_of(row)
     formula, values = with_named_numbers(parse(row.formula)) if known is None else (known.formula, known.values())
-    return _named(
+    return _with_valid_names(
         row.loss_id if known is None else f"{known.name} ({row.loss_id})",
         formula,
         values,
         ranges={} if known is None else _ranges(known),
         class_weights=kind,
         calibration=row.calibration,
-        facts=(*_facts_of_row(row, run, trial), *((("Source", known.source),) if known is not None else ())),
+        facts=(*_row_facts(row, run, trial), *((("Source", known.source),) if known is not None else ())),
     )
 
 
-def _facts_of_row(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[tuple[str, str]]:
+def _row_facts(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[tuple[str, str]]:
     yield "Found as", row.formula
     yield "Run", run
     yield "Task", f"{row.task}, trained as {row.fidelity}"
@@ -146,12 +147,12 @@ def _facts_of_row(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[t
 
 
 def _ranges(known: Loss) -> dict[str, tuple[float, float, bool]]:
-    return {each.name: (each.low, each.high, each.whole) for each in known.hyperparameters}
+    return {parameter.name: (parameter.low, parameter.high, parameter.whole) for parameter in known.hyperparameters}
 
 
 def of_known(loss: Loss, values: Mapping[str, float]) -> Exportable:
-    """A known loss with these values of its hyper-parameters."""
-    return _named(
+    """Make a known loss exportable, with these values of its hyper-parameters."""
+    return _with_valid_names(
         loss.name,
         loss.formula,
         values,
@@ -162,19 +163,19 @@ def of_known(loss: Loss, values: Mapping[str, float]) -> Exportable:
 
 
 def of_formula(formula: Formula, values: Mapping[str, float]) -> Exportable:
-    """A formula of the user's own with these values of its hyper-parameters."""
-    return _named(None, formula, values)
+    """Make a formula exportable, with these values of its hyper-parameters."""
+    return _with_valid_names(None, formula, values)
 
 
 def of_module(module: FormulaLoss) -> Exportable:
-    """The loss of a module, with the module's hyper-parameters and options as defaults.
+    """Make the loss of a module exportable, with its hyper-parameters and options as defaults.
 
-    Tensors of the module, its ``weight`` and ``prior``, are arguments of the exported class, and have no defaults.
+    The tensors ``weight`` and ``prior`` of a module are arguments of the exported class without a default.
     """
     options = options_of(module)
     kind = options.get("class_weights", "learned")
     known = [loss for loss in CATALOG.values() if loss.formula == module.formula and loss.class_weights == kind]
-    return _named(
+    return _with_valid_names(
         known[0].name if known else None,
         module.formula,
         module.hyperparameters,
@@ -185,7 +186,7 @@ def of_module(module: FormulaLoss) -> Exportable:
 
 
 def options_of(module: FormulaLoss) -> dict[str, Any]:
-    """Fields of an exportable that are options of a module."""
+    """Return the options of a module, by their fields in ``Exportable``."""
     options: dict[str, Any] = {name: getattr(module, name) for name in ("reduction", "ignore_index", "label_smoothing")}
     options["scale"] = module.scale
     if isinstance(module, EmbeddingLoss):
@@ -195,49 +196,48 @@ def options_of(module: FormulaLoss) -> dict[str, Any]:
     return options
 
 
-def _of_the_catalogue(row: Row) -> Loss | None:
-    """The known loss that the row is, in another form."""
+def _known_loss_of(row: Row) -> Loss | None:
+    """Return the known loss that the row has the name and the gradients of; None where there is none."""
     known = CATALOG.get(row.name or "")
     return known if known is not None and same_on_probe(known.bound(), parse(row.formula)) else None
 
 
 def with_named_numbers(formula: Formula) -> tuple[Formula, dict[str, float]]:
-    """The formula with a name, c1, c2, ..., in the place of each number that is not whole, and the numbers.
+    """Replace each number that is not whole by a name, c1, c2, ..., and return the formula and the numbers by name.
 
     Equal numbers share a name: they were one hyper-parameter of the loss that the formula descends from.
     """
     names: dict[float, str] = {}
 
-    def named(node: Formula) -> Formula:
+    def name_numbers(node: Formula) -> Formula:
         value = node.constant
         if value is not None and value != int(value) and node != Name("pi"):
             return Name(names.setdefault(value, f"c{len(names) + 1}"))
         if isinstance(node, Call) and value is None:
-            return call(node.operator, *map(named, node.arguments))
+            return call(node.operator, *map(name_numbers, node.arguments))
         return node
 
-    return named(formula), {name: value for value, name in names.items()}
+    return name_numbers(formula), {name: value for value, name in names.items()}
 
 
-def _named(
+def _with_valid_names(
     title: str | None,
     formula: Formula,
     values: Mapping[str, float],
     ranges: Mapping[str, tuple[float, float, bool]] | None = None,
     **fields: Any,
 ) -> Exportable:
-    """An exportable whose hyper-parameters have names that Python arguments can have."""
+    """Create an exportable loss. Hyper-parameters whose names no Python argument can have get other names."""
     names: dict[str, str] = {}
     for name in values:
         names[name] = _argument_name(name, {*names.values(), *(values.keys() - {name})})
-    renamed = _renamed(formula, names)
     new_values = {names[name]: value for name, value in values.items()}
     new_ranges = {names[name]: bounds for name, bounds in (ranges or {}).items()}
-    return Exportable(title, renamed, new_values, new_ranges, **fields)
+    return Exportable(title, _rename(formula, names), new_values, new_ranges, **fields)
 
 
 def _argument_name(name: str, others: Collection[str]) -> str:
-    """The name, or it and as many underscores as make it one that is free."""
+    """Return the name, with as many underscores appended as make it valid and different from the others."""
     if name not in _TAKEN and valid_name(name):
         return name
     while name in _TAKEN or name in others or not valid_name(name):
@@ -245,10 +245,10 @@ def _argument_name(name: str, others: Collection[str]) -> str:
     return name
 
 
-def _renamed(formula: Formula, names: Mapping[str, str]) -> Formula:
+def _rename(formula: Formula, names: Mapping[str, str]) -> Formula:
     if isinstance(formula, Name):
         return Name(names.get(formula.name, formula.name))
     if isinstance(formula, Call):
-        return call(formula.operator, *(_renamed(each, names) for each in formula.arguments))
+        return call(formula.operator, *(_rename(argument, names) for argument in formula.arguments))
     assert isinstance(formula, Number)
     return formula

@@ -1,52 +1,52 @@
-"""The methods of an exported class that compute: forward, by class indices and by probabilities, and get_logits."""
+"""Source of the methods that compute: ``forward`` for class indices and for probabilities, and ``get_logits``."""
 
 from collections.abc import Iterator
 
 from lossearch.primitives.analysis.targets import scores
 from lossearch.primitives.programs.lowering import lower, lower_logits
 from lossearch.primitives.programs.program import Program
-from lossearch.results.export.constructor_source import scaled
+from lossearch.results.export.constructor_source import has_factor
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.statements import statements
 
 
 def index_program(loss: Exportable) -> Program:
-    """Program for class indices: of the loss, or where the loss is a cross-entropy of its logits."""
+    """Return the program for class indices. For a cross-entropy it computes the logits, and torch does the rest."""
     logits = loss.formula_of_logits
     return lower(loss.formula, hard=True) if logits is None else lower_logits(logits, hard=True)
 
 
 def programs(loss: Exportable) -> list[Program]:
-    """Every program that the class computes."""
+    """Return every program that the class computes."""
     predicts = [lower_logits(scores(loss.formula))] if loss.over_embeddings else []
     return [index_program(loss), lower(loss.formula), *predicts]
 
 
-def forward(loss: Exportable) -> str:
-    """Source of ``forward``."""
+def forward_source(loss: Exportable) -> str:
+    """Return the source of ``forward``."""
     lines = [
         f"def forward(self, {_features(loss)}: Tensor, target: Tensor) -> Tensor:",
         *(f"    {line}" for line in _checks(loss)),
         f"    with without_autocast({_features(loss)}):",
-        *(f"        {line}" for line in _computed(loss)),
+        *(f"        {line}" for line in _computation(loss)),
     ]
     return "\n".join(lines)
 
 
-def get_logits(loss: Exportable) -> str:
-    """Source of ``get_logits``."""
+def get_logits_source(loss: Exportable) -> str:
+    """Return the source of ``get_logits``."""
     program = lower_logits(scores(loss.formula))
-    values = list(_values(loss, program))
+    assignments, predicted = _statements(loss, program)
     lines = [
         "def get_logits(self, embeddings: Tensor) -> Tensor:",
-        '    """Logits [batch, num_classes] without a margin, whose largest is the predicted class."""',
+        '    """Return logits [batch, num_classes] without a margin. The largest is the predicted class."""',
         "    require_embeddings(embeddings, self.embedding_size)",
         "    with without_autocast(embeddings):",
         "        embeddings = in_single_precision(embeddings)",
-        *(f"        {line}" for line in _terminals(loss, set(program.inputs))),
+        *(f"        {line}" for line in _inputs(loss, set(program.inputs))),
         *(["        y = embeddings.new_zeros(embeddings.shape[0], self.num_classes)"] if "y" in program.inputs else []),
-        *(f"        {line}" for line in values[:-1]),
-        f"        {values[-1].replace('value = ', 'predicted: Tensor = ', 1)}",
+        *(f"        {assignment}" for assignment in assignments),
+        f"        predicted: Tensor = {predicted}",
         "        return predicted",
     ]
     return "\n".join(lines)
@@ -73,8 +73,8 @@ def _checks(loss: Exportable) -> Iterator[str]:
             yield f'require_one_per_class("{name}", self.{name}, logits.shape[1])'
 
 
-def _computed(loss: Exportable) -> Iterator[str]:
-    """The value, from the features in single precision on."""
+def _computation(loss: Exportable) -> Iterator[str]:
+    """Yield the lines that compute the value, from features in single precision at least."""
     features, by_index, by_distribution = _features(loss), index_program(loss), lower(loss.formula)
     needed = {*by_index.inputs, *by_distribution.inputs}
     as_cross_entropy = loss.formula_of_logits is not None
@@ -82,7 +82,7 @@ def _computed(loss: Exportable) -> Iterator[str]:
     index = "index" if looks_at_index else "_"
     yield f"{features} = without_ignored(in_single_precision({features}), target, self.ignore_index)"
     yield f"{index}, y, kept = target_of(target, shape, {features}.dtype, self.ignore_index, self.label_smoothing)"
-    yield from _terminals(loss, needed)
+    yield from _inputs(loss, needed)
     if not loss.over_embeddings:
         yield "weight = None if self.weight is None else self.weight.to(logits.dtype)"
     if "counted" in needed:
@@ -91,7 +91,7 @@ def _computed(loss: Exportable) -> Iterator[str]:
     if "index" in by_index.inputs or "y" in by_index.inputs:
         yield "    assert index is not None"
     yield from (f"    {line}" for line in _by_index(loss, by_index))
-    if as_cross_entropy:  # which has returned
+    if as_cross_entropy:  # the branch above has returned
         yield from _by_distribution(loss, by_distribution)
     else:
         yield "else:"
@@ -99,8 +99,8 @@ def _computed(loss: Exportable) -> Iterator[str]:
     yield from _reduction(loss, as_cross_entropy)
 
 
-def _terminals(loss: Exportable, needed: set[str]) -> Iterator[str]:
-    """What the terminals are computed from."""
+def _inputs(loss: Exportable, needed: set[str]) -> Iterator[str]:
+    """Yield the lines that set the inputs of the programs."""
     features, classes = _features(loss), _classes(loss)
     if loss.over_embeddings and {"weight", "z"} & needed:
         yield "weight = self.weight.to(embeddings.dtype)"
@@ -119,46 +119,48 @@ def _terminals(loss: Exportable, needed: set[str]) -> Iterator[str]:
 def _by_index(loss: Exportable, program: Program) -> Iterator[str]:
     if "y" in program.inputs:
         yield f"y_of_index = one_hot(index, {_classes(loss)}, {_features(loss)}.dtype)"
-    values = list(_values(loss, program, y="y_of_index"))
+    assignments, result = _statements(loss, program, y="y_of_index")
+    yield from assignments
     if loss.formula_of_logits is None:
-        yield from values
+        yield f"value = {result}"
         return
-    yield from values[:-1]
     every_class = bool(loss.formula.names & {"z", "p", "cosine", "dist2"})
-    yield values[-1].replace("value = ", "scores = ", 1) + ("" if every_class else ".expand(shape)")
+    yield f"scores = {result}" if every_class else f"scores = {result}.expand(shape)"
     weight = "" if loss.over_embeddings else " weight=weight,"
     arguments = f"scores, target,{weight} ignore_index=self.ignore_index, reduction=self.reduction"
-    returned = _scaled(loss).replace("value", "F.cross_entropy(")
-    if len(returned) + len(arguments) < 95:  # within a line
-        yield f"return {returned}{arguments})"
+    call = f"{_factor(loss)}F.cross_entropy("
+    if len(call) + len(arguments) < 95:  # fits into one line
+        yield f"return {call}{arguments})"
     else:
-        yield from (f"return {returned}", f"    {arguments}", ")")
+        yield from (f"return {call}", f"    {arguments}", ")")
 
 
 def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
     if not loss.over_embeddings and loss.linear_in_target:
         yield "if weight is not None:"
         yield "    y = per_class(weight, y) * y"
-    yield from _values(loss, program)
+    assignments, result = _statements(loss, program)
+    yield from assignments
+    yield f"value = {result}"
 
 
 def _reduction(loss: Exportable, after_cross_entropy: bool) -> Iterator[str]:
-    """The reduction of the values; of probabilities alone, where class indices have returned already."""
+    """Yield the lines that reduce the values. Class indices of a cross-entropy have returned before them."""
     if loss.over_embeddings:
-        yield f"return reduced({_scaled(loss)}, kept, kept.sum(), self.reduction)"
+        yield f"return reduced({_factor(loss)}value, kept, kept.sum(), self.reduction)"
         return
-    if not (loss.linear_in_target and after_cross_entropy):  # else the weight is in y already
+    if not (loss.linear_in_target and after_cross_entropy):  # otherwise y includes the weight
         yield f"if weight is not None{' and y is None' if loss.linear_in_target else ''}:"
         yield "    value = weight_of_samples(weight, index, y) * value"
     yield "counted_samples = samples_counted(kept, weight, index)"
-    yield f"return reduced({_scaled(loss)}, kept, counted_samples, self.reduction)"
+    yield f"return reduced({_factor(loss)}value, kept, counted_samples, self.reduction)"
 
 
-def _scaled(loss: Exportable) -> str:
-    return "self.factor * value" if scaled(loss) else "value"
+def _factor(loss: Exportable) -> str:
+    return "self.factor * " if has_factor(loss) else ""
 
 
-def _values(loss: Exportable, program: Program, **inputs: str) -> Iterator[str]:
-    """The statements that compute a program's value, with hyper-parameters as attributes of the class."""
+def _statements(loss: Exportable, program: Program, **inputs: str) -> tuple[list[str], str]:
+    """Return the assignments and the result of a program. Hyper-parameters are attributes of the class."""
     attributes = {name: f"self.{name}" for name in loss.hyperparameters}
-    yield from statements(program, {"z": "logits", **attributes, **inputs})
+    return statements(program, {"z": "logits", **attributes, **inputs})

@@ -1,6 +1,6 @@
-"""Graph export: a loss as an ONNX model or a PyTorch program (.pt2), with a batch of any size.
+"""Export of a loss as a graph with any batch size: an ONNX model or a PyTorch program (.pt2).
 
-This is the only file that needs the optional packages onnx and onnxscript.
+Only this file needs the optional packages onnx and onnxscript.
 """
 
 import json
@@ -33,25 +33,28 @@ class MissingPackage(UserError):
 def write_graph(path: Path, loss: FormulaLoss, classes: int, form: str, about: Exportable) -> Path:
     """Write a loss as a graph over inputs [batch, classes] or [batch, embedding_size] and class indices [batch].
 
-    ``form`` is "onnx" or "pt2". What the loss is stands in the model's ``metadata_props``, or in ``lossearch.json``
-    among the program's files. The file is written whole or not at all; returns its path. Raises MissingPackage where
-    ONNX is asked for and not installed, and UserError where the module does not take that many classes.
+    ``form`` is "onnx" or "pt2". Facts about the loss are written into the model's ``metadata_props``, or into
+    ``lossearch.json`` among the program's files. The file is written whole or not at all. Returns its path. Raises
+    MissingPackage where the packages for ONNX are not installed, and UserError where the module does not take this
+    number of classes.
     """
     try:
         loss(*_example(loss, classes))
     except ValueError as error:
         raise UserError(f"Expected a loss over {classes} classes. {error}") from None
     if form == "pt2":
-        program, files = _program(loss, classes), {"lossearch.json": json.dumps(_facts(about), indent=2)}
+        program = torch.export.export(loss, _example(loss, classes), dynamic_shapes=_dynamic_shapes())
+        files = {"lossearch.json": json.dumps(_facts(about), indent=2)}
         write_whole(path, lambda temporary: _save(program, temporary, files))
     else:
-        model = _described(onnx_model(loss, classes), loss, about)
+        model = onnx_model(loss, classes)
+        _add_facts(model, loss, about)
         write_whole(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
     return path
 
 
 def _facts(about: Exportable) -> dict[str, str]:
-    """What the loss is and where it comes from, as plain text."""
+    """Return what the loss is and where it comes from, as plain text."""
     values = ", ".join(f"{name} = {value:g}" for name, value in about.hyperparameters.items())
     facts = {"Loss": plain(about.title or "a formula"), "Formula": str(about.formula), "Hyper-parameters": values}
     facts |= {label: plain(text) for label, text in about.facts}
@@ -64,15 +67,15 @@ def _save(program: ExportedProgram, path: Path, files: dict[str, str]) -> None:
 
 
 def onnx_model(loss: FormulaLoss, classes: int) -> Any:
-    """The loss as an ONNX model. Raises MissingPackage."""
+    """Export the loss as an ONNX model. Raises MissingPackage."""
     try:
-        import onnxscript  # noqa: F401, what torch's exporter needs
+        import onnxscript  # noqa: F401, torch's exporter needs it
     except ImportError:
         raise MissingPackage(
             "Expected the packages onnx and onnxscript, got neither. Install them: pip install 'lossearch[onnx]'"
         ) from None
     inputs, target = _example(loss, classes)
-    with _quiet():
+    with _silenced():
         exported = torch.onnx.export(
             loss,
             (inputs, target),
@@ -80,24 +83,23 @@ def onnx_model(loss: FormulaLoss, classes: int) -> Any:
             verbose=False,
             input_names=[_input_name(loss), "target"],
             output_names=["loss"],
-            dynamic_shapes=_dynamic(),
+            dynamic_shapes=_dynamic_shapes(),
         )
     assert exported is not None
     return exported.model_proto
 
 
-def _described(model: Any, loss: FormulaLoss, about: Exportable) -> Any:
-    """The ONNX model with the facts about it."""
+def _add_facts(model: Any, loss: FormulaLoss, about: Exportable) -> None:
+    """Add the facts about the loss to an ONNX model."""
     model.producer_name, model.producer_version = "lossearch", version("lossearch")
     model.doc_string = f"The loss {about.formula} over {_input_name(loss)} and class indices."
     for name, text in _facts(about).items():
         model.metadata_props.add(key=name, value=text)
-    return model
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that a loss does not need."""
+def _silenced() -> Iterator[None]:
+    """Silence the exporter's warnings about packages that a loss does not need."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -109,11 +111,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _program(loss: FormulaLoss, classes: int) -> ExportedProgram:
-    return torch.export.export(loss, _example(loss, classes), dynamic_shapes=_dynamic())
-
-
-def _dynamic() -> tuple[dict[int, Any], dict[int, Any]]:
+def _dynamic_shapes() -> tuple[dict[int, Any], dict[int, Any]]:
     batch = Dim("batch", min=1)
     return {0: batch}, {0: batch}
 
@@ -123,7 +121,7 @@ def _input_name(loss: FormulaLoss) -> str:
 
 
 def _example(loss: FormulaLoss, classes: int) -> tuple[Tensor, Tensor]:
-    """A batch to trace with: its values do not matter."""
+    """Return a batch to trace with. Its values do not matter."""
     width = loss.embedding_size if isinstance(loss, EmbeddingLoss) else classes
     device = loss.progress.device
     return torch.zeros(4, width, device=device), torch.arange(4, device=device) % classes

@@ -1,4 +1,4 @@
-"""Export: a loss as one readable Python file that imports nothing but torch.
+"""Export of a loss as one readable Python file that imports only torch.
 
 Invariant: the file is written from a parsed formula and from text that cannot end its docstring, so that no
 string of a run becomes code. It contains the very functions that the search trained with.
@@ -6,7 +6,7 @@ string of a run becomes code. It contains the very functions that the search tra
 
 import dis
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import wrap
@@ -15,34 +15,45 @@ from typing import Any
 import torch
 
 from lossearch.primitives.language.formula import latex
-from lossearch.results.export.class_source import WIDTH, class_source, helpers
+from lossearch.results.export.class_source import WIDTH, class_source, helper_functions
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.forward_source import programs
-from lossearch.results.export.statements import _MODULES, is_ours, one_line
+from lossearch.results.export.statements import OUR_MODULES, is_ours, returned_expression
 from lossearch.results.plain_text import plain
 from lossearch.results.storage.atomic import write_whole_text
 
 _LICENSE = "SPDX-License-Identifier: Apache-2.0"
 
-_FLATTERED = (
-    "A validation score by which the loss was chosen among many flatters it: test it on data and seeds of your own "
+_FLATTERY = (
+    "The validation score chose the loss among many, so it flatters the loss: test it on your own data and seeds "
     "before you rely on it."
 )
 
 
 def write_export(path: Path, loss: Exportable) -> Path:
-    """Write a loss as a Python file, whole or not at all; returns the path."""
+    """Write a loss as a Python file, whole or not at all, and return the path."""
     write_whole_text(path, export_source(loss))
     return path
 
 
 def export_source(loss: Exportable) -> str:
-    """Source of a file with one class, ``Loss``."""
+    """Return the source of a file with one class, ``Loss``."""
     called = [step.function for program in programs(loss) for step in program.steps if is_ours(step.function)]
-    functions = with_what_they_call([*(each for each in called if one_line(each) is None), *helpers(loss)])
-    top = f"# {_LICENSE}\n{_docstring(loss)}\n\n{_imports(functions, class_source(loss))}"
-    parts = [top, class_source(loss), "# What the loss is computed with, and its contract.", *map(source, functions)]
+    not_inlined = [function for function in called if returned_expression(function) is None]
+    functions = _with_callees([*not_inlined, *helper_functions(loss)])
+    class_text = class_source(loss)
+    parts = [
+        f"# {_LICENSE}\n{_docstring(loss)}\n\n{_imports(functions, class_text)}",
+        class_text,
+        "# The functions that the class calls.",
+        *map(inspect.getsource, functions),
+    ]
     return "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def written_by() -> str:
+    """Return the versions that write a file."""
+    return f"lossearch {version('lossearch')}, torch {plain(torch.__version__)}"
 
 
 def _docstring(loss: Exportable) -> str:
@@ -67,17 +78,12 @@ def _docstring(loss: Exportable) -> str:
             break_on_hyphens=False,
         )
     if any(label == "Validation" for label, _ in loss.facts):
-        lines += ["", *wrap(_FLATTERED, WIDTH)]
+        lines += ["", *wrap(_FLATTERY, WIDTH)]
     return 'r"""' + "\n".join(lines) + '\n"""'
 
 
-def written_by() -> str:
-    """The versions that wrote a file."""
-    return f"lossearch {version('lossearch')}, torch {plain(torch.__version__)}"
-
-
-def _imports(functions: list[Callable[..., Any]], class_text: str) -> str:
-    used = {name for function in functions for name in global_names(function)}
+def _imports(functions: Sequence[Callable[..., Any]], class_text: str) -> str:
+    used = {name for function in functions for name in _global_names(function)}
     lines = ["import math\n"] if "math" in used else []
     lines.append("import torch")
     if "F" in used or "F." in class_text:
@@ -86,40 +92,29 @@ def _imports(functions: list[Callable[..., Any]], class_text: str) -> str:
     return "\n".join(lines)
 
 
-# --- Copied functions: the source of our own functions that an exported file contains, each after what it calls.
-#
-# Invariant: only functions of the modules below are copied. They need torch and the standard library's math
-# alone.
-
-
-def with_what_they_call(functions: Iterable[Callable[..., Any]]) -> list[Callable[..., Any]]:
-    """Our functions among these and all that they call of ours, each after the ones that it calls."""
-    needed: dict[Callable[..., Any], None] = {}
+def _with_callees(functions: Iterable[Callable[..., Any]]) -> list[Callable[..., Any]]:
+    """Return our functions among these and all functions of ours that they call, each after its callees."""
+    ordered: dict[Callable[..., Any], None] = {}
 
     def visit(function: Callable[..., Any]) -> None:
-        if is_ours(function) and function not in needed:
-            module = _MODULES[function.__module__]
-            for name in global_names(function):
-                inner = getattr(module, name, None)
-                if inner is not function and inspect.isfunction(inner):
-                    visit(inner)
-            needed[function] = None
+        if is_ours(function) and function not in ordered:
+            module = OUR_MODULES[function.__module__]
+            for name in _global_names(function):
+                callee = getattr(module, name, None)
+                if callee is not function and inspect.isfunction(callee):
+                    visit(callee)
+            ordered[function] = None
 
-    for each in functions:
-        visit(each)
-    return list(needed)
+    for function in functions:
+        visit(function)
+    return list(ordered)
 
 
-def global_names(function: Callable[..., Any]) -> list[str]:
-    """Names outside of a function that it looks up, in its own code and in that of the functions within."""
+def _global_names(function: Callable[..., Any]) -> list[str]:
+    """Return the global names that a function reads, in its own code and in that of the functions within it."""
     codes, names = [function.__code__], []
     while codes:
         code = codes.pop()
         codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
-        names += [each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL"]
+        names += [line.argval for line in dis.get_instructions(code) if line.opname == "LOAD_GLOBAL"]
     return names
-
-
-def source(function: Callable[..., Any]) -> str:
-    """Source of a function, as it stands."""
-    return inspect.getsource(function)

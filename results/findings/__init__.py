@@ -1,1 +1,1 @@
-"""findings."""
+"""What was found about losses after their trainings: comparisons, verdicts, curves, explanations, tuned settings."""

@@ -1,15 +1,15 @@
-"""Curves: the value and slope of a loss along a few lines through its predictions, as records.
+"""Curves of losses: value and slope along a few lines through the predictions, as records.
 
-Over logits there are two lines. ``target``: the probability of the target varies, and the other classes share the rest
-equally. ``other``: the probability of one other class varies at the target's cost, and the others share a tenth. The
-logits are the logarithms of the probabilities, with mean zero.
+Over logits there are two lines. On ``target`` the probability of the target varies, and the other classes share the
+rest equally. On ``other`` the probability of one other class varies at the target's cost, and the remaining classes
+share a tenth. The logits are the logarithms of the probabilities, shifted to mean zero.
 
-Over embeddings, class weights are the corners of a regular simplex, of length one, centers lie in their direction at
-the embedding's length, which is the root of its size: that of numbers of variance one. ``target``: the angle to the
-target's weight varies, and the others stay equally far. ``other``: the embedding moves from one other class's weight to
-the target's, by its angle to the former.
+Over embeddings, the class weights are the corners of a regular simplex and have length one. The embedding has the
+length of a vector of its size whose entries have variance one: the root of the size. Centers point along the class
+weights at that length. On ``target`` the angle to the target's weight varies, and the other weights stay equally far.
+On ``other`` the embedding moves from one other class's weight to the target's, by its angle to the former.
 
-The prior is uniform, and a batch is the sample alone.
+The prior is uniform, and a batch holds one sample.
 """
 
 import math
@@ -25,46 +25,46 @@ from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.pedcc import regular_simplex
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 
-#: What the classes share that do not vary, where there are more than two.
+#: Probability shared by the classes that do not vary on the line ``other``, where there are more than two classes.
 HELD = 0.1
 
-#: Classes at most: of more, the lines hardly differ.
+#: Largest number of classes drawn: with more, the lines hardly change.
 MOST_CLASSES = 100
 
-#: Moments of training at which a loss that looks at progress is drawn.
+#: Progress values at which a loss that depends on the training progress is drawn.
 MOMENTS = (0.0, 0.5, 1.0)
 
-#: Probabilities of the target, and degrees to its weight, at which losses are compared: each is a point of its line.
+#: Probabilities of the target, and degrees to its weight, at which losses are compared. Each is a point of its line.
 PROBABILITIES, DEGREES = (0.01, 0.1, 0.5, 0.9, 0.99), (150.0, 120.0, 90.0, 60.0, 30.0)
 
-#: Probabilities are spaced by their log-odds, from 8e-7 to 1 - 8e-7.
+#: Log-odds of the probabilities on the lines, which go from 8e-7 to 1 - 8e-7.
 _LOG_ODDS = torch.linspace(-14.0, 14.0, 113, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A loss to be drawn: what it is called, its formula without free names, and the factor that it is trained with."""
+    """A loss to draw."""
 
     name: str
-    formula: Formula
-    factor: float
+    formula: Formula  #: with numbers in place of its hyper-parameters
+    factor: float  #: that the loss is multiplied by in training
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A loss at one point of a line. Where a number is not finite there is none."""
+    """A loss at one point of a line. A number that is not finite is null."""
 
     loss: str  #: its name, or its formula where it has none
     formula: str
-    line: str  #: what varies: target or other
+    line: str  #: which class varies: target or other
     axis: str  #: probability, or angle
-    progress: float | None  #: of training, in [0, 1], where the loss looks at it
+    progress: float | None  #: training progress in [0, 1]; null where the loss does not depend on it
     at: float  #: the probability of the class that varies, or the angle to its weight in radians
-    target_probability: float  #: softmax of the logits, at the target
-    value: float | None  #: of the loss, times the factor
-    slope: float | None  #: derivative of the value along the line, for a unit of probability or a radian
-    slope_in_logit: float | None  #: derivative in the logit of the class that varies; none over embeddings
-    factor: float  #: that value and slopes were multiplied by, from the calibration
+    target_probability: float  #: softmax of the logits at the target
+    value: float | None  #: value of the loss, times the factor
+    slope: float | None  #: derivative of the value along the line, per unit of probability or per radian
+    slope_in_logit: float | None  #: derivative in the logit of the class that varies; null over embeddings
+    factor: float  #: from the calibration; value and slopes are multiplied by it
     classes: int
 
     def __post_init__(self) -> None:
@@ -74,28 +74,28 @@ class CurvePoint:
 
 
 def curves(losses: Sequence[Drawn], classes: int, embedding_size: int) -> list[CurvePoint]:
-    """The points of all losses: over angles where the first of them looks at embeddings, else over probabilities."""
+    """Compute the points of all losses: over angles if the first loss is over embeddings, else over probabilities."""
     count = min(classes, MOST_CLASSES)
     by_angle = losses[0].formula.looks_at_embeddings
-    lines = _angles(count, embedding_size) if by_angle else _probabilities(count)
+    lines = _lines_over_angles(count, embedding_size) if by_angle else _lines_over_probabilities(count)
     return [point for loss in losses for point in _curve(loss, lines, count, math.sqrt(embedding_size), by_angle)]
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line: its name, which class varies, its coordinates, and the prediction at a coordinate."""
+    """A line through the space of predictions."""
 
     name: str
-    varies: int
-    coordinates: Tensor
-    prediction: Callable[[Tensor], Tensor]
+    varies: int  #: index of the class that varies
+    coordinates: Tensor  #: probabilities or angles, [points]
+    prediction: Callable[[Tensor], Tensor]  #: logits or embedding, [classes], at a coordinate
 
 
 _TARGET, _OTHER = 0, 1
 
 
-def _probabilities(classes: int) -> list[_Line]:
-    """Lines through logits [classes]."""
+def _lines_over_probabilities(classes: int) -> list[_Line]:
+    """Return the lines through logits [classes]."""
     held = HELD if classes > 2 else 0.0
 
     def of_target(p: Tensor) -> Tensor:
@@ -114,8 +114,11 @@ def _logits(probabilities: Sequence[Tensor]) -> Tensor:
     return logarithms - logarithms.mean()
 
 
-def _angles(classes: int, embedding_size: int) -> list[_Line]:
-    """Lines through embeddings [classes]: the simplex spans one dimension less, and the last is at right angles."""
+def _lines_over_angles(classes: int, embedding_size: int) -> list[_Line]:
+    """Return the lines through embeddings [classes].
+
+    The simplex spans one dimension less. The last dimension is at right angles to it.
+    """
     length = math.sqrt(embedding_size)
     weights = class_weights(classes)
     aside = torch.eye(classes, dtype=torch.float64)[-1]
@@ -138,7 +141,7 @@ def _angles(classes: int, embedding_size: int) -> list[_Line]:
 
 @lru_cache(maxsize=2)
 def class_weights(classes: int) -> Tensor:
-    """The corners [classes, classes] of a regular simplex, which the last dimension is at right angles to."""
+    """Return the corners of a regular simplex, [classes, classes]. Their last coordinate is zero."""
     return torch.nn.functional.pad(regular_simplex(classes), (0, 1))
 
 
@@ -150,7 +153,6 @@ def _curve(loss: Drawn, lines: Sequence[_Line], classes: int, length: float, by_
             module.set_progress(moment)
         for line in lines:
             for coordinate in line.coordinates:
-                seen = _seen(module, line, coordinate, by_angle)
                 yield CurvePoint(
                     loss.name,
                     str(loss.formula),
@@ -159,14 +161,15 @@ def _curve(loss: Drawn, lines: Sequence[_Line], classes: int, length: float, by_
                     moment,
                     factor=loss.factor,
                     classes=classes,
-                    **seen,
+                    **_measure(module, line, coordinate, by_angle),
                 )
 
 
 def _module(loss: Drawn, classes: int, length: float) -> FormulaLoss:
-    """The loss, times its factor, on the class weights of the lines."""
-    embeds = loss.formula.looks_at_embeddings
-    sizes: dict[str, Any] = {"num_classes": classes, "embedding_size": classes} if embeds else {}
+    """Return the loss as a module, times its factor, with the class weights of the lines."""
+    sizes: dict[str, Any] = {}
+    if loss.formula.looks_at_embeddings:
+        sizes = {"num_classes": classes, "embedding_size": classes}
     prior = torch.full((classes,), 1.0 / classes)
     module = loss_module(loss.formula, prior=prior, scale=loss.factor, **sizes).double()
     if isinstance(module, EmbeddingLoss):
@@ -177,8 +180,8 @@ def _module(loss: Drawn, classes: int, length: float) -> FormulaLoss:
     return module
 
 
-def _seen(module: FormulaLoss, line: _Line, coordinate: Tensor, by_angle: bool) -> dict[str, Any]:
-    """Value and slopes at a coordinate."""
+def _measure(module: FormulaLoss, line: _Line, coordinate: Tensor, by_angle: bool) -> dict[str, Any]:
+    """Measure value and slopes at a coordinate."""
     at = coordinate.clone().requires_grad_()
     prediction = line.prediction(at)
     logits = class_weights(len(prediction)) @ prediction if by_angle else prediction
@@ -197,5 +200,5 @@ def _seen(module: FormulaLoss, line: _Line, coordinate: Tensor, by_angle: bool) 
 
 
 def _finite(number: Tensor) -> float | None:
-    found = float(number.detach())
-    return found if math.isfinite(found) else None
+    value = float(number.detach())
+    return value if math.isfinite(value) else None

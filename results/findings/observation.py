@@ -1,4 +1,4 @@
-"""Observation: what was seen of one training of a loss, as Parquet files in a directory of its own."""
+"""Observation of one training of a loss, as Parquet files in one directory: its course, embeddings, landscape, maps."""
 
 import math
 from collections.abc import Sequence
@@ -10,29 +10,29 @@ from lossearch.results.storage.tables import read_folder, write_folder
 
 @dataclass(frozen=True)
 class ObservationForm:
-    """Which training was seen."""
+    """The training that was observed."""
 
-    loss_id: str  #: of the loss
+    loss_id: str
     formula: str  #: canonical text
     class_weights: str | None  #: learned, pedcc or sub_centers; null for a loss over logits
-    task: str  #: its name
-    metric: str  #: what the fitness is
+    task: str  #: name of the task
+    metric: str  #: metric that the fitness is measured in
     fidelity: str  #: the training: network, steps, batch size, learning rate
-    seed: int  #: of weights and batches
-    confusion: tuple[int, ...]  #: counts on the validation split, found classes in columns; none for verification
-    reason: str | None = None  #: why the training failed: then nothing else is there
+    seed: int  #: seed of the weights and the batches
+    confusion: tuple[int, ...]  #: counts on the validation split, predicted classes in columns; empty for verification
+    reason: str | None = None  #: why the training failed; then nothing else was recorded
 
     def __post_init__(self) -> None:
         if math.isqrt(len(self.confusion)) ** 2 != len(self.confusion):
-            raise ValueError(f"Expected as many true as found classes, got {len(self.confusion)} counts.")
+            raise ValueError(f"Expected the counts of a square confusion matrix, got {len(self.confusion)} counts.")
 
 
 @dataclass(frozen=True)
 class CoursePoint:
-    """How the training stood at a step."""
+    """The state of the training at one step."""
 
     step: int
-    loss: float  #: on samples of the training split, times the calibration
+    loss: float  #: on samples of the training split, multiplied by the calibration
     fitness: float  #: on the validation split
     gradient: float  #: mean size of a sample's gradient at its embedding
 
@@ -43,15 +43,15 @@ class EmbeddedPoint:
 
     x: float
     y: float
-    target: int  #: its class
-    found: int  #: the class that the network finds; -1 where it was trained on other classes
+    target: int  #: true class
+    found: int  #: the predicted class; -1 where the network was trained on other classes
 
 
 @dataclass(frozen=True)
 class GridPoint:
     """A point of the landscape around the trained weights, along two filter-normalised random directions."""
 
-    what: str  #: value of the loss, or ratio of the Hessian's extreme eigenvalues, |smallest/largest|
+    what: str  #: value: the loss; ratio: the Hessian's extreme eigenvalues, |smallest/largest|
     a: float
     b: float
     value: float
@@ -63,12 +63,12 @@ class GridPoint:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the validation split, and where the network sees the class that it finds."""
+    """An image of the validation split, and where the network sees the class that it predicts."""
 
     height: int
     width: int
-    image: tuple[float, ...]  #: row after row, in [0, 1]
-    map: tuple[float, ...]  #: likewise
+    image: tuple[float, ...]  #: pixels row by row, in [0, 1]
+    map: tuple[float, ...]  #: class map row by row, in [0, 1]
 
     def __post_init__(self) -> None:
         if self.width < 1 or not self.height * self.width == len(self.image) == len(self.map):
@@ -77,7 +77,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Observation:
-    """All that was seen of a training."""
+    """The whole observation of one training."""
 
     form: ObservationForm
     course: Sequence[CoursePoint]
@@ -86,7 +86,7 @@ class Observation:
     pictures: Sequence[Picture]
 
     def write(self, path: Path) -> None:
-        """Replace the files of a directory."""
+        """Write the files of the observation, replacing those in the directory."""
         path.mkdir(parents=True, exist_ok=True)
         write_folder(path, self.form, _FILES, self)
 
@@ -100,11 +100,11 @@ _FILES: dict[str, type] = {
 
 
 def observation_folder(run: Path, loss_id: str) -> Path:
-    """Where the observation of a run's loss is kept."""
+    """Return the directory that keeps the observation of a run's loss."""
     return run / "observation" / loss_id
 
 
 def read_observation(path: Path) -> Observation | None:
-    """The observation in a directory; None where there is none. Raises DamagedFile."""
-    found = read_folder(path, ObservationForm, _FILES)
-    return None if found is None else Observation(**found)
+    """Read the observation in a directory; None where there is none. Raises DamagedFile."""
+    parts = read_folder(path, ObservationForm, _FILES)
+    return None if parts is None else Observation(**parts)

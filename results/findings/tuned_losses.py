@@ -1,6 +1,7 @@
-"""Tuned losses of a run: the losses that it found, of a random search and known ones, with what tuning chose."""
+"""Tuned losses of a run: losses that it found, losses of a random search and known losses, with their best settings."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,42 +15,47 @@ FILE = "tuned.parquet"
 
 @dataclass(frozen=True)
 class TunedLoss:
-    """One loss with the settings that were best on a task's validation split."""
+    """One loss with the settings that were best on a task's validation split, as the file and JSON have it."""
 
-    task: str  #: its name
+    task: str  #: name of the task
     kind: Kind  #: found, random search or baseline
-    rank: int | None  #: in the leaderboard of the search that found it
-    loss: str  #: as it was found, or a known loss's name
-    formula: str  #: with the settings as numbers
-    settings: tuple[str, ...]  #: ``name=value`` of each, the learning rate among them
-    value: float | None  #: mean of the metric on the validation split, under seeds that chose no settings; or null
-    trials: int  #: settings that were tried
-    pruned: int  #: of them, given up before the last seed
-    chosen_from: int | None  #: candidates trained in the search that found it; null for a known loss
+    rank: int | None  #: rank in the leaderboard of the search that found it
+    loss: str  #: formula as the search found it, or the name of a known loss
+    formula: str  #: formula with the settings as numbers
+    settings: tuple[str, ...]  #: ``name=value`` of each setting, the learning rate among them
+    value: float | None  #: mean metric on the validation split, under seeds that chose no settings; null if it failed
+    trials: int  #: number of settings that were tried
+    pruned: int  #: number of trials that were given up before the last seed
+    chosen_from: int | None  #: number of candidates trained in the search that found it; null for a known loss
+
+    @staticmethod
+    def settings_text(settings: Mapping[str, float]) -> tuple[str, ...]:
+        """Return settings as the file has them. ``settings_by_name`` gives back the same numbers."""
+        return tuple(f"{name}={value!r}" for name, value in settings.items())
 
     def settings_by_name(self) -> dict[str, float]:
-        """The settings as numbers. Raises UserError where one is none."""
-        found = {}
+        """Return the settings as numbers. Raises UserError where one is no finite number."""
+        settings = {}
         for text in self.settings:
             name, _, value = text.partition("=")
             try:
-                found[name] = float(value)
+                settings[name] = float(value)
             except ValueError:
-                found[name] = math.nan
-            if not math.isfinite(found[name]):
+                settings[name] = math.nan
+            if not math.isfinite(settings[name]):
                 raise UserError(f"Expected settings of {self.loss} like learning_rate=0.1, got {text!r:.60}.")
-        return found
+        return settings
 
 
 def read_tuned(folder: Path) -> list[TunedLoss]:
-    """The tuned losses of a folder. Raises UserError where there are none, DamagedFile, NewerFile."""
+    """Read the tuned losses in a folder. Raises UserError where there is no file, DamagedFile, NewerFile."""
     from lossearch.results.storage.tables import read_records
 
     path = folder / FILE
     if not path.exists():
-        raise UserError(f"{path}: expected what tuning found, got no such file. Run 'lossearch tune' on the run first.")
-    found: list[TunedLoss] = read_records(path, TunedLoss)
-    return found
+        raise UserError(f"{path}: expected tuned losses, got no such file. Run 'lossearch tune' on the run first.")
+    losses: list[TunedLoss] = read_records(path, TunedLoss)
+    return losses
 
 
 def write_tuned(folder: Path, tuned: list[TunedLoss]) -> None:

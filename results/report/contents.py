@@ -1,4 +1,4 @@
-"""What a report tells, gathered from a run's directory; what a run lacks is told as well.
+"""Contents of a report, gathered from a run's directory, with a list of what is missing.
 
 Invariant: nothing is trained or written here, and a part that cannot be read costs that part alone.
 """
@@ -18,158 +18,177 @@ from lossearch.results.findings.observation import Observation
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
-from lossearch.results.report.loss_facts import Family, LossFacts, loss_facts, observation_of, since
+from lossearch.results.report.loss_facts import (
+    Family,
+    LossFacts,
+    loss_facts,
+    read_later_findings,
+    read_loss_observation,
+)
 from lossearch.results.storage.run_files import logged_events
 
-#: What the log of a run counts.
+#: Counts in the log of a run.
 _COUNTED = ("evaluated", "stopped", "failed", "rejected", "duplicates")
+
+#: State of a run by the last of these events in its log.
+_STATES = {
+    "ended": "finished",
+    "interrupted": "interrupted",
+    "started": "running, or stopped",
+    "resumed": "running, or stopped",
+}
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What a generation came to."""
+    """One generation: numbers of its losses by their outcome, and fitness."""
 
-    number: int
+    number: int  #: from 1
     evaluated: int
     stopped: int
     failed: int
     rejected: int
     duplicates: int
     best: float | None  #: fitness of the best loss so far
-    median: float | None  #: of the losses born in it that were trained to the end
+    median: float | None  #: median fitness of the losses born in it that were trained to the end
 
 
 @dataclass
 class Contents:
-    """What the report of a run tells."""
+    """The contents of the report of a run."""
 
-    run: str
-    name: str
+    run: str  #: name of the run's directory
+    name: str  #: name of the experiment
     task: str
     metric: str
-    state: str
-    counts: dict[str, int]
+    state: str  #: finished, interrupted, "running, or stopped", or unknown
+    counts: dict[str, int]  #: number of losses by status
     rows: list[Row]
     generations: list[Generation]
-    reasons: list[tuple[str, str, int]]  #: status, reason without its numbers, how many losses
+    reasons: list[tuple[str, str, int]]  #: status, reason without its numbers, number of losses
     survivors: list[LossFacts]
     verdicts: list[Verdict]
     baseline: Row | None
     observed_baseline: Observation | None
-    missing: list[str] = field(default_factory=list)  #: what is not there, and how it is had
+    missing: list[str] = field(default_factory=list)  #: sentences on what is missing, and how to get it
 
 
-def contents(path: Path, top: int = 3) -> Contents:
-    """What the report of the run in a directory tells, with its ``top`` losses as survivors.
+def gather_contents(path: Path, top: int = 3) -> Contents:
+    """Gather the contents of the report of a run, with its ``top`` losses as survivors.
 
-    Raises NotARun where there is none.
+    Raises NotARun where the directory is no run's.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damages are told on the page
+        warnings.simplefilter("ignore")  # the page itself names damaged files
         board = Leaderboard(path)
-    missing = [f"{each.reason.rstrip('.')}. Its evaluations are left out." for each in board.damages]
+    missing = [f"{damage.reason.rstrip('.')}. Its evaluations are left out." for damage in board.damages]
     rows = list(board.rows)
-    known = since(path)
-    missing += known.missing
-    generations = generations_of(path, rows)
+    later = read_later_findings(path)
+    missing += later.missing
+    generations = read_generations(path, rows)
     if not generations:
-        missing.append("No generation has ended yet, so that there is no progress to draw.")
-    best = [row for row in rows[:top] if row.rank is not None]
-    if not best:
-        missing.append("No loss was trained to the end yet, so that there is nothing to rank.")
+        missing.append("No generation has ended yet, so there is no progress to draw.")
+    best_rows = [row for row in rows[:top] if row.rank is not None]
+    if not best_rows:
+        missing.append("No loss was trained to the end yet, so there is nothing to rank.")
     family, survivors = Family(rows), []
-    for row in best:
+    for row in best_rows:
         try:
-            facts = loss_facts(board, row, family, known)
+            facts = loss_facts(board, row, family, later)
         except UserError as error:
             missing.append(f"Rank {row.rank} cannot be shown: {error}")
         else:
             missing += facts.missing
             survivors.append(facts)
+    missing += _missing_observations(survivors)
     baseline = board.baseline
-    if survivors and all(each.observation is None for each in survivors):
-        missing.append("No survivor was trained for the report: --no-training leaves that out.")
-    for each in survivors:
-        if each.observation is not None and each.observation.form.reason is not None:
-            missing.append(f"Rank {each.row.rank} was not seen in training: {each.observation.form.reason}")
     return Contents(
         run=path.resolve().name,
-        name=_named(path),
+        name=_experiment_name(path),
         task=rows[0].task if rows else "unknown",
         metric=rows[0].metric if rows else "fitness",
         state=_state(list(logged_events(path / "log.jsonl"))),
         counts=board.counts(),
         rows=rows,
         generations=generations,
-        reasons=_reasons(rows),
+        reasons=_count_reasons(rows),
         survivors=survivors,
-        verdicts=known.verdicts,
+        verdicts=later.verdicts,
         baseline=baseline,
-        observed_baseline=None if baseline is None else observation_of(path, baseline.loss_id, missing),
+        observed_baseline=None if baseline is None else read_loss_observation(path, baseline.loss_id, missing),
         missing=missing,
     )
 
 
-def _named(path: Path) -> str:
-    """The name of the experiment, from its file; the directory's where that cannot be read."""
+def _missing_observations(survivors: Sequence[LossFacts]) -> list[str]:
+    missing = []
+    if survivors and all(survivor.observation is None for survivor in survivors):
+        missing.append("No survivor was trained for the report: --no-training leaves that out.")
+    for survivor in survivors:
+        if survivor.observation is not None and survivor.observation.form.reason is not None:
+            reason = survivor.observation.form.reason
+            missing.append(f"The training of rank {survivor.row.rank} for the report failed: {reason}")
+    return missing
+
+
+def _experiment_name(path: Path) -> str:
+    """Return the name of the experiment from its file, or the directory's name where that cannot be read."""
     try:
         text = (path / "experiment.toml").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return path.resolve().name
-    found = re.search(r'^name = "([^"\n]{1,100})"', text, re.MULTILINE)
-    return path.resolve().name if found is None else found[1]
+    line = re.search(r'^name = "([^"\n]{1,100})"', text, re.MULTILINE)
+    return path.resolve().name if line is None else line[1]
 
 
 def _state(events: Sequence[dict[str, Any]]) -> str:
-    """How the run stands, by the last event that says so."""
-    said = {
-        "ended": "finished",
-        "interrupted": "interrupted",
-        "started": "running, or stopped",
-        "resumed": "running, or stopped",
-    }
-    told = (said.get(str(each.get("event"))) for each in reversed(events))
-    return next((each for each in told if each is not None), "unknown")
+    """Return the state of the run by the last event that determines it."""
+    states = (_STATES.get(str(event.get("event"))) for event in reversed(events))
+    return next((state for state in states if state is not None), "unknown")
 
 
-def generations_of(path: Path, rows: Sequence[Row]) -> list[Generation]:
-    """The generations of a run that ended; a resumed run tells of one twice, and the last counts."""
-    events = [each for each in logged_events(path / "log.jsonl") if each.get("event") == "generation"]
-    told = {each["number"]: each for each in events if _is_whole(each.get("number"))}
-    born: dict[int, list[float]] = {}
+def read_generations(path: Path, rows: Sequence[Row]) -> list[Generation]:
+    """Read the generations of a run that ended. A resumed run may log one twice; then the last entry counts."""
+    events = [event for event in logged_events(path / "log.jsonl") if event.get("event") == "generation"]
+    by_number = {event["number"]: event for event in events if _is_count(event.get("number"))}
+    fitness_by_birth: dict[int, list[float]] = {}
     for row in rows:
         if row.fitness_mean is not None:
-            born.setdefault(row.generation, []).append(row.fitness_mean)
-    found, before = [], dict.fromkeys(_COUNTED, 0)
-    for number in sorted(told):
-        sums = {name: _count(told[number].get(name), before[name]) for name in _COUNTED}
-        best, fitness = told[number].get("best_fitness"), born.get(number - 1)  # rows count generations from 0
-        found.append(
+            fitness_by_birth.setdefault(row.generation, []).append(row.fitness_mean)
+    generations, before = [], dict.fromkeys(_COUNTED, 0)
+    for number in sorted(by_number):
+        event = by_number[number]
+        totals = {name: _total(event.get(name), before[name]) for name in _COUNTED}
+        best, fitness = event.get("best_fitness"), fitness_by_birth.get(number - 1)  # rows count generations from 0
+        generations.append(
             Generation(
                 number,
                 best=best if isinstance(best, float) and isfinite(best) else None,
                 median=median(fitness) if fitness else None,
-                **{name: sums[name] - before[name] for name in _COUNTED},
+                **{name: totals[name] - before[name] for name in _COUNTED},
             )
         )
-        before = sums
-    return found
+        before = totals
+    return generations
 
 
-def _count(value: Any, at_least: int) -> int:
-    """A number of losses so far, as a log tells it that may be a stranger's."""
-    return max(at_least, value) if _is_whole(value) else at_least
+def _total(value: Any, at_least: int) -> int:
+    """Return a total from a log, which may be a stranger's: it never falls below the total before it."""
+    return max(at_least, value) if _is_count(value) else at_least
 
 
-def _is_whole(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def _reasons(rows: Sequence[Row]) -> list[tuple[str, str, int]]:
-    """Why losses were not trained to the end, most frequent first; numbers are left out, so that like are one."""
-    found = Counter(
+def _count_reasons(rows: Sequence[Row]) -> list[tuple[str, str, int]]:
+    """Count the reasons why losses were rejected or failed, most frequent first.
+
+    Numbers in a reason are replaced by #, so that equal reasons count together.
+    """
+    counts = Counter(
         (row.status, re.sub(r"[-+]?\d[\d.e+-]*", "#", row.reason)[:160])
         for row in rows
         if row.reason and row.status in ("rejected", "failed")
     )
-    return [(status, reason, count) for (status, reason), count in found.most_common(20)]
+    return [(status, reason, count) for (status, reason), count in counts.most_common(20)]

@@ -1,6 +1,6 @@
-"""How figures look: colors, symbols, dashes, the common layout.
+"""Look of the figures: colors, symbols, dashes and the common layout.
 
-Colors are those of Okabe and Ito, which most people tell apart; what a color says a shape or a dash says as well.
+The colors are Okabe and Ito's, which most people can tell apart. A shape or a dash always repeats what a color says.
 """
 
 from plotly.graph_objects import Figure
@@ -8,20 +8,20 @@ from plotly.offline import get_plotlyjs
 
 __all__ = ["COLORS", "DASHES", "GRID", "LAYOUT", "SYMBOLS", "Figure", "label", "library"]
 
-#: Okabe and Ito's colors, from that of a loss itself on.
+#: Okabe and Ito's colors. The first is for the loss itself.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
-#: One for each class, beside its color.
+#: Symbols of classes, beside their colors.
 SYMBOLS = (
     *("circle", "square", "diamond", "triangle-up", "triangle-down"),
     *("pentagon", "hexagon", "star", "circle-open", "square-open"),
 )
-#: One for each line, beside its color.
+#: Dashes of lines, beside their colors.
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 
-#: The color of lines behind a plot, seen on white and on black.
+#: Color of grid lines, visible on white and on black.
 GRID = "rgba(128,128,128,0.25)"
 
-#: What all figures have in common.
+#: Layout that all figures share.
 LAYOUT = {
     "template": "none",
     "paper_bgcolor": "rgba(0,0,0,0)",
@@ -36,11 +36,11 @@ LAYOUT = {
 
 
 def library() -> str:
-    """The JavaScript that draws figures."""
+    """Return the JavaScript that draws the figures."""
     return str(get_plotlyjs())
 
 
-def label(text: str, most: int = 90) -> str:
-    """Text for a label, which plotly would read as HTML."""
-    short = text if len(text) <= most else text[: most - 3] + "..."
+def label(text: str, limit: int = 90) -> str:
+    """Return text for a label, shortened, without the HTML that plotly would obey."""
+    short = text if len(text) <= limit else text[: limit - 3] + "..."
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,6 +1,6 @@
-"""The page of a report: its contents and figures as one HTML file that loads nothing.
+"""Page of a report: contents and figures as one HTML file that loads nothing.
 
-Invariant: text of a run is escaped wherever it stands, and the page's own policy forbids every request.
+Invariant: text of a run is escaped everywhere, and the page's own security policy forbids every request.
 """
 
 import json
@@ -15,12 +15,13 @@ from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.formula import latex
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import Observation
+from lossearch.results.findings.table_text import rounded, signed
 from lossearch.results.leaderboard import NotARun
 from lossearch.results.plain_text import printable
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
 from lossearch.results.report import run_figures, training_figures
-from lossearch.results.report.contents import Contents, contents
+from lossearch.results.report.contents import Contents, gather_contents
 from lossearch.results.report.drawing import Figure, library
 from lossearch.results.report.loss_facts import LossFacts
 from lossearch.results.statistics.intervals import interval_of_mean, standard_error
@@ -29,35 +30,35 @@ from lossearch.results.storage.run_files import no_run_at
 
 FILE = "report.html"
 
-#: Losses of the leaderboard whose formulas are typeset, beside known ones and those on the front.
+#: Number of ranks whose formulas are typeset. Formulas of known losses and on the front always are.
 TYPESET = 50
 
-#: Ancestors of a survivor that are shown at most, the youngest.
+#: Largest number of ancestors shown of a survivor, youngest first.
 ANCESTORS = 60
 
 
 def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
-    """Write the report of a run; returns its path, ``report.html`` in the run unless ``out`` is given.
+    """Write the report of a run and return its path: ``out``, or ``report.html`` in the run's directory.
 
-    Raises NotARun where there is none, UserError where the file's directory does not exist.
+    Raises NotARun where the directory is no run's, and UserError where the directory of ``out`` does not exist.
     """
     path = require_directory(run, out)
-    write_whole_text(path, page(contents(run, top)))
+    write_whole_text(path, render_page(gather_contents(run, top)))
     return path
 
 
 def require_directory(run: Path, out: Path | None) -> Path:
-    """Where the report of a run is written. Raises NotARun, and UserError for no place to write it to."""
+    """Return the path of a run's report. Raises NotARun, and UserError where the directory of ``out`` is missing."""
     if not run.is_dir():
         raise NotARun(no_run_at(run, "a folder named evaluations"))
     path = run / FILE if out is None else out
     if not path.parent.is_dir():
-        raise UserError(f"{path}: expected a file in a directory that exists, got none called {path.parent}")
+        raise UserError(f"{path}: expected a file in a directory that exists, got no directory {path.parent}")
     return path
 
 
-def page(told: Contents) -> str:
-    """The page."""
+def render_page(report: Contents) -> str:
+    """Render the page."""
     environment = Environment(
         loader=PackageLoader("lossearch.results.report", "page"),
         autoescape=True,
@@ -66,13 +67,14 @@ def page(told: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"mathml": _mathml, "signed": _signed, "number": _number, "short": _short}
-    drawn = _figures(told)
-    data = {"figures": {name: json.loads(figure.to_json()) for name, figure in drawn.items()}, "rows": _table(told)}
+    environment.filters |= {"mathml": _mathml, "signed": signed, "number": rounded, "short": _short}
+    drawn = _figures(report)
+    figures = {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
+    data = {"figures": figures, "rows": _table(report)}
     return environment.get_template("page.html").render(
-        told=told,
+        report=report,
         drawn=drawn,
-        survivors=list(enumerate(told.survivors, 1)),
+        survivors=list(enumerate(report.survivors, 1)),
         ancestors=ANCESTORS,
         interval=_interval,
         data=Markup(_as_script(data)),
@@ -80,63 +82,61 @@ def page(told: Contents) -> str:
     )
 
 
-def _figures(told: Contents) -> dict[str, Figure]:
-    """The figures by the ids of their places."""
-    found: dict[str, Figure] = {}
-    rows = [survivor.row for survivor in told.survivors]
+def _figures(report: Contents) -> dict[str, Figure]:
+    """Draw the figures, by the ids of their elements."""
+    figures: dict[str, Figure] = {}
+    rows = [survivor.row for survivor in report.survivors]
     if rows:
-        found["pareto"] = run_figures.pareto(told.rows, rows)
-    if told.generations:
-        baseline = None if told.baseline is None else told.baseline.fitness_mean
-        found["progress"] = run_figures.progress(told.generations, told.metric, baseline)
-        found["outcomes"] = run_figures.outcomes(told.generations)
-    for number, survivor in enumerate(told.survivors, 1):
-        found |= {
-            f"{name}-{number}": figure
-            for name, figure in _of_survivor(survivor, told.metric, told.observed_baseline).items()
-        }
-    return found
+        figures["pareto"] = run_figures.pareto(report.rows, rows)
+    if report.generations:
+        baseline = None if report.baseline is None else report.baseline.fitness_mean
+        figures["progress"] = run_figures.progress(report.generations, report.metric, baseline)
+        figures["outcomes"] = run_figures.outcomes(report.generations)
+    for number, survivor in enumerate(report.survivors, 1):
+        of_survivor = _survivor_figures(survivor, report.metric, report.observed_baseline)
+        figures |= {f"{name}-{number}": figure for name, figure in of_survivor.items()}
+    return figures
 
 
-def _of_survivor(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, Figure]:
-    found = {}
+def _survivor_figures(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, Figure]:
+    figures = {}
     if survivor.curves:
         for line in ("target", "other"):
-            found[f"value-{line}"] = run_figures.curve(survivor.curves, line, "value")
-            found[f"slope-{line}"] = run_figures.curve(survivor.curves, line, "slope")
+            figures[f"value-{line}"] = run_figures.curve(survivor.curves, line, "value")
+            figures[f"slope-{line}"] = run_figures.curve(survivor.curves, line, "slope")
     if survivor.observation is not None and survivor.observation.form.reason is None:
-        found |= _observed(survivor.row, survivor.observation, baseline)
+        figures |= _training_figures(survivor.row, survivor.observation, baseline)
     if len(survivor.ancestors) > 1:
-        found["family"] = run_figures.family(survivor.ancestors[:ANCESTORS], metric)
-    return found
+        figures["family"] = run_figures.family(survivor.ancestors[:ANCESTORS], metric)
+    return figures
 
 
-def _observed(row: Row, seen: Observation, baseline: Observation | None) -> dict[str, Figure]:
-    """The figures of one training, beside cross-entropy's where that was observed."""
-    both = {row.name or row.formula: seen}
+def _training_figures(row: Row, observation: Observation, baseline: Observation | None) -> dict[str, Figure]:
+    """Draw the figures of one training, beside cross-entropy's where that was observed."""
+    both = {row.name or row.formula: observation}
     if baseline is not None and baseline.form.loss_id != row.loss_id and baseline.form.reason is None:
         both[BASELINE] = baseline
-    found = {f"course-{what}": training_figures.course(both, what) for what in ("fitness", "loss", "gradient")}
-    if seen.form.confusion:
-        found["confusion"] = training_figures.confusion(seen.form.confusion)
-    for number, (called, each) in enumerate(both.items()):
-        if each.embedded:
-            found[f"embedded-{number}"] = training_figures.embedded(each.embedded, called)
+    figures = {f"course-{what}": training_figures.course(both, what) for what in ("fitness", "loss", "gradient")}
+    if observation.form.confusion:
+        figures["confusion"] = training_figures.confusion(observation.form.confusion)
+    for number, (name, observed) in enumerate(both.items()):
+        if observed.embedded:
+            figures[f"embedded-{number}"] = training_figures.embedded(observed.embedded, name)
         for what in ("value", "ratio"):
-            own = [point for point in each.grid if point.what == what]
-            if own:
-                found[f"grid-{what}-{number}"] = training_figures.landscape(own, what)
-    if seen.pictures:
-        found["maps"] = training_figures.class_maps(seen.pictures)
-    return found
+            grid = [point for point in observed.grid if point.what == what]
+            if grid:
+                figures[f"grid-{what}-{number}"] = training_figures.landscape(grid, what)
+    if observation.pictures:
+        figures["maps"] = training_figures.class_maps(observation.pictures)
+    return figures
 
 
-def _table(told: Contents) -> list[list[Any]]:
-    """What the leaderboard shows of each loss with a rank: few columns, since there may be many rows."""
-    judged: dict[int | None, str] = {}
-    for each in told.verdicts:
-        if each.scene == "own":
-            judged.setdefault(each.rank, each.verdict)
+def _table(report: Contents) -> list[list[Any]]:
+    """Return the leaderboard's cells for each ranked loss. It has few columns, since there may be many rows."""
+    verdicts: dict[int | None, str] = {}
+    for verdict in report.verdicts:
+        if verdict.scene == "own":
+            verdicts.setdefault(verdict.rank, verdict.verdict)
     return [
         [
             row.rank,
@@ -149,56 +149,48 @@ def _table(told: Contents) -> list[list[Any]]:
             row.complexity,
             visible(f"{row.birth} g{row.generation}"),
             row.pareto,
-            judged.get(row.rank, ""),
-            _typeset(row),
+            verdicts.get(row.rank, ""),
+            _mathml_of_row(row),
             row.difference_low,
             row.difference_high,
         ]
-        for row in told.rows
+        for row in report.rows
         if row.rank is not None
     ]
 
 
-def _typeset(row: Row) -> str:
-    """The formula as MathML where the row is one that is looked at first; of all there would be too much."""
+def _mathml_of_row(row: Row) -> str:
+    """Return the formula as MathML for the rows that are looked at first. MathML of all rows would be too large."""
     if row.rank is None or not (row.rank <= TYPESET or row.pareto or row.name):
         return ""
     try:
         return latex2mathml.converter.convert(latex(parse(row.formula)))
-    except UserError:  # a stranger's text that is no formula
+    except UserError:  # text of a stranger's run that is no formula
         return ""
 
 
 def visible(value: Any) -> Any:
-    """Text of a run in which what is not seen is replaced; anything else as it is."""
+    """Replace invisible characters in text of a run. Any other value is returned as it is."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _as_script(data: Any) -> str:
-    """JSON that no text in it can end the script of."""
+    """Return JSON for a script element. No text in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _mathml(text: str) -> Markup:
-    """LaTeX of ours as MathML, which browsers draw themselves."""
+    """Return LaTeX as MathML, which browsers draw without a library."""
     return Markup(latex2mathml.converter.convert(text, display="block"))
 
 
 def _interval(row: Row) -> tuple[float, float] | None:
-    """95 % interval of the fitness over the seeds."""
+    """Return the 95 % interval of the fitness over the seeds; None with fewer than two seeds."""
     if row.fitness_mean is None or row.fitness_std is None or row.seeds < 2:
         return None
     return interval_of_mean(row.fitness_mean, standard_error(row.fitness_std, row.seeds), row.seeds)
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _short(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Figures of a run and its losses: the front, progress, what became of births, curves, families. Made with plotly."""
+"""Figures of a run and its losses: front, progress, outcomes, curves and family trees. Made with plotly."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,12 +12,12 @@ from lossearch.results.report.contents import Generation
 from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, Figure, label
 from lossearch.results.report.loss_facts import Ancestor
 
-#: Losses of a scatter at most: the front, the survivors and known ones are always among them.
+#: Largest number of other losses in a scatter plot. The front, the survivors and known losses are always shown.
 POINTS = 3_000
 
 
 def pareto(rows: Sequence[Row], survivors: Sequence[Row]) -> Figure:
-    """Fitness against size of every loss with a rank, the Pareto front, the known losses and the survivors."""
+    """Draw fitness against size of the ranked losses, with the Pareto front, the known losses and the survivors."""
     ranked = [row for row in rows if row.rank is not None]
     chosen = {row.loss_id for row in survivors}
     others = [row for row in ranked if row.name is None and row.loss_id not in chosen]
@@ -56,7 +56,7 @@ def _scatter(rows: Sequence[Row], name: str, color: str, symbol: str, size: int,
 
 
 def _range(rows: Sequence[Row]) -> list[float] | None:
-    """The better nine tenths of the losses: one that hardly trains would flatten all others."""
+    """Return the range of the better nine tenths. A loss that hardly trains would flatten all others."""
     values = sorted(row.fitness_mean for row in rows if row.fitness_mean is not None)
     if len(values) < 10:
         return None
@@ -70,13 +70,13 @@ def _fitness(rows: Sequence[Row]) -> str:
 
 
 def progress(generations: Sequence[Generation], metric: str, baseline: float | None) -> Figure:
-    """The best fitness so far and the median of what was born, generation by generation."""
-    numbers = [each.number for each in generations]
+    """Draw the best fitness so far and the median of the losses born in each generation."""
+    numbers = [generation.number for generation in generations]
     figure = Figure(layout=LAYOUT)
     for number, (name, values) in enumerate(
         (
-            ("best so far", [each.best for each in generations]),
-            ("median of those born", [each.median for each in generations]),
+            ("best so far", [generation.best for generation in generations]),
+            ("median of those born", [generation.median for generation in generations]),
         )
     ):
         figure.add_trace(
@@ -104,16 +104,20 @@ def progress(generations: Sequence[Generation], metric: str, baseline: float | N
 
 
 def outcomes(generations: Sequence[Generation]) -> Figure:
-    """What became of the losses that were born, generation by generation."""
+    """Draw how many losses of each generation were evaluated, stopped, failed, rejected or duplicates."""
     figure = Figure(layout=LAYOUT | {"barmode": "stack"})
-    named = (("evaluated", COLORS[0]), ("stopped", COLORS[5]), ("failed", COLORS[1]), ("rejected", COLORS[4]))
-    patterns = ("", "-", "x", "/", ".")
-    for (name, color), pattern in zip((*named, ("duplicates", COLORS[6])), patterns, strict=True):
-        counts = [getattr(each, name) for each in generations]
+    for name, color, pattern in (
+        ("evaluated", COLORS[0], ""),
+        ("stopped", COLORS[5], "-"),
+        ("failed", COLORS[1], "x"),
+        ("rejected", COLORS[4], "/"),
+        ("duplicates", COLORS[6], "."),
+    ):
+        counts = [getattr(generation, name) for generation in generations]
         if any(counts):
             figure.add_trace(
                 go.Bar(
-                    x=[each.number for each in generations],
+                    x=[generation.number for generation in generations],
                     y=counts,
                     name=name,
                     marker={"color": color, "pattern": {"shape": pattern}},
@@ -125,39 +129,39 @@ def outcomes(generations: Sequence[Generation]) -> Figure:
 
 
 def curve(points: Sequence[CurvePoint], line: str, what: Literal["value", "slope"]) -> Figure:
-    """``what`` of losses along a line: the target's or another class's probability or angle.
+    """Draw the value or the slope of losses along a line: the target's or another class's probability or angle.
 
-    Values are shifted so that the least of each is 0, since a constant moves no weight. The slope is in the logit of
-    the class that varies, or over embeddings in its angle.
+    Values are shifted so that the least of each is 0, since a constant moves no weight. The slope is the derivative in
+    the logit of the class that varies, or over embeddings in its angle.
     """
-    own = [each for each in points if each.line == line]
+    line_points = [point for point in points if point.line == line]
     figure = Figure(layout=LAYOUT)
-    losses = list(dict.fromkeys(each.loss for each in own))
-    by_angle = bool(own) and own[0].axis == "angle"
-    for (loss, moment), group in groupby(own, key=lambda each: (each.loss, each.progress)):
-        some, place = list(group), losses.index(loss)
+    losses = list(dict.fromkeys(point.loss for point in line_points))
+    by_angle = bool(line_points) and line_points[0].axis == "angle"
+    for (loss, moment), group in groupby(line_points, key=lambda point: (point.loss, point.progress)):
+        curve_points, place = list(group), losses.index(loss)
         when = "" if moment is None else f", progress {moment:g}"
         figure.add_trace(
             go.Scatter(
-                x=[each.at for each in some],
-                y=_shifted(some) if what == "value" else [_slope(each) for each in some],
+                x=[point.at for point in curve_points],
+                y=_shifted(curve_points) if what == "value" else [_slope(point) for point in curve_points],
                 mode="lines",
                 name=label(loss, 40) + when,
                 opacity=1.0 if moment in (None, 0.0) else 0.75 if moment < 1.0 else 0.5,
                 line={"color": COLORS[place], "dash": DASHES[place]},
             )
         )
-    who = "the target" if line == "target" else "one other class"
-    title = f"angle to the weight of {who}, radians" if by_angle else f"probability of {who}"
+    varying = "the target" if line == "target" else "one other class"
+    title = f"angle to the weight of {varying}, radians" if by_angle else f"probability of {varying}"
     slope = "slope in the angle" if by_angle else "slope in the logit"
     figure.update_xaxes(title=title, gridcolor=GRID)
-    figure.update_yaxes(title="value, from its least" if what == "value" else slope, gridcolor=GRID)
+    figure.update_yaxes(title="value above its minimum" if what == "value" else slope, gridcolor=GRID)
     return figure
 
 
 def _shifted(points: Sequence[CurvePoint]) -> list[float | None]:
-    least = min((each.value for each in points if each.value is not None), default=0.0)
-    return [None if each.value is None else each.value - least for each in points]
+    least = min((point.value for point in points if point.value is not None), default=0.0)
+    return [None if point.value is None else point.value - least for point in points]
 
 
 def _slope(point: CurvePoint) -> float | None:
@@ -165,18 +169,18 @@ def _slope(point: CurvePoint) -> float | None:
 
 
 def family(ancestors: Sequence[Ancestor], metric: str) -> Figure:
-    """A loss and those that it comes from: generation against fitness, with a line from each parent."""
-    known = {each.row.loss_id: each.row for each in ancestors}
+    """Draw a loss and its ancestors: generation against fitness, with a line from each parent."""
+    rows = [ancestor.row for ancestor in ancestors]
+    known = {row.loss_id: row for row in rows}
     figure = Figure(layout=LAYOUT | {"showlegend": False})
     lines_x: list[float | None] = []
     lines_y: list[float | None] = []
-    for each in ancestors:
-        for parent in each.row.parents:
+    for row in rows:
+        for parent in row.parents:
             if parent in known:
-                lines_x += [known[parent].generation, each.row.generation, None]
-                lines_y += [known[parent].fitness_mean, each.row.fitness_mean, None]
+                lines_x += [known[parent].generation, row.generation, None]
+                lines_y += [known[parent].fitness_mean, row.fitness_mean, None]
     figure.add_trace(go.Scatter(x=lines_x, y=lines_y, mode="lines", line={"color": COLORS[6]}, hoverinfo="skip"))
-    rows = [each.row for each in ancestors]
     figure.add_trace(
         go.Scatter(
             x=[row.generation for row in rows],

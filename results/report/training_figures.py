@@ -1,4 +1,4 @@
-"""Figures of one training: its course, confusion, embeddings, landscape, class maps. Made with plotly."""
+"""Figures of one training: course, confusion matrix, embeddings, landscape and class maps. Made with plotly."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from lossearch.results.findings.observation import EmbeddedPoint, GridPoint, Obs
 from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, SYMBOLS, Figure, label
 
 
-def course(seen: Mapping[str, Observation], what: Literal["fitness", "loss", "gradient"]) -> Figure:
-    """How trainings went: fitness, loss or the size of the gradient at the embedding, step by step."""
+def course(observations: Mapping[str, Observation], what: Literal["fitness", "loss", "gradient"]) -> Figure:
+    """Draw fitness, loss or size of the gradient at the embedding by step, for observations by the loss's name."""
     figure = Figure(layout=LAYOUT)
-    for number, (called, each) in enumerate(seen.items()):
+    for number, (name, observation) in enumerate(observations.items()):
         figure.add_trace(
             go.Scatter(
-                x=[point.step for point in each.course],
-                y=[getattr(point, what) for point in each.course],
+                x=[point.step for point in observation.course],
+                y=[getattr(point, what) for point in observation.course],
                 mode="lines",
-                name=label(called, 40),
+                name=label(name, 40),
                 line={"color": COLORS[number], "dash": DASHES[number]},
             )
         )
-    metric = next(iter(seen.values())).form.metric
+    metric = next(iter(observations.values())).form.metric
     titles = {"fitness": f"{metric}, validation", "loss": "loss, training", "gradient": "gradient at the embedding"}
     figure.update_xaxes(title="step", showgrid=False)
     figure.update_yaxes(title=titles[what], gridcolor=GRID, type="linear" if what == "fitness" else "log")
@@ -33,10 +33,10 @@ def course(seen: Mapping[str, Observation], what: Literal["fitness", "loss", "gr
 
 
 def confusion(counts: Sequence[int]) -> Figure:
-    """Counts of true classes, in rows, and found ones, in columns."""
+    """Draw the confusion matrix: true classes in rows, predicted classes in columns."""
     classes = math.isqrt(len(counts))
     rows = [list(counts[start : start + classes]) for start in range(0, classes * classes, classes)]
-    names = [str(each) for each in range(classes)]
+    names = list(map(str, range(classes)))
     figure = Figure(layout=LAYOUT)
     figure.add_trace(
         go.Heatmap(
@@ -47,29 +47,29 @@ def confusion(counts: Sequence[int]) -> Figure:
             showscale=False,
             text=rows if classes <= 20 else None,
             texttemplate="%{text}" if classes <= 20 else None,
-            hovertemplate="true %{y}, found %{x}: %{z}<extra></extra>",
+            hovertemplate="true %{y}, predicted %{x}: %{z}<extra></extra>",
         )
     )
-    figure.update_xaxes(title="found class", type="category", showgrid=False)
+    figure.update_xaxes(title="predicted class", type="category", showgrid=False)
     figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
     return figure
 
 
-def embedded(points: Sequence[EmbeddedPoint], called: str) -> Figure:
-    """Embeddings in two dimensions by t-SNE, each class with a color and a symbol; crosses are told wrongly."""
-    title = {"text": label(called, 50), "font": {"size": 13}, "x": 0.0}
+def embedded(points: Sequence[EmbeddedPoint], name: str) -> Figure:
+    """Draw embeddings in two dimensions by t-SNE. Each class has a color and a symbol; crosses are errors."""
+    title = {"text": label(name, 50), "font": {"size": 13}, "x": 0.0}
     figure = Figure(layout=LAYOUT | {"title": title, "margin": {"l": 20, "r": 20, "t": 50, "b": 40}})
-    for number, target in enumerate(sorted({each.target for each in points})):
-        own = [each for each in points if each.target == target]
+    for number, target in enumerate(sorted({point.target for point in points})):
+        of_class = [point for point in points if point.target == target]
         figure.add_trace(
             go.Scatter(
-                x=[each.x for each in own],
-                y=[each.y for each in own],
+                x=[point.x for point in of_class],
+                y=[point.y for point in of_class],
                 mode="markers",
                 name=str(target),
                 marker={
                     "color": COLORS[number % len(COLORS)],
-                    "symbol": ["x" if each.found not in (target, -1) else SYMBOLS[number % 10] for each in own],
+                    "symbol": ["x" if point.found not in (target, -1) else SYMBOLS[number % 10] for point in of_class],
                     "size": 6,
                 },
                 hovertemplate=f"class {target}<extra></extra>",
@@ -81,9 +81,9 @@ def embedded(points: Sequence[EmbeddedPoint], called: str) -> Figure:
 
 
 def landscape(points: Sequence[GridPoint], what: Literal["value", "ratio"]) -> Figure:
-    """The loss, or the ratio of the Hessian's extreme eigenvalues, along two directions through the trained weights."""
-    places = sorted({each.a for each in points} | {each.b for each in points})
-    known = {(each.a, each.b): each.value for each in points}
+    """Draw the loss, or the ratio of the Hessian's extreme eigenvalues, in two directions from the trained weights."""
+    places = sorted({point.a for point in points} | {point.b for point in points})
+    known = {(point.a, point.b): point.value for point in points}
     rows = [[known.get((a, b)) for a in places] for b in places]
     figure = Figure(layout=LAYOUT)
     if what == "value":
@@ -99,13 +99,13 @@ def landscape(points: Sequence[GridPoint], what: Literal["value", "ratio"]) -> F
 
 
 def class_maps(pictures: Sequence[Picture]) -> Figure:
-    """Images, and below each where the network sees the class that it finds."""
+    """Draw images, and below each the map of where the network sees the class that it predicts."""
     figure = Figure(layout=LAYOUT | {"grid": {"rows": 2, "columns": len(pictures), "pattern": "independent"}})
-    for number, each in enumerate(pictures):
-        for row, (values, scale) in enumerate(((each.image, "Greys"), (each.map, "Viridis"))):
+    for number, picture in enumerate(pictures):
+        for row, (values, scale) in enumerate(((picture.image, "Greys"), (picture.map, "Viridis"))):
             place = row * len(pictures) + number + 1
             axis = "" if place == 1 else str(place)
-            lines = [values[start : start + each.width] for start in range(0, len(values), each.width)]
+            lines = [values[start : start + picture.width] for start in range(0, len(values), picture.width)]
             figure.add_trace(
                 go.Heatmap(
                     z=[list(line) for line in lines],

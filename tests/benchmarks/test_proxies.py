@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.fidelity import KEPT
 from lossearch.evaluators.tasks import TASKS
-from lossearch.results.findings.proxies import FULL, GOOD_ENOUGH, chosen, proxy_lines, read_lines, read_values
+from lossearch.results.findings.proxies import FULL, GOOD_ENOUGH, find_cheapest, proxy_lines, read_lines, read_values
 from lossearch.runs.experiment import Experiment
 from lossearch.studies.fidelity import proxy_of
 
@@ -25,7 +25,7 @@ def test_the_proxy_of_a_task_is_the_cheapest_with_a_tau_of_six_tenths(task):
         assert TASKS[task].proxy is None
         return
     best = min(good, key=lambda line: (line.cost, -line.tau))
-    assert chosen(LINES, task) == best
+    assert find_cheapest(LINES, task) == best
     assert TASKS[task].proxy == proxy_of(TASKS[task].fidelity, best.proxy, best.seeds)
     assert Experiment(name="a", task=task).fidelity == TASKS[task].proxy
 

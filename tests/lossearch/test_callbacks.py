@@ -1,4 +1,4 @@
-"""Callbacks hear of everything once, and one that fails stops nothing."""
+"""Callbacks get every event once, and a failing one stops nothing."""
 
 import pytest
 
@@ -29,7 +29,7 @@ class Failing(Listener):
 
 
 @pytest.mark.parametrize("mode", ["generational", "steady"])
-def test_everything_is_told_once(tmp_path, mode):
+def test_every_event_is_reported_once(tmp_path, mode):
     declared = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": mode})})
     listener = Listener()
     run = search(declared, run_dir=tmp_path / "run", callbacks=[listener])
@@ -45,15 +45,15 @@ def test_everything_is_told_once(tmp_path, mode):
     assert [each.path for each in listener.ends] == [run.path]
 
 
-def test_what_was_told_before_an_interruption_is_not_told_again(tmp_path, monkeypatch):
+def test_events_before_an_interruption_are_not_reported_again(tmp_path, monkeypatch):
     before, after = Listener(), Listener()
     with stopped_at(monkeypatch, 5, SearchInterrupted):
         search(SMALL, run_dir=tmp_path / "run", callbacks=[before])
     assert before.evaluations
     assert before.ends == []
     run = search(SMALL, run_dir=tmp_path / "run", resume=True, callbacks=[after])
-    told = [each.evaluation_id for each in (*before.evaluations, *after.evaluations)]
-    assert sorted(told) == sorted(each.evaluation_id for each in Leaderboard(run.path).evaluations)
+    reported = [each.evaluation_id for each in (*before.evaluations, *after.evaluations)]
+    assert sorted(reported) == sorted(each.evaluation_id for each in Leaderboard(run.path).evaluations)
     assert len(after.ends) == 1
 
 

@@ -118,14 +118,14 @@ def test_a_strangers_log_makes_no_trial(trial, tmp_path):
     assert "It was not trained again under fresh seeds." in (tmp_path / "best.py.md").read_text()
 
 
-def test_a_trial_that_failed_is_told(tmp_path):
+def test_a_failed_test_under_fresh_seeds_is_reported(tmp_path):
     run_search(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     trial = '{"fitness": null, "cross_entropy": null, "difference": null, "difference_std": null, "seeds": 2}'
     (tmp_path / "run" / "log.jsonl").write_text(f'{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
     lossearch.export(entry, tmp_path / "best.py", card=True)
-    told = "on the same split: a training failed, after 2 fresh seeds that did not."
-    assert told in (tmp_path / "best.py.md").read_text()
+    expected = "on the same split: a training failed, after 2 fresh seeds that did not."
+    assert expected in (tmp_path / "best.py.md").read_text()
 
 
 def test_an_entry_without_its_factor_says_so(tmp_path):
@@ -145,7 +145,7 @@ def test_a_graphs_limits_are_on_its_card(tmp_path):
     lossearch.export("logit_adjustment", tmp_path / "x.pt2", num_classes=2, prior=[0.75, 0.25], card=True)
     assert "Its prior is 0.75, 0.25." in (tmp_path / "x.pt2.md").read_text()
     lossearch.export("mixed_cross_entropy", tmp_path / "y.pt2", num_classes=2, card=True)
-    assert "Its progress stays at 0, whatever the training" in (tmp_path / "y.pt2.md").read_text()
+    assert "Its progress stays at 0 during the whole training" in (tmp_path / "y.pt2.md").read_text()
     with pytest.warns(UserWarning, match="random"):
         lossearch.export("arcface", tmp_path / "z.pt2", num_classes=4, embedding_size=3, card=True)
     assert "The graph is for 4 classes and embeddings of size 3." in (tmp_path / "z.pt2.md").read_text()
@@ -173,7 +173,7 @@ def test_a_scale_of_a_module_is_an_argument_of_its_file(tmp_path):
     assert torch.export.load(graph).module()(*batch()) == 0.0
 
 
-def test_numbers_of_other_libraries_become_pythons(tmp_path):
+def test_numbers_of_other_libraries_become_python_numbers(tmp_path):
     import numpy
 
     module = lossearch.loss("ce(z) + m*mean_c(p)", m=numpy.float64(0.3), label_smoothing=numpy.float32(0.5))

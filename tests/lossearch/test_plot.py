@@ -1,4 +1,4 @@
-"""Figures on their own, and what a notebook shows."""
+"""Figures on their own, and the HTML of tables and formulas in notebooks."""
 
 import html.parser
 import shutil
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     return lossearch.search(SMALL, run_dir=tmp_path_factory.mktemp("drawn") / "run").path
 
 
-def test_every_figure_has_what_the_run_says(run):
+def test_figures_show_the_values_of_the_run(run):
     board = Leaderboard(run)
     front = [each for each in lossearch.plot.pareto(run).data if each.name == "Pareto front"]
     assert list(front[0].y) == sorted(row.fitness_mean for row in board.rows if row.pareto)
@@ -37,12 +37,12 @@ def test_every_figure_has_what_the_run_says(run):
         assert "focal" in names
 
 
-def test_a_training_is_drawn_once_a_report_has_seen_it(run, tmp_path):
+def test_a_training_is_drawn_after_a_report_has_observed_it(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     drawn = [lossearch.plot.course, lossearch.plot.confusion, lossearch.plot.embeddings, lossearch.plot.landscape]
     for draw in drawn:
-        with pytest.raises(UserError, match="rank 1 was not seen in training yet"):
+        with pytest.raises(UserError, match="the training of rank 1 was not observed yet"):
             draw(copy)
     observe(copy, 1, lambda said: None)
     for what in ("fitness", "loss", "gradient"):
@@ -58,7 +58,7 @@ def test_a_training_is_drawn_once_a_report_has_seen_it(run, tmp_path):
         lossearch.plot.class_maps(copy)  # by a perceptron
     with pytest.raises(UserError, match="Expected a rank from 1 to"):
         lossearch.plot.confusion(copy, 10_000)
-    with pytest.raises(UserError, match="rank 2 was not seen in training yet"):
+    with pytest.raises(UserError, match="the training of rank 2 was not observed yet"):
         lossearch.plot.confusion(copy, 2)
 
 
@@ -73,7 +73,7 @@ def test_class_maps_are_drawn_of_networks_that_see_images(tmp_path):
     assert {(len(each.z), len(each.z[0])) for each in pictures} == {(8, 8)}
 
 
-def test_what_is_not_there_is_said(run, tmp_path):
+def test_what_is_missing_is_reported(run, tmp_path):
     with pytest.raises(UserError, match="Expected a rank from 1 to"):
         lossearch.plot.family(run, rank=10_000)
     with pytest.raises(UserError, match="did you mean focal"):

@@ -1,4 +1,4 @@
-"""Trackers: what the real clients of TensorBoard, MLflow and Weights & Biases wrote on this machine, read back."""
+"""Trackers: the files that TensorBoard, MLflow and Weights & Biases write on this machine, read back."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from lossearch.primitives.errors import UserError
 from lossearch.runs.experiment import load_experiment
 from lossearch.runs.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
-from lossearch.trackers.tracker import flat
+from lossearch.trackers.tracker import flatten
 from tests.lossearch.cli.test_cli import lossearch as command
 from tests.lossearch.small import SMALL, TOML, Warned
 
@@ -45,7 +45,7 @@ def test_tensorboard_has_the_course_of_a_search(run_with):
     assert formula.strip() == str(run.leaderboard[0].formula)
 
 
-def test_tensorboard_writes_where_it_is_told_to(tmp_path, run_with):
+def test_tensorboard_writes_into_a_given_folder(tmp_path, run_with):
     run = run_with(TensorBoard(tmp_path / "events"))
     assert list((tmp_path / "events").glob("events.out.*"))
     assert not (run.path / "tensorboard").exists()
@@ -127,7 +127,7 @@ def test_weights_and_biases_has_settings_course_and_files(tmp_path, monkeypatch,
     assert kept >= {"experiment.toml", "leaderboard.parquet", "best_loss.py"}
 
 
-def test_a_command_tells_the_tracker_that_it_names(tmp_path):
+def test_the_command_sends_a_search_to_the_tracker_that_it_names(tmp_path):
     (tmp_path / "small.toml").write_text(TOML)
     found = command("search", "small.toml", "--run-dir", "a", "--track", "tensorboard", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
@@ -142,7 +142,7 @@ def test_an_unknown_tracker_is_refused_with_the_nearest_name():
 @pytest.mark.parametrize(
     ("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")]
 )
-def test_a_library_that_is_missing_is_said_before_anything_is_searched(monkeypatch, name, module):
+def test_a_missing_library_is_reported_before_the_search(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf"pip install 'lossearch\[{name}\]'"):
         known_tracker(name)
@@ -150,25 +150,25 @@ def test_a_library_that_is_missing_is_said_before_anything_is_searched(monkeypat
 
 def test_settings_get_dotted_names():
     declared = load_experiment("digits").model_dump(mode="json")
-    assert flat(declared)["evolution.population"] == declared["evolution"]["population"]
-    assert flat({"a": {"b": {"c": [1, 2]}}, "d": None}) == {"a.b.c": "1, 2", "d": None}
+    assert flatten(declared)["evolution.population"] == declared["evolution"]["population"]
+    assert flatten({"a": {"b": {"c": [1, 2]}}, "d": None}) == {"a.b.c": "1, 2", "d": None}
 
 
-def test_a_search_in_which_nothing_was_evaluated_can_be_told():
-    class Told(TensorBoard):
+def test_a_search_without_evaluations_is_tracked():
+    class Recording(TensorBoard):
         def __init__(self):
             self.sent = {}
 
-        def numbers(self, values, step):
+        def log_numbers(self, values, step):
             self.sent |= values
 
-        def text(self, name, text, step): ...
+        def log_text(self, name, text, step): ...
 
-    told = Told()
+    tracker = Recording()
     warnings = []
-    Callbacks([told], warnings.append).generation_ended(1, Progress(2, rejected=4, duplicates=5, failed=3))
+    Callbacks([tracker], warnings.append).generation_ended(1, Progress(2, rejected=4, duplicates=5, failed=3))
     assert warnings == []
-    assert told.sent == {"evaluated": 0, "stopped": 0, "failed": 3, "rejected": 4, "duplicates": 5}
+    assert tracker.sent == {"evaluated": 0, "stopped": 0, "failed": 3, "rejected": 4, "duplicates": 5}
 
 
 def test_all_names_are_public():

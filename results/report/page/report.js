@@ -20,8 +20,8 @@
   drawAll();
   dark.addEventListener("change", drawAll);
 
-  // The leaderboard. A row: rank, name, formula, fitness, spread, seeds, difference, size, born, front, verdict, MathML,
-  // and the ends of the difference's interval.
+  // The leaderboard. Columns of a row: rank, name, formula, fitness, spread, seeds, difference, size, birth, front,
+  // verdict, MathML, and the two ends of the interval of the difference.
   const page = 25;
   const body = document.querySelector("#board tbody");
   const filter = document.getElementById("filter");

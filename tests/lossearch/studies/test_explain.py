@@ -218,7 +218,7 @@ def test_a_formula_of_one_part_says_so(quick, tmp_path):
 
     found = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
     text = {each.title: each for each in sections(found, str)}
-    assert text["Which parts matter"].sentences == ("It has one part alone: there is nothing to leave out.",)
+    assert text["Which parts matter"].sentences == ("It has only one part: there is nothing to leave out.",)
     assert text["Which parts matter"].tables == ()
     assert found.form.nearest == "cross_entropy"
 

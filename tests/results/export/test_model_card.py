@@ -1,4 +1,4 @@
-"""The model card says what a run's evaluations say, with intervals, and what was measured to fail."""
+"""Model cards: results with intervals, measured behaviour, usage, and text of a run that stays harmless."""
 
 import ast
 import math
@@ -11,12 +11,12 @@ from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import loss_module
 from lossearch.results.export.behaviour import (
     CLASSES,
-    failures,
-    first_gradient,
-    least_at,
-    on_orthogonal_weights,
-    slope_on_wrong,
-    way_to_class,
+    find_failures,
+    find_minimum,
+    measure_first_gradient,
+    measure_slope_on_wrong,
+    set_orthogonal_weights,
+    trace_way_to_class,
 )
 from lossearch.results.export.exportable import of_formula, of_known, of_module, of_row
 from lossearch.results.export.model_card import Evidence, model_card
@@ -51,7 +51,7 @@ def card_of(name, file="loss.py", **values):
 
 
 def at_right_angles(name, **values):
-    return on_orthogonal_weights(CATALOG[name].module(num_classes=CLASSES, embedding_size=CLASSES + 2, **values))
+    return set_orthogonal_weights(CATALOG[name].module(num_classes=CLASSES, embedding_size=CLASSES + 2, **values))
 
 
 def test_students_interval_is_the_textbooks():
@@ -74,7 +74,7 @@ def test_results_stand_beside_the_baselines_with_intervals():
     assert "run-7" in text
 
 
-def test_a_trial_is_told_with_its_standard_error():
+def test_a_test_under_fresh_seeds_is_reported_with_its_standard_error():
     # t(0.975, 5) = 2.570582; standard error .06/sqrt(6) = .0244949
     expected = (
         "difference +0.0100 with a standard error of 0.0245, 95 % interval -0.0530 to +0.0730, under 6 fresh seeds"
@@ -83,7 +83,7 @@ def test_a_trial_is_told_with_its_standard_error():
     assert "It was not trained again under fresh seeds." in card()
 
 
-def test_failed_trainings_are_told():
+def test_failed_trainings_are_reported():
     failed = evaluation(OWN, 3, None, status="failed", reason="diverged at step 3 of 10: the loss is not finite")
     text = card(evaluations=[*EVALUATIONS, failed])
     assert "4 trainings in the run: `diverged at step 3 of 10" in text
@@ -118,29 +118,29 @@ def test_markup_of_a_run_stands_as_code(field):
 
 
 def test_what_breaks_is_found():
-    assert failures(loss_module(parse("ce(z)"))) == []
-    (first, *_) = failures(loss_module(parse("exp(z)*exp(z)*exp(z) + ce(z)")))
+    assert find_failures(loss_module(parse("ce(z)"))) == []
+    (first, *_) = find_failures(loss_module(parse("exp(z)*exp(z)*exp(z) + ce(z)")))
     assert first.startswith("the value is")
 
 
 def test_a_loss_that_does_not_ask_for_certainty_is_known():
-    assert least_at(loss_module(parse("ce(z)"))) == pytest.approx(0.999)
+    assert find_minimum(loss_module(parse("ce(z)"))) == pytest.approx(0.999)
     # sum over classes of -log p + y/p, the rest even: least at p_t = 1/sqrt(C)
-    assert least_at(CATALOG["baikal"].module()) == pytest.approx(10**-0.5, abs=2e-3)
+    assert find_minimum(CATALOG["baikal"].module()) == pytest.approx(10**-0.5, abs=2e-3)
     assert "where it is least: **where the target has probability 0.32**" in card_of("baikal")
     assert "where it is least: at certainty" in card_of("cross_entropy")
-    assert least_at(loss_module(parse("ce(z)*0 + 1"))) is None
+    assert find_minimum(loss_module(parse("ce(z)*0 + 1"))) is None
 
 
 def test_a_loss_that_drives_samples_away_from_their_class_is_known():
     # cos(theta + m) rises again beyond pi - m; the grid has steps of pi/314
     for margin in (0.5, 1.0):
-        start, end = way_to_class(at_right_angles("arcface", m=margin)).away
+        start, end = trace_way_to_class(at_right_angles("arcface", m=margin)).away
         assert start == pytest.approx(math.pi - margin, abs=0.011)
         assert end == pytest.approx(math.pi - 0.1, abs=0.011)
     for name in ("arcface_monotone", "sub_center_arcface", "am_softmax", "normalized_softmax", "a_softmax", "pedcc"):
-        way = way_to_class(at_right_angles(name))
-        assert (way.finite, way.away, way.flat) == (True, None, None), name
+        way = trace_way_to_class(at_right_angles(name))
+        assert (way.is_finite, way.away, way.flat) == (True, None, None), name
     assert "**beyond an angle of 2.65 rad to the weight of its class it drives a sample away" in card_of("arcface")
     assert "at no angle does its gradient drive a sample away" in card_of("arcface_monotone")
 
@@ -161,7 +161,7 @@ def test_a_loss_that_drives_samples_away_from_their_class_is_known():
         ),
     ],
 )
-def test_what_an_embedding_loss_does_on_the_way_is_told_as_it_is(text, found):
+def test_the_way_of_a_sample_to_its_class_is_described(text, found):
     # cos(3 theta) rises from pi/3 = 1.047 to 2 pi/3 = 2.094; arccos(-.5) = 2.094
     assert found in model_card(of_formula(parse(text), {}), "x.py")
 
@@ -172,23 +172,24 @@ def test_a_progress_is_looked_at_from_its_start_to_its_end():
     assert "at progress 1, where it is least: at certainty" in text
 
 
-def test_the_first_gradient_is_told_beside_cross_entropys():
-    assert first_gradient(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
-    assert first_gradient(loss_module(parse("4*ce(z)"))) == pytest.approx(4.0)
-    assert "4 times cross-entropy's on random inputs, without a factor: start from the learning rate" in model_card(
-        of_formula(parse("4*ce(z)"), {}), "x.py"
+def test_the_first_gradient_is_compared_with_cross_entropys():
+    assert measure_first_gradient(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
+    assert measure_first_gradient(loss_module(parse("4*ce(z)"))) == pytest.approx(4.0)
+    assert (
+        "4 times cross-entropy's on random inputs, without a factor: as a start, divide cross-entropy's learning rate"
+        in model_card(of_formula(parse("4*ce(z)"), {}), "x.py")
     )
 
 
-def test_a_minimum_that_is_a_plain_with_certainty_in_it_is_at_certainty():
+def test_a_plateau_that_includes_certainty_is_at_certainty():
     assert "where it is least: at certainty" in card_of("hinge")
 
 
 def test_a_loss_that_gives_up_on_hard_samples_is_known():
     # |gradient| of ce is (1 - p)*sqrt(1 + 1/9), of mae p times that, up to a factor
-    assert slope_on_wrong(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
-    assert slope_on_wrong(CATALOG["mae"].module()) == pytest.approx(0.001 * 0.999 / 0.25, rel=1e-3)
-    assert "gives up on what is badly wrong" in card_of("mae")
+    assert measure_slope_on_wrong(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
+    assert measure_slope_on_wrong(CATALOG["mae"].module()) == pytest.approx(0.001 * 0.999 / 0.25, rel=1e-3)
+    assert "gives up on samples that are badly wrong" in card_of("mae")
     assert "gives up" not in card_of("focal")
 
 
@@ -206,14 +207,14 @@ def test_equal_differences_have_no_interval_that_looks_certain():
         *(evaluation("ce(z)", seed, fitness) for seed, fitness in enumerate((0.90, 0.92))),
         *(evaluation(OWN, seed, fitness) for seed, fitness in enumerate((0.91, 0.93))),
     ]
-    assert "+0.0100 (no interval: the 2 differences are equal, which so few seeds can be by chance)" in card(
+    assert "+0.0100 (no interval: the 2 differences are equal, possibly by chance with so few seeds)" in card(
         evaluations=equal
     )
 
 
 def test_a_known_loss_of_a_run_was_not_chosen():
     text = card(formula="ce(z)")
-    assert "It is a known loss that the search began with; to choose it for this score flatters it" in text
+    assert "It is a known loss that the search began with. Choosing it for this score flatters it" in text
     assert "| `cross_entropy` | 0.9100 ± 0.0100 | this loss |" in text
     assert "chosen from" not in text
 
@@ -229,7 +230,7 @@ def test_a_known_loss_of_a_run_was_not_chosen():
 def test_the_card_says_how_to_use_the_file(file, line):
     assert line in card_of("pedcc", file)
     assert ("num_classes=100" in card_of("pedcc", file)) == file.endswith(".py")
-    assert ("on the CPU" in card_of("pedcc", file)) == file.endswith(".py")
+    assert ("On the CPU" in card_of("pedcc", file)) == file.endswith(".py")
 
 
 @pytest.mark.parametrize("file", ["my-loss.py", 'a"b.py', "x y.py", "```.py"])

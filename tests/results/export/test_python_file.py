@@ -1,4 +1,4 @@
-"""Exported files, loaded in an interpreter of their own that has torch and none of our packages."""
+"""Exported files, loaded in a separate interpreter that has torch and none of our packages."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ FORMULAS = {
     "widened_scores": "ce(cosine*max_c(norm)) + ce(0.5*z)",
     "nothing_but_a_number": "3 + 0*ce(z)",
 }
-#: Every own formula as a row of a run has it, and every known loss with its hyper-parameters by name.
+#: Formulas as rows of a run have them, and known losses with their hyper-parameters by name.
 EXPORTS = {
     **{name: of_known(loss, loss.values()) for name, loss in CATALOG.items()},
 }
@@ -88,7 +88,7 @@ EXPORTS |= {name: of_row(row_of(text), "run") for name, text in FORMULAS.items()
 
 
 def reference(loss):
-    """A module's parameters, a batch for it, and its answers: plain and smoothed, on indices and on probabilities."""
+    """A module's parameters, a batch, and its answers: plain and smoothed, on indices and on probabilities."""
     formula, over_embeddings = loss.formula, loss.over_embeddings
     generator = torch.Generator().manual_seed(0)
     prior = torch.tensor([0.1, 0.2, 0.3, 0.2, 0.2], dtype=torch.float64) if "prior" in formula.names else None
@@ -125,7 +125,7 @@ def reference(loss):
 
 @pytest.fixture(scope="module")
 def answers_elsewhere(tmp_path_factory):
-    """What every exported file computes in an interpreter that has none of our packages, by name."""
+    """Answers of every exported file in an interpreter without our packages, by name."""
     folder, questions = tmp_path_factory.mktemp("exports"), {}
     for name, loss in EXPORTS.items():
         (folder / f"{name}.py").write_text(export_source(loss))
@@ -168,7 +168,7 @@ def exported_files(tmp_path_factory):
     ],
     ids=["mypy", "ruff check", "ruff format"],
 )
-def test_exported_files_are_typed_and_written_as_a_careful_person_writes(checker, exported_files):
+def test_exported_files_pass_strict_type_checks_and_linters(checker, exported_files):
     names = [f"{name}.py" for name in EXPORTS]
     command = [sys.executable, "-m", *checker, *names]
     process = subprocess.run(command, capture_output=True, text=True, cwd=exported_files, check=False)
@@ -317,7 +317,7 @@ def test_the_exported_class_refuses_what_the_module_refuses(options, message, tm
         CATALOG["focal"].module(**options)
 
 
-def test_arguments_but_for_what_is_required_go_by_name(tmp_path):
+def test_optional_arguments_go_by_name(tmp_path):
     path = tmp_path / "loss.py"
     path.write_text(export_source(of_known(CATALOG["focal"], CATALOG["focal"].values())))
     with pytest.raises(TypeError, match="positional argument"):

@@ -1,3 +1,5 @@
+"""Comparison tables from measurements made up by hand."""
+
 import polars
 import pytest
 
@@ -80,7 +82,7 @@ def test_among_many_losses_more_seeds_are_needed():
     assert "fewer than 8 seeds among 4 losses" in why_no_winner(table.lines)
 
 
-def test_where_less_is_better_a_smaller_error_is_better_and_stands_first():
+def test_where_less_is_better_a_smaller_error_is_better_and_comes_first():
     name = "calibration error"
     own = measured("base", BASE), measured("ours", BASE)
     errors = (
@@ -91,7 +93,7 @@ def test_where_less_is_better_a_smaller_error_is_better_and_stands_first():
     assert [(line.loss, line.verdict) for line in table.lines] == [("ours", "better"), ("base", "baseline")]
 
 
-def test_a_loss_that_failed_under_one_seed_has_no_mean_and_stands_last_with_the_reason():
+def test_a_loss_that_failed_under_one_seed_has_no_mean_and_comes_last_with_the_reason():
     failed = [*measured("ours", [0.99] * 7), measurement("ours", 7, None, reason="diverged at step 3 of 10")]
     table = ComparisonTable([*failed, *measured("base", BASE)], "base")
     last = table.lines[-1]
@@ -99,16 +101,16 @@ def test_a_loss_that_failed_under_one_seed_has_no_mean_and_stands_last_with_the_
     assert "diverged at step 3 of 10" in table.as_markdown()
 
 
-def test_each_task_has_lines_of_its_own():
+def test_each_task_has_its_own_lines():
     table = ComparisonTable([*measured("base", BASE), *measured("base", BASE, task="shapes")], "base")
     assert table.tasks == ["digits", "shapes"]
     assert [line.task for line in table.of_task("shapes")] == ["shapes"]
     assert table.as_markdown().count("## ") == 2
 
 
-def test_text_of_others_cannot_break_the_table():
-    evil = "`|<script>\n# x"
-    text = ComparisonTable([*measured("base", BASE), *measured(evil, BASE)], "base").as_markdown()
+def test_hostile_names_cannot_break_the_table():
+    hostile = "`|<script>\n# x"
+    text = ComparisonTable([*measured("base", BASE), *measured(hostile, BASE)], "base").as_markdown()
     assert "<script>" not in text
     assert "\n# x" not in text
 

@@ -1,4 +1,4 @@
-"""Curves of losses, by the values and slopes that are known of them, and what is said of the curves."""
+"""Curves of losses against values and slopes known from formulas, and the sentences about them."""
 
 import math
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_class_weights_are_equally_far_apart(classes):
             assert cosines[row, column].item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_loss_that_looks_at_progress_is_drawn_at_three_moments_and_one_with_a_prior_at_equal_classes():
+def test_a_loss_with_progress_is_drawn_at_three_moments_and_with_a_uniform_prior():
     points = line(drawn("(1 + progress)*ce(z + log(prior))"), "own")
     halves = {moment: [each for each in points if each.progress == moment] for moment in (0.0, 0.5, 1.0)}
     for moment, own in halves.items():
@@ -87,7 +87,7 @@ def test_a_loss_that_looks_at_progress_is_drawn_at_three_moments_and_one_with_a_
     assert any(each.startswith("At 50% of the training: ") for each in curve_facts(points, "own"))
 
 
-def test_pulls_stand_at_the_probabilities_and_angles_that_they_name():
+def test_pulls_are_at_the_probabilities_and_angles_that_they_name():
     for pull, p in zip(pulls(drawn("ce(z)")), PROBABILITIES, strict=True):
         assert pull.where == f"p = {p:g}"
         assert pull.of_loss["own"] == pytest.approx(1.0 - p, rel=1e-9)
@@ -101,7 +101,7 @@ def facts(text):
     return " ".join(curve_facts(drawn(text), "own"))
 
 
-def test_what_vanishes_and_what_does_not():
+def test_where_the_pull_vanishes_and_where_it_does_not():
     vanishes, stays = "Its pull vanishes as the target's probability goes to 0", "Its pull does not vanish as the"
     assert stays in facts("2*ce(z) + 0")
     assert vanishes in facts("at_target((1 - p**0.7)/0.7)")  # Zhang & Sabuncu 2018: p^q times cross-entropy's
@@ -118,12 +118,12 @@ def test_where_the_least_value_lies_and_where_it_rises():
     assert "as far from the target as it can be" in facts("-ce(z)")
 
 
-def test_what_falls_as_another_class_takes_over():
+def test_a_loss_that_falls_as_another_class_takes_over_is_noticed():
     assert "As one other class takes the target's place, it rises all the way." in facts("ce(z)")
     assert "As one other class takes the target's place, it falls between" in facts("-ce(z)")
 
 
-def test_a_loss_that_does_not_look_at_the_prediction_says_so():
+def test_a_loss_that_ignores_the_prediction_is_described_so():
     assert facts("p - p") == "The loss does not look at how probable the target is."
 
 

@@ -1,4 +1,4 @@
-"""Explanations in files and in words; files and texts of strangers."""
+"""Explanations: files, sentences, and hostile text."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curves import Drawn, curves
 from lossearch.results.findings.explanation import Explanation, Form, PartEffect, folder_of, read_explanation
-from lossearch.results.findings.explanation_text import as_data, explained, sections
+from lossearch.results.findings.explanation_text import as_data, as_markdown, sections
 from lossearch.results.storage.tables import DamagedFile, write_records
 
 FORM = Form(
@@ -32,7 +32,7 @@ def text_of(explanation=WHOLE, **changes):
     return {each.title: " ".join((*each.sentences, *each.conclusions)) for each in found}
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_a_written_explanation_is_read_back(tmp_path):
     assert read_explanation(folder_of(tmp_path, "0123456789")) is None
     path = folder_of(tmp_path, "0123456789")
     path.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(tmp_path):
         (0.5, "The nearest known loss is cross_entropy: on the probe the cosine of their gradients is 0.5000"),
     ],
 )
-def test_how_near_a_known_loss_it_is(cosine, words):
+def test_the_nearest_known_loss_is_named(cosine, words):
     assert words in text_of(cosine=cosine)["What it is"]
 
 
@@ -62,17 +62,17 @@ def test_a_flat_loss_and_one_that_screening_rejects():
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("matters", "These parts matter; without one the loss is worse: 2."),
-        ("better without", "Without these the loss is better: 2."),
+        ("matters", "These parts matter; without one of them the loss is worse: 2."),
+        ("better without", "Without one of these parts the loss is better: 2."),
         (
             "no difference shown",
-            "No difference is shown without these, though one within the interval may be there",
+            "No difference is shown without these parts, though one within the interval is possible",
         ),
-        ("too few seeds", "With so few seeds nothing can be said of these: 2."),
-        ("moves no weight", "These move no weight: the gradient is the same without them: 2."),
+        ("too few seeds", "Too few seeds to say anything about these parts: 2."),
+        ("moves no weight", "These parts move no weight: the gradient is the same without them: 2."),
     ],
 )
-def test_what_is_said_of_a_part(verdict, words):
+def test_the_conclusion_about_a_part_follows_its_verdict(verdict, words):
     found = replace(WHOLE, parts=[replace(EFFECT, verdict=verdict)])
     assert words in text_of(found)["Which parts matter"]
 
@@ -81,46 +81,46 @@ def test_what_is_said_of_a_part(verdict, words):
     ("verdict", "words"),
     [
         ("no difference shown", "-0.0100, 95 % interval -0.0150 to -0.0050. No difference is shown: the simpler"),
-        ("matters", "Left out so, they matter after all."),
-        ("too few seeds", "Nothing can be said of it."),
+        ("matters", "Left out together, the parts do matter."),
+        ("too few seeds", "Nothing can be said about it."),
     ],
 )  # fmt: skip
-def test_what_is_said_of_the_simplified_loss(verdict, words):
+def test_the_conclusion_about_the_simplified_loss_follows_its_verdict(verdict, words):
     found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, kind="simplified", verdict=verdict)])
     assert words in text_of(found)["Which parts matter"]
     failed = replace(EFFECT, kind="simplified", verdict="failed", mean=None, difference=None, reason="diverged")
     assert "was not trained to the end: diverged." in text_of(replace(WHOLE, parts=[failed]))["Which parts matter"]
 
 
-def test_what_is_said_of_tasks():
+def test_the_conclusions_about_tasks_follow_their_verdicts():
     lines = [LINE, replace(LINE, task="digits_noisy", verdict="worse"), replace(LINE, loss="focal", task="other")]
-    told = text_of(replace(WHOLE, behaviour=lines))["Wrong labels and a long tail"]
-    assert "It is better than cross-entropy on digits." in told
-    assert "It is worse than cross-entropy on digits_noisy." in told
-    assert "other" not in told
+    text = text_of(replace(WHOLE, behaviour=lines))["Wrong labels and a long tail"]
+    assert "It is better than cross-entropy on digits." in text
+    assert "It is worse than cross-entropy on digits_noisy." in text
+    assert "other" not in text
 
 
-def test_behaviour_names_every_training_that_it_was_seen_in():
-    """Wrong labels are learned late: 50 steps tell nothing of 200."""
+def test_behaviour_names_every_training():
+    """Wrong labels are learned late, so 50 steps do not predict 200."""
     lines = [replace(LINE, fidelity=each, task=task) for each, task in (("mlp64-50x64", "a"), ("cnn-9x9", "b"))]
-    told = text_of(replace(WHOLE, behaviour=[*lines, lines[0]]))["Wrong labels and a long tail"]
-    assert "Trained as mlp64-50x64, cnn-9x9 (network, steps x batch size, learning rate)" in told
+    text = text_of(replace(WHOLE, behaviour=[*lines, lines[0]]))["Wrong labels and a long tail"]
+    assert "Trained as mlp64-50x64, cnn-9x9 (network, steps x batch size, learning rate)" in text
 
 
-def test_several_tasks_are_told_apart():
+def test_conclusions_name_the_task_if_there_are_several():
     found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
-    told = text_of(found)["Which parts matter"]
-    assert "On digits: These parts matter" in told
-    assert "On shapes: Without these the loss is better" in told
+    text = text_of(found)["Which parts matter"]
+    assert "On digits: These parts matter" in text
+    assert "On shapes: Without one of these parts the loss is better" in text
 
 
-def test_text_of_a_stranger_is_shown_as_code_and_not_obeyed():
+def test_hostile_text_is_shown_as_code():
     hostile = "a|b`<script>\n## x\x1b[31m"
     form = replace(FORM, called=hostile, canonical=hostile, nearest=hostile, rejected=hostile)
     part = replace(EFFECT, part=hostile, formula=hostile, task=hostile, measure=hostile, reason=hostile)
     line = replace(LINE, task=hostile, loss=hostile, verdict=hostile)
     points = [replace(each, loss=hostile) if each.loss == "ce(2*z)" else each for each in POINTS]
-    card = explained(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
+    card = as_markdown(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
     assert "<script>" not in card
     assert "\x1b" not in card
     assert "\n## x" not in card
@@ -140,13 +140,13 @@ def test_a_file_with_another_verdict_is_damaged(tmp_path):
         read_explanation(tmp_path)
 
 
-def test_curves_without_points_or_without_finite_values_are_told_without_an_error():
+def test_curves_without_points_or_finite_values_are_described():
     assert text_of(replace(WHOLE, points=[]))["How it pulls"]
     lost = [replace(each, value=None, slope=None, slope_in_logit=None) for each in POINTS]
     assert "not finite along most of the line" in text_of(replace(WHOLE, points=lost))["How it pulls"]
 
 
-def test_the_data_for_json_has_no_curves_but_what_they_say():
+def test_the_data_for_json_has_the_facts_of_the_curves_without_their_points():
     data = as_data(WHOLE)
     assert data["form"]["cosine"] == 0.98
     assert data["pulls"][0]["of_loss"]["cross_entropy"] == pytest.approx(0.99)

@@ -1,11 +1,10 @@
-"""The table of proxies, from values whose taus are known by hand."""
+"""Proxy tables from values whose taus are known by hand."""
 
 from dataclasses import replace
 
 import pytest
 from scipy.stats import kendalltau
 
-from lossearch.results.findings.comparison import code
 from lossearch.results.findings.proxies import (
     CEILING,
     FULL,
@@ -13,14 +12,15 @@ from lossearch.results.findings.proxies import (
     ProxyValue,
     as_markdown,
     cells,
-    chosen,
+    find_cheapest,
     proxy_lines,
     read_lines,
     read_values,
-    said,
+    summarize,
     write_lines,
     write_values,
 )
+from lossearch.results.findings.table_text import code
 
 LOSSES = [f"loss{number}" for number in range(12)]
 RANKED = [number / 20 for number in range(12)]
@@ -31,7 +31,7 @@ FULL_STEPS, FULL_SEEDS = 80, 4
 
 
 def values(task="digits", full=RANKED, **of_proxy):
-    """Values of twelve losses, the same under every seed; ``of_proxy`` are those of proxies, else as in full."""
+    """Values of twelve losses, the same under every seed. ``of_proxy`` gives values that differ."""
     trainings = [(FULL, FULL_STEPS, full, range(FULL_SEEDS))]
     for number, (proxy, divisor) in enumerate(PROXIES.items()):
         worth = of_proxy.get(f"p{divisor}", full)
@@ -45,7 +45,7 @@ def values(task="digits", full=RANKED, **of_proxy):
 
 
 def failing(found, loss, proxy, seed):
-    """The values, of which one is a failure."""
+    """Replace one value by a failure."""
     return [
         replace(each, fitness=None, reason="diverged") if (each.loss_id, each.proxy, each.seed) == (loss, proxy, seed)
         else each
@@ -87,7 +87,7 @@ def test_the_better_half_is_the_better_one_by_full_training():
 
 
 def test_more_seeds_are_averaged():
-    """Under the first seed all are reversed, under the second as in full and farther apart."""
+    """The first seed reverses the ranking. The second has the full ranking, with larger differences."""
     found = [
         replace(each, fitness=REVERSED[LOSSES.index(each.loss_id)] / 4) if (each.proxy, each.seed) == ("1/8", 100)
         else each
@@ -100,11 +100,11 @@ def test_more_seeds_are_averaged():
 def test_the_cheapest_that_is_good_enough_is_chosen():
     lines = proxy_lines(values(p8=REVERSED, p4=SWAPPED))
     assert [line.cheapest for line in lines].count(True) == 1
-    assert (chosen(lines, "digits").proxy, chosen(lines, "digits").seeds) == ("1/4", 1)
+    assert (find_cheapest(lines, "digits").proxy, find_cheapest(lines, "digits").seeds) == ("1/4", 1)
 
 
-def test_of_two_as_cheap_the_better_one_is_chosen():
-    """An eighth under two seeds costs as much as a quarter under one; its first seed tells nothing apart."""
+def test_of_two_at_the_same_cost_the_better_one_is_chosen():
+    """An eighth under two seeds costs as much as a quarter under one; its first seed ranks nothing."""
     found = [
         replace(each, fitness=0.5) if (each.proxy, each.seed) == ("1/8", 100) else each for each in values(p8=SWAPPED)
     ]
@@ -117,13 +117,13 @@ def test_of_two_as_cheap_the_better_one_is_chosen():
 def test_the_full_training_under_other_seeds_is_no_proxy():
     wrong = {f"p{divisor}": REVERSED for divisor in PROXIES.values()}
     lines = proxy_lines(values(**wrong))
-    assert chosen(lines, "digits") is None
-    assert "no proxy reaches a tau of 0.6, so that the full training is to be used" in said(lines)
+    assert find_cheapest(lines, "digits") is None
+    assert "no proxy reaches a tau of 0.6, so that the full training is to be used" in summarize(lines)
     assert not any(line.cheapest for line in lines)
 
 
-def test_what_costs_as_much_as_the_full_training_is_no_proxy():
-    """With a full training of one seed, all steps under one seed and under two are as dear, or dearer."""
+def test_a_training_at_the_cost_of_the_full_one_is_no_proxy():
+    """With a full training of one seed, all steps under one seed cost as much, and under two more."""
     cheap = {"p8": REVERSED, "p4": REVERSED, "p2": REVERSED}
     found = [each for each in values(**cheap) if each.proxy != FULL or each.seed == 0]
     lines = by_proxy(proxy_lines(found))
@@ -137,27 +137,27 @@ def test_a_candidate_that_fails_under_one_seed_ranks_last():
     last = [-1.0 if number == 11 else worth for number, worth in enumerate(RANKED)]
     assert lines["1/2", 2].tau == pytest.approx(kendalltau(RANKED, last).statistic)
     assert (lines["1/2", 1].tau, lines["1/2", 1].failed, lines["1/2", 2].failed) == (1.0, 0, 1)
-    assert "1 candidate of 12 failed, which ranks last." in said(list(lines.values()))
+    assert "1 candidate of 12 failed, which ranks last." in summarize(list(lines.values()))
 
 
 def test_candidates_that_are_all_equal_leave_tau_undefined():
     lines = proxy_lines(values(full=[0.1] * 12))
     assert {(line.tau, line.low, line.high, line.tau_of_better_half) for line in lines} == {(None,) * 4}
-    assert "tau is undefined, since all candidates are worth the same" in said(lines)
+    assert "tau is undefined, since all candidates are worth the same" in summarize(lines)
     assert cells(lines[0])[4] == "undefined"
-    assert chosen(lines, "digits") is None
+    assert find_cheapest(lines, "digits") is None
 
 
 def test_a_proxy_that_cannot_tell_candidates_apart_is_not_chosen():
     lines = proxy_lines(values(p8=[0.1] * 12))
     assert by_proxy(lines)["1/8", 1].tau is None
-    assert chosen(lines, "digits").proxy == "1/4"
+    assert find_cheapest(lines, "digits").proxy == "1/4"
 
 
 def test_tasks_are_judged_apart():
     lines = proxy_lines([*values("digits", p8=REVERSED), *values("glyphs")])
-    assert chosen(lines, "digits").proxy == "1/4"
-    assert chosen(lines, "glyphs").proxy == "1/8"
+    assert find_cheapest(lines, "digits").proxy == "1/4"
+    assert find_cheapest(lines, "glyphs").proxy == "1/8"
 
 
 def test_files_give_back_what_was_written(tmp_path):

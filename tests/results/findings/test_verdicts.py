@@ -11,7 +11,7 @@ SEEDS = 12
 
 
 def measured(loss, values, right=None, measure="accuracy"):
-    """A training of a loss under each seed; None is one that failed."""
+    """Measure a loss under each seed. None is a failed training."""
     return [
         Measurement(
             f"{loss}-{seed}",
@@ -53,21 +53,21 @@ CROSS_ENTROPY = measured("cross_entropy", [0.8] * SEEDS)
 MSE = measured("mse", [0.82] * SEEDS)
 
 
-def said(*groups, **options):
+def judge(*groups, **options):
     return verdicts(scene(*groups, **options))[0]
 
 
 def test_a_loss_that_beats_every_baseline_under_every_seed_is_better():
-    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
     assert found.verdict == "better than every baseline"
     assert (found.closest, found.baselines, found.chosen_from) == ("mse", 2, 1532)
     assert found.difference == pytest.approx(0.03 + 0.0005 * 5.5)
     assert found.p == pytest.approx(2 / 2**SEEDS)  # the largest of two that are alike, of one loss
 
 
-def test_one_baseline_that_is_not_beaten_is_enough_for_no_verdict():
+def test_one_unbeaten_baseline_is_enough_for_no_difference_shown():
     level = measured("mse", [0.85 + 0.01 * (-1) ** seed for seed in range(SEEDS)])
-    found = said(CROSS_ENTROPY, level, measured("found", [0.85 + 0.0001 * seed for seed in range(SEEDS)]))
+    found = judge(CROSS_ENTROPY, level, measured("found", [0.85 + 0.0001 * seed for seed in range(SEEDS)]))
     assert found.verdict == "no difference shown"
     assert found.why == "not shown to be better than mse"
 
@@ -81,62 +81,64 @@ def test_p_values_are_corrected_for_the_losses_that_are_judged_and_not_for_the_b
 
 
 def test_a_loss_behind_the_best_known_one_is_worse():
-    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.75)))
+    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.75)))
     assert found.verdict == "worse than a known loss"
     assert "worse than mse" in found.why
 
 
-def test_to_be_behind_another_than_the_favourite_counts_after_correction_for_all():
+def test_being_behind_another_baseline_counts_after_correction_for_all():
     level = measured("found", [0.8145 + 0.001 * seed for seed in range(SEEDS)])  # about as good as mse, the favourite
     ahead = measured("ahead", [0.9] * SEEDS)
-    few = said(MSE, ahead, level, baselines=("ahead", "mse"))
+    few = judge(MSE, ahead, level, baselines=("ahead", "mse"))
     assert (few.verdict, few.why) == ("worse than a known loss", "worse than ahead")
     names = [f"known{number}" for number in range(200)]  # 2/2**12 * 202 is no evidence
-    many = said(
+    many = judge(
         MSE, ahead, *(measured(name, [0.5] * SEEDS) for name in names), level, baselines=(*names, "ahead", "mse")
     )
     assert many.verdict == "no difference shown"
 
 
-def test_with_five_seeds_nothing_is_said():
+def test_five_seeds_are_too_few():
     groups = [measured(loss, [0.8] * 5) for loss in ("cross_entropy", "mse")]
-    found = said(*groups, measured("found", around(0.9, seeds=5)))
+    found = judge(*groups, measured("found", around(0.9, seeds=5)))
     assert found.verdict == "too few seeds"
     assert found.why == "5 seeds; it takes 6 for so many losses"
 
 
 def test_a_loss_that_failed_under_a_seed_has_failed():
     values = [*around(0.9)[1:], None]
-    found = said(CROSS_ENTROPY, MSE, measured("found", values))
+    found = judge(CROSS_ENTROPY, MSE, measured("found", values))
     assert (found.verdict, found.why, found.mean) == ("failed", "diverged", None)
 
 
 def test_a_baseline_that_failed_is_not_compared_with():
-    found = said(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
+    found = judge(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
     assert (found.verdict, found.baselines) == ("better than every baseline", 1)
     assert "better than each of 1 baselines; mse failed" in found.why
-    none = said(*(measured(name, [None] * SEEDS) for name in ("cross_entropy", "mse")), measured("found", around(0.85)))
+    none = judge(
+        *(measured(name, [None] * SEEDS) for name in ("cross_entropy", "mse")), measured("found", around(0.85))
+    )
     assert none.verdict == "baselines failed"
 
 
 def test_a_baseline_that_failed_under_one_seed_must_be_beaten_under_the_others():
     ahead = measured("mse", [None, *around(0.95)[1:]])
-    found = said(CROSS_ENTROPY, ahead, measured("found", around(0.85)))
+    found = judge(CROSS_ENTROPY, ahead, measured("found", around(0.85)))
     assert found.verdict == "no difference shown"
     assert found.why == "not shown to be better than mse, which failed, under the seeds that were finished"
     behind = measured("mse", [None, *around(0.7, step=0.001)[1:]])
-    assert said(CROSS_ENTROPY, behind, measured("found", around(0.85))).verdict == "better than every baseline"
+    assert judge(CROSS_ENTROPY, behind, measured("found", around(0.85))).verdict == "better than every baseline"
 
 
 def test_seeds_are_the_same_for_all_losses():
     right = rows(0.8, 100)
     more = measured("mse", [0.8] * (SEEDS + 1), [*right, right[0]])
     with pytest.raises(ValueError, match="one shape"):
-        said(measured("cross_entropy", [0.8] * SEEDS, right), more, measured("found", around(0.82), rows(0.82, 100)))
+        judge(measured("cross_entropy", [0.8] * SEEDS, right), more, measured("found", around(0.82), rows(0.82, 100)))
 
 
 def rows(accuracy, samples, shift=0):
-    """The same samples rightly told under every seed, but for one that is right under some seeds."""
+    """Correct samples, [seeds, samples]: the same ones under every seed."""
     right = np.zeros((SEEDS, samples), int)
     right[:, shift : shift + int(accuracy * samples)] = 1
     return right
@@ -145,31 +147,31 @@ def rows(accuracy, samples, shift=0):
 def test_a_task_on_which_little_is_left_to_win_is_saturated():
     right = rows(0.97, 100)
     groups = [measured(loss, [0.97] * SEEDS, right) for loss in ("cross_entropy", "mse")]
-    found = said(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
+    found = judge(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
     assert found.verdict == "saturated"
     assert "3.0 errors on 100 samples" in found.why
 
 
 def test_a_loss_that_is_clearly_behind_is_worse_also_where_little_is_left_to_win():
     groups = [measured(loss, [0.97] * SEEDS, rows(0.97, 100)) for loss in ("cross_entropy", "mse")]
-    found = said(*groups, measured("found", around(0.5), rows(0.5, 100)))
+    found = judge(*groups, measured("found", around(0.5), rows(0.5, 100)))
     assert (found.verdict, found.why) == ("worse than a known loss", "worse than mse")
 
 
-def test_a_metric_that_tells_no_samples_is_judged_by_the_seeds_alone_and_says_so():
-    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+def test_a_metric_without_samples_is_judged_by_the_seeds_alone():
+    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
     assert "by the seeds alone" in found.why
 
 
 def test_a_difference_that_other_samples_might_not_show_is_not_claimed():
     # right on two samples more of 100, under every seed: the seeds are sure, the samples are not
     groups = [measured(loss, [0.80] * SEEDS, rows(0.8, 100)) for loss in ("cross_entropy", "mse")]
-    small = said(*groups, measured("found", around(0.82, 1e-5), rows(0.82, 100)))
+    small = judge(*groups, measured("found", around(0.82, 1e-5), rows(0.82, 100)))
     assert small.low is not None
     assert small.low > 0.0
     assert small.verdict == "split too small"
     assert "100 samples" in small.why
-    large = said(
+    large = judge(
         *(measured(loss, [0.80] * SEEDS, rows(0.8, 2000)) for loss in ("cross_entropy", "mse")),
         measured("found", around(0.82, 1e-5), rows(0.82, 2000)),
     )
@@ -180,19 +182,21 @@ def test_a_difference_that_other_samples_might_not_show_is_not_claimed():
 
 def test_a_difference_of_less_than_one_validation_sample_is_not_claimed():
     groups = (CROSS_ENTROPY, MSE, measured("found", around(0.825, 1e-5)))
-    assert said(*groups, validation=100).verdict == "split too small"
-    assert said(*groups, validation=1000).verdict == "better than every baseline"
-    assert said(*groups, validation=None).verdict == "better than every baseline"
+    assert judge(*groups, validation=100).verdict == "split too small"
+    assert judge(*groups, validation=1000).verdict == "better than every baseline"
+    assert judge(*groups, validation=None).verdict == "better than every baseline"
 
 
-def test_the_best_of_random_search_stands_beside():
-    found = said(CROSS_ENTROPY, MSE, measured("found", around(0.85)), measured("grown", [0.84] * SEEDS), random="grown")
+def test_the_best_of_a_random_search_is_compared():
+    found = judge(
+        CROSS_ENTROPY, MSE, measured("found", around(0.85)), measured("grown", [0.84] * SEEDS), random="grown"
+    )
     assert found.random_search == "grown"
     assert found.random_difference == pytest.approx(0.01 + 0.0005 * 5.5)
     assert found.random_p == pytest.approx(2 / 2**SEEDS)
 
 
-def test_verdicts_are_kept_as_they_are(tmp_path):
+def test_written_verdicts_are_read_back(tmp_path):
     lines = verdicts(scene(CROSS_ENTROPY, MSE, measured("found", around(0.85))))
     VerdictTable(lines).write(tmp_path)
     assert read_verdicts(tmp_path).lines == lines

@@ -1,4 +1,4 @@
-"""A headless Chromium that opens files, and what it saw: errors, requests, the page."""
+"""A headless Chromium that opens files, with its console, its requests and its page."""
 
 import json
 import os
@@ -14,7 +14,7 @@ CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
 @contextmanager
 def browser(*, width=1200, height=900, dark=False):
-    """A browser without a window. Tests are skipped where there is none, but not in continuous integration."""
+    """A browser without a window. Tests are skipped where it is not installed, except in continuous integration."""
     if CHROMIUM is None or DRIVER is None:
         assert os.environ.get("LOSSEARCH_BROWSER_TESTS") != "required", (
             ".ci/install_browser did not install chromium and chromedriver"
@@ -47,12 +47,12 @@ def opened(driver, path):
 
 
 def console(driver):
-    """What the console says, from warnings on."""
+    """Warnings and errors of the console."""
     return [each for each in driver.get_log("browser") if each["level"] in ("WARNING", "SEVERE")]
 
 
 def requests(driver):
-    """Addresses that were asked for, but the file itself and data in it."""
+    """Requested addresses, without the file itself and data in it."""
     found = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]

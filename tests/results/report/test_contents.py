@@ -1,4 +1,4 @@
-"""What a report tells, of whole runs and of those that lack something."""
+"""Contents of reports of whole, empty and damaged runs."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +10,8 @@ from lossearch.cli.app import app
 from lossearch.engine.launch import search
 from lossearch.results.leaderboard import Leaderboard, NotARun
 from lossearch.results.records import BASELINE
-from lossearch.results.report.contents import contents
-from lossearch.results.report.page import page, visible, write_report
+from lossearch.results.report.contents import gather_contents
+from lossearch.results.report.page import render_page, visible, write_report
 from lossearch.results.storage.store import EvaluationStore
 from tests.lossearch.small import SMALL
 from tests.results.helpers import evaluation, refused
@@ -23,24 +23,24 @@ def run(tmp_path_factory):
 
 
 def test_counts_of_the_generations_add_up_to_those_of_the_run(run):
-    told = contents(run)
-    assert [each.number for each in told.generations] == [1, 2, 3, 4]
+    report = gather_contents(run)
+    assert [each.number for each in report.generations] == [1, 2, 3, 4]
     for status in ("evaluated", "failed"):
-        assert sum(getattr(each, status) for each in told.generations) == told.counts.get(status, 0)
+        assert sum(getattr(each, status) for each in report.generations) == report.counts.get(status, 0)
     rejected = [each for each in Leaderboard(run).evaluations if each.status == "rejected"]
-    assert sum(each.rejected for each in told.generations) == len(rejected)
-    assert len({each.loss_id for each in rejected}) == told.counts["rejected"]
-    assert told.generations[-1].best == pytest.approx(told.rows[0].fitness_mean)
-    assert (told.name, told.task, told.metric, told.state) == ("small", "digits", "accuracy", "finished")
-    refusals = sum(row.status in ("rejected", "failed") for row in told.rows)
-    assert sum(count for _, _, count in told.reasons) == refusals > 0
+    assert sum(each.rejected for each in report.generations) == len(rejected)
+    assert len({each.loss_id for each in rejected}) == report.counts["rejected"]
+    assert report.generations[-1].best == pytest.approx(report.rows[0].fitness_mean)
+    assert (report.name, report.task, report.metric, report.state) == ("small", "digits", "accuracy", "finished")
+    refusals = sum(row.status in ("rejected", "failed") for row in report.rows)
+    assert sum(count for _, _, count in report.reasons) == refusals > 0
 
 
 def test_a_survivor_goes_back_to_losses_without_parents_and_says_what_each_step_gained(run):
-    told = contents(run, top=5)
-    rows = {row.loss_id: row for row in told.rows}
-    assert [each.row.rank for each in told.survivors] == [1, 2, 3, 4, 5]
-    for survivor in told.survivors:
+    report = gather_contents(run, top=5)
+    rows = {row.loss_id: row for row in report.rows}
+    assert [each.row.rank for each in report.survivors] == [1, 2, 3, 4, 5]
+    for survivor in report.survivors:
         first, *older = survivor.ancestors
         assert first.row == survivor.row
         assert {parent for each in survivor.ancestors for parent in each.row.parents} == {
@@ -62,33 +62,33 @@ def test_the_command_writes_one_file_and_prints_where(run, tmp_path):
     assert (done.exit_code, "expected a file in a directory that exists" in done.output) == (2, True)
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(NotARun, match="expected the directory of a run"):
         write_report(tmp_path)
 
 
 def test_an_empty_run_and_one_that_has_just_begun_say_what_is_missing(tmp_path):
     (tmp_path / "evaluations").mkdir()
-    told = contents(tmp_path)
-    assert any("No loss was trained" in each for each in told.missing)
-    assert any("No generation has ended" in each for each in told.missing)
-    assert "What is missing" in page(told)
+    report = gather_contents(tmp_path)
+    assert any("No loss was trained" in each for each in report.missing)
+    assert any("No generation has ended" in each for each in report.missing)
+    assert "What is missing" in render_page(report)
     EvaluationStore(tmp_path / "evaluations").append([refused("p")])
-    assert "No loss was trained" in page(contents(tmp_path))
+    assert "No loss was trained" in render_page(gather_contents(tmp_path))
     EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)"), evaluation("ce(2*z)", fitness=0.95)])
-    told = contents(tmp_path)
-    assert [each.row.formula for each in told.survivors] == ["ce(2*z)", "ce(z)"]
-    assert 'id="pareto"' in page(told)
+    report = gather_contents(tmp_path)
+    assert [each.row.formula for each in report.survivors] == ["ce(2*z)", "ce(z)"]
+    assert 'id="pareto"' in render_page(report)
 
 
 def test_a_run_of_the_first_schema_is_shown(tmp_path):
     (tmp_path / "evaluations").mkdir()
     old = Path(__file__).parent.parent / "storage" / "evaluations_v1.parquet"
     shutil.copy(old, tmp_path / "evaluations" / "000001.parquet")
-    told = contents(tmp_path)
-    assert [each.row.formula for each in told.survivors][:2] == ["mean_c(p)", "ce(z)"]
-    assert 'id="pareto"' in page(told)
-    assert any("No generation has ended" in each for each in told.missing)
+    report = gather_contents(tmp_path)
+    assert [each.row.formula for each in report.survivors][:2] == ["mean_c(p)", "ce(z)"]
+    assert 'id="pareto"' in render_page(report)
+    assert any("No generation has ended" in each for each in report.missing)
 
 
 def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
@@ -102,23 +102,23 @@ def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
     (copy / "log.jsonl").write_text(
         '[1]\n{"event": [2]}\n{"event": "generation", "number": 1, "evaluated": "many"}\n{"event": "gen'
     )
-    told = contents(copy)
-    assert any(part.name in each for each in told.missing)
-    assert any("Verdicts cannot be read" in each for each in told.missing)
-    assert told.survivors
-    assert [each.evaluated for each in told.generations] == [0]
-    assert part.name in page(told)
+    report = gather_contents(copy)
+    assert any(part.name in each for each in report.missing)
+    assert any("Verdicts cannot be read" in each for each in report.missing)
+    assert report.survivors
+    assert [each.evaluated for each in report.generations] == [0]
+    assert part.name in render_page(report)
 
 
-def test_a_survivor_whose_formula_is_none_is_told_of_and_the_others_are_shown(tmp_path):
+def test_a_survivor_without_a_valid_formula_is_reported_and_the_others_are_shown(tmp_path):
     EvaluationStore(tmp_path / "evaluations").append(
         [evaluation("ce(z)"), evaluation("import os", fitness=0.99), evaluation("ce(3*z)", fitness=0.95)]
     )
-    told = contents(tmp_path)
-    assert [each.row.formula for each in told.survivors] == ["ce(3*z)", "ce(z)"]
-    assert any(each.startswith("Rank 1 cannot be shown") for each in told.missing)
+    report = gather_contents(tmp_path)
+    assert [each.row.formula for each in report.survivors] == ["ce(3*z)", "ce(z)"]
+    assert any(each.startswith("Rank 1 cannot be shown") for each in report.missing)
 
 
-def test_characters_that_are_not_seen_are_replaced():
+def test_invisible_characters_are_replaced():
     assert visible("a\x00b\u202ec\u2028d\x1b[2J") == "a\ufffdb\ufffdc\ufffdd\ufffd[2J"
     assert visible("é < ü") == "é < ü"

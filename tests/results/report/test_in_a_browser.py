@@ -1,4 +1,4 @@
-"""The report in a real browser: drawn, quiet, readable by everyone, and nothing in it runs that a run put there."""
+"""The report in a real browser: drawn, quiet, accessible, and safe from scripts in a run's text."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.results.helpers import evaluation
 from tests.results.report.browser import all_of, browser, console, opened, requests
 from tests.results.test_hostile_run import STRINGS
 
-#: Candidates of a large run, and the bytes that its report may have.
+#: Number of candidates of a large run, and largest size of its report in bytes.
 MANY, LARGEST = 10_000, 15_000_000
 
 

@@ -1,4 +1,4 @@
-"""What a report shows of one training of each survivor: seen once, kept, and drawn."""
+"""Observed trainings in a report: trained once, kept and drawn."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from lossearch.evaluators.training.training import train_and_score
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.results.report.contents import contents
+from lossearch.results.report.contents import gather_contents
 from tests.lossearch.small import SMALL
 from tests.results.report.browser import all_of, browser, console, opened
 
@@ -105,13 +105,13 @@ def test_what_cannot_be_drawn_is_no_record(record, fields):
         record(**fields)
 
 
-def test_a_training_that_failed_or_cannot_be_read_is_told_of(run):
+def test_an_unreadable_observation_is_reported(run):
     board = Leaderboard(run)
     folder = observation_folder(run, board[0].loss_id)
     whole = (folder / "course.parquet").read_bytes() if folder.exists() else b""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "form.parquet").touch()
     (folder / "course.parquet").write_bytes(whole[:50])
-    told = contents(run, 1)
-    assert any("cannot be read" in each for each in told.missing)
-    assert told.survivors[0].observation is None
+    report = gather_contents(run, 1)
+    assert any("cannot be read" in each for each in report.missing)
+    assert report.survivors[0].observation is None
