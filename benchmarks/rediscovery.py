@@ -67,13 +67,13 @@ class Sighting:
 class Seeking(GenerationalSearch):
     """A search that ends with the generation in which cross-entropy was both reached and found."""
 
-    def _go_on(self, start: int) -> None:
+    def _run_generations(self, start: int) -> None:
         self.history: list[Evaluation] = []
         with suppress(StopIteration):
-            super()._go_on(start)
+            super()._run_generations(start)
 
-    def _generation_ended(self, number: int) -> None:
-        super()._generation_ended(number)
+    def _end_generation(self, number: int) -> None:
+        super()._end_generation(number)
         self.history.extend(self.recorder.known.values())  # those of this generation: the others are forgotten
         if reached(self.history) and identical(self.history):
             raise StopIteration

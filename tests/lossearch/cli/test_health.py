@@ -11,8 +11,8 @@ from lossearch.evaluators.executors import ray_cluster
 from lossearch.runs import doctor
 from lossearch.runs import session as workers
 from lossearch.runs.directory import RunDirectory, RunDirectoryError
-from lossearch.runs.progress import Stopwatch
 from lossearch.runs.status import speed, status
+from lossearch.runs.timing import Stopwatch
 from tests.lossearch.small import SMALL, Interrupting, run_search
 
 
