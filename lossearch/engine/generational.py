@@ -80,7 +80,7 @@ class GenerationalSearch(Search):
     ) -> dict[Candidate, Score]:
         """Train candidates up to a stage on every task, from their states on, and score those that did not fail.
 
-        Two pieces of work for each worker are in flight at most: no worker waits, and memory does not grow with the
+        About two pieces of work for each worker are in flight: no worker waits, and memory does not grow with the
         population.
         """
         arrivals = []

@@ -44,10 +44,14 @@ class Section(BaseModel):
 class ExecutorSettings(Section):
     """Where candidates are trained, and how many at once."""
 
-    kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
-    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each GPU or core")
-    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
-    device: DeviceChoice = Field("auto", description="auto: a GPU where there is one; cpu or cuda")
+    kind: Literal["ray", "inline"] = Field("ray", description="ray: a pool of Ray actors; inline: this process")
+    workers: int | None = Field(
+        None, ge=1, le=100_000, description="number of Ray actors; left out: one for each GPU or core"
+    )
+    deadline: float | None = Field(
+        None, gt=0.0, description="seconds that a candidate may take; left out: by its steps"
+    )
+    device: DeviceChoice = Field("auto", description="cpu, cuda, or auto: a GPU if there is one")
     cohort_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)] = Field(
         "auto", description="candidates trained together; auto: a worker's share of a generation, as memory allows"
     )

@@ -48,34 +48,41 @@ class EvolutionSettings(Section):
     """How many losses there are, what they start from, and how they vary."""
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
-    generations: int = Field(10, ge=1, le=1_000_000, description="generations, the first with the seeds among them")
+    generations: int = Field(
+        10, ge=1, le=1_000_000, description="generations to breed; the first includes the starting losses"
+    )
     mode: Literal["generational", "steady"] = Field(
-        "generational", description="steady: children are born as results arrive, and no worker waits for a generation"
+        "generational",
+        description="generational, or steady: breed children as results arrive, so that no worker waits",
     )
-    islands: int = Field(1, ge=1, le=10_000, description="populations that breed apart, each with its share")
+    islands: int = Field(1, ge=1, le=10_000, description="populations that breed apart; they share the population")
     migration_interval: int = Field(5, ge=1, le=1_000_000, description="generations between migrations")
-    migrants: int = Field(2, ge=0, le=1_000, description="best losses that each island sends to the next one")
-    seeds: tuple[str, ...] = Field(_STARTING, description="losses to start from: known ones by name, or formulas")
-    terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="what random trees look at")
-    operators: tuple[str, ...] = Field(_OPERATORS, min_length=1, description="what random trees grow from")
-    crossover: float = Field(0.3, ge=0.0, description="weight of a subtree taken from another parent")
-    subtree_mutation: float = Field(0.25, ge=0.0, description="weight of a random subtree")
-    point_mutation: float = Field(0.2, ge=0.0, description="weight of one node replaced by a like one")
-    constant_mutation: float = Field(0.25, ge=0.0, description="weight of one number scaled")
-    family_mutation: float = Field(0.0, ge=0.0, description="weight of one operator replaced by one of its family")
-    insertion: float = Field(0.0, ge=0.0, description="weight of a known loss's term added, or put for a term")
-    margin: float = Field(0.0, ge=0.0, description="weight of logits or cosines given another margin, or none")
-    wrapping: float = Field(0.0, ge=0.0, description="weight of a function applied to a part")
-    hoist: float = Field(0.0, ge=0.0, description="weight of a part put for the whole, against bloat")
-    shrink: float = Field(0.0, ge=0.0, description="weight of a call replaced by something below it, against bloat")
-    retests: int = Field(
-        0, ge=0, le=10_000, description="best losses trained under one more seed after each generation"
+    migrants: int = Field(2, ge=0, le=1_000, description="best losses that each island copies to the next one")
+    seeds: tuple[str, ...] = Field(_STARTING, description="losses to start from: known losses by name, or formulas")
+    terminals: tuple[str, ...] = Field(("p", "y", "z"), min_length=1, description="terminals of random trees")
+    operators: tuple[str, ...] = Field(_OPERATORS, min_length=1, description="operators of random trees")
+    crossover: float = Field(0.3, ge=0.0, description="weight of taking a subtree from another parent")
+    subtree_mutation: float = Field(0.25, ge=0.0, description="weight of growing a random subtree")
+    point_mutation: float = Field(0.2, ge=0.0, description="weight of replacing one node by another of the same types")
+    constant_mutation: float = Field(0.25, ge=0.0, description="weight of scaling one number")
+    family_mutation: float = Field(0.0, ge=0.0, description="weight of replacing an operator by one of its family")
+    insertion: float = Field(
+        0.0, ge=0.0, description="weight of adding a term of a known loss, or replacing a term by it"
     )
-    random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are new random trees")
+    margin: float = Field(0.0, ge=0.0, description="weight of giving logits or cosines another margin, or none")
+    wrapping: float = Field(0.0, ge=0.0, description="weight of applying a function to a part")
+    hoist: float = Field(0.0, ge=0.0, description="weight of replacing the formula by a part of it, against bloat")
+    shrink: float = Field(0.0, ge=0.0, description="weight of replacing a call by something below it, against bloat")
+    retests: int = Field(
+        0, ge=0, le=10_000, description="best losses to train under one more seed after each generation"
+    )
+    random_trees: float = Field(0.05, ge=0.0, le=1.0, description="share of children that are random trees")
     initial_depth: tuple[int, int] = Field((2, 4), description="least and greatest depth of random trees")
-    max_nodes: int = Field(30, ge=2, le=400, description="nodes of a formula at most")
-    max_depth: int = Field(12, ge=1, le=64, description="levels of a formula at most")
-    max_nesting: int = Field(2, ge=1, le=64, description="how often a function may stand within itself, at most")
+    max_nodes: int = Field(30, ge=2, le=400, description="largest number of nodes of a formula")
+    max_depth: int = Field(12, ge=1, le=64, description="largest number of levels of a formula")
+    max_nesting: int = Field(
+        2, ge=1, le=64, description="largest number of times that a function may be nested in itself"
+    )
 
     @field_validator("seeds", "terminals", "operators", "initial_depth", mode="before")
     @classmethod
@@ -140,7 +147,7 @@ class Experiment(Declaration):
     training of which nothing is declared is the task's proxy.
     """
 
-    task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of several")
+    task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of names")
     fidelity: TrainingSettings = Field(default_factory=TrainingSettings)
     evolution: EvolutionSettings = Field(default_factory=EvolutionSettings)
 

@@ -26,7 +26,7 @@ from lossearch.runs.declaration import (
     resolve_trainings,
     validate_as,
 )
-from lossearch.runs.directory import Directory, locked
+from lossearch.runs.directory import Directory, lock_directory
 from lossearch.runs.named_loss import candidate_of, named_loss, tunable
 
 
@@ -189,7 +189,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         """
         if not (path / cls.FILE).exists() or _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
             return None
-        lock = locked(path)
+        lock = lock_directory(path)
         try:
             number = 1
             while (kept := path.with_name(f"{path.name}-{number}")).exists():
