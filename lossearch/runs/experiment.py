@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.primitives.errors import UserError, nearest
+from lossearch.primitives.language.formula import Name
+from lossearch.primitives.language.operators import OPERATORS
+from lossearch.primitives.language.terminals import FEATURES, TERMINALS
 from lossearch.runs.declaration import (
     Declaration,
     ExperimentError,
@@ -19,11 +22,15 @@ from lossearch.runs.declaration import (
     resolve_search_trainings,
     validate_as,
 )
+from lossearch.runs.named_loss import named_loss
 
+#: Operators that random trees grow from, unless declared.
 _OPERATORS = (
     *("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "square", "abs", "tanh", "sigmoid"),
     *("softplus", "relu", "sin", "cos", "minimum", "maximum", "sum_c", "mean_c", "max_c", "at_target", "ce"),
 )
+
+#: Losses that a search starts from, unless declared.
 _STARTING = (
     *("cross_entropy", "mse", "mae", "focal", "ngl", "symmetric_cross_entropy", "generalized_cross_entropy"),
     *("label_smoothing", "poly1"),
@@ -92,8 +99,6 @@ class EvolutionSettings(Section):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        from lossearch.runs.named_loss import named_loss
-
         problems = []
         for text in texts:
             try:
@@ -185,9 +190,6 @@ class Experiment(Declaration):
     @model_validator(mode="after")
     def _suits_the_tasks(self) -> "Experiment":
         """Require that network, augmentation and formulas suit every task, and that all trainings have equal counts."""
-        from lossearch.primitives.language.formula import Name
-        from lossearch.runs.named_loss import named_loss
-
         for name in self.tasks:
             task = self.task_named(name)
             obstacle = task.obstacle(self.training_on(name))
@@ -225,11 +227,9 @@ def validated(declared: dict[str, Any], source: str) -> Experiment:
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
     """Raise ValueError where a starting loss and its canonical form exceed the limits of evolution."""
-    from lossearch.runs.named_loss import named_loss
-
     formula = named_loss(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
-        from lossearch.primitives.identity.algebra import canonical
+        from lossearch.primitives.identity.algebra import canonical  # sympy, which is seldom needed here
 
         formula = canonical(formula)  # the form that is trained and that evolution varies
     if formula.size > max_nodes or formula.depth > max_depth:
@@ -241,18 +241,10 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
 
 def _vocabulary(field: str) -> tuple[str, set[str]]:
     """Return the noun for one entry of a field, and all entries that the language knows."""
-    from lossearch.primitives.language.operators import OPERATORS
-    from lossearch.primitives.language.terminals import TERMINALS
-
-    return {
-        "terminals": ("terminal", set(TERMINALS)),
-        "operators": ("operator", set(OPERATORS)),
-    }[field]
+    return {"terminals": ("terminal", set(TERMINALS)), "operators": ("operator", set(OPERATORS))}[field]
 
 
 def _can_see_predictions(terminals: tuple[str, ...]) -> bool:
-    from lossearch.primitives.language.terminals import FEATURES
-
     return not {"p", *FEATURES}.isdisjoint(terminals)
 
 

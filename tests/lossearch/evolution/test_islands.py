@@ -1,3 +1,5 @@
+"""Islands: births in turn, migration, and going on from a saved state."""
+
 import json
 import random
 
@@ -23,7 +25,7 @@ def islands(settings=SETTINGS, seed=0):
 
 
 def lived(started, births, fitness):
-    """Ask so many times, and tell what fitness makes of each birth."""
+    """Ask for births, and tell each its fitness."""
     born = [started.ask() for _ in range(births)]
     started.tell([Member(f"id-{each.formula}", each.formula, fitness(each), None, each.island) for each in born])
     return born

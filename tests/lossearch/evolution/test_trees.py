@@ -1,3 +1,5 @@
+"""Trees: growing and varying formulas as DEAP trees."""
+
 import random
 
 import pytest

@@ -1,3 +1,5 @@
+"""Variation: changes that know what the parts of a loss mean."""
+
 import random
 
 import pytest
@@ -18,7 +20,7 @@ SETTINGS = EvolutionSettings(terminals=("p", "y", "z", "cosine"))
 
 
 def made(how, text, count=60, settings=SETTINGS):
-    """What a kind of variation makes of a formula, in so many attempts."""
+    """Vary a formula ``count`` times, and return the distinct results."""
     generator = random.Random(0)
     found = [vary(how, parse(text), settings, generator) for _ in range(count)]
     return {str(each) for each in found if each is not None}
@@ -69,7 +71,7 @@ def test_terms_of_known_losses_are_added_or_put_for_terms():
 
 
 def test_no_term_of_a_discovered_loss_is_inserted():
-    """A test split chose it: a search on the same samples is not to be given it."""
+    """A test split chose it, so a search on the same samples must not start from it."""
     vocabulary = ("p", "y", "z", "cosine", "prior")
     terms = {str(each) for each in known_terms(vocabulary, SETTINGS.operators)}
     assert any("log(prior)" in each for each in terms)

@@ -1,3 +1,5 @@
+"""Named losses: names, settings and formulas as users write them."""
+
 import pytest
 
 from lossearch.primitives.errors import UserError

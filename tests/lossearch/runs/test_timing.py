@@ -1,3 +1,5 @@
+"""Timing: the sums of a run's workers."""
+
 import time
 
 from lossearch.evaluators.work import Spent
