@@ -39,7 +39,7 @@ class Refusal:
     reason: str
 
     def evaluation(self, work: Work) -> Evaluation:
-        """The record of the refusal."""
+        """Create the record of the refusal."""
         return record(self.candidate, work, status=self.status, reason=self.reason)
 
 

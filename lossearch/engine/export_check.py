@@ -116,12 +116,12 @@ def _require_equal_response(
 
 
 def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
-    """The keyword argument ``prior`` where the formula needs it."""
+    """Return the keyword argument ``prior`` if the formula needs it."""
     return {"prior": prior} if "prior" in formula.names else {}
 
 
 def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The loss's value, its gradient, and its logits where it has some, on a batch."""
+    """Compute the loss's value, its gradient, and its logits where it has some, on a batch."""
     inputs = inputs.clone().requires_grad_()
     value = loss(inputs, target)
     (gradient,) = torch.autograd.grad(value, inputs)

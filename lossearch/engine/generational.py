@@ -122,7 +122,7 @@ class GenerationalSearch(Search):
         return arrivals
 
     def _cohort_size(self, candidates: Iterable[Candidate]) -> int:
-        """The declared size of a cohort, or an equal share of the candidates for every worker."""
+        """Return the declared size of a cohort, or an equal share of the candidates for every worker."""
         declared = self.experiment.executor.cohort_size
         if declared != "auto":
             return declared

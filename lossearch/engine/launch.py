@@ -66,7 +66,7 @@ def search(
 
 
 def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experiment:
-    """The experiment with its seed replaced unless ``seed`` is None."""
+    """Read the experiment, with its seed replaced unless ``seed`` is None."""
     if not isinstance(experiment, Experiment):
         return load_experiment(str(experiment), seed=seed)
     if seed is None:

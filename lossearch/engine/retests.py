@@ -58,7 +58,7 @@ class Retests:
         self._contenders = {contender.candidate.loss_id: contender for contender in leading}
 
     def due(self, untested: bool = False) -> dict[int, list[Candidate]]:
-        """The candidates to train by the index of the seed: the leading losses, or those never retested among them.
+        """Return the candidates to train by seed index: the leading losses, or those of them that had no retest.
 
         Cross-entropy gets every seed that another loss gets.
         """
@@ -92,12 +92,12 @@ class Retests:
         return means
 
     def best(self) -> tuple[str, float] | None:
-        """The formula of the leading loss and its mean fitness; None before the first generation."""
+        """Return the formula of the leading loss and its mean fitness; None before the first generation."""
         leading = self._leading(1)
         return (leading[0].candidate.formula, leading[0].mean_fitness(self._num_seeds)) if leading else None
 
     def state(self) -> dict[str, Any]:
-        """The state as plain JSON data, for ``restore``."""
+        """Return the state as plain JSON data, for ``restore``."""
         contenders = [*self._contenders.values(), *([] if self._baseline is None else [self._baseline])]
         return {"contenders": [asdict(contender) for contender in contenders]}
 
@@ -110,7 +110,7 @@ class Retests:
             self._contenders[self._baseline.candidate.loss_id] = self._baseline
 
     def _leading(self, count: int) -> list[Contender]:
-        """The best contenders, best first; of equals, the simpler one comes first."""
+        """Return the best contenders, best first; of equals, the simpler one comes first."""
         return sorted(
             self._contenders.values(),
             key=lambda contender: (

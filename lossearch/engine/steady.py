@@ -109,7 +109,7 @@ class SteadySearch(Search):
         self._waiting += born
 
     def _cohort_size(self) -> int:
-        """The declared size of a cohort, or a share of the population for every worker."""
+        """Return the declared size of a cohort, or a share of the population for every worker."""
         settings, declared = self.experiment.evolution, self.experiment.executor.cohort_size
         if declared != "auto":
             return declared

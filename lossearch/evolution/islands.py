@@ -82,7 +82,7 @@ class Islands:
             island.generator = _generator(self._seed, number, births)
 
     def state(self) -> dict[str, Any]:
-        """The state as plain JSON data, for ``restore``."""
+        """Return the state as plain JSON data, for ``restore``."""
         return {"turn": self._turn, "islands": [island.state() for island in self.islands]}
 
     def restore(self, state: dict[str, Any], read: Callable[[str], Formula], births: int) -> None:

@@ -51,7 +51,7 @@ class Member:
         return Member(self.loss_id, self.formula, self.worth, self.class_weights, island)
 
     def state(self) -> dict[str, Any]:
-        """The state as plain JSON data, for ``restore_member``."""
+        """Return the state as plain JSON data, for ``restore_member``."""
         crowding = getattr(self.fitness, "crowding_dist", math.inf)
         return {
             "loss_id": self.loss_id,

@@ -92,7 +92,7 @@ class Evolution:
         self._keep(select(staying, len(staying)))
 
     def state(self) -> dict[str, Any]:
-        """The state as plain JSON data, for ``restore``; ask for it only at the end of a generation."""
+        """Return the state as plain JSON data, for ``restore``; ask for it only at the end of a generation."""
         version, numbers, normal = self.generator.getstate()
         return {
             "generator": [version, list(numbers), normal],

@@ -86,7 +86,7 @@ class Declaration(Section):
         return task_on(name, self.data.get(name))
 
     def training_on(self, task: str) -> TrainingSettings:
-        """The training on a task."""
+        """Return the training on a task."""
         return self.fidelity_of[task]
 
     def work(

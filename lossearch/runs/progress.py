@@ -66,7 +66,7 @@ class Progress:
             self.rejected += 1
 
     def counts(self) -> dict[str, Any]:
-        """The counts as plain JSON data."""
+        """Return the counts as plain JSON data."""
         return {name: getattr(self, name) for name in COUNTS}
 
     def restore(self, counts: dict[str, Any]) -> None:

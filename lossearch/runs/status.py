@@ -57,7 +57,7 @@ class Status:
     damages: int = 0  #: parts that cannot be read
 
     def to_dict(self) -> dict[str, Any]:
-        """The status as plain data."""
+        """Return the status as plain data."""
         return asdict(self)
 
 

@@ -37,7 +37,7 @@ class Stopwatch:
                 self._open[-1] = (self._open[-1][0], now)
 
     def rounded(self) -> dict[str, float]:
-        """The seconds, rounded to a hundredth."""
+        """Return the seconds, rounded to a hundredth."""
         return {activity: round(seconds, 2) for activity, seconds in self.seconds.items()}
 
     def _add(self, activity: str, seconds: float) -> None:
@@ -78,7 +78,7 @@ class Workforce:
             self._workers[name].gone = time.monotonic()
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """The trainings, trainings per minute and seconds by activity of each worker; the rest of its time is idle."""
+        """Sum up each worker: trainings, trainings per minute, seconds by activity; the rest of its time is idle."""
         by_last_result = sorted(self._workers.items(), key=lambda named: -named[1].last)
         now = time.monotonic()
         return {name: _summary(worker, now) for name, worker in sorted(by_last_result[:MAX_LISTED])}

@@ -38,9 +38,9 @@ def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monk
 
 
 def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
-    from lossearch.runs import progress as workforce
+    from lossearch.runs import timing
 
-    monkeypatch.setattr(workforce, "MAX_LISTED", 2)
+    monkeypatch.setattr(timing, "MAX_LISTED", 2)
     force = Workforce()
     for number in range(5):
         force.add([Spent(f"w{number}", 1, {"training": 1.0})])
