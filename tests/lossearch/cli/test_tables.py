@@ -32,7 +32,7 @@ def test_progress_counts_and_remembers_the_best():
 
 def test_progress_goes_on_counting_from_a_saved_state():
     later = Progress(generations=3)
-    later.restore(progress().state())
+    later.restore(progress().counts())
     later.count_training(candidate(), 0.5)
     assert later.finished == 4
     assert later.best_formula == "abs(p - y)"
