@@ -26,6 +26,7 @@ from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate, Work, candidate_of
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import interval, mean
+from lossearch.runs import seed_ranges
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, load_experiment, validated
 from lossearch.runs.views import SilentView
@@ -40,7 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
 #: Most candidates that a search of a case trains; it trains fewer if few births are admitted.
 BUDGET = {"search": 1_500, "search without p": 500, "random trees alone, without p": 500}
 
-FRESH_SEEDS, FIRST_FRESH = 6, 1_000_000  # seeds of a search count from 0
+FRESH_SEEDS = 6
 
 #: Rounding of a mean accuracy.
 ROUNDING = 1e-9
@@ -68,13 +69,13 @@ class Sighting:
 class Seeking(GenerationalSearch):
     """A search that ends with the generation in which cross-entropy was both reached and found."""
 
-    def _go_on(self, start: int) -> None:
+    def _run_generations(self, start: int) -> None:
         self.history: list[Evaluation] = []
         with suppress(StopIteration):
-            super()._go_on(start)
+            super()._run_generations(start)
 
-    def _generation_ended(self, number: int) -> None:
-        super()._generation_ended(number)
+    def _end_generation(self, number: int) -> None:
+        super()._end_generation(number)
         self.history.extend(self.recorder.known.values())  # those of this generation: the others are forgotten
         if reached(self.history) and identical(self.history):
             raise StopIteration
@@ -152,7 +153,7 @@ def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
     fidelity = declared.fidelity.model_copy(update={"seeds": FRESH_SEEDS})
     baseline = Candidate(BASELINE, "ce(z)", 2, 0, "baseline", 0, name=BASELINE)
     pair = (baseline, first.candidate)
-    work = Work(pair, declared.tasks[0], fidelity, declared.seed, device="cpu", first_seed=FIRST_FRESH)
+    work = Work(pair, declared.tasks[0], fidelity, declared.seed, device="cpu", first_seed=seed_ranges.FRESH_SEED_TEST)
     found: dict[str, list[float | None]] = defaultdict(list)
     for each in evaluate(work).evaluations:
         found[each.loss_id].append(each.fitness)

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.cohort_timing import FORMULAS
-from lossearch.engine.dispatch import Score, best_first, promoted
+from lossearch.engine.score import Score, promote, sort_best_first
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.training.state import State
@@ -66,8 +66,8 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
         known = [each for each in stand if each in whole]
         taus.append(kendalltau([stand[each].fitness for each in known], [whole[each].fitness for each in known])[0])
         if stage != steps:
-            entering, states, before = promoted(stand, rungs.reduction_factor), result.states, stage
-    wanted = set(best_first(whole)[:BEST])
+            entering, states, before = promote(stand, rungs.reduction_factor), result.states, stage
+    wanted = set(sort_best_first(whole)[:BEST])
     return {
         "set": path.stem,
         "task": task,
@@ -75,13 +75,13 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
         "seeds": seeds,
         "rungs": list(rungs.rungs),
         "training_steps_ratio_to_all": round(cost / (len(candidates) * steps), 3),
-        "of_the_best_ten_found_again": len(wanted & set(best_first(stand)[:BEST])),
-        "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(best_first(other)[:BEST])),
+        "of_the_best_ten_found_again": len(wanted & set(sort_best_first(stand)[:BEST])),
+        "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(sort_best_first(other)[:BEST])),
         "best_ten_lie_within": round(
-            whole[best_first(whole)[:BEST][0]].fitness - whole[best_first(whole)[:BEST][-1]].fitness, 4
+            whole[sort_best_first(whole)[:BEST][0]].fitness - whole[sort_best_first(whole)[:BEST][-1]].fitness, 4
         ),
         "loss_of_the_best_fitness": round(
-            whole[best_first(whole)[:BEST][0]].fitness - stand[best_first(stand)[:BEST][0]].fitness, 4
+            whole[sort_best_first(whole)[:BEST][0]].fitness - stand[sort_best_first(stand)[:BEST][0]].fitness, 4
         ),
         "tau_at_first_rung": round(float(taus[0]), 2),
     }

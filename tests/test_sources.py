@@ -29,7 +29,7 @@ SAFE_ARGUMENTS = {"shell": False, "allow_pickle": False, "weights_only": True}
 NEEDED = {"torch.load": "weights_only"}
 
 #: The one place that loads a file as a module: the file that this process has just written from a parsed formula.
-ALLOWED = {"lossearch/engine/trial.py": ["spec.loader.exec_module"]}
+ALLOWED = {"lossearch/engine/export_check.py": ["spec.loader.exec_module"]}
 
 
 def sources():
@@ -128,7 +128,7 @@ def test_only_the_trial_loads_a_file_and_only_the_one_that_was_just_exported():
     launch = (ROOT / "lossearch/engine/launch.py").read_text()
     assert 'exported = board[0].export(run.path / "best_loss.py")' in launch
     callers = [relative(path) for path in sources() if "load_exported(" in path.read_text()]
-    assert callers == ["lossearch/engine/trial.py"]
+    assert callers == ["lossearch/engine/export_check.py"]
 
 
 # --- the detector itself ----------------------------------------------------------------------------

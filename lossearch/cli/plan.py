@@ -3,7 +3,7 @@
 import random
 
 from lossearch.engine.admission import Admission, Refusal
-from lossearch.engine.breeding import birth_of_seed
+from lossearch.engine.breeding import birth_of_named
 from lossearch.engine.search_loop import planned_trainings
 from lossearch.evolution.population import Evolution
 from lossearch.runs.experiment import Experiment
@@ -27,7 +27,7 @@ def plan(experiment: Experiment) -> str:
         lines.append(f"rungs after {after} steps: the best one in {fidelity.reduction_factor} goes on each time")
     lines.append("seeds:")
     for text in settings.seeds:
-        birth = birth_of_seed(text)
+        birth = birth_of_named(text)
         decision = admission.decide(birth, 0)
         refused = f"  ({decision.status}: {decision.reason})" if isinstance(decision, Refusal) else ""
         formula = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula

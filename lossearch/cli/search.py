@@ -31,11 +31,11 @@ def search(
 ) -> None:
     """Search for a loss as FILE declares."""
     with reported():
-        from lossearch.runs.declaration import experiment_text
+        from lossearch.runs.declaration import read_experiment_text
         from lossearch.runs.experiment import load_experiment
 
         if show:
-            print(experiment_text(experiment)[1], end="")
+            print(read_experiment_text(experiment)[1], end="")
             return
         declared = load_experiment(experiment, seed=seed)
         if dry_run:

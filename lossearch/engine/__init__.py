@@ -1,1 +1,1 @@
-"""engine."""
+"""The engine: searches that breed, train and record losses."""

@@ -1,6 +1,7 @@
-"""Admission: a birth becomes a candidate worth training, or a record of why it is not.
+"""Admission: turn each birth into a candidate that is worth training, or into the record of a refusal.
 
-In order: whether one that trains alike was seen before, screening, its canonical form.
+Each birth passes three steps, the cheapest first: compare its fingerprint with all that came before, screen it, and
+find its canonical form.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,21 +9,25 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from lossearch.evaluators.screening.screening import rejection, rejections
-from lossearch.evaluators.work import Candidate, Work, record
+from lossearch.evaluators.work import Candidate, Work, candidate_of, record
 from lossearch.evolution.population import Birth
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.identity.fingerprint import Fingerprint, FingerprintArchive, fingerprints
 from lossearch.primitives.language.formula import Formula
+from lossearch.primitives.language.parser import parse
 from lossearch.results.records import Evaluation, Status, loss_id
+
+#: Largest number of births to decide about at once. A batch takes little longer than a single birth.
+MAX_BATCH = 256
 
 #: A formula and its class weights.
 Loss = tuple[Formula, str | None]
 
-#: Why screening rejects a loss, None where it does not, or the error that it raises.
-Reason = tuple[str | Exception | None]
+#: The outcome of screening: the reason for a rejection, None where there is none, or the error that was raised.
+Screening = tuple[str | Exception | None]
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -34,92 +39,136 @@ class Refusal:
     reason: str
 
     def evaluation(self, work: Work) -> Evaluation:
-        """The record of the refusal."""
+        """Create the record of the refusal."""
         return record(self.candidate, work, status=self.status, reason=self.reason)
 
 
 @dataclass
 class Admission:
-    """Decides about births.
+    """Decide which births to train.
 
-    Invariant: every formula that has a gradient is in the archive, the rejected too; not one whose screening or
-    canonical form raised an error.
+    Invariant: the archive holds every formula that has a gradient, including the rejected ones. It does not hold a
+    formula whose screening or canonical form raised an error.
     """
 
     archive: FingerprintArchive = field(default_factory=FingerprintArchive)
     births: int = 0  #: decided about so far
 
     def decide(self, birth: Birth, generation: int) -> Candidate | Refusal:
-        """The candidate to train, or the refusal to record."""
+        """Return the candidate to train, or the refusal to record."""
         return self.screen([birth], generation)[0]
 
     def screen(self, births: Sequence[Birth], generation: int, wanted: int | None = None) -> list[Candidate | Refusal]:
-        """The decisions about births, as if one were decided about after the other, in less time.
+        """Decide about births in one batch, with the result of deciding about one after the other.
 
-        With so many candidates ``wanted``, nothing is decided about births after the last of these. Most births are
-        refused: what is cheap comes first, and the canonical form is sought of new ones alone.
+        Stop after ``wanted`` candidates; the births that are left get no decision. Most births are refused, so
+        fingerprints and screening come first, and only new formulas are brought to their canonical form.
         """
-        born = [
+        candidates = [
             _candidate(birth, birth.formula, generation, self.births + number)
             for number, birth in enumerate(births, start=1)
         ]
-        losses = [(birth.formula, each.class_weights) for birth, each in zip(births, born, strict=True)]
-        seen = each_apart(lambda some: fingerprints(*_columns(some)), losses)
-        reasons = self._screened(losses, seen)
+        losses = [(birth.formula, candidate.class_weights) for birth, candidate in zip(births, candidates, strict=True)]
+        prints = map_isolated(_fingerprints, losses)
+        screenings = self._screen_new(losses, prints)
         decisions: list[Candidate | Refusal] = []
-        left = len(births) if wanted is None else wanted
-        for place, (birth, candidate) in enumerate(zip(births, born, strict=True)):
-            if not left:
+        num_left = len(births) if wanted is None else wanted
+        for index, (birth, candidate) in enumerate(zip(births, candidates, strict=True)):
+            if not num_left:
                 break
             try:
-                decisions.append(self._decided(birth, candidate, _result(seen[place]), reasons.get(place)))
-            except Exception as error:  # one formula does not end a search
+                decisions.append(self._decide(birth, candidate, _value(prints[index]), screenings.get(index)))
+            except Exception as error:  # one formula must not end a search
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 decisions.append(Refusal(candidate, "rejected", reason))
-            left -= isinstance(decisions[-1], Candidate)
+            num_left -= isinstance(decisions[-1], Candidate)
         self.births += len(decisions)
         return decisions
 
-    def _screened(self, losses: Sequence[Loss], seen: Sequence[Fingerprint | Exception | None]) -> dict[int, Reason]:
-        """The screening, by place, of those that are neither in the archive nor come after one that trains alike."""
-        new, among_these = [], FingerprintArchive()
-        for place, each in enumerate(seen):
-            if isinstance(each, tuple) and self.archive.find(each) is None and among_these.find(each) is None:
-                among_these.add(each, "")
-                new.append(place)
-        found = each_apart(lambda some: rejections(*_columns(some)), [losses[place] for place in new])
-        return {place: (reason,) for place, reason in zip(new, found, strict=True)}
+    def remember(self, evaluations: Sequence[Evaluation], trained: Sequence[Candidate]) -> None:
+        """Take in what was recorded since a checkpoint: all evaluations, and the candidates among them that trained.
 
-    def _decided(
-        self, birth: Birth, born: Candidate, seen: Fingerprint | None, screened: Reason | None
+        So no recorded loss is born a second time, even if no checkpoint knows of it.
+        """
+        self.births = max([self.births, *(evaluation.birth_number for evaluation in evaluations)])
+        rejected = [candidate_of(evaluation) for evaluation in evaluations if evaluation.status == "rejected"]
+        candidates = [*trained, *rejected]
+        for start in range(0, len(candidates), MAX_BATCH):
+            batch = candidates[start : start + MAX_BATCH]
+            for candidate, fingerprint in zip(batch, map_isolated(_fingerprints_of, batch), strict=True):
+                if isinstance(fingerprint, tuple) and self.archive.find(fingerprint) is None:
+                    self.archive.add(fingerprint, candidate.loss_id)
+
+    def _screen_new(
+        self, losses: Sequence[Loss], prints: Sequence[Fingerprint | Exception | None]
+    ) -> dict[int, Screening]:
+        """Screen the losses whose fingerprint is new to the archive and to this batch. Return outcomes by index."""
+        new, batch_archive = [], FingerprintArchive()
+        for index, fingerprint in enumerate(prints):
+            if not isinstance(fingerprint, tuple):
+                continue
+            if self.archive.find(fingerprint) is None and batch_archive.find(fingerprint) is None:
+                batch_archive.add(fingerprint, "")
+                new.append(index)
+        outcomes = map_isolated(lambda batch: rejections(*_columns(batch)), [losses[index] for index in new])
+        return {index: (outcome,) for index, outcome in zip(new, outcomes, strict=True)}
+
+    def _decide(
+        self, birth: Birth, candidate: Candidate, fingerprint: Fingerprint | None, screening: Screening | None
     ) -> Candidate | Refusal:
-        """The decision; ``screened`` is None where one that trains alike came first."""
-        if seen is None:
-            return Refusal(born, "rejected", "flat or not finite: no gradient on the probe")
-        twin = self.archive.find(seen)
+        """Decide about one birth; ``screening`` is None if an earlier formula of the batch has its fingerprint."""
+        if fingerprint is None:
+            return Refusal(candidate, "rejected", "flat or not finite: no gradient on the probe")
+        twin = self.archive.find(fingerprint)
         if twin is not None:
-            return Refusal(replace(born, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor")
-        if screened is None:  # and that one has raised an error
-            screened = (rejection(birth.formula, born.class_weights),)
-        reason = _result(*screened)
-        if reason is not None:
-            self.archive.add(seen, born.loss_id)
-            return Refusal(born, "rejected", reason)
-        candidate = _candidate(birth, canonical(birth.formula), born.generation, born.birth_number)
-        self.archive.add(seen, candidate.loss_id)
-        return candidate
+            return Refusal(
+                replace(candidate, loss_id=twin), "duplicate", f"trains like {twin}, up to a positive factor"
+            )
+        if screening is None:  # the earlier formula raised an error, so the archive does not hold it
+            screening = (rejection(birth.formula, candidate.class_weights),)
+        rejected_for = _value(*screening)
+        if rejected_for is not None:
+            self.archive.add(fingerprint, candidate.loss_id)
+            return Refusal(candidate, "rejected", rejected_for)
+        admitted = _candidate(birth, canonical(birth.formula), candidate.generation, candidate.birth_number)
+        self.archive.add(fingerprint, admitted.loss_id)
+        return admitted
+
+
+def map_isolated(
+    function: Callable[[Sequence[Item]], Sequence[Value]], items: Sequence[Item]
+) -> list[Value | Exception]:
+    """Apply a function to many items at once. Return a value for each item, or the error that this item alone raises.
+
+    Where the function fails on many items, it is applied to their halves.
+    """
+    try:
+        return list(function(items)) if items else []
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+    half = len(items) // 2
+    return [*map_isolated(function, items[:half]), *map_isolated(function, items[half:])]
+
+
+def _fingerprints(losses: Sequence[Loss]) -> list[Fingerprint | None]:
+    return fingerprints(*_columns(losses))
+
+
+def _fingerprints_of(candidates: Sequence[Candidate]) -> list[Fingerprint | None]:
+    return _fingerprints([(parse(candidate.formula), candidate.class_weights) for candidate in candidates])
 
 
 def _columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
-    """Formulas, and their class weights."""
+    """Split losses into formulas and class weights."""
     return [formula for formula, _ in losses], [class_weights for _, class_weights in losses]
 
 
-def _result(found: Found | Exception) -> Found:
-    """What was found; raises the error that it is."""
-    if isinstance(found, Exception):
-        raise found
-    return found
+def _value(result: Value | Exception) -> Value:
+    """Return the value, or raise the error that stands in its place."""
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
@@ -137,20 +186,3 @@ def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> 
         class_weights=class_weights,
         island=birth.island,
     )
-
-
-# --- Isolation: work on many items at once, in which one that fails harms no other.
-
-
-def each_apart(work: Callable[[Sequence[Item]], Sequence[Found]], items: Sequence[Item]) -> list[Found | Exception]:
-    """What the work finds for each item, or the error that the item alone raises.
-
-    Where the work on many fails, it is done on their halves.
-    """
-    try:
-        return list(work(items)) if items else []
-    except Exception as error:
-        if len(items) == 1:
-            return [error]
-    half = len(items) // 2
-    return [*each_apart(work, items[:half]), *each_apart(work, items[half:])]

@@ -1,45 +1,48 @@
-"""The generational search: ask, screen, evaluate, record, tell, generation after generation.
+"""The generational search: breed, screen, train, record and select, generation after generation.
 
-Invariant: what a generation tells evolution depends on the seed alone, never on the order in which results arrive. So
-a run that was stopped anywhere goes on as if it had not been.
+Invariant: what evolution learns from a generation depends on the seed alone, never on the order in which results
+arrive. So a run that was stopped at any point goes on as if it had not been stopped.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
-from lossearch.engine.dispatch import Arrival, Score, States, cohorts, promoted
+from lossearch.engine.dispatch import Arrival, States, group_cohorts
 from lossearch.engine.retests import LAST_ROUNDS, Retests
-from lossearch.engine.search_loop import Search, member
+from lossearch.engine.score import Score, promote
+from lossearch.engine.search_loop import Search, to_member
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution.members import Member
 
 
 class GenerationalSearch(Search):
-    """Trains a generation to its end before the next one is born."""
+    """A search that trains a generation to its end before it breeds the next one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        own = self.experiment.training_on(self.experiment.tasks[0]).seeds
-        self.retests = Retests(self.experiment.evolution.retests, own)
+        self.retests = Retests(self.experiment.evolution.retests, self.first_training.seeds)
 
-    def _go_on(self, start: int) -> None:
-        generations = self.experiment.evolution.generations
+    def _run_generations(self, start: int) -> None:
+        num_generations = self.experiment.evolution.generations
         self._forget_before(start)
-        for generation in range(start, generations):
+        for generation in range(start, num_generations):
             self._save_checkpoint(generation)
             self.progress.generation = generation + 1
-            members = self._generation(generation)
+            members = self._train_generation(generation)
             with self.watch.doing("selecting"):
                 self.breeding.evolution.tell(members)
-            self._retest(is_last=generation == generations - 1)
-            self._generation_ended(generation + 1)
+            self._retest(is_last=generation == num_generations - 1)
+            self._end_generation(generation + 1)
             self._forget_before(generation + 1)
-        self._save_checkpoint(generations)
+        self._save_checkpoint(num_generations)
 
     def _forget_before(self, generation: int) -> None:
-        own = self.experiment.training_on(self.experiment.tasks[0]).seeds
-        self.recorder.forget(lambda each: each.generation < generation and (each.seed or 0) < own)
+        """Drop earlier generations from memory, but for their retests, which a later generation may ask for again."""
+        num_seeds = self.first_training.seeds
+        self.recorder.forget(
+            lambda evaluation: evaluation.generation < generation and (evaluation.seed or 0) < num_seeds
+        )
 
     def _save_checkpoint(self, generation: int, **more: Any) -> None:
         super()._save_checkpoint(generation, retests=self.retests.state(), **more)
@@ -47,78 +50,81 @@ class GenerationalSearch(Search):
     def _take_up(self, state: dict[str, Any] | None) -> None:
         self.retests.restore((state or {}).get("retests", {}))
 
-    def _generation(self, number: int) -> list[Member]:
-        """Train a generation's candidates, from rung to rung, and return those that were trained to the end.
+    def _train_generation(self, number: int) -> list[Member]:
+        """Train a generation from rung to rung. Return the members that were trained to the end, in birth order.
 
-        They come in the order of their birth. At a rung the best go on from where they stand; the others stop.
+        At a rung the best candidates train on from their states; the others stop.
         """
-        fidelity = self.experiment.training_on(self.experiment.tasks[0])
-        stand = self._trained(self._born(number), 0, {})
-        for stage in range(1, len(fidelity.stages)):
-            going_on = promoted(stand, fidelity.reduction_factor)
-            self.progress.stopped += len(stand) - len(going_on)
+        scores = self._train(self._breed(number), 0, {})
+        for stage in range(1, len(self.first_training.stages)):
+            promoted = promote(scores, self.first_training.reduction_factor)
+            self.progress.stopped += len(scores) - len(promoted)
             self.view.moved(self.progress)
-            stand = self._trained(going_on, stage, {each.loss_id: stand[each].states for each in going_on})
+            states = {candidate.loss_id: scores[candidate].states for candidate in promoted}
+            scores = self._train(promoted, stage, states)
         if self.experiment.evolution.retests:
-            self.retests.told(stand)
+            self.retests.add(scores)
         return [
-            member(each, stand[each].fitness)
-            for each in sorted(stand, key=lambda each: each.birth_number)
-            if each.birth != "baseline"
+            to_member(candidate, scores[candidate].fitness)
+            for candidate in sorted(scores, key=lambda candidate: candidate.birth_number)
+            if candidate.birth != "baseline"
         ]
 
+    def _breed(self, generation: int) -> Iterator[Candidate]:
+        if generation == 0:
+            yield from self.breeding.baseline()
+        yield from self.breeding.candidates(self.experiment.evolution.population, generation)
+
+    def _train(
+        self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]
+    ) -> dict[Candidate, Score]:
+        """Train candidates up to a stage on every task, from their states on, and score those that did not fail.
+
+        About two pieces of work for each worker are in flight: no worker waits, and memory does not grow with the
+        population.
+        """
+        arrivals = []
+        for cohort in group_cohorts(candidates, self._cohort_size(candidates)):
+            self.dispatcher.hand_out(cohort, stage, states)
+            arrivals += self.dispatcher.collect(waiting=False)
+            while self.dispatcher.in_flight >= 2 * self.executor.slots + 2:
+                arrivals += self.dispatcher.collect(waiting=True)
+        arrivals += self._collect_all()
+        return {arrival.candidate: arrival.score for arrival in arrivals if arrival.score is not None}
+
     def _retest(self, is_last: bool) -> None:
-        """Train the losses that lead under one more seed; after the last generation until all of them have had one."""
+        """Retest the leading losses; after the last generation repeat it until each of them had a retest."""
         if not self.experiment.evolution.retests:
             return
         due = self.retests.due()
         for _ in range(LAST_ROUNDS if is_last else 1):
             for seed, candidates in due.items():
-                worth = self.retests.take(self._trained_again(candidates, seed))
-                self.breeding.evolution.revalue(worth)
+                fitness = self.retests.record(self._train_retest(candidates, seed))
+                self.breeding.evolution.revalue(fitness)
             due = self.retests.due(untested=True)
         best = self.retests.best()
         if best is not None:
             self.progress.best_formula, self.progress.best_fitness = best
 
-    def _trained_again(self, candidates: Sequence[Candidate], seed: int) -> dict[Candidate, float | None]:
-        """The fitness of candidates under one more seed, None where a training failed."""
-        for cohort in cohorts(candidates, max(1, math.ceil(len(candidates) / self.executor.slots))):
-            self.trainings.hand_out_again(cohort, seed)
+    def _train_retest(self, candidates: Sequence[Candidate], seed: int) -> dict[Candidate, float | None]:
+        """Return the fitness of candidates under one more seed, None where a training failed, in their order."""
+        for cohort in group_cohorts(candidates, max(1, math.ceil(len(candidates) / self.executor.slots))):
+            self.dispatcher.hand_out_retest(cohort, seed)
+        scores = {arrival.candidate: arrival.score for arrival in self._collect_all()}
+        return {candidate: None if (score := scores[candidate]) is None else score.fitness for candidate in candidates}
+
+    def _collect_all(self) -> list[Arrival]:
+        """Wait until nothing is in flight, and save what arrived."""
         arrivals: list[Arrival] = []
-        while self.trainings.in_flight:
-            arrivals += self.trainings.arrived(waiting=True)
-        self.trainings.save()
-        found = {each.candidate: None if each.standing is None else each.standing.fitness for each in arrivals}
-        return {each: found[each] for each in candidates}  # in their own order
+        while self.dispatcher.in_flight:
+            arrivals += self.dispatcher.collect(waiting=True)
+        self.dispatcher.save()
+        return arrivals
 
-    def _born(self, generation: int) -> Iterator[Candidate]:
-        if generation == 0:
-            yield from self.breeding.baseline()
-        yield from self.breeding.candidates(self.experiment.evolution.population, generation)
-
-    def _trained(
-        self, entering: Iterable[Candidate], stage: int, states: Mapping[str, States]
-    ) -> dict[Candidate, Score]:
-        """Train candidates up to a stage on every task, from their states on, and return how those that did stand.
-
-        A candidate that failed on one task has failed.
-        """
-        arrivals = []
-        for cohort in cohorts(entering, self._cohort_size(entering)):
-            self.trainings.hand_out(cohort, stage, states)
-            arrivals += self.trainings.arrived(waiting=False)
-            while self.trainings.in_flight >= 2 * self.executor.slots + 2:
-                arrivals += self.trainings.arrived(waiting=True)
-        while self.trainings.in_flight:
-            arrivals += self.trainings.arrived(waiting=True)
-        self.trainings.save()
-        return {each.candidate: each.standing for each in arrivals if each.standing is not None}
-
-    def _cohort_size(self, entering: Iterable[Candidate]) -> int:
-        """Candidates in a cohort: as declared, or so many that every worker has something to do."""
+    def _cohort_size(self, candidates: Iterable[Candidate]) -> int:
+        """Return the declared size of a cohort, or an equal share of the candidates for every worker."""
         declared = self.experiment.executor.cohort_size
         if declared != "auto":
             return declared
-        count = len(entering) if isinstance(entering, Sized) else self.experiment.evolution.population
+        count = len(candidates) if isinstance(candidates, Sized) else self.experiment.evolution.population
         return max(1, min(self.executor.largest_cohort, math.ceil(count / self.executor.slots)))

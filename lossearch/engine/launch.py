@@ -1,12 +1,12 @@
-"""Launches a search: its directory, its executor, its view; then its leaderboard and its best loss's export."""
+"""Launch a search in a directory, then write its leaderboard and export its best loss."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from lossearch.callbacks import Callback, Callbacks, Run
+from lossearch.engine.export_check import check_export
 from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
-from lossearch.engine.trial import try_export
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.primitives.errors import UserError
 from lossearch.results.leaderboard import Leaderboard
@@ -32,31 +32,32 @@ def search(
     view: SearchView | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
-    """Search for a loss as an experiment declares, and export the best one.
+    """Search for a loss as an experiment declares it, and export the best one.
 
-    ``experiment`` is a TOML file or the name of a shipped one. ``run_dir`` is where the run is kept (default:
-    ``runs/<name>-<time>``) and with ``resume`` the directory of the run to continue; with ``force`` although the
-    experiment's ``evolution`` was changed, such as its number of generations. ``seed`` replaces the experiment's;
-    ``executor`` is ``ray`` or ``inline`` (default: the experiment's); ``ray_address`` is ``auto`` or ``host:port`` of a
-    cluster (default: one started on this machine, or in a Ray job its own). ``callbacks`` hear of the start,
-    evaluations, generations and the end; one that fails is left out from there on.
+    ``experiment`` is a TOML file, the name of a shipped one, or an ``Experiment``; ``seed`` replaces its seed.
+    ``run_dir`` is the directory to keep the run in (default: ``runs/<name>-<time>``). With ``resume`` it is the
+    directory of the run to continue; add ``force`` if the experiment's ``evolution`` was changed since, such as its
+    number of generations. ``executor`` is ``ray`` or ``inline`` (default: the experiment's). ``ray_address`` is
+    ``auto`` or the ``host:port`` of a cluster (default: a cluster started on this machine, or in a Ray job its own).
+    ``view`` shows the search to a person. ``callbacks`` are called at the start, with evaluations, after generations
+    and at the end; one that raises an error is not called again.
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
     view = view or SilentView()
     if force and not resume:
-        raise UserError("Expected force beside resume alone: a new run has nothing to change. Add --resume.")
+        raise UserError("Expected force only together with resume: a new run has nothing to change. Add --resume.")
     declared = _declared(experiment, seed)
     path = required_path(RunDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks)
-    workers = executor_for(declared.executor, executor, ray_address)  # before a directory is made for nothing
+    workers = executor_for(declared.executor, executor, ray_address)  # may fail, so before the directory is made
     try:
         with running(RunDirectory, declared, path, resume, SearchInterrupted, force) as run:
             try:
-                told = Callbacks(callbacks, view.warned)
-                done = _execute(declared, run, resume, workers, view, told)
-                told.ended(done)
-                return done
+                all_callbacks = Callbacks(callbacks, view.warned)
+                finished = _execute(declared, run, resume, workers, view, all_callbacks)
+                all_callbacks.ended(finished)
+                return finished
             except KeyboardInterrupt:
                 Leaderboard(run.path).write()
                 raise
@@ -65,6 +66,7 @@ def search(
 
 
 def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experiment:
+    """Read the experiment, with its seed replaced unless ``seed`` is None."""
     if not isinstance(experiment, Experiment):
         return load_experiment(str(experiment), seed=seed)
     if seed is None:
@@ -81,19 +83,19 @@ def _execute(
     callbacks: Callbacks,
 ) -> Run:
     kind = SteadySearch if experiment.evolution.mode == "steady" else GenerationalSearch
-    running = kind(experiment, run, executor, view, callbacks)
-    start = running.restore() if resume else 0
+    launched = kind(experiment, run, executor, view, callbacks)
+    start = launched.restore() if resume else 0
     view.started(run.path, executor.slots)
     callbacks.started(run.path, experiment.model_dump(mode="json"))
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)
-    running.execute(start)
+    launched.execute(start)
     board = Leaderboard(run.path)
     board.write()
     if not board.rows or board.rows[0].rank is None:
         run.log("ended", evaluated=0)
         return Run(run.path, board, None, None)
     exported = board[0].export(run.path / "best_loss.py")
-    trial = try_export(exported, board.rows[0], experiment, board.calibrations(board.rows[0].loss_id))
-    run.log("ended", evaluated=running.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
-    board[0].export(exported)  # now with the trial in its docstring
+    trial = check_export(exported, board.rows[0], experiment, board.calibrations(board.rows[0].loss_id))
+    run.log("ended", evaluated=launched.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
+    board[0].export(exported)  # again, with the result of the check in its docstring
     return Run(run.path, board, exported, trial)

@@ -1,116 +1,127 @@
-"""Retests: the best losses of a search are trained under more seeds, so that none is best by the luck of a few.
+"""Retests: train the best losses of a search under more seeds, so that none leads by the luck of a few seeds.
 
-The best of thousands of losses under two seeds is flattered (the winner's curse). Those that lead get one more seed
-after each generation, and their fitness is the mean over all they have: a lucky one falls back, the next one is asked.
+The best of thousands of losses under two seeds is flattered (the winner's curse). The leading losses get one more seed
+after each generation, and their fitness is the mean over all their seeds. So a lucky loss falls back, and the next one
+is retested.
 
-Invariant: who is retested depends on what was told, never on the order in which results arrive.
+Invariant: which losses are retested depends on their fitness, never on the order in which results arrive.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lossearch.engine.dispatch import Score
+from lossearch.engine.score import Score
 from lossearch.evaluators.work import Candidate, candidate_from
 from lossearch.results.records import BASELINE
 from lossearch.results.statistics.intervals import mean
 
-#: Losses that are kept for retests, for each that is retested after a generation.
-KEPT = 4
+#: Losses kept as contenders for each loss that is retested after a generation.
+CONTENDERS_PER_RETEST = 4
 
-#: Rounds after the last generation, at most, until all that lead were retested.
+#: Largest number of rounds after the last generation, in which leading losses that had no retest get one.
 LAST_ROUNDS = 5
 
 
 @dataclass
 class Contender:
-    """A loss that may be retested: its fitness under the seeds of the search, and under further ones."""
+    """A loss that may be retested: its fitness under the seeds of the search, and under each further seed."""
 
     candidate: Candidate
-    first: float  #: mean over the search's own seeds
+    first: float  #: mean over the seeds of the search
     more: list[float] = field(default_factory=list)
 
-    def worth(self, seeds: int) -> float:
-        """Mean over all seeds; the search has so many of its own."""
-        return mean([self.first] * seeds + self.more)
+    def mean_fitness(self, num_seeds: int) -> float:
+        """Average the fitness over all seeds; ``num_seeds`` of them are the search's own."""
+        return mean([self.first] * num_seeds + self.more)
 
 
 class Retests:
-    """The leading losses of a search; ``count`` of them are retested at a time, and each has ``seeds`` seeds before."""
+    """The leading losses of a search.
+
+    ``count`` losses are retested at a time. Every loss has the ``seeds`` seeds of the search before.
+    """
 
     def __init__(self, count: int, seeds: int) -> None:
-        self._count, self._seeds = count, seeds
+        self._count, self._num_seeds = count, seeds
         self._contenders: dict[str, Contender] = {}
         self._baseline: Contender | None = None
 
-    def told(self, stand: Mapping[Candidate, Score]) -> None:
-        """Take in what a generation's candidates are worth, and keep the best of old and new."""
-        for candidate, standing in stand.items():
-            contender = Contender(candidate, standing.fitness)
+    def add(self, scores: Mapping[Candidate, Score]) -> None:
+        """Add a generation's candidates, and keep the best of old and new."""
+        for candidate, score in scores.items():
+            contender = Contender(candidate, score.fitness)
             if candidate.name == BASELINE:
                 self._baseline = contender
             self._contenders[candidate.loss_id] = contender
-        self._contenders = {each.candidate.loss_id: each for each in self._leading(KEPT * self._count)}
+        leading = self._leading(CONTENDERS_PER_RETEST * self._count)
+        self._contenders = {contender.candidate.loss_id: contender for contender in leading}
 
     def due(self, untested: bool = False) -> dict[int, list[Candidate]]:
-        """Who is to be trained under which seed: those that lead, or of them those that were never retested.
+        """Return the candidates to train by seed index: the leading losses, or those of them that had no retest.
 
-        Cross-entropy goes along, under every seed that somebody gets.
+        Cross-entropy gets every seed that another loss gets.
         """
-        found: dict[int, list[Candidate]] = {}
-        for each in self._leading(self._count):
-            if not (untested and each.more):
-                found.setdefault(self._seeds + len(each.more), []).append(each.candidate)
-        if found and self._baseline is not None:
-            known = self._seeds + len(self._baseline.more)
-            for seed in range(known, max(found) + 1):
-                own = found.setdefault(seed, [])
-                own += [self._baseline.candidate] if self._baseline.candidate not in own else []
-        return dict(sorted(found.items()))
+        due: dict[int, list[Candidate]] = {}
+        for contender in self._leading(self._count):
+            if not (untested and contender.more):
+                due.setdefault(self._num_seeds + len(contender.more), []).append(contender.candidate)
+        if due and self._baseline is not None:
+            for seed in range(self._num_seeds + len(self._baseline.more), max(due) + 1):
+                candidates = due.setdefault(seed, [])
+                if self._baseline.candidate not in candidates:
+                    candidates.append(self._baseline.candidate)
+        return dict(sorted(due.items()))
 
-    def take(self, found: Mapping[Candidate, float | None]) -> dict[str, float | None]:
-        """Take in what was found under a seed, None where a training failed, and tell what losses are worth now."""
-        worth: dict[str, float | None] = {}
-        for candidate, fitness in found.items():
-            if self._baseline is not None and candidate == self._baseline.candidate and fitness is not None:
-                self._baseline.more.append(fitness)
+    def record(self, fitness: Mapping[Candidate, float | None]) -> dict[str, float | None]:
+        """Record the fitness under one more seed, None where a training failed. Return the new means by loss id."""
+        means: dict[str, float | None] = {}
+        for candidate, value in fitness.items():
+            if self._baseline is not None and candidate == self._baseline.candidate and value is not None:
+                self._baseline.more.append(value)
             contender = self._contenders.get(candidate.loss_id)
             if contender is None:
                 continue
-            if fitness is None:
+            if value is None:
                 del self._contenders[candidate.loss_id]
-                worth[candidate.loss_id] = None
+                means[candidate.loss_id] = None
                 continue
             if contender is not self._baseline:
-                contender.more.append(fitness)
-            worth[candidate.loss_id] = contender.worth(self._seeds)
-        return worth
+                contender.more.append(value)
+            means[candidate.loss_id] = contender.mean_fitness(self._num_seeds)
+        return means
 
     def best(self) -> tuple[str, float] | None:
-        """The formula that leads, and what it is worth."""
+        """Return the formula of the leading loss and its mean fitness; None before the first generation."""
         leading = self._leading(1)
-        return (leading[0].candidate.formula, leading[0].worth(self._seeds)) if leading else None
+        return (leading[0].candidate.formula, leading[0].mean_fitness(self._num_seeds)) if leading else None
 
     def state(self) -> dict[str, Any]:
-        """What continues this exactly, as plain JSON data."""
-        everyone = [*self._contenders.values(), *([] if self._baseline is None else [self._baseline])]
-        return {"contenders": [asdict(each) for each in everyone]}
+        """Return the state as plain JSON data, for ``restore``."""
+        contenders = [*self._contenders.values(), *([] if self._baseline is None else [self._baseline])]
+        return {"contenders": [asdict(contender) for contender in contenders]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        kept = [_contender(each) for each in state.get("contenders", ())]
-        self._baseline = next((each for each in kept if each.candidate.name == BASELINE), None)
-        leading = {each.candidate.loss_id: each for each in kept}
-        if self._baseline is not None:  # saved twice where it leads as well
-            leading[self._baseline.candidate.loss_id] = self._baseline
-        self._contenders = leading
+        saved = [_contender(plain) for plain in state.get("contenders", ())]
+        self._baseline = next((contender for contender in saved if contender.candidate.name == BASELINE), None)
+        self._contenders = {contender.candidate.loss_id: contender for contender in saved}
+        if self._baseline is not None:  # a leading baseline is saved twice: both must be one object
+            self._contenders[self._baseline.candidate.loss_id] = self._baseline
 
     def _leading(self, count: int) -> list[Contender]:
+        """Return the best contenders, best first; of equals, the simpler one comes first."""
         return sorted(
             self._contenders.values(),
-            key=lambda each: (-each.worth(self._seeds), each.candidate.complexity, each.candidate.birth_number),
+            key=lambda contender: (
+                -contender.mean_fitness(self._num_seeds),
+                contender.candidate.complexity,
+                contender.candidate.birth_number,
+            ),
         )[:count]
 
 
 def _contender(saved: Mapping[str, Any]) -> Contender:
-    return Contender(candidate_from(saved["candidate"]), float(saved["first"]), [float(each) for each in saved["more"]])
+    return Contender(
+        candidate_from(saved["candidate"]), float(saved["first"]), [float(value) for value in saved["more"]]
+    )

@@ -1,7 +1,7 @@
 """A search: its parts, its checkpoints, and how it goes on after it was stopped.
 
-Invariant: the run's directory is the one source of truth. What was recorded stays as it is and is not asked for again,
-and a checkpoint opens every generation, so that a run that was stopped anywhere goes on.
+Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again,
+and a checkpoint opens every generation, so a run that was stopped at any point can go on.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +9,11 @@ from typing import Any
 
 from lossearch.callbacks import Callbacks
 from lossearch.engine.admission import Admission
+from lossearch.engine.archive_file import ArchiveFile
 from lossearch.engine.breeding import Breeding
 from lossearch.engine.dispatch import Dispatcher
-from lossearch.engine.resume import ArchiveFile
 from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution.members import Member
 from lossearch.primitives.identity.fingerprint import FingerprintArchive
@@ -21,13 +22,17 @@ from lossearch.results.records import BASELINE
 from lossearch.results.storage.recorder import Recorder
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import Experiment
-from lossearch.runs.progress import Progress, Stopwatch
+from lossearch.runs.progress import Progress
+from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import SearchView
 
 
 @dataclass
 class Search:
-    """One run of an experiment in its directory, on an executor, watched by a view."""
+    """One run of an experiment in its directory, on an executor, shown by a view.
+
+    A kind of search says in ``_run_generations`` how its generations come about, and in ``_take_up`` how it goes on.
+    """
 
     experiment: Experiment
     run: RunDirectory
@@ -38,8 +43,8 @@ class Search:
     def __post_init__(self) -> None:
         self.progress = Progress(self.experiment.evolution.generations)
         self.watch = Stopwatch()
-        self.recorder = Recorder(self.run.store, lambda each: each.evaluation_id)
-        self.trainings = Dispatcher(
+        self.recorder = Recorder(self.run.store, lambda evaluation: evaluation.evaluation_id)
+        self.dispatcher = Dispatcher(
             self.experiment,
             self.run,
             self.executor,
@@ -49,49 +54,27 @@ class Search:
             self.watch,
             self.callbacks,
         )
-        self.breeding = Breeding(self.experiment, self.trainings.record, self.progress, self.view, self.watch)
+        self.breeding = Breeding(self.experiment, self.dispatcher.record, self.progress, self.view, self.watch)
         self.archive_file = ArchiveFile(self.run.path / "checkpoint" / "archive.jsonl")
 
+    @property
+    def first_training(self) -> TrainingSettings:
+        """The training on the first task; every task has the same number of seeds and rungs."""
+        return self.experiment.training_on(self.experiment.tasks[0])
+
     def execute(self, start: int = 0) -> None:
-        """Run the generations from ``start`` on. Whatever stops it, what was evaluated is recorded."""
+        """Run the generations from ``start`` on. Whatever stops the search, all evaluations are saved."""
         try:
-            self._go_on(start)
+            self._run_generations(start)
         finally:
-            self.trainings.save()
-
-    def _go_on(self, start: int) -> None:
-        raise NotImplementedError
-
-    def _generation_ended(self, number: int) -> None:
-        """Let losses migrate, now and then, and tell how far the search is; ``number`` counts from 1."""
-        if number % self.experiment.evolution.migration_interval == 0:
-            self.breeding.evolution.migrate()
-        self.view.generation_ended(self.progress)
-        self.callbacks.generation_ended(number, self.progress)
-        self.run.log("generation", number=number, **self.progress.counts(), seconds=self.watch.rounded())
-
-    def _save_checkpoint(self, generation: int, **more: Any) -> None:
-        """Keep where the search stands, after everything recorded was written."""
-        self.trainings.save()
-        with self.watch.doing("recording"):
-            self.run.save_checkpoint(
-                {
-                    "version": CHECKPOINT_VERSION,
-                    "generation": generation,
-                    "evolution": self.breeding.evolution.state(),
-                    "evaluations": len(self.recorder.recorded),
-                    "archive": self.archive_file.append(self.breeding.admission.archive.entries),
-                    "births": self.breeding.admission.births,
-                    "progress": self.progress.state(),
-                    **more,
-                }
-            )
+            self.dispatcher.save()
 
     def restore(self) -> int:
-        """Continue from the run's directory; returns the generation to start with.
+        """Continue from the run's directory. Return the number of the generation to start with, from 0.
 
-        Parts that cannot be read are set aside, and the run then goes through its generations again from the
-        first: candidates are born as before, and only the lost trainings are done anew.
+        Parts that cannot be read are set aside. The run then goes through its generations again from the first: the
+        same candidates are born, and only the lost trainings are done again. Raises RunDirectoryError for a damaged
+        checkpoint.
         """
         damages = self.recorder.restore(before_setting_aside=self.run.forget_checkpoint)
         for kept, damage in damages:
@@ -99,7 +82,7 @@ class Search:
             self.run.log("damaged part set aside", part=kept)
         state = None if damages else self.run.load_checkpoint()
         try:
-            if state is not None and self._misses_evaluations(state):
+            if state is not None and self._lacks_evaluations(state):
                 self.run.forget_checkpoint()
                 state = None
             if state is not None:
@@ -115,26 +98,56 @@ class Search:
                 "the files in it: the run then starts again from its evaluations, which are kept."
             ) from None
 
-    def _misses_evaluations(self, state: dict[str, Any]) -> bool:
-        missing = int(state["evaluations"]) - len(self.recorder.recorded)
-        if missing > 0:
-            self.view.warned(f"{missing} evaluations that the checkpoint counts are gone; they are done again.")
-            self.run.log("evaluations missing", count=missing)
-        return missing > 0
+    def _run_generations(self, start: int) -> None:
+        """Run the generations from ``start`` on."""
+        raise NotImplementedError
 
     def _take_up(self, state: dict[str, Any] | None) -> None:
-        """Continue what a kind of search keeps beside the rest; None where it starts again from its records."""
+        """Take up what a kind of search adds to a checkpoint; ``state`` is None if there is no checkpoint."""
+
+    def _end_generation(self, number: int) -> None:
+        """Let losses migrate if it is time, and report the progress; ``number`` counts from 1."""
+        if number % self.experiment.evolution.migration_interval == 0:
+            self.breeding.evolution.migrate()
+        self.view.generation_ended(self.progress)
+        self.callbacks.generation_ended(number, self.progress)
+        self.run.log("generation", number=number, **self.progress.counts(), seconds=self.watch.rounded())
+
+    def _save_checkpoint(self, generation: int, **more: Any) -> None:
+        """Save all evaluations, then a checkpoint that counts them."""
+        self.dispatcher.save()
+        with self.watch.doing("recording"):
+            self.run.save_checkpoint(
+                {
+                    "version": CHECKPOINT_VERSION,
+                    "generation": generation,
+                    "evolution": self.breeding.evolution.state(),
+                    "evaluations": len(self.recorder.recorded),
+                    "archive": self.archive_file.append(self.breeding.admission.archive.entries),
+                    "births": self.breeding.admission.births,
+                    "progress": self.progress.counts(),
+                    **more,
+                }
+            )
+
+    def _lacks_evaluations(self, state: dict[str, Any]) -> bool:
+        """Return True, with a warning, if the run has fewer evaluations than its checkpoint counts."""
+        num_missing = int(state["evaluations"]) - len(self.recorder.recorded)
+        if num_missing > 0:
+            self.view.warned(f"{num_missing} evaluations that the checkpoint counts are gone; they are done again.")
+            self.run.log("evaluations missing", count=num_missing)
+        return num_missing > 0
 
 
-def member(candidate: Candidate, fitness: float) -> Member:
-    """A candidate that was trained to the end, for evolution."""
+def to_member(candidate: Candidate, fitness: float) -> Member:
+    """Convert a candidate that was trained to the end into a member of a population."""
     formula = parse(candidate.formula)
     return Member(candidate.loss_id, formula, fitness, candidate.class_weights, candidate.island)
 
 
 def planned_trainings(experiment: Experiment) -> int:
-    """Trainings of a search, if every generation finds as many candidates as it wants."""
+    """Count the trainings of a search whose generations all find the candidates that they want."""
     settings = experiment.evolution
     first = max(settings.population, len(settings.seeds)) + (BASELINE not in settings.seeds)
-    candidates = first + settings.population * (settings.generations - 1)
-    return candidates * experiment.fidelity.seeds * len(experiment.tasks)
+    num_candidates = first + settings.population * (settings.generations - 1)
+    return num_candidates * experiment.fidelity.seeds * len(experiment.tasks)

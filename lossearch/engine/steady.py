@@ -1,8 +1,8 @@
-"""The steady search: children are born as results arrive, and no worker waits for a generation to end.
+"""The steady search: breed a child whenever results arrive, so that no worker waits for a generation to end.
 
-Invariant: nothing recorded is lost or trained again after a stop, as in any search; what is born depends on the order
-in which results arrive, so that two runs of one seed differ. A generation is as many results as the population has
-losses; a checkpoint follows each.
+Invariant: as in any search, nothing recorded is lost or trained again after a stop. Which children are born depends on
+the order in which results arrive, so two runs with one seed differ. A generation ends after ``population`` results, and
+a checkpoint follows it.
 """
 
 import math
@@ -11,153 +11,169 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lossearch.engine.dispatch import Arrival, States, cohorts
-from lossearch.engine.resume import remember, trained_in
-from lossearch.engine.search_loop import Search, member
-from lossearch.evaluators.work import Candidate, candidate_from
+from lossearch.engine.dispatch import Arrival, States, group_cohorts
+from lossearch.engine.search_loop import Search, to_member
+from lossearch.evaluators.work import Candidate, candidate_from, candidate_of
 from lossearch.evolution.members import Member
 
-#: Births that are decided about at once are this share of a population: it costs less for many, but what is born before
-#: it is wanted knows less.
-STALE = 4
+#: The population is divided by this to get the number of births that are screened at once. A large batch costs less
+#: for each birth, but the births at its end were bred before the latest results were known.
+BATCHES_PER_POPULATION = 4
 
 
 class SteadySearch(Search):
-    """Keeps every worker busy; at a rung a candidate goes on if it is among the best of those that came lately.
+    """A search that keeps every worker busy; at a rung the best of the candidates that came lately train on.
 
     The rule at rungs is that of asynchronous successive halving (Li et al., "A system for massively parallel
-    hyperparameter tuning", MLSys 2020), decided once, when a candidate arrives.
+    hyperparameter tuning", MLSys 2020), applied once, when a candidate arrives.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settings, fidelity = self.experiment.evolution, self.experiment.training_on(self.experiment.tasks[0])
+        population = self.experiment.evolution.population
         self._in_flight: dict[Candidate, int] = {}  # with the number of the stage
-        self._lately = [deque[float](maxlen=settings.population) for _ in fidelity.stages]  # fitness at each stage
-        self._born = deque[Candidate]()  # and not handed out yet
-        self._again: list[tuple[Candidate, int]] = []  # what was in flight before a stop
-        self._in_vain_at = -1  # how much was finished when births were last asked for in vain
-        self._untold: list[Member] = []  # a hundredth of the population at most: selection costs as much for one
+        self._recent_fitness = [deque[float](maxlen=population) for _ in self.first_training.stages]
+        self._waiting = deque[Candidate]()  # born and not handed out yet
+        self._interrupted: list[tuple[Candidate, int]] = []  # in flight when the search was stopped
+        self._fruitless_at = -1  # number of finished candidates when breeding last found none
+        self._unselected: list[Member] = []  # up to a hundredth of the population: selection costs as much for one
 
-    def _go_on(self, start: int) -> None:
-        generations, ended = self.experiment.evolution.generations, start
-        self.progress.generation = min(start + 1, generations)
+    def _run_generations(self, start: int) -> None:
+        settings, ended = self.experiment.evolution, start
+        self.progress.generation = min(start + 1, settings.generations)
         if start == 0 and not self.progress.finished:
-            self._hand_out_together(self.breeding.baseline(), 0, {})
-        for stage in sorted({each for _, each in self._again}):
-            self._hand_out_together([candidate for candidate, each in self._again if each == stage], stage, {})
-        while (hungry := self._feed()) or self.trainings.in_flight:
-            self._take(self.trainings.arrived(waiting=not hungry))
-            if self.progress.finished // self.experiment.evolution.population > ended:
-                self._tell()
-            while ended < min(generations, self.progress.finished // self.experiment.evolution.population):
+            self._hand_out(self.breeding.baseline(), 0, {})
+        for stage in sorted({stage for _, stage in self._interrupted}):
+            self._hand_out([candidate for candidate, number in self._interrupted if number == stage], stage, {})
+        while (has_more := self._feed()) or self.dispatcher.in_flight:
+            self._take_in(self.dispatcher.collect(waiting=not has_more))
+            if self.progress.finished // settings.population > ended:
+                self._select()
+            while ended < min(settings.generations, self.progress.finished // settings.population):
                 ended += 1
-                self._generation_ended(ended)
-                self.progress.generation = min(ended + 1, generations)
+                self._end_generation(ended)
+                self.progress.generation = min(ended + 1, settings.generations)
                 self._keep(ended)
-        self._keep(generations)
+        self._keep(settings.generations)
 
     def _keep(self, generation: int) -> None:
-        self._tell()
-        in_flight = [{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()]
-        born, lately = [asdict(each) for each in self._born], [list(each) for each in self._lately]
-        self._save_checkpoint(generation, in_flight=in_flight, born=born, lately=lately)
-        flying = {each.loss_id for each in self._in_flight}  # whose later trainings may be known from before a stop
-        self.recorder.forget(lambda each: each.loss_id not in flying)
+        """Save a checkpoint, and drop from memory the evaluations of candidates that are not in flight."""
+        self._select()
+        self._save_checkpoint(
+            generation,
+            in_flight=[{**asdict(candidate), "stage": stage} for candidate, stage in self._in_flight.items()],
+            born=[asdict(candidate) for candidate in self._waiting],
+            lately=[list(fitness) for fitness in self._recent_fitness],
+        )
+        in_flight = {candidate.loss_id for candidate in self._in_flight}  # their later stages may be recorded already
+        self.recorder.forget(lambda evaluation: evaluation.loss_id not in in_flight)
 
     def _feed(self) -> bool:
-        """Hand births out to workers that have nothing to do; whether there are more of both.
+        """Hand births out to idle workers. Return True if there are more births and more idle workers.
 
-        A few are born at a time, so that what arrives meanwhile is taken in.
+        Only a few are born at a time, so that results that arrive meanwhile are taken in first.
         """
         settings, size = self.experiment.evolution, self._cohort_size()
-        room, begun = self.executor.slots + 1 - self.trainings.in_flight, self.progress.finished + len(self._in_flight)
-        left = settings.population * settings.generations - begun
-        seeds_wait = self.breeding.evolution.has_starting_losses or (self._born and self._born[0].name is not None)
-        wanted = min(math.ceil(room / len(self.experiment.tasks)) * size, max(left, 1 if seeds_wait else 0))
+        room = self.executor.slots + 1 - self.dispatcher.in_flight
+        num_begun = self.progress.finished + len(self._in_flight)
+        num_left = settings.population * settings.generations - num_begun
+        has_starting_losses = self.breeding.evolution.has_starting_losses or (
+            self._waiting and self._waiting[0].name is not None
+        )
+        wanted = min(
+            math.ceil(room / len(self.experiment.tasks)) * size, max(num_left, 1 if has_starting_losses else 0)
+        )
         if wanted <= 0:
             return False
-        if len(self._born) < min(wanted, size):
-            self._breed(max(0, min(size, left - len(self._born))), begun)
-        # All seeds are trained, however few losses are wanted.
-        ready = len(self._born) if left > 0 else sum(each.name is not None for each in self._born)
-        count = min(wanted, ready // size * size or ready)
-        self._hand_out_together([self._born.popleft() for _ in range(count)], 0, {})
+        if len(self._waiting) < min(wanted, size):
+            self._breed(max(0, min(size, num_left - len(self._waiting))), num_begun)
+        # All starting losses are trained, even if fewer losses are wanted.
+        num_ready = (
+            len(self._waiting) if num_left > 0 else sum(candidate.name is not None for candidate in self._waiting)
+        )
+        count = min(wanted, num_ready // size * size or num_ready)
+        self._hand_out([self._waiting.popleft() for _ in range(count)], 0, {})
         return 0 < count < wanted
 
-    def _breed(self, wanted: int, begun: int) -> None:
-        """Bear seeds, and so many candidates, unless it was in vain and evolution has learned nothing since."""
-        if self.progress.finished == self._in_vain_at:
+    def _breed(self, wanted: int, num_begun: int) -> None:
+        """Breed the starting losses and up to ``wanted`` candidates.
+
+        Do nothing if the last attempt found none and no candidate has finished since.
+        """
+        if self.progress.finished == self._fruitless_at:
             return
-        population, begun = self.experiment.evolution.population, begun + len(self._born)
-        together = max(1, population // STALE)
-        born = list(self.breeding.candidates(wanted, begun // population, begun < population, together))
-        self._in_vain_at = -1 if born else self.progress.finished
-        self._born += born
+        population, num_begun = self.experiment.evolution.population, num_begun + len(self._waiting)
+        together = max(1, population // BATCHES_PER_POPULATION)
+        born = list(self.breeding.candidates(wanted, num_begun // population, num_begun < population, together))
+        self._fruitless_at = -1 if born else self.progress.finished
+        self._waiting += born
 
     def _cohort_size(self) -> int:
-        """Candidates in a cohort: as declared, or so many that the workers share the population."""
+        """Return the declared size of a cohort, or a share of the population for every worker."""
         settings, declared = self.experiment.evolution, self.experiment.executor.cohort_size
         if declared != "auto":
             return declared
         return max(1, min(self.executor.largest_cohort, math.ceil(settings.population / (self.executor.slots + 1))))
 
-    def _hand_out_together(self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]) -> None:
-        for cohort in cohorts(candidates, self._cohort_size()):
+    def _hand_out(self, candidates: Iterable[Candidate], stage: int, states: Mapping[str, States]) -> None:
+        for cohort in group_cohorts(candidates, self._cohort_size()):
             self._in_flight |= dict.fromkeys(cohort, stage)
-            self.trainings.hand_out(cohort, stage, states)
+            self.dispatcher.hand_out(cohort, stage, states)
 
-    def _take(self, arrivals: Iterable[Arrival]) -> None:
-        """Tell evolution who is through, and let the best of the others go on together."""
-        through: list[Member] = []
-        going_on: list[Arrival] = []
-        for each in arrivals:
-            del self._in_flight[each.candidate]
-            if each.standing is None:
+    def _take_in(self, arrivals: Iterable[Arrival]) -> None:
+        """Report finished candidates to evolution, and train the promoted ones on together."""
+        promoted: list[Arrival] = []
+        for arrival in arrivals:
+            del self._in_flight[arrival.candidate]
+            if arrival.score is None:
                 continue
-            if each.stage == len(self._lately) - 1:
-                if each.candidate.birth != "baseline":
-                    through.append(member(each.candidate, each.standing.fitness))
-            elif self._goes_on(each):
-                going_on.append(each)
+            if arrival.stage == len(self._recent_fitness) - 1:
+                if arrival.candidate.birth != "baseline":
+                    self._unselected.append(to_member(arrival.candidate, arrival.score.fitness))
+            elif self._is_promoted(arrival.candidate, arrival.stage, arrival.score.fitness):
+                promoted.append(arrival)
             else:
                 self.progress.stopped += 1
-        self._untold += through
-        if len(self._untold) > self.experiment.evolution.population / 100:
-            self._tell()
-        for stage in sorted({each.stage for each in going_on}):
-            there = {each.candidate: each.standing for each in going_on if each.stage == stage}
-            states = {each.loss_id: found.states for each, found in there.items() if found is not None}
-            self._hand_out_together(there, stage + 1, states)
+        if len(self._unselected) > self.experiment.evolution.population / 100:
+            self._select()
+        for stage in sorted({arrival.stage for arrival in promoted}):
+            scores = {arrival.candidate: arrival.score for arrival in promoted if arrival.stage == stage}
+            states = {candidate.loss_id: score.states for candidate, score in scores.items() if score is not None}
+            self._hand_out(scores, stage + 1, states)
 
-    def _tell(self) -> None:
+    def _select(self) -> None:
         with self.watch.doing("selecting"):
-            self.breeding.evolution.tell(self._untold)
-        self._untold = []
+            self.breeding.evolution.tell(self._unselected)
+        self._unselected = []
 
-    def _goes_on(self, arrival: Arrival) -> bool:
-        """Whether a candidate is among the best one in so many of those that came to its rung lately, or is known."""
-        assert arrival.standing is not None
-        fitness, lately = arrival.standing.fitness, self._lately[arrival.stage]
-        lately.append(fitness)
-        factor = self.experiment.training_on(self.experiment.tasks[0]).reduction_factor
-        better = sum(each > fitness for each in lately)
-        return arrival.candidate.name is not None or better < math.ceil(len(lately) / factor)
+    def _is_promoted(self, candidate: Candidate, stage: int, fitness: float) -> bool:
+        """Return True if a candidate is a known loss, or among the best of those that came to its rung lately."""
+        recent = self._recent_fitness[stage]
+        recent.append(fitness)
+        num_better = sum(other > fitness for other in recent)
+        return candidate.name is not None or num_better < math.ceil(len(recent) / self.first_training.reduction_factor)
 
     def _take_up(self, state: dict[str, Any] | None) -> None:
         """Take up what was in flight at the checkpoint, and what was born and recorded since then."""
-        nothing: dict[str, Any] = {"evaluations": 0, "in_flight": [], "born": [], "lately": [[] for _ in self._lately]}
-        saved = nothing | (state or {})
-        for lately, fitness in zip(self._lately, saved["lately"], strict=True):
-            lately.extend(float(each) for each in fitness)
-        self._again = [(candidate_from(each), int(each["stage"])) for each in saved["in_flight"]]
-        before = {each for each, _ in self._again}
+        empty: dict[str, Any] = {
+            "evaluations": 0,
+            "in_flight": [],
+            "born": [],
+            "lately": [[] for _ in self._recent_fitness],
+        }
+        saved = empty | (state or {})
+        for recent, fitness in zip(self._recent_fitness, saved["lately"], strict=True):
+            recent.extend(float(value) for value in fitness)
+        self._interrupted = [(candidate_from(plain), int(plain["stage"])) for plain in saved["in_flight"]]
+        in_flight = {candidate for candidate, _ in self._interrupted}
         since = list(self.recorder.known.values())[int(saved["evaluations"]) :]
-        born = [each for each in trained_in(since) if each not in before]
-        self._again += [(each, 0) for each in born]
-        self._born.extend(each for each in map(candidate_from, saved["born"]) if each not in born)
-        for each in since:
-            if each.seed is None:
-                self.progress.refused(each.status)
-        remember(self.breeding.admission, since, born)
-        self.breeding.evolution.go_on_anew(self.breeding.admission.births)
+        trained = dict.fromkeys(candidate_of(evaluation) for evaluation in since if evaluation.seed is not None)
+        born = [candidate for candidate in trained if candidate not in in_flight]
+        self._interrupted += [(candidate, 0) for candidate in born]
+        waiting = map(candidate_from, saved["born"])
+        self._waiting.extend(candidate for candidate in waiting if candidate not in born)
+        for evaluation in since:
+            if evaluation.seed is None:
+                self.progress.count_refusal(evaluation.status)
+        self.breeding.admission.remember(since, born)
+        self.breeding.evolution.reseed(self.breeding.admission.births)

@@ -1,1 +1,1 @@
-"""evolution."""
+"""Evolution: how formulas are born, varied and selected."""

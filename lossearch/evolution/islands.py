@@ -1,7 +1,7 @@
-"""Islands: populations that breed apart, and now and then send their best losses on to the next island.
+"""Islands: populations that breed apart, and now and then send their best losses to the next island.
 
-Invariant: a birth belongs to the island that proposed it, and what it was worth is told to that island alone; every
-island has a generator of its own, so that what one proposes does not depend on how often another was asked.
+Invariant: a birth belongs to the island that proposed it, and only that island learns its fitness. Every island has a
+random generator of its own, so what an island proposes does not depend on how often the others were asked.
 """
 
 import random
@@ -9,36 +9,40 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lossearch.evolution.members import Member, restored
+from lossearch.evolution.members import Member, restore_member
 from lossearch.evolution.population import Birth, Evolution
 from lossearch.primitives.language.formula import Formula
 from lossearch.runs.experiment import EvolutionSettings
 
 
 class Islands:
-    """Populations in a ring, asked in turn; of one island alone it is a plain evolution.
+    """Populations in a ring that are asked in turn; a single island is a plain evolution.
 
     Island models: Whitley, Rana & Heckendorn, "The island model genetic algorithm", 1999.
     """
 
-    def __init__(self, settings: EvolutionSettings, seeds: Sequence[Birth], seed: int) -> None:
+    def __init__(self, settings: EvolutionSettings, starting_losses: Sequence[Birth], seed: int) -> None:
         count = settings.islands
         shares = [settings.population // count + (number < settings.population % count) for number in range(count)]
-        self._settings, self._seeds, self._seed = settings, list(seeds), seed
-        self._turn = 0  # whose it is to be asked
+        self._settings, self._starting_losses, self._seed = settings, list(starting_losses), seed
+        self._turn = 0  # number of the island to ask next
         self.islands = [
-            Evolution(settings.model_copy(update={"population": share}), seeds[number::count], _generator(seed, number))
+            Evolution(
+                settings.model_copy(update={"population": share}),
+                starting_losses[number::count],
+                _generator(seed, number),
+            )
             for number, share in enumerate(shares)
         ]
 
     @property
     def has_starting_losses(self) -> bool:
-        """Whether a seed was not asked for yet."""
-        return any(each.has_starting_losses for each in self.islands)
+        """True if a starting loss was not asked for yet."""
+        return any(island.has_starting_losses for island in self.islands)
 
     def ask(self, fresh: bool = False) -> Birth:
-        """The next formula to consider; ``fresh`` is one without parents. Seeds of all islands come first."""
-        waiting = [number for number, each in enumerate(self.islands) if each.has_starting_losses]
+        """Propose the next formula: starting losses first, then children. ``fresh`` asks for one without parents."""
+        waiting = [number for number, island in enumerate(self.islands) if island.has_starting_losses]
         number = self._turn % len(self.islands)
         if waiting and number not in waiting:
             number = waiting[0]
@@ -47,72 +51,75 @@ class Islands:
         return replace(birth, island=number) if len(self.islands) > 1 else birth
 
     def tell(self, members: Sequence[Member]) -> None:
-        """Take in evaluated losses, each on its island, and keep the best of old and new.
+        """Add evaluated losses, each to its island, and keep the best of old and new.
 
-        There may have been more islands when one was born.
+        A loss from an island that no longer exists goes to another one.
         """
         for number, island in enumerate(self.islands):
-            own = [each for each in members if (each.island or 0) % len(self.islands) == number]
+            own = [member for member in members if (member.island or 0) % len(self.islands) == number]
             if own:
                 island.tell(own)
 
-    def revalue(self, worth: Mapping[str, float | None]) -> None:
-        """Take in what losses are worth by now, on every island that has them; None of one that failed."""
+    def revalue(self, fitness: Mapping[str, float | None]) -> None:
+        """Replace the fitness of losses, by id, on every island that has them; None removes a loss."""
         for island in self.islands:
-            island.revalue(worth)
+            island.revalue(fitness)
 
     def migrate(self) -> None:
-        """Send copies of the best losses of each island on to the next one."""
+        """Copy the best losses of each island to the next one."""
         if len(self.islands) == 1:
             return
-        leaving = [self._best(island) for island in self.islands]
-        for number, members in enumerate(leaving):
-            following = (number + 1) % len(self.islands)
-            island = self.islands[following]
-            known = {each.loss_id for each in island.population}
-            island.tell([each.on_island(following) for each in members if each.loss_id not in known])
+        migrants = [self._best(island) for island in self.islands]
+        for number, members in enumerate(migrants):
+            next_number = (number + 1) % len(self.islands)
+            island = self.islands[next_number]
+            known = {member.loss_id for member in island.population}
+            island.tell([member.on_island(next_number) for member in members if member.loss_id not in known])
 
-    def _best(self, island: Evolution) -> list[Member]:
-        ranked = sorted(island.population, key=lambda each: (-each.worth, each.formula.size))
-        return ranked[: self._settings.migrants]
-
-    def go_on_anew(self, births: int) -> None:
-        """Draw from other generators, which depend on the seed and on how many births there were."""
+    def reseed(self, births: int) -> None:
+        """Replace the random generators by new ones, derived from the seed and the number of births so far."""
         for number, island in enumerate(self.islands):
             island.generator = _generator(self._seed, number, births)
 
     def state(self) -> dict[str, Any]:
-        """What continues these islands exactly, as plain JSON data."""
-        return {"turn": self._turn, "islands": [each.state() for each in self.islands]}
+        """Return the state as plain JSON data, for ``restore``."""
+        return {"turn": self._turn, "islands": [island.state() for island in self.islands]}
 
     def restore(self, state: dict[str, Any], read: Callable[[str], Formula], births: int) -> None:
-        """Continue from a saved state after so many births; ``read`` parses a formula.
+        """Continue from a saved state after ``births`` births; ``read`` parses a formula.
 
-        Other numbers of islands share members and seeds out anew, and draw from other generators.
+        If the number of islands has changed, members and starting losses are distributed anew, and the islands draw
+        from new generators.
         """
         saved = state["islands"]
         if len(saved) != len(self.islands):
-            self._share_out(saved, read)
-            self.go_on_anew(births)
+            self._distribute(saved, read)
+            self.reseed(births)
             return
         self._turn = int(state["turn"])
-        for number, (island, before) in enumerate(zip(self.islands, saved, strict=True)):
-            island.restore(before, read)
+        for number, (island, saved_island) in enumerate(zip(self.islands, saved, strict=True)):
+            island.restore(saved_island, read)
             for member in island.population:
                 member.island = number
 
-    def _share_out(self, saved: Sequence[dict[str, Any]], read: Callable[[str], Formula]) -> None:
-        members = [each for island in saved for each in island["population"]]
-        shares = [self._seeds[number :: len(saved)] for number in range(len(saved))]
+    def _best(self, island: Evolution) -> list[Member]:
+        ranked = sorted(island.population, key=lambda member: (-member.worth, member.formula.size))
+        return ranked[: self._settings.migrants]
+
+    def _distribute(self, saved: Sequence[dict[str, Any]], read: Callable[[str], Formula]) -> None:
+        members = [member for island in saved for member in island["population"]]
+        shares = [self._starting_losses[number :: len(saved)] for number in range(len(saved))]
         unborn = [
-            seed for share, island in zip(shares, saved, strict=True) for seed in share[len(share) - island["unborn"] :]
+            birth
+            for share, island in zip(shares, saved, strict=True)
+            for birth in share[len(share) - island["unborn"] :]
         ]
         count = len(self.islands)
         for number, island in enumerate(self.islands):
-            island.bear(unborn[number::count])
-            island.tell([restored(each, read, number) for each in members[number::count]])
+            island.set_starting_losses(unborn[number::count])
+            island.tell([restore_member(member, read, number) for member in members[number::count]])
 
 
 def _generator(seed: int, island: int, births: int = 0) -> random.Random:
-    """Of one island alone it is the generator of the seed itself."""
+    """Create an island's random generator; the first island of a new search draws from the seed itself."""
     return random.Random(f"{seed}-{island}-{births}" if island or births else seed)

@@ -1,4 +1,7 @@
-"""Member: an evaluated loss of a population, and what of it a checkpoint keeps."""
+"""Members: the evaluated losses of a population, and NSGA-II's selection among them (Deb et al., 2002).
+
+Invariant: every random choice comes from the generator that was passed in.
+"""
 
 import math
 import random
@@ -11,7 +14,7 @@ from lossearch.primitives.language.formula import Formula
 
 
 class Fitness(base.Fitness):
-    """Fitness to be large, complexity to be small."""
+    """The two objectives: maximise fitness, minimise complexity."""
 
     weights = (1.0, -1.0)
 
@@ -35,20 +38,20 @@ class Member:
 
     @property
     def worth(self) -> float:
-        """Its fitness alone."""
+        """The fitness without the complexity."""
         return float(self.fitness.values[0])
 
     def revalue(self, fitness: float | None) -> None:
-        """Give it another fitness, where there is one; its other objectives stay."""
+        """Replace the fitness unless it is None; the complexity stays."""
         if fitness is not None:
             self.fitness = Fitness((fitness, float(self.formula.size)))
 
     def on_island(self, island: int) -> "Member":
-        """A copy for another population, which does not know its place on the front."""
+        """Copy the member for another population, without its crowding distance in this one."""
         return Member(self.loss_id, self.formula, self.worth, self.class_weights, island)
 
     def state(self) -> dict[str, Any]:
-        """What restores it, as plain JSON data."""
+        """Return the state as plain JSON data, for ``restore_member``."""
         crowding = getattr(self.fitness, "crowding_dist", math.inf)
         return {
             "loss_id": self.loss_id,
@@ -59,26 +62,21 @@ class Member:
         }
 
 
-def restored(saved: dict[str, Any], read: Callable[[str], Formula], island: int | None = None) -> Member:
-    """A member from its saved state; ``read`` parses a formula."""
+def restore_member(saved: dict[str, Any], read: Callable[[str], Formula], island: int | None = None) -> Member:
+    """Restore a member from its saved state; ``read`` parses a formula."""
     member = Member(saved["loss_id"], read(saved["formula"]), saved["fitness"], saved.get("class_weights"), island)
     member.fitness.crowding_dist = math.inf if saved["crowding"] is None else float(saved["crowding"])
     return member
 
 
-# --- Selection: which losses of a population become parents, and which survive.
-#
-# Invariant: every random choice comes from the generator that was passed in.
-
-
 class Tournament:
-    """Of two members the better: on the better front, else in the emptier part of it (NSGA-II, Deb et al., 2002)."""
+    """Draws parents: of two random members the one on the better front, else the less crowded one."""
 
     def __init__(self, population: Sequence[Member]) -> None:
         self._population = population
 
     def draw(self, generator: random.Random) -> Member:
-        """One parent."""
+        """Draw one parent."""
         one, other = generator.choice(self._population), generator.choice(self._population)
         if other.fitness.dominates(one.fitness):
             return other
@@ -87,7 +85,7 @@ class Tournament:
         return one if one.fitness.crowding_dist >= other.fitness.crowding_dist else other
 
 
-def select(everyone: Sequence[Member], count: int) -> list[Member]:
-    """So many members, those of the better fronts first, of the last the loneliest (NSGA-II, Deb et al., 2002)."""
-    kept: list[Member] = tools.selNSGA2(everyone, count, nd="log")  # the standard sort takes 30 times as long
+def select(members: Sequence[Member], count: int) -> list[Member]:
+    """Keep ``count`` members: whole fronts, the best first, and of the last front the least crowded members."""
+    kept: list[Member] = tools.selNSGA2(members, count, nd="log")  # the standard sort takes 30 times as long
     return kept

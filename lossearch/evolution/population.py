@@ -1,7 +1,7 @@
 """Evolution: a population of formulas that vary and are selected.
 
-Invariant: every random choice comes from the generator that was passed in, and every formula that is born keeps the
-size limits, whether it is a seed, a random tree or a child.
+Invariant: every random choice comes from the generator that was passed in. Every formula that is born keeps the size
+limits, whether it is a starting loss, a random tree or a child.
 """
 
 import random
@@ -9,24 +9,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossearch.evolution.members import Member, Tournament, restored, select
+from lossearch.evolution.members import Member, Tournament, restore_member, select
 from lossearch.evolution.trees import Trees
-from lossearch.evolution.variation import deepest_nesting, varied
+from lossearch.evolution.variation import deepest_nesting, vary
 from lossearch.primitives.analysis.targets import moves
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.class_weights import suits
 from lossearch.runs.experiment import VARIATIONS, EvolutionSettings
 
-_ATTEMPTS = 50  # to make one child that keeps the limits
+#: Attempts to make one child that keeps the limits.
+_ATTEMPTS = 50
 
 
 @dataclass(frozen=True)
 class Birth:
-    """A formula that evolution proposes, how it was born and from which losses.
+    """A formula that evolution proposes: how it was born, and from which losses.
 
-    ``class_weights`` are those of a loss over embeddings, inherited from its parents; None over logits. ``island`` is
-    the number of the population that proposes it, where there are several.
+    ``class_weights`` is the kind of class weights of a loss over embeddings, inherited from its parents; None over
+    logits. ``island`` is the number of the population that proposes it, or None if there is only one.
     """
 
     formula: Formula
@@ -38,17 +39,17 @@ class Birth:
 
 
 class Evolution:
-    """A population of losses: ``ask`` it for births, ``tell`` it what they were worth.
+    """A population of losses: ``ask`` it for births, ``tell`` it their fitness.
 
-    The first births are the seeds, then random trees until the first population is complete; after that
-    each is a child of members, or now and then a new random tree. Survival is NSGA-II's (Deb et al., 2002) on fitness
-    against complexity.
+    The first births are the starting losses, then random trees until the first population is complete. After that
+    each birth is a child of members, or now and then a new random tree. Survival is NSGA-II's (Deb et al., 2002), by
+    fitness against complexity.
     """
 
-    def __init__(self, settings: EvolutionSettings, seeds: Sequence[Birth], generator: random.Random) -> None:
+    def __init__(self, settings: EvolutionSettings, starting_losses: Sequence[Birth], generator: random.Random) -> None:
         self._settings = settings
         self.generator = generator
-        self._unborn = list(seeds)
+        self._unborn = list(starting_losses)
         self._trees = Trees(settings)
         self._weights = {name: getattr(settings, key) for name, key in VARIATIONS.items() if getattr(settings, key)}
         self._keep([])
@@ -59,15 +60,15 @@ class Evolution:
 
     @property
     def has_starting_losses(self) -> bool:
-        """Whether a seed was not asked for yet."""
+        """True if a starting loss was not asked for yet."""
         return bool(self._unborn)
 
-    def bear(self, seeds: Sequence[Birth]) -> None:
-        """Have these seeds born next, and no other ones."""
-        self._unborn = list(seeds)
+    def set_starting_losses(self, starting_losses: Sequence[Birth]) -> None:
+        """Replace the starting losses that are left; they are born next."""
+        self._unborn = list(starting_losses)
 
     def ask(self, fresh: bool = False) -> Birth:
-        """The next formula to consider; ``fresh`` is one without parents. It may equal one that was born before."""
+        """Propose the next formula; ``fresh`` asks for one without parents. It may equal one that was born before."""
         if self._unborn:
             return self._unborn.pop(0)
         if fresh or not self.population:
@@ -77,26 +78,26 @@ class Evolution:
         return self._child()
 
     def tell(self, members: Sequence[Member]) -> None:
-        """Take in a generation's evaluated losses and keep the best of old and new."""
-        everyone = [*self.population, *members]
-        self._keep(select(everyone, min(self._settings.population, len(everyone))))
+        """Add evaluated losses, and keep the best of old and new."""
+        candidates = [*self.population, *members]
+        self._keep(select(candidates, min(self._settings.population, len(candidates))))
 
-    def revalue(self, worth: Mapping[str, float | None]) -> None:
-        """Take in what members are worth by now, by their ids; None of one that failed, which leaves."""
-        if not any(each.loss_id in worth for each in self.population):
+    def revalue(self, fitness: Mapping[str, float | None]) -> None:
+        """Replace the fitness of members, by loss id; None removes a member."""
+        if not any(member.loss_id in fitness for member in self.population):
             return
-        left = [each for each in self.population if worth.get(each.loss_id, 0.0) is not None]
-        for member in left:
-            member.revalue(worth.get(member.loss_id))
-        self._keep(select(left, len(left)))
+        staying = [member for member in self.population if fitness.get(member.loss_id, 0.0) is not None]
+        for member in staying:
+            member.revalue(fitness.get(member.loss_id))
+        self._keep(select(staying, len(staying)))
 
     def state(self) -> dict[str, Any]:
-        """What continues this evolution exactly, as plain JSON data; ask only at the end of a generation."""
+        """Return the state as plain JSON data, for ``restore``; ask for it only at the end of a generation."""
         version, numbers, normal = self.generator.getstate()
         return {
             "generator": [version, list(numbers), normal],
             "unborn": len(self._unborn),
-            "population": [each.state() for each in self.population],
+            "population": [member.state() for member in self.population],
         }
 
     def restore(self, state: dict[str, Any], read: Callable[[str], Formula]) -> None:
@@ -104,9 +105,7 @@ class Evolution:
         version, numbers, normal = state["generator"]
         self.generator.setstate((version, tuple(numbers), normal))
         self._unborn = self._unborn[len(self._unborn) - state["unborn"] :]
-        self._keep([restored(each, read) for each in state["population"]])
-
-    # --- birth --------------------------------------------------------------------------------------
+        self._keep([restore_member(member, read) for member in state["population"]])
 
     def _random_formula(self) -> Formula:
         for _ in range(10 * _ATTEMPTS):
@@ -114,8 +113,8 @@ class Evolution:
             if formula is not None:
                 return formula
         raise UserError(
-            "evolution: No random tree kept the limits: raise max_nodes or max_depth, or allow operators that look "
-            "at the target"
+            "evolution: No random tree kept the limits. Raise max_nodes or max_depth, or allow operators that look at "
+            "the target."
         )
 
     def _random_birth(self) -> Birth:
@@ -123,25 +122,25 @@ class Evolution:
         return Birth(formula, "random", class_weights=_inherited(formula, []))
 
     def _child(self) -> Birth:
-        """A child of parents that are drawn; a random tree where many attempts fail."""
-        names, weights = list(self._weights), list(self._weights.values())
+        """Vary drawn parents until a child keeps the limits; after many failed attempts grow a random tree."""
+        kinds, weights = list(self._weights), list(self._weights.values())
         for _ in range(_ATTEMPTS):
-            (chosen,) = self.generator.choices(names, weights)
-            parents = [self._parents.draw(self.generator) for _ in range(2 if chosen == "crossover" else 1)]
-            formula = self._varied(chosen, [parent.formula for parent in parents])
+            (kind,) = self.generator.choices(kinds, weights)
+            parents = [self._parents.draw(self.generator) for _ in range(2 if kind == "crossover" else 1)]
+            formula = self._vary(kind, [parent.formula for parent in parents])
             if formula is not None and formula not in [parent.formula for parent in parents]:
                 ids = tuple(parent.loss_id for parent in parents)
-                return Birth(formula, chosen, ids, class_weights=_inherited(formula, parents))
+                return Birth(formula, kind, ids, class_weights=_inherited(formula, parents))
         return self._random_birth()
 
-    def _varied(self, how: str, parents: Sequence[Formula]) -> Formula | None:
-        """What a kind of variation makes of the parents; None where it makes nothing that keeps the limits."""
-        if self._trees.knows(how):
-            return self._viable(self._trees.varied(how, parents, self.generator))
-        return self._viable(varied(how, parents[0], self._settings, self.generator))
+    def _vary(self, kind: str, parents: Sequence[Formula]) -> Formula | None:
+        """Apply a kind of variation to parents; None if the result does not keep the limits."""
+        if self._trees.can_vary(kind):
+            return self._viable(self._trees.vary(kind, parents, self.generator))
+        return self._viable(vary(kind, parents[0], self._settings, self.generator))
 
     def _viable(self, formula: Formula | None) -> Formula | None:
-        """The formula, where there is one that keeps the limits and has a gradient for predictions."""
+        """Return the formula if it keeps the limits and has a gradient for the predictions, else None."""
         settings = self._settings
         if formula is None or formula.size > settings.max_nodes or formula.depth > settings.max_depth:
             return None
@@ -151,7 +150,7 @@ class Evolution:
 
 
 def _inherited(formula: Formula, parents: Sequence[Member]) -> str | None:
-    """Class weights of a child: its first parent's that has some and suits it, else learned ones."""
+    """Choose the class weights of a child: those of the first parent whose kind suits it, else learned ones."""
     if not formula.looks_at_embeddings:
         return None
     return next(

@@ -1,7 +1,7 @@
 """Trees: formulas as DEAP's strongly typed trees, grown at random and varied.
 
-Invariant: every random choice comes from the generator that was passed in, also those that DEAP makes. Limits on size
-are not this file's.
+Invariant: every random choice comes from the generator that was passed in, even those that DEAP makes. Limits on size
+are checked elsewhere.
 """
 
 import math
@@ -19,13 +19,14 @@ from lossearch.primitives.language.shapes import Shape
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.runs.experiment import EvolutionSettings
 
-#: What looks at the target.
-_TARGETS = {TARGET.name, *(each.name for each in OPERATORS.values() if TARGET.name in each.reads)}
+#: Terminals and operators that look at the target.
+_TARGETS = {TARGET.name, *(operator.name for operator in OPERATORS.values() if TARGET.name in operator.reads)}
 
-_CONSTANT = "constant"  # stands in the primitive set for a number that is drawn when a tree is made
+#: The terminal of the primitive set that stands for a number; the number is drawn when a tree is made.
+_CONSTANT = "constant"
 
 
-# DEAP's types. A smaller shape is a kind of the larger, since it broadcasts to it.
+# DEAP's types. A smaller shape is a subtype of a larger one, since it broadcasts to it.
 class _Class: ...
 
 
@@ -39,7 +40,7 @@ _TYPES = {Shape.CLASS: _Class, Shape.SAMPLE: _Sample, Shape.SCALAR: _Scalar}
 
 
 class Trees:
-    """Random trees over what an experiment allows, and what becomes of trees when parts of them change."""
+    """Grows random trees from the vocabulary of an experiment, and varies trees."""
 
     def __init__(self, settings: EvolutionSettings) -> None:
         self._depths = settings.initial_depth
@@ -52,22 +53,22 @@ class Trees:
         }
 
     def grow(self, generator: random.Random) -> Formula | None:
-        """A random formula; None where the language forbids what was grown, or it misses predictions or the target."""
+        """Grow a random formula; None if the language forbids it, or if it lacks predictions or the target."""
         with _deap_draws_from(generator):
             tree = gp.PrimitiveTree(gp.genHalfAndHalf(self._vocabulary, *self._depths, _Class))
         names = {node.name.partition("@")[0] for node in tree}
         return None if names.isdisjoint(PREDICTIONS) or names.isdisjoint(_TARGETS) else _formula(tree, generator)
 
-    def knows(self, how: str) -> bool:
-        """Whether this kind of variation is one of trees."""
-        return how in self._kinds
+    def can_vary(self, kind: str) -> bool:
+        """Return True if this kind of variation is one of trees."""
+        return kind in self._kinds
 
-    def varied(self, how: str, parents: Sequence[Formula], generator: random.Random) -> Formula | None:
-        """What a kind of variation makes of its parents; None where the language forbids it."""
-        return _formula(self._kinds[how]([to_tree(each) for each in parents], generator), generator)
+    def vary(self, kind: str, parents: Sequence[Formula], generator: random.Random) -> Formula | None:
+        """Apply a kind of variation to parents; None if the language forbids the result."""
+        return _formula(self._kinds[kind]([to_tree(parent) for parent in parents], generator), generator)
 
     def _crossover(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
-        """A subtree of the first parent replaced by one of the second's of a type that fits its place."""
+        """Replace a subtree of the first parent by one of the second parent with a type that fits there."""
         receiver, giver = parents
         slots = _slots(receiver)
         place = generator.randrange(len(receiver))
@@ -78,7 +79,7 @@ class Trees:
         return receiver
 
     def _subtree_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
-        """A subtree replaced by a small random one of a type that fits its place."""
+        """Replace a subtree by a small random one with a type that fits there."""
         (tree,) = parents
         place = generator.randrange(len(tree))
         type_ = _slots(tree)[place]
@@ -88,12 +89,12 @@ class Trees:
         return tree
 
     def _point_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
-        """One node replaced by another with the same types, if there is one."""
+        """Replace one node by another with the same types, if there is one."""
         (tree,) = parents
         place = generator.randrange(len(tree))
         node = tree[place]
         if isinstance(node, gp.Primitive):
-            fitting = [each for each in self._vocabulary.primitives[node.ret] if each.args == node.args]
+            fitting = [primitive for primitive in self._vocabulary.primitives[node.ret] if primitive.args == node.args]
         else:
             fitting = self._vocabulary.terminals[node.ret]
         if fitting:
@@ -101,7 +102,7 @@ class Trees:
         return tree
 
     def _constant_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
-        """One number scaled by a log-normal factor, now and then with its sign turned."""
+        """Scale one number by a log-normal factor, now and then with its sign changed."""
         (tree,) = parents
         places = [index for index, node in enumerate(tree) if _is_number(node)]
         if not places:
@@ -115,12 +116,12 @@ class Trees:
 
 
 def to_tree(formula: Formula) -> gp.PrimitiveTree:
-    """The formula as DEAP's typed prefix list."""
-    return gp.PrimitiveTree([_node(each) for each in formula.walk()])
+    """Convert a formula to DEAP's typed prefix list."""
+    return gp.PrimitiveTree([_node(part) for part in formula.walk()])
 
 
 def from_tree(tree: gp.PrimitiveTree) -> Formula:
-    """The formula of a DEAP tree; FormulaError where the language forbids it."""
+    """Convert a DEAP tree to a formula. Raises FormulaError where the language forbids it."""
     nodes = iter(tree)
 
     def build() -> Formula:
@@ -133,7 +134,7 @@ def from_tree(tree: gp.PrimitiveTree) -> Formula:
 
 
 def _formula(tree: gp.PrimitiveTree, generator: random.Random) -> Formula | None:
-    """The tree's formula, with numbers drawn for its constants; None where the language forbids it."""
+    """Convert a tree to a formula, with random numbers for its constants; None if the language forbids it."""
     is_placeholder = [isinstance(node, gp.Terminal) and node.value == _CONSTANT for node in tree]
     nodes = zip(tree, is_placeholder, strict=True)
     drawn = [_number(_draw_number(generator)) if placeholder else node for node, placeholder in nodes]
@@ -144,7 +145,7 @@ def _formula(tree: gp.PrimitiveTree, generator: random.Random) -> Formula | None
 
 
 def _draw_number(generator: random.Random) -> float:
-    """1 and 2 often, else log-uniform between 0.05 and 20."""
+    """Draw 1 or 2 with probability 0.4, else a log-uniform number between 0.05 and 20."""
     if generator.random() < 0.4:
         return float(generator.choice((1, 2)))
     return log_uniform(generator, 0.05, 20.0)
@@ -160,14 +161,14 @@ def _node(formula: Formula) -> gp.Primitive | gp.Terminal:
 
 
 def _primitive(operator: Operator, shape: Shape) -> gp.Primitive:
-    """DEAP's primitive of an operator where its result has this shape."""
+    """Return DEAP's primitive of an operator whose result has this shape."""
     takes = operator.takes if operator.takes is not None else shape
     name = f"{operator.name}@{shape}" if operator.elementwise else operator.name
     return gp.Primitive(name, [_TYPES[takes]] * operator.arity, _TYPES[shape])
 
 
 def _slots(tree: gp.PrimitiveTree) -> list[type]:
-    """The type that each place of the tree may hold, in prefix order."""
+    """List the type that each position of a tree may hold, in prefix order."""
     slots: list[type] = []
     open_slots: list[type] = [_Class]
     for node in tree:
@@ -185,22 +186,22 @@ def _is_number(node: gp.Primitive | gp.Terminal) -> bool:
 
 
 def _primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.PrimitiveSetTyped:
-    """What random trees grow from. Functions of numbers alone are left out: they are numbers."""
-    grown = gp.PrimitiveSetTyped("loss", [], _Class)
+    """Build the set that random trees grow from. Functions of numbers are left out, because they are numbers."""
+    primitives = gp.PrimitiveSetTyped("loss", [], _Class)
     for operator in (OPERATORS[name] for name in operators):
         shapes = (Shape.CLASS, Shape.SAMPLE) if operator.elementwise else (operator.result_shape((Shape.SCALAR,)),)
         for shape in shapes:
             primitive = _primitive(operator, shape)
-            grown.addPrimitive(operator.tensor, primitive.args, primitive.ret, name=primitive.name)
+            primitives.addPrimitive(operator.tensor, primitive.args, primitive.ret, name=primitive.name)
     for name in terminals:
-        grown.addTerminal(name, _TYPES[TERMINALS[name].shape], name=name)
-    grown.addTerminal(_CONSTANT, _Scalar, name=_CONSTANT)
-    return grown
+        primitives.addTerminal(name, _TYPES[TERMINALS[name].shape], name=name)
+    primitives.addTerminal(_CONSTANT, _Scalar, name=_CONSTANT)
+    return primitives
 
 
 @contextmanager
 def _deap_draws_from(generator: random.Random) -> Iterator[None]:
-    """Let DEAP, which draws from Python's global generator, draw from ours and leave the global one as it was."""
+    """Let DEAP draw from our generator in place of Python's global one, which is left as it was."""
     before = random.getstate()
     random.setstate(generator.getstate())
     try:

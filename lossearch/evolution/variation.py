@@ -1,7 +1,7 @@
-"""Variation that knows what formulas of losses mean: terms, margins, families of operators.
+"""Variation that knows what the parts of a loss mean: terms, margins, families of operators.
 
-Invariant: a variation returns a well-typed formula or None where it has no place, and every random choice comes from
-the generator that was passed in. Limits on size are not its own.
+Invariant: a variation returns a well-typed formula, or None where the formula has no place for it. Every random choice
+comes from the generator that was passed in. Limits on size are checked elsewhere.
 """
 
 import math
@@ -17,7 +17,8 @@ from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.shapes import Shape
 from lossearch.runs.experiment import EvolutionSettings
 
-#: Operators that stand for each other: the sums and products, the growing, the flattening, the waves, the reductions.
+#: Families of operators that may replace each other: sums, products, extrema, growing functions, logarithm-like ones,
+#: waves, saturating functions, reductions, and the softmaxes.
 FAMILIES = (
     ("add", "sub"),
     ("mul", "div"),
@@ -30,192 +31,195 @@ FAMILIES = (
     ("softmax_c", "log_softmax_c"),
 )
 
-#: Nodes of a known term at most.
+#: Largest number of nodes of a known term.
 LARGEST_TERM = 12
 
 
 @dataclass(frozen=True)
 class Place:
-    """A node of a formula: the way to it, itself, and the largest shape that may stand there."""
+    """A node of a formula and where it is."""
 
-    path: tuple[int, ...]
+    path: tuple[int, ...]  #: argument numbers from the root to the node
     node: Formula
-    holds: Shape
+    holds: Shape  #: the largest shape that fits there
 
 
-def places(formula: Formula, holds: Shape = Shape.CLASS, path: tuple[int, ...] = ()) -> Iterator[Place]:
-    """All nodes, in prefix order."""
+def walk_places(formula: Formula, holds: Shape = Shape.CLASS, path: tuple[int, ...] = ()) -> Iterator[Place]:
+    """Yield the places of all nodes in prefix order."""
     yield Place(path, formula, holds)
     if isinstance(formula, Call):
         takes = OPERATORS[formula.operator].takes
         for number, argument in enumerate(formula.arguments):
-            yield from places(argument, formula.shape if takes is None else takes, (*path, number))
+            yield from walk_places(argument, formula.shape if takes is None else takes, (*path, number))
 
 
-def replaced(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
-    """The formula with another node at a place. Raises FormulaError where its shape does not fit."""
+def replace_at(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
+    """Replace the node at a place by another one. Raises FormulaError where its shape does not fit."""
     if not path:
         return new
     assert isinstance(formula, Call)
     arguments = list(formula.arguments)
-    arguments[path[0]] = replaced(arguments[path[0]], path[1:], new)
+    arguments[path[0]] = replace_at(arguments[path[0]], path[1:], new)
     return call(formula.operator, *arguments)
 
 
 def deepest_nesting(formula: Formula) -> int:
-    """How often one function of one argument stands within itself at most, on the way to a leaf."""
+    """Count how often a function of one argument occurs on one path from the root to a leaf, at most."""
 
     def below(node: Formula, counts: dict[str, int]) -> int:
         if isinstance(node, Call) and OPERATORS[node.operator].arity == 1 and node.operator != "neg":
             counts = counts | {node.operator: counts.get(node.operator, 0) + 1}
-        own = max(counts.values(), default=0)
-        return max([own, *(below(each, counts) for each in node.arguments)])
+        deepest = max(counts.values(), default=0)
+        return max([deepest, *(below(argument, counts) for argument in node.arguments)])
 
     return below(formula, {})
 
 
-def varied(how: str, formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """What a kind of variation makes of a formula; None where it has no place there, or the language forbids it."""
+def vary(kind: str, formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Apply a kind of variation; None if the formula has no place for it, or the language forbids the result."""
     try:
-        return _KINDS[how](formula, settings, generator)
+        return _KINDS[kind](formula, settings, generator)
     except FormulaError:
         return None
 
 
-def hoisted(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """A part that looks at the target, instead of the whole: what else there is may be bloat."""
-    parts = [each.node for each in _parts(formula) if each.path and looks_at_target(each.node)]
+def hoist(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Replace the formula by a part that looks at the target: the rest may be bloat."""
+    parts = [place.node for place in _parts(formula) if place.path and looks_at_target(place.node)]
     return generator.choice(parts) if parts else None
 
 
-def shrunk(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """A call replaced by what it is applied to, or by something further below."""
-    inner = [each for each in places(formula) if isinstance(each.node, Call)]
-    if not inner:
+def shrink(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Replace a call by one of its arguments, or by something further below."""
+    calls = [place for place in walk_places(formula) if isinstance(place.node, Call)]
+    if not calls:
         return None
-    place = generator.choice(inner)
-    fitting = [each for each in list(place.node.walk())[1:] if each.shape <= place.holds]
-    return replaced(formula, place.path, generator.choice(fitting)) if fitting else None
+    place = generator.choice(calls)
+    fitting = [node for node in list(place.node.walk())[1:] if node.shape <= place.holds]
+    return replace_at(formula, place.path, generator.choice(fitting)) if fitting else None
 
 
-def with_known_term(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """A term of a known loss added to the formula, or put in the place of one of its terms."""
+def insert_known_term(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Add a term of a known loss to the formula, or replace one of its terms by it."""
     terms = known_terms(settings.terminals, settings.operators)
     if not terms:
         return None
-    term, own = generator.choice(terms), list(_summands(formula))
-    if len(own) > 1 and generator.random() < 0.5:
-        return replaced(formula, generator.choice(own).path, term)
+    term, summands = generator.choice(terms), list(_summands(formula))
+    if len(summands) > 1 and generator.random() < 0.5:
+        return replace_at(formula, generator.choice(summands).path, term)
     return call("add", formula, call("mul", Number(log_uniform(generator, 0.05, 5.0)), term))
 
 
-def wrapped(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """A function applied to a part."""
-    functions = [each for each in settings.operators if OPERATORS[each].elementwise and OPERATORS[each].arity == 1]
+def wrap(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Apply a function to a part."""
+    functions = [name for name in settings.operators if OPERATORS[name].elementwise and OPERATORS[name].arity == 1]
     parts = _parts(formula)
     if not functions or not parts:
         return None
     place = generator.choice(parts)
-    return replaced(formula, place.path, call(generator.choice(functions), place.node))
+    return replace_at(formula, place.path, call(generator.choice(functions), place.node))
 
 
-def with_other_margin(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """Logits or cosines that get a margin at the target, another one, or none."""
-    found = list(_margined(formula))
-    if not found or "y" not in settings.terminals:
+def change_margin(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Give logits or cosines a margin at the target, another margin, or none."""
+    margined = list(_margined(formula))
+    if not margined or "y" not in settings.terminals:
         return None
-    place, base = generator.choice(found)
+    place, base = generator.choice(margined)
     additive = call("sub", base, call("mul", Number(log_uniform(generator, 0.05, 2.0)), Name("y")))
     forms = [base, additive]
     if base == Name("cosine"):
         forms.append(_angular(base, log_uniform(generator, 0.05, 1.0)))
-    forms = [each for each in forms if _kind_of_margin(each) != _kind_of_margin(place.node)]
-    return replaced(formula, place.path, generator.choice(forms))
+    forms = [form for form in forms if _kind_of_margin(form) != _kind_of_margin(place.node)]
+    return replace_at(formula, place.path, generator.choice(forms))
 
 
-def with_operator_of_family(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
-    """An operator replaced by one of its family."""
+def change_operator(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
+    """Replace an operator by another one of its family."""
     allowed = set(settings.operators)
-    found = [
-        (each, others)
-        for each in places(formula)
-        if isinstance(each.node, Call) and (others := _others(each.node.operator, allowed))
+    replaceable = [
+        (place, others)
+        for place in walk_places(formula)
+        if isinstance(place.node, Call) and (others := _others(place.node.operator, allowed))
     ]
-    if not found:
+    if not replaceable:
         return None
-    place, others = generator.choice(found)
-    return replaced(formula, place.path, call(generator.choice(others), *place.node.arguments))
+    place, others = generator.choice(replaceable)
+    return replace_at(formula, place.path, call(generator.choice(others), *place.node.arguments))
 
 
-#: Kinds of variation, by what births are called.
+#: Kinds of variation, by the kind that births record.
 _KINDS: dict[str, Callable[[Formula, EvolutionSettings, random.Random], Formula | None]] = {
-    "family": with_operator_of_family,
-    "insertion": with_known_term,
-    "margin": with_other_margin,
-    "wrapping": wrapped,
-    "hoist": hoisted,
-    "shrink": shrunk,
+    "family": change_operator,
+    "insertion": insert_known_term,
+    "margin": change_margin,
+    "wrapping": wrap,
+    "hoist": hoist,
+    "shrink": shrink,
 }
 
 
 @lru_cache(maxsize=32)
 def known_terms(terminals: tuple[str, ...], operators: tuple[str, ...]) -> list[Formula]:
-    """Terms of the literature's losses within a vocabulary, in the catalogue's order.
+    """List the terms of known losses that a vocabulary can express, in the catalogue's order.
 
-    Of none that a search discovered: a test split chose those, and what it chose is not to be found on it again.
+    Discovered losses are left out: a test split selected them, so a later search must not start from them.
     """
-    found: dict[Formula, None] = {}
-    for loss in (each for each in CATALOG.values() if each.origin == "literature"):
-        for each in _summands(loss.bound()):
-            term = each.node
+    terms: dict[Formula, None] = {}
+    for loss in (loss for loss in CATALOG.values() if loss.origin == "literature"):
+        for place in _summands(loss.bound()):
+            term = place.node
             used = {node.operator for node in term.walk() if isinstance(node, Call)}
-            known = term.names <= {*terminals, "num_classes", "pi"} and used <= set(operators)
-            if known and term.size <= LARGEST_TERM and looks_at_target(term):
-                found[term] = None
-    return list(found)
+            is_expressible = term.names <= {*terminals, "num_classes", "pi"} and used <= set(operators)
+            if is_expressible and term.size <= LARGEST_TERM and looks_at_target(term):
+                terms[term] = None
+    return list(terms)
 
 
 def log_uniform(generator: random.Random, low: float, high: float) -> float:
-    """A number of three digits, as a person would write it."""
+    """Draw a log-uniform number between ``low`` and ``high``, rounded to three digits as a person would write it."""
     return rounded(math.exp(generator.uniform(math.log(low), math.log(high))))
 
 
 def rounded(value: float) -> float:
-    """Three significant digits."""
+    """Round to three significant digits."""
     return float(f"{value:.3g}")
 
 
 def _parts(formula: Formula) -> list[Place]:
-    """Places of what is no number."""
-    return [each for each in places(formula) if each.node.shape is not Shape.SCALAR]
+    """List the places of all nodes that are not plain numbers."""
+    return [place for place in walk_places(formula) if place.node.shape is not Shape.SCALAR]
 
 
 def _summands(formula: Formula) -> Iterator[Place]:
-    """The terms of a sum, whose signs are left aside."""
+    """Yield the places of a sum's terms, without regard to their signs."""
     waiting = [Place((), formula, Shape.CLASS)]
     while waiting:
         place = waiting.pop(0)
         if isinstance(place.node, Call) and place.node.operator in ("add", "sub"):
             waiting += [
-                Place((*place.path, number), each, place.holds) for number, each in enumerate(place.node.arguments)
+                Place((*place.path, number), argument, place.holds)
+                for number, argument in enumerate(place.node.arguments)
             ]
         else:
             yield place
 
 
 def _others(operator: str, allowed: set[str]) -> list[str]:
-    return [each for family in FAMILIES if operator in family for each in family if each in allowed - {operator}]
+    """List the allowed operators of the same family, without the operator itself."""
+    return [other for family in FAMILIES if operator in family for other in family if other in allowed - {operator}]
 
 
 def _angular(base: Formula, margin: float) -> Formula:
+    """Add a margin to the angle of a cosine: cos(arccos(base) + margin*y)."""
     return call("cos", call("add", call("arccos", base), call("mul", Number(margin), Name("y"))))
 
 
 def _margined(formula: Formula) -> Iterator[tuple[Place, Formula]]:
-    """Places of logits and cosines, each with its margin where it has one, and the logits or cosines themselves."""
+    """Yield the places of logits and cosines, with their margin if they have one, and the bare logits or cosines."""
     taken: list[tuple[int, ...]] = []
-    for place in places(formula):
-        if any(place.path[: len(each)] == each for each in taken):
+    for place in walk_places(formula):
+        if any(place.path[: len(path)] == path for path in taken):
             continue
         kind = _kind_of_margin(place.node)
         if kind is not None:
@@ -224,7 +228,7 @@ def _margined(formula: Formula) -> Iterator[tuple[Place, Formula]]:
 
 
 def _kind_of_margin(node: Formula) -> str | None:
-    """``none`` for plain logits or cosines, ``additive``, ``angular``, or None for anything else."""
+    """Return ``none`` for plain logits or cosines, ``additive``, ``angular``, or None for anything else."""
     bases = (Name("z"), Name("cosine"))
     if node in bases:
         return "none"
@@ -241,10 +245,10 @@ def _kind_of_margin(node: Formula) -> str | None:
 
 
 def _is_margin(node: Formula) -> bool:
-    """A number times the target."""
+    """Return True for the target, or a number times the target."""
     return node == Name("y") or (
         isinstance(node, Call)
         and node.operator == "mul"
-        and {type(each) for each in node.arguments} == {Number, Name}
+        and {type(argument) for argument in node.arguments} == {Number, Name}
         and node.names == {"y"}
     )

@@ -1,1 +1,1 @@
-"""runs."""
+"""Runs: declarations, directories and sessions, which searches and studies share."""

@@ -1,6 +1,6 @@
-"""Declarations: what a run does, in a TOML file that is validated before anything runs.
+"""Declarations: what a run does, read from a TOML file and validated before anything runs.
 
-A key that is not known is refused, with the nearest known one.
+An unknown key is refused, with the nearest known one.
 """
 
 import tomllib
@@ -16,11 +16,23 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError, nearest
+
+#: Pattern of the names of runs and of the user's own tasks.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+#: What a key expects, by pydantic's type of error.
+_EXPECTED = {
+    "tuple_type": "an array",
+    "too_short": "at least one item",
+    "model_type": "a table",
+    "string_pattern_mismatch": "letters, digits, - and _, the first a letter or digit, 64 at most",
+}
 
 
 class ExperimentError(UserError):
-    """A declaration that cannot be used; the message names file and key."""
+    """Raised for a declaration that cannot be used; the message names the file and the key."""
 
 
 class Section(BaseModel):
@@ -29,27 +41,28 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-#: Names of runs and of the user's own tasks.
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-
-
 class ExecutorSettings(Section):
-    """Where candidates are trained."""
+    """Where candidates are trained, and how many at once."""
 
-    kind: Literal["ray", "inline"] = Field("ray", description="a pool of Ray actors, or this process")
-    workers: int | None = Field(None, ge=1, le=100_000, description="Ray actors; left out: one for each GPU or core")
-    deadline: float | None = Field(None, gt=0.0, description="seconds a candidate may take; left out: by its steps")
-    device: DeviceChoice = Field("auto", description="auto: a GPU where there is one; cpu or cuda")
+    kind: Literal["ray", "inline"] = Field("ray", description="ray: a pool of Ray actors; inline: this process")
+    workers: int | None = Field(
+        None, ge=1, le=100_000, description="number of Ray actors; left out: one for each GPU or core"
+    )
+    deadline: float | None = Field(
+        None, gt=0.0, description="seconds that a candidate may take; left out: by its steps"
+    )
+    device: DeviceChoice = Field("auto", description="cpu, cuda, or auto: a GPU if there is one")
     cohort_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)] = Field(
         "auto", description="candidates trained together; auto: a worker's share of a generation, as memory allows"
     )
 
 
 class Declaration(Section):
-    """What a run does, under a name, on tasks: known ones, and others on the user's own data.
+    """What a run does on which tasks, known ones or tasks on the user's own data.
 
-    ``fidelity_of`` holds the training on each task: the task's own, where neither ``[fidelity]``, for all tasks, nor
-    ``[fidelity_of.TASK]`` of a file say otherwise; in a search the task's proxy, where they say nothing at all.
+    ``fidelity_of`` holds the training on each task. It is the task's own training, with the keys that a file gives in
+    ``[fidelity]`` for all tasks and in ``[fidelity_of.TASK]`` for one. In a search it is the task's proxy if a file
+    gives no key at all.
     """
 
     name: str = Field(pattern=NAME, description="letters, digits, - and _")
@@ -57,21 +70,59 @@ class Declaration(Section):
         default_factory=dict, description="tasks on your own data, by their names"
     )
     fidelity_of: dict[str, TrainingSettings] = Field(default_factory=dict, description="the training on each task")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @field_validator("data")
     @classmethod
     def _new_names(cls, data: dict[str, OwnData]) -> dict[str, OwnData]:
         taken = data.keys() & TASKS.keys()
         if taken:
-            raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give yours another")
-        return {name: each.with_absolute_path() for name, each in data.items()}
+            raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give your task another name")
+        return {name: own.with_absolute_path() for name, own in data.items()}
 
     def task_named(self, name: str) -> Task:
-        """The task of a name. Raises UserError."""
+        """Return the task of this name. Raises UserError for an unknown name or data that cannot be read."""
         return task_on(name, self.data.get(name))
 
+    def training_on(self, task: str) -> TrainingSettings:
+        """Return the training on a task."""
+        return self.fidelity_of[task]
+
+    def work(
+        self,
+        task: str,
+        candidates: Sequence[Candidate] = (),
+        *,
+        fidelity: TrainingSettings | None = None,
+        stage: int | None = None,
+        measured: str | None = None,
+        metric_alone: bool = False,
+        first_seed: int = 0,
+    ) -> Work:
+        """Create work for an executor: training candidates on a task, as declared or with ``fidelity``.
+
+        ``stage`` is the number of the stage to train to; None trains to the end. ``measured`` is the split that a study
+        measures on after each training; such work has no deadline unless one is declared. ``metric_alone`` leaves out
+        all measures but the task's metric. ``first_seed`` is the index of the first seed, see ``seed_ranges``.
+        """
+        fidelity = fidelity or self.training_on(task)
+        return Work(
+            candidates=tuple(candidates),
+            task=task,
+            fidelity=fidelity,
+            run_seed=self.seed,
+            stage=None if stage is None else fidelity.stages[stage],
+            device=self.executor.device,
+            measured=measured,
+            metric_alone=metric_alone,
+            first_seed=first_seed,
+            data=self.data.get(task),
+            unhurried=measured is not None,
+        )
+
     def result_defining(self) -> dict[str, Any]:
-        """What decides the results: everything but where candidates are trained."""
+        """Return all keys that decide the results, as plain JSON data: all but ``executor``."""
         return self.model_dump(mode="json", exclude={"executor"})
 
 
@@ -79,11 +130,11 @@ Kind = TypeVar("Kind", bound=Declaration)
 
 
 def read_declaration(name_or_path: str, **overrides: Any) -> tuple[dict[str, Any], str]:
-    """What a TOML file declares, or a shipped one by its name, and where it stands.
+    """Read a TOML file, or a shipped one by its name. Return its keys and where it lies.
 
-    ``overrides`` replace top-level keys where they are not None. Raises ExperimentError.
+    ``overrides`` replace top-level keys unless they are None. Raises ExperimentError.
     """
-    source, text = experiment_text(name_or_path)
+    source, text = read_experiment_text(name_or_path)
     try:
         declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -91,17 +142,17 @@ def read_declaration(name_or_path: str, **overrides: Any) -> tuple[dict[str, Any
     return declared | {key: value for key, value in overrides.items() if value is not None}, source
 
 
-def declared_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind:
-    """The declaration of a dictionary; ExperimentError names the source and each bad key."""
+def validate_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind:
+    """Validate a dictionary as a declaration. Raises ExperimentError, which names the source and each bad key."""
     try:
         return kind.model_validate(declared)
     except ValidationError as error:
-        problems = [_problem(each, kind) for each in error.errors()]
+        problems = [_problem(details, kind) for details in error.errors()]
         raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
 
 
-def experiment_text(name_or_path: str) -> tuple[str, str]:
-    """Where an experiment is declared, and its text. Raises ExperimentError."""
+def read_experiment_text(name_or_path: str) -> tuple[str, str]:
+    """Return where an experiment is declared, and the text of its file. Raises ExperimentError."""
     path = Path(name_or_path)
     files = [entry for entry in resources.files("lossearch.experiments").iterdir() if entry.name.endswith(".toml")]
     shipped = {entry.name.removesuffix(".toml"): entry for entry in files}
@@ -116,19 +167,19 @@ def experiment_text(name_or_path: str) -> tuple[str, str]:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
 
 
-def resolved_trainings(
+def resolve_trainings(
     declared: dict[str, Any], tasks: Sequence[str], by_proxy: bool = False, **fixed: Any
 ) -> dict[str, Any]:
-    """Each task's training with all its keys, from what a file declares; ``fixed`` are keys that stand elsewhere.
+    """Return each task's training with all its keys, from what a file declares; ``fixed`` replaces keys in all of them.
 
-    ``by_proxy`` takes the proxy of a task of whose training nothing is declared: it stands in for the task's own
-    training and for no other. Raises ValueError for tables of tasks that are not there.
+    With ``by_proxy`` a task takes its proxy if no key of its training is declared. A proxy stands in for the task's own
+    training only, so a single declared key rules it out. Raises ValueError for a table of a task that is not there.
     """
     for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
     if not isinstance(of_task, dict) or not isinstance(data, dict):
-        raise ValueError("expected tables [fidelity], [fidelity_of.TASK] and [data.TASK]")
-    for key, named in (("fidelity_of", of_task), ("data", data)):
-        stray = named.keys() - set(tasks)
+        raise ValueError("expected tables [fidelity], [fidelity_of.TASK] and [data.TASK], got other values")
+    for key, tables in (("fidelity_of", of_task), ("data", data)):
+        stray = tables.keys() - set(tasks)
         if stray:
             raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
     given = {name: as_keys(for_all) | as_keys(of_task.get(name, {})) for name in tasks}
@@ -138,50 +189,51 @@ def resolved_trainings(
     }
 
 
-def search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    """Each task's training in a search: its proxy where nothing is declared, under as many seeds as any of them has.
+def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    """Return each task's training in a search: the task's proxy if no key of its training is declared.
 
-    Raises ValueError for tables of tasks that are not there.
+    Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of a task that is not
+    there.
     """
-    found = resolved_trainings(declared, tasks, by_proxy=True)
-    said = found if declared.get("fidelity") else declared.get("fidelity_of", {})
-    most = max(each["seeds"] if isinstance(each["seeds"], int) else 1 for each in found.values())
-    return {name: each if said.get(name) else each | {"seeds": most} for name, each in found.items()}
+    trainings = resolve_trainings(declared, tasks, by_proxy=True)
+    given = trainings if declared.get("fidelity") else declared.get("fidelity_of", {})
+    most = max(keys["seeds"] if isinstance(keys["seeds"], int) else 1 for keys in trainings.values())
+    return {name: keys if given.get(name) else keys | {"seeds": most} for name, keys in trainings.items()}
 
 
 def _own_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
-    """The training of a task where none is declared; a plain one where there is no such task or data."""
+    """Return the training of a task as it is without declared keys; the default where the task or its data is bad."""
     try:
         task = task_on(name, None if data is None else own_data(data))
-    except (ValidationError, UserError):  # said of the key itself
+    except (ValidationError, UserError):  # reported for that key
         return TrainingSettings()
     return task.proxy or task.fidelity if by_proxy else task.fidelity
 
 
 def require_tasks(names: Sequence[str], data: Mapping[str, OwnData]) -> None:
-    """Raise UserError unless there is a task of each name, with data that can be read."""
+    """Raise UserError unless each name is a task with data that can be read."""
     for name in names:
         task_on(name, data.get(name))
 
 
 def as_keys(training: Any) -> dict[str, Any]:
-    """A training, or what a file declares of one, by its keys."""
+    """Return the keys of a training, or of what a file declares of one. Raises UserError for other values."""
     if isinstance(training, TrainingSettings):
         return training.model_dump()
     if not isinstance(training, dict):
-        raise UserError("Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training.")
+        raise UserError(f"Expected tables [fidelity] and [fidelity_of.TASK] with keys of a training, got {training!r}.")
     return training
 
 
-def each_once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names; ValueError where one stands twice."""
+def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names. Raises ValueError where one occurs twice; ``kind`` says in its message what they name."""
     if len(set(names)) < len(names):
         raise ValueError(f"{kind} named twice in {list(names)}")
     return names
 
 
 def _problem(error: Any, kind: type[Declaration]) -> str:
-    """One of pydantic's errors as a sentence: key, what was expected, what was got."""
+    """Say one of pydantic's errors in one sentence: the key, what was expected, what was given."""
     key = ".".join(map(str, _as_written(error["loc"]))) or "the experiment"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(str(error['loc'][-1]), _keys(kind, error['loc'][:-1]))}"
@@ -190,25 +242,17 @@ def _problem(error: Any, kind: type[Declaration]) -> str:
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    found = error["input"] if not isinstance(error["input"], tuple) else list(error["input"])
-    return f"{key}: expected {expected}, got {found!r}"
+    given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+    return f"{key}: expected {expected}, got {given!r}"
 
 
 def _as_written(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where an error is, by the keys of the file: without the kind of data, which pydantic names."""
+    """Return the place of an error by the keys of the file, without the kind of data that pydantic adds."""
     return location[:2] + location[3:] if location[:1] == ("data",) else location
 
 
-_EXPECTED = {
-    "tuple_type": "an array",
-    "too_short": "at least one item",
-    "model_type": "a table",
-    "string_pattern_mismatch": "letters, digits, - and _, the first a letter or digit, 64 at most",
-}
-
-
 def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that a table of a declaration has."""
+    """List the keys that a table of a declaration may have."""
     section: Any = kind
     for part in location:
         if section is DeclaredData:

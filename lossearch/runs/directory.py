@@ -1,7 +1,7 @@
-"""A run's directory: what was declared, as resolved, the records, the checkpoint, the log.
+"""A run's directory: the declaration as resolved, the records, the checkpoint and the log.
 
-Invariant: whatever happens, what was recorded stays; JSON and TOML files are replaced whole or not at all, and
-nothing in the directory is ever executed or unpickled.
+Invariant: whatever happens, what was recorded stays. JSON and TOML files are replaced whole or not at all, and nothing
+in the directory is ever executed or unpickled.
 """
 
 import fcntl
@@ -27,18 +27,18 @@ from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import Declaration
 from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
 
+#: Packages whose versions a run records.
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
-
 
 #: Version of the checkpoint: of its layout, and of the fingerprints in it.
 CHECKPOINT_VERSION = 3
 
-#: The file of a run that tells how its workers are doing.
+#: The file of a run that sums up the work of its workers.
 WORKERS_FILE = "workers.json"
 
 
 class RunDirectoryError(UserError):
-    """A directory that cannot hold this run; the message names it and says what to do."""
+    """Raised for a directory that cannot hold this run; the message names it and says what to do."""
 
 
 Kind = TypeVar("Kind", bound=Declaration)
@@ -46,27 +46,27 @@ Record = TypeVar("Record", Evaluation, Measurement)
 
 
 class Directory(Generic[Kind, Record]):
-    """The directory of one run: its declaration, its records and its log. Make it with ``create`` or ``open``."""
+    """The directory of one run: its declaration, its records and its log. Use ``create`` or ``open`` to get one."""
 
-    FILE: ClassVar[str]  #: the declaration as resolved
-    PARTS: ClassVar[str]  #: folder of the records
+    FILE: ClassVar[str]  #: the file of the declaration as resolved
+    PARTS: ClassVar[str]  #: the folder of the records
     FOLDERS: ClassVar[tuple[str, ...]]
-    FORCIBLE: ClassVar[tuple[str, ...]] = ()  #: keys that may be changed where a run is resumed
+    FORCIBLE: ClassVar[tuple[str, ...]] = ()  #: keys that a resumed run may change with --force
     RECORD: type[Record]
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.store: RecordStore[Record] = RecordStore(path / self.PARTS, self.RECORD)
-        self._lock = locked(path)
+        self._lock = lock_directory(path)
 
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> Kind:
-        """The declaration of a dictionary."""
+        """Validate a dictionary as a declaration. Raises ExperimentError."""
         raise NotImplementedError
 
     @classmethod
     def create(cls, declared: Kind, path: Path | None) -> Self:
-        """A new directory, ``runs/<name>-<time>`` unless a path is given.
+        """Create a directory: ``runs/<name>-<time>`` unless a path is given.
 
         Raises RunDirectoryError where the path is taken or cannot be written.
         """
@@ -77,7 +77,7 @@ class Directory(Generic[Kind, Record]):
             for name in cls.FOLDERS:
                 (path / name).mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            with run._let_go_if_it_fails():
+            with run._closed_on_error():
                 run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
@@ -87,9 +87,9 @@ class Directory(Generic[Kind, Record]):
 
     @classmethod
     def open(cls, path: Path, declared: Kind, force: bool = False) -> Self:
-        """The directory of an earlier run of the same declaration; ``force`` takes one that was changed.
+        """Open the directory of an earlier run of the same declaration; ``force`` accepts changes to it.
 
-        Raises RunDirectoryError, also where the changes let no result stand beside the earlier ones.
+        Raises RunDirectoryError, even with ``force`` where the changes make new results incomparable with earlier ones.
         """
         changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
@@ -110,16 +110,18 @@ class Directory(Generic[Kind, Record]):
             raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
         run = cls(path)
         if changes:
-            with run._let_go_if_it_fails():
+            with run._closed_on_error():
                 run._change(declared, list(changes.values()))
         return run
 
     @classmethod
     def _may_change(cls, key: str, declared: Kind) -> bool:
+        """Return True if a resumed run may change this key with --force."""
         return key in cls.FORCIBLE
 
     @contextmanager
-    def _let_go_if_it_fails(self) -> Iterator[None]:
+    def _closed_on_error(self) -> Iterator[None]:
+        """Close the directory if the block raises an error."""
         try:
             yield
         except BaseException:
@@ -127,7 +129,7 @@ class Directory(Generic[Kind, Record]):
             raise
 
     def _change(self, declared: Kind, changes: list[str]) -> None:
-        """Write what the run does from now on, and keep what it did before."""
+        """Write the declaration that holds from now on, and keep the earlier one in a file beside it."""
         kept = _unused(self.path / f"{Path(self.FILE).stem}-before.toml")
         write_whole_text(kept, (self.path / self.FILE).read_text(encoding="utf-8"))
         self._write(declared, datetime.now(UTC))
@@ -145,12 +147,12 @@ class Directory(Generic[Kind, Record]):
             file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        """Let another search have the directory."""
+        """Release the lock, so that another process can write to the directory."""
         os.close(self._lock)
 
     @classmethod
     def recorded(cls, path: Path) -> Kind:
-        """The declaration that made a run's directory. Raises RunDirectoryError."""
+        """Read the declaration that made a run's directory. Raises RunDirectoryError."""
         file = path / cls.FILE
         try:
             declared = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -160,27 +162,27 @@ class Directory(Generic[Kind, Record]):
             advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
             raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
         except (OSError, ValueError) as error:
-            raise RunDirectoryError(f"{file}: expected what made the run, got: {error}") from None
+            raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {error}") from None
 
     @classmethod
     def require_free(cls, path: Path, declared: Kind) -> None:
-        """Raise RunDirectoryError unless such a run may be started in the directory."""
+        """Raise RunDirectoryError unless a run of this declaration can start in the directory."""
         try:
-            taken = path.exists() and (not path.is_dir() or not all(map(cls._of_a_beginning, path.iterdir())))
+            taken = path.exists() and (not path.is_dir() or not all(map(cls._is_remnant, path.iterdir())))
         except OSError as error:
             raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
         if taken:
-            raise RunDirectoryError(cls._taken(path, declared))
+            raise RunDirectoryError(cls._describe_taken(path, declared))
 
     @classmethod
-    def _of_a_beginning(cls, path: Path) -> bool:
-        """Whether this is what a run leaves that was killed before it had written what it is."""
-        unfinished = path.name == f".{cls.FILE}.writing"
-        return unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
+    def _is_remnant(cls, path: Path) -> bool:
+        """Return True for an entry that a run leaves if it is killed before it has written its declaration."""
+        is_unfinished = path.name == f".{cls.FILE}.writing"
+        return is_unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
 
     @classmethod
-    def _taken(cls, path: Path, declared: Kind) -> str:
-        """Why a directory that exists cannot become this run's."""
+    def _describe_taken(cls, path: Path, declared: Kind) -> str:
+        """Say why this run cannot start in a path that exists."""
         if not path.is_dir():
             return f"{path}: expected a directory, got a file. Give another --run-dir."
         try:
@@ -193,33 +195,33 @@ class Directory(Generic[Kind, Record]):
 
 
 class RunDirectory(Directory[Experiment, Evaluation]):
-    """The directory of a search, with a checkpoint."""
+    """The directory of a search, which has a checkpoint as well."""
 
     FILE, PARTS, FOLDERS, RECORD = "experiment.toml", "evaluations", ("evaluations", "checkpoint"), Evaluation
-    #: How losses vary and how many there are; not what they are worth, nor the seeds, which are born at the beginning.
+    #: How losses vary and how many there are. Not how they are trained, and not the starting losses: they come first.
     FORCIBLE = ("name", *(f"evolution.{key}" for key in EvolutionSettings.model_fields if key != "seeds"))
 
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
-        """The experiment of a dictionary. Raises ExperimentError."""
+        """Validate a dictionary as an experiment. Raises ExperimentError."""
         return validated(declared, source)
 
     @classmethod
     def _may_change(cls, key: str, declared: Experiment) -> bool:
-        """As for any run; a steady search stays one, which has trainings in flight whenever it is stopped."""
-        to_generations = key == "evolution.mode" and declared.evolution.mode == "generational"
-        return super()._may_change(key, declared) and not to_generations
+        """Return True if --force may change this key. A steady search stays steady: its trainings in flight need it."""
+        is_to_generational = key == "evolution.mode" and declared.evolution.mode == "generational"
+        return super()._may_change(key, declared) and not is_to_generational
 
     def write_workers(self, summary: dict[str, Any]) -> None:
-        """Replace what tells how the workers are doing."""
+        """Replace the summary of the workers."""
         replace_text(self.path / WORKERS_FILE, json.dumps(summary))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint by this state, plain JSON data with the key ``version``."""
+        """Replace the checkpoint by this state: plain JSON data with the key ``version``."""
         write_whole_text(self.path / "checkpoint" / "state.json", json.dumps(state))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None where there is none. Raises RunDirectoryError for a damaged one."""
+        """Read the last checkpoint; None if there is none. Raises RunDirectoryError for a damaged one."""
         path = self.path / "checkpoint" / "state.json"
         if not path.exists():
             return None
@@ -238,12 +240,12 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         return state
 
     def forget_checkpoint(self) -> None:
-        """Remove the checkpoint: the run then goes through its generations again, from its evaluations."""
+        """Remove the checkpoint: the run then goes through its generations again, with the evaluations that it has."""
         remove(self.path / "checkpoint" / "state.json")
 
 
-def locked(path: Path) -> int:
-    """A descriptor that holds the directory's lock until it is closed. Raises RunDirectoryError."""
+def lock_directory(path: Path) -> int:
+    """Lock a directory. Return a file descriptor that holds the lock until it is closed. Raises RunDirectoryError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,7 +258,7 @@ def locked(path: Path) -> int:
 
 
 def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """What was changed, as sentences by the key."""
+    """Describe what was changed, by key."""
     changes: dict[str, str] = {}
     for key in {**earlier, **now}:
         before, after = earlier.get(key), now.get(key)
@@ -268,6 +270,7 @@ def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> 
 
 
 def _unused(path: Path) -> Path:
+    """Return the path, with a number added where it exists."""
     number = 1
     candidate = path
     while candidate.exists():
@@ -277,11 +280,16 @@ def _unused(path: Path) -> Path:
 
 
 def _without_none(declared: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no null: a key without a value is left out."""
-    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in declared.items() if v is not None}
+    """Leave out keys without a value, because TOML has no null."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in declared.items()
+        if value is not None
+    }
 
 
 def _provenance(started: datetime) -> dict[str, Any]:
+    """Collect when a run started, and the versions of what it ran on."""
     facts: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -292,7 +300,7 @@ def _provenance(started: datetime) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that holds the code, where it is one."""
+    """Return the git commit of the code; None if it does not lie in a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip() or None

@@ -1,4 +1,4 @@
-"""Doctor: what is wrong with a machine or a cluster, and what to do about it."""
+"""Doctor: find what is wrong with a machine or a cluster, and say what to do about it."""
 
 import platform
 import re
@@ -15,13 +15,13 @@ from lossearch.primitives.errors import shown
 
 State = Literal["ok", "warning", "problem"]
 
-#: Bytes that a run, and Ray's object store in memory, should find free.
+#: Bytes that should be free on the disk of a run, and in the memory that Ray's object store uses.
 FREE_DISK, FREE_SHARED_MEMORY = 2 * 2**30, 2**29
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``advice`` says what to do where it is not well."""
+    """The result of one check; ``advice`` says what to do about a warning or a problem."""
 
     what: str
     state: State
@@ -30,7 +30,7 @@ class Finding:
 
 
 def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
-    """Look at everything that a search needs, one after the other; nothing raises."""
+    """Check everything that a search needs, one thing after the other. Never raises."""
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("python", _python),
         ("packages", _packages),
@@ -43,21 +43,21 @@ def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
     for what, check in checks:
         try:
             yield from check()
-        except Exception as error:  # a doctor that faints helps nobody
+        except Exception as error:  # the other checks must still be made
             yield Finding(what, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
 
 
 def _python() -> Iterator[Finding]:
-    found = platform.python_version()
+    running = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    yield Finding("python", "ok" if fits else "warning", found, "" if fits else "Use Python 3.11 to 3.13.")
+    yield Finding("python", "ok" if fits else "warning", running, "" if fits else "Use Python 3.11 to 3.13.")
 
 
 def _packages() -> Iterator[Finding]:
     from lossearch.evaluators.versions import installed
 
-    needed = [each for each in requires("lossearch") or () if "extra ==" not in each]
-    names = [re.split(r"[\s\[;<>=!~(]", each, maxsplit=1)[0] for each in needed]
+    needed = [requirement for requirement in requires("lossearch") or () if "extra ==" not in requirement]
+    names = [re.split(r"[\s\[;<>=!~(]", requirement, maxsplit=1)[0] for requirement in needed]
     missing = sorted(set(names) - installed(names).keys())
     if missing:
         yield Finding("packages", "problem", f"missing: {', '.join(missing)}", "Run: pip install lossearch")
@@ -72,23 +72,23 @@ def _torch() -> Iterator[Finding]:
     names = ", ".join(torch.cuda.get_device_name(number) for number in range(count)) or "no GPU: trains on the CPU"
     advice = ""
     if not count and shutil.which("nvidia-smi"):
-        advice = "This machine seems to have a GPU: install a torch that was built for its driver."
+        advice = "This machine seems to have a GPU: install a torch build that suits its driver."
     yield Finding("torch", "warning" if advice else "ok", f"{torch.__version__}, {names}", advice)
 
 
 def _writable(what: str, path: Path) -> Iterator[Finding]:
-    """Whether files can be written below a directory that may not be there yet, and how much room there is."""
-    there = next(each for each in (path.resolve(), *path.resolve().parents) if each.exists())
+    """Check that files can be written below a directory, which may not exist yet, and how much room there is."""
+    existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding(what, "problem", f"{there}: {error.strerror}", "Give a --run-dir that can be written.")
+        yield Finding(what, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
         return
-    free = shutil.disk_usage(there).free
-    short = free < FREE_DISK
-    advice = f"Make room: a long search wants {FREE_DISK // 2**30} GiB." if short else ""
-    yield Finding(what, "warning" if short else "ok", f"{there}: {free / 2**30:.1f} GiB free", advice)
+    free = shutil.disk_usage(existing).free
+    is_short = free < FREE_DISK
+    advice = f"Make room: a long search needs {FREE_DISK // 2**30} GiB." if is_short else ""
+    yield Finding(what, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
 
 
 def _data() -> Iterator[Finding]:
@@ -103,9 +103,9 @@ def _shared_memory() -> Iterator[Finding]:
         yield Finding("shared memory", "ok", "none on this system: Ray uses files")
         return
     free = shutil.disk_usage(shared).free
-    short = free < FREE_SHARED_MEMORY
-    advice = "Ray will use slower files: in a container, start it with --shm-size=2g." if short else ""
-    yield Finding("shared memory", "warning" if short else "ok", f"{free / 2**30:.1f} GiB free", advice)
+    is_short = free < FREE_SHARED_MEMORY
+    advice = "Ray will use slower files: in a container, start it with --shm-size=2g." if is_short else ""
+    yield Finding("shared memory", "warning" if is_short else "ok", f"{free / 2**30:.1f} GiB free", advice)
 
 
 def _ray(address: str | None) -> Iterator[Finding]:
@@ -129,19 +129,21 @@ def _ray(address: str | None) -> Iterator[Finding]:
 
 
 def _node(node: dict[str, str]) -> Finding:
-    """A node beside this process: they must have the same of everything that decides results."""
+    """Check a node: it must have the same versions as this process of everything that decides results."""
     from lossearch.evaluators.versions import versions
 
     name = f"node {shown(node.get('name', '?'), 60)}"
     if "error" in node:
         return Finding(name, "problem", shown(node["error"], 300), "Install lossearch on this node, as on the others.")
-    other = [f"{key} {shown(node[key], 20)}, here {mine}" for key, mine in versions().items() if node[key] != mine]
-    if other:
-        return Finding(name, "problem", "; ".join(other), "Install the same versions on every node.")
+    differences = [
+        f"{key} {shown(node[key], 20)}, here {mine}" for key, mine in versions().items() if node[key] != mine
+    ]
+    if differences:
+        return Finding(name, "problem", "; ".join(differences), "Install the same versions on every node.")
     gpu = node.get("gpu", "no GPU")
     return Finding(name, "ok", f"{shown(node.get('cores', '?'), 10)} cores, {shown(gpu, 60)}")
 
 
 def healthy(findings: Iterable[Finding]) -> bool:
-    """Whether there is no problem."""
-    return all(each.state != "problem" for each in findings)
+    """Return True if no check found a problem."""
+    return all(finding.state != "problem" for finding in findings)

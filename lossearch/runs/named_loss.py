@@ -1,4 +1,7 @@
-"""Losses as users name them: a known loss by its name, also with settings, or a formula as it is written."""
+"""Named losses: what a user writes for a loss, as a formula, as a candidate, and as hyper-parameters to tune.
+
+A user writes a known loss by its name, with settings if wanted, or a formula.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,47 +16,49 @@ from lossearch.primitives.language.parser import parse, valid_name
 from lossearch.primitives.modules.class_weights import KINDS, suits
 from lossearch.results.records import loss_id
 
-#: A name with settings in parentheses, ``am_softmax(m=0.3, s=15)``: no formula has an equals sign.
+#: The learning rate is tuned between the declared one divided by this and multiplied by this.
+LEARNING_RATE_RANGE = 10.0
+
+#: The name of the learning rate among the settings.
+RATE = "learning_rate"
+
+#: A name with settings in parentheses, ``am_softmax(m=0.3, s=15)``. No formula has an equals sign.
 _WITH_SETTINGS = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*=[^()]*)\)\s*")
 
-#: A formula with the kind of its class weights in brackets, ``ce(16*cosine) [pedcc]``: no formula has a bracket.
+#: A formula with its kind of class weights in brackets, ``ce(16*cosine) [pedcc]``. No formula has a bracket.
 _WITH_CLASS_WEIGHTS = re.compile(r"(.*\S)\s*\[(\w+)\]\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class NamedLoss:
-    """A formula without free names, what it is called, and where its class weights come from.
-
-    ``name`` is None for a formula of the user's own, ``class_weights`` for a loss over logits. ``known`` is the known
-    loss that it is, and ``settings`` what was given of its hyper-parameters.
-    """
+    """A formula without free hyper-parameters, its name, and its kind of class weights."""
 
     formula: Formula
-    name: str | None
-    class_weights: str | None
-    known: str | None = None
-    settings: tuple[tuple[str, float], ...] = ()
+    name: str | None  #: None for a formula of the user's own
+    class_weights: str | None  #: None for a loss over logits
+    known: str | None = None  #: name in the catalogue
+    settings: tuple[tuple[str, float], ...] = ()  #: hyper-parameters that the user gave
 
 
 def named_loss(text: str) -> NamedLoss:
-    """The seed of a text: ``focal``, ``focal(gamma=1.5)``, a formula, or one with class weights in brackets.
+    """Read a loss: ``focal``, ``focal(gamma=1.5)``, a formula, or a formula with class weights in brackets.
 
-    Raises UserError for an unknown name, settings that the loss does not have, or a text that is no formula.
+    Raises UserError for an unknown name, for settings that the loss does not have, and for a text that is no formula.
     """
     weighted = _WITH_CLASS_WEIGHTS.fullmatch(text)
     if weighted is not None:
         return _with_class_weights(weighted[1], weighted[2], text)
-    called = _WITH_SETTINGS.fullmatch(text)
-    if called is None and not valid_name(text):
+    with_parentheses = _WITH_SETTINGS.fullmatch(text)
+    if with_parentheses is None and not valid_name(text):
         formula = parse(text)
         return NamedLoss(formula, None, "learned" if formula.looks_at_embeddings else None)
-    known = known_loss(text if called is None else called[1])
-    settings = {} if called is None else _settings(called[2], text)
-    formula = known.bound(**settings)  # checks them
-    own = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
+    known = known_loss(text if with_parentheses is None else with_parentheses[1])
+    settings = {} if with_parentheses is None else _parse_settings(with_parentheses[2], text)
+    formula = known.bound(**settings)  # raises UserError for bad settings
+    arguments = ", ".join(f"{name}={number_text(value)}" for name, value in settings.items())
     return NamedLoss(
         formula,
-        f"{known.name}({own})" if own else known.name,
+        f"{known.name}({arguments})" if arguments else known.name,
         known.class_weights if known.formula.looks_at_embeddings else None,
         known.name,
         tuple(settings.items()),
@@ -61,7 +66,7 @@ def named_loss(text: str) -> NamedLoss:
 
 
 def _with_class_weights(text: str, kind: str, whole: str) -> NamedLoss:
-    """The seed of a formula with class weights of a kind, called as it is written."""
+    """Read a formula with a kind of class weights; its text is its name."""
     formula = parse(text)
     if kind not in KINDS or not formula.looks_at_embeddings or not suits(kind, formula):
         raise UserError(
@@ -71,84 +76,74 @@ def _with_class_weights(text: str, kind: str, whole: str) -> NamedLoss:
     return NamedLoss(formula, None if kind == "learned" else f"{formula} [{kind}]", kind)
 
 
-def _settings(text: str, whole: str) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _parse_settings(text: str, whole: str) -> dict[str, float]:
+    """Read settings such as ``m=0.3, s=15``. Raises UserError, which quotes the whole text of the loss."""
+    settings: dict[str, float] = {}
     for part in text.split(","):
-        name, _, value = (each.strip() for each in part.partition("="))
+        name, _, value = (word.strip() for word in part.partition("="))
         try:
             number = float(value)
         except ValueError:
             raise UserError(f"Expected settings like (m=0.3, s=15), got {shown(whole)}.") from None
-        if name in found:
-            raise UserError(f"{name} is set twice in {shown(whole)}.")
-        found[name] = number
-    return found
+        if name in settings:
+            raise UserError(f"Expected each setting once, got {name} twice in {shown(whole)}.")
+        settings[name] = number
+    return settings
 
 
 def split_names(text: str) -> list[str]:
-    """Names or formulas that commas separate, but for commas in parentheses."""
-    found, depth, start = [], 0, 0
+    """Split a list of names or formulas at its commas, except those in parentheses."""
+    names, depth, start = [], 0, 0
     for place, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if character == "," and depth == 0:
-            found.append(text[start:place])
+            names.append(text[start:place])
             start = place + 1
-    return [each.strip() for each in [*found, text[start:]] if each.strip()]
-
-
-# --- Settings of a loss that a person names: what is tuned of it, and the candidate that it is with some.
-
-#: The learning rate is sought between the declared one over this and times this.
-LEARNING_RATE_RANGE = 10.0
-
-
-#: What the learning rate is called among the settings.
-RATE = "learning_rate"
+    return [name.strip() for name in [*names, text[start:]] if name.strip()]
 
 
 def candidate_of(text: str) -> Candidate:
-    """The candidate of a loss as a user names it. Raises UserError."""
-    seed = named_loss(text)
-    formula = str(seed.formula)
+    """Create the candidate of a loss as a user names it. Raises UserError."""
+    loss = named_loss(text)
+    formula = str(loss.formula)
     return Candidate(
-        loss_id(formula, seed.class_weights),
-        formula,
-        seed.formula.size,
-        0,
-        "known",
-        0,
-        (),
-        seed.name,
-        seed.class_weights,
+        loss_id=loss_id(formula, loss.class_weights),
+        formula=formula,
+        complexity=loss.formula.size,
+        generation=0,
+        birth="known",
+        birth_number=0,
+        name=loss.name,
+        class_weights=loss.class_weights,
     )
 
 
 def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
-    """What is tuned of a loss: the learning rate, and those of its hyper-parameters that were not given.
+    """List what to tune of a loss: the learning rate, and the hyper-parameters that the user did not give.
 
-    Those of a formula are its numbers.
+    The hyper-parameters of a formula are its numbers.
     """
-    seed = named_loss(text)
-    own = tunable_constants(seed.formula)[1] if seed.known is None else known_loss(seed.known).hyperparameters
-    given = dict(seed.settings)
+    loss = named_loss(text)
+    own = tunable_constants(loss.formula)[1] if loss.known is None else known_loss(loss.known).hyperparameters
+    given = dict(loss.settings)
     rate = Hyperparameter(
         RATE, learning_rate, learning_rate / LEARNING_RATE_RANGE, learning_rate * LEARNING_RATE_RANGE, log=True
     )
-    return [rate, *(each for each in own if each.name not in given)]
+    return [rate, *(parameter for parameter in own if parameter.name not in given)]
 
 
 def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
-    """The candidate of a loss with these settings, under the name it has without them; the others as they are."""
-    plain, seed = candidate_of(text), named_loss(text)
+    """Create the candidate of a loss with these settings, under the name that it has without them."""
+    plain, loss = candidate_of(text), named_loss(text)
     own = {name: value for name, value in settings.items() if name != RATE}
     rate = settings.get(RATE)
     if not own:
         return replace(plain, learning_rate=rate)
-    if seed.known is None:
-        named, constants = tunable_constants(seed.formula)
-        formula = named.bind({each.name: each.default for each in constants} | own)
+    if loss.known is None:
+        named, constants = tunable_constants(loss.formula)
+        formula = named.bind({constant.name: constant.default for constant in constants} | own)
     else:
-        formula = known_loss(seed.known).bound(**dict(seed.settings), **own)
+        formula = known_loss(loss.known).bound(**dict(loss.settings), **own)
     return replace(
         plain,
         name=plain.called,

@@ -1,4 +1,4 @@
-"""Running: the directory of a run is opened, held while it runs, told of an interruption, and let go."""
+"""Session: a run while it runs. Its directory, data and executor are at hand, and Ctrl-C stops it in good order."""
 
 import errno
 import signal
@@ -15,23 +15,22 @@ from lossearch.primitives.errors import UserError
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
 
-#: What is wrong with a disk, and not with us.
+#: Error numbers that are a disk's fault, not ours.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+Kind = TypeVar("Kind", bound=Directory[Any, Any])
 
 
 class RunInterrupted(Exception):
-    """A run was stopped from outside; it can be resumed."""
+    """Raised when a run was stopped from outside; it can be resumed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"Interrupted; the run is in {path}.")
         self.path = path
 
 
-Kind = TypeVar("Kind", bound=Directory[Any, Any])
-
-
 def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
-    """The directory that was asked for, which is free unless a run in it is resumed. Raises UserError."""
+    """Return the path of the directory that was asked for. Raises UserError where a new run cannot start in it."""
     if resume and run_dir is None:
         raise UserError("Expected run_dir, the directory of the run to resume, got none.")
     path = None if run_dir is None else Path(run_dir)
@@ -41,7 +40,7 @@ def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path |
 
 
 def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = False) -> None:
-    """Load the data of every task, so that what is missing is told of before anything is made. Raises UserError."""
+    """Load the data of every task, so that missing data is reported before anything is made. Raises UserError."""
     for name in tasks:
         task = declared.task_named(name)
         task.load()
@@ -49,85 +48,8 @@ def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = Fal
             task.load_test()
 
 
-@contextmanager
-def running(
-    kind: type[Kind],
-    declared: Declaration,
-    path: Path | None,
-    resume: bool,
-    interrupted: type[RunInterrupted],
-    force: bool = False,
-) -> Iterator[Kind]:
-    """The directory of a run that starts or goes on; what stops it from outside is raised as ``interrupted``.
-
-    Raises RunDirectoryError where the directory cannot be written any more.
-    """
-    run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
-    with watched_for_interruption() as interruption:  # Ray has set its own handlers by now
-        try:
-            yield run
-        except BaseException as error:
-            if interruption.explains(error):
-                with suppress(OSError):  # of a disk that is full: it is stopped all the same
-                    run.log("interrupted")
-                raise interrupted(run.path) from None
-            if isinstance(error, OSError) and error.errno in _UNWRITABLE and _is_within(run.path, error.filename):
-                raise RunDirectoryError(
-                    f"{run.path}: expected a directory that can be written, got: {error.strerror}. Everything recorded "
-                    "before is kept: mend that, and continue with --resume."
-                ) from None
-            raise
-        finally:
-            run.close()
-
-
-def _is_within(directory: Path, filename: Any) -> bool:
-    """Whether an error is about a file of the directory, or the directory itself."""
-    return isinstance(filename, str) and Path(filename).absolute().is_relative_to(directory.absolute())
-
-
-# --- Interruption: knows whether the process was asked to stop, also where a library made an error of its own of it.
-
-
-@dataclass
-class Interruption:
-    """Whether SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived since the watch began."""
-
-    seen: bool = False
-
-    def explains(self, error: BaseException) -> bool:
-        """Whether the error came of an interruption.
-
-        A KeyboardInterrupt that strikes while an extension module is imported, for one, leaves it as an ImportError.
-        """
-        return self.seen or isinstance(error, KeyboardInterrupt)
-
-
-@contextmanager
-def watched_for_interruption() -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM, which both raise KeyboardInterrupt; outside the main thread nothing can be noted."""
-    interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        interruption.seen = True
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interruption
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-# --- Workers: the executor that a declaration and the command ask for.
-
-
 def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_address: str | None = None) -> Executor:
-    """The executor asked for: ``kind`` before ``ray_address`` before the declared one. Raises UserError."""
+    """Create an executor: of the kind ``kind``, else at ``ray_address``, else the declared one. Raises UserError."""
     kind = kind or ("ray" if ray_address else settings.kind)
     if kind not in ("ray", "inline"):
         raise UserError(f"Expected executor to be ray or inline, got {kind!r}.")
@@ -143,3 +65,75 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
     from lossearch.evaluators.executors.ray_executor import RayExecutor
 
     return RayExecutor(ray_address, settings.workers, settings.deadline, settings.device)
+
+
+@contextmanager
+def running(
+    kind: type[Kind],
+    declared: Declaration,
+    path: Path | None,
+    resume: bool,
+    interrupted: type[RunInterrupted],
+    force: bool = False,
+) -> Iterator[Kind]:
+    """Open the directory of a run that starts or goes on, and close it at the end.
+
+    Raises ``interrupted`` on Ctrl-C or SIGTERM, and RunDirectoryError where the directory can no longer be written.
+    """
+    run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
+    with watch_for_interruption() as interruption:  # Ray has set its own handlers by now
+        try:
+            yield run
+        except BaseException as error:
+            if interruption.explains(error):
+                with suppress(OSError):  # the disk may be full; the run stops all the same
+                    run.log("interrupted")
+                raise interrupted(run.path) from None
+            if isinstance(error, OSError) and error.errno in _UNWRITABLE and _is_within(run.path, error.filename):
+                raise RunDirectoryError(
+                    f"{run.path}: expected a directory that can be written, got: {error.strerror}. All earlier records "
+                    "are kept: solve this, and continue with --resume."
+                ) from None
+            raise
+        finally:
+            run.close()
+
+
+@dataclass
+class Interruption:
+    """Records whether SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived."""
+
+    has_arrived: bool = False
+
+    def explains(self, error: BaseException) -> bool:
+        """Return True if the error came from an interruption.
+
+        A library may turn a KeyboardInterrupt into its own error: one that arrives while an extension module is
+        imported becomes an ImportError.
+        """
+        return self.has_arrived or isinstance(error, KeyboardInterrupt)
+
+
+@contextmanager
+def watch_for_interruption() -> Iterator[Interruption]:
+    """Note SIGINT and SIGTERM, and raise KeyboardInterrupt for both. Signals arrive in the main thread only."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interruption.has_arrived = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_within(directory: Path, filename: Any) -> bool:
+    """Return True if the file of an error is the directory itself or lies in it."""
+    return isinstance(filename, str) and Path(filename).absolute().is_relative_to(directory.absolute())

@@ -1,4 +1,4 @@
-"""Status: how a run stands, read from its directory by another process, whatever state it is in."""
+"""Status: the state of a run, read from its directory by another process, whether the run goes on or not."""
 
 import fcntl
 import json
@@ -16,57 +16,57 @@ from lossearch.runs.directory import WORKERS_FILE, RunDirectory
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
 
-#: Events of the log that say how a run stands.
-_TOLD = ("started", "resumed", "generation", "ended", "interrupted")
+#: Events of the log that say how far a run is.
+_EVENTS = ("started", "resumed", "generation", "ended", "interrupted")
 
-#: Seconds before the last evaluation over which the speed is taken.
+#: The speed is taken over this number of seconds before the last evaluation.
 RECENT = 300.0
 
-#: Seconds over which it can be taken at least: the trainings of a cohort end at once.
+#: Fewest seconds to take the speed over: the trainings of a cohort end all at once.
 SHORTEST = 10.0
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What one worker has done."""
+    """The work of one worker."""
 
     trainings: int
     per_minute: float
-    seconds: dict[str, float]  #: by what it did
+    seconds: dict[str, float]  #: by activity
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a search stands."""
+    """The state of a search."""
 
     run: str
-    state: RunState  #: stopped is a run that nobody writes to and that did not say why
+    state: RunState  #: stopped: no process writes to the run, and its log does not say why
     name: str
     tasks: list[str]
     generation: int
     generations: int
-    candidates: dict[str, int]  #: distinct losses by what became of them
+    candidates: dict[str, int]  #: distinct losses by status
     trainings: int
-    trainings_per_minute: float | None  #: lately
+    trainings_per_minute: float | None  #: over the last minutes
     best_formula: str | None
     best_fitness: float | None
     cross_entropy: float | None
     last_evaluation: str | None  #: UTC
-    seconds: dict[str, float] = field(default_factory=dict)  #: of the driver, by what it did since it started
+    seconds: dict[str, float] = field(default_factory=dict)  #: of the driver by activity, since it started
     workers: dict[str, WorkerStatus] = field(default_factory=dict)  #: by name, since the driver started
     damages: int = 0  #: parts that cannot be read
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the status as plain data."""
         return asdict(self)
 
 
 def status(path: Path) -> Status:
-    """The status of a search in a directory. Raises RunDirectoryError or NotARun where there is none."""
+    """Read the status of a search. Raises RunDirectoryError or NotARun where the directory holds none."""
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
-    events = [each for each in logged_events(path / "log.jsonl") if each.get("event") in _TOLD]
-    generations = [each for each in events if each.get("event") == "generation"]
-    lately = _lately(path / WORKERS_FILE)
+    events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
+    generations = [event for event in events if event.get("event") == "generation"]
+    summary = _read_object(path / WORKERS_FILE)
     best = board.rows[0] if board.ranked else None
     finished = board.finished_at()
     return Status(
@@ -74,7 +74,7 @@ def status(path: Path) -> Status:
         state=_state(path, events),
         name=experiment.name,
         tasks=list(experiment.tasks),
-        generation=max((_whole(each.get("number")) for each in generations), default=0),
+        generation=max((_whole_number(event.get("number")) for event in generations), default=0),
         generations=experiment.evolution.generations,
         candidates=board.counts(),
         trainings=len(finished),
@@ -83,42 +83,42 @@ def status(path: Path) -> Status:
         best_fitness=best.fitness_mean if best else None,
         cross_entropy=next((row.fitness_mean for row in board.rows.named() if row.rank and row.name == BASELINE), None),
         last_evaluation=finished[-1] if finished else None,
-        seconds=_numbers(lately.get("seconds")),
-        workers=_workers(lately.get("workers")),
+        seconds=_numbers(summary.get("seconds")),
+        workers=_workers(summary.get("workers")),
         damages=len(board.damages),
     )
 
 
-def _lately(file: Path) -> dict[str, Any]:
-    """What a run has written of its workers; nothing where it has not, or where the file is none of ours."""
+def _read_object(file: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one if there is no such file, or if it holds something else."""
     try:
-        found = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _numbers(value: Any) -> dict[str, float]:
-    """What of a logged table is finite numbers."""
+    """Keep the finite numbers of a table that may hold anything."""
     table = value if isinstance(value, dict) else {}
-    return {name: float(each) for name, each in table.items() if type(each) in (int, float) and abs(each) < 1e12}
+    return {name: float(entry) for name, entry in table.items() if type(entry) in (int, float) and abs(entry) < 1e12}
 
 
 def _workers(value: Any) -> dict[str, WorkerStatus]:
-    """What of a logged table is what workers did."""
+    """Keep the workers of a table that may hold anything."""
     table = value if isinstance(value, dict) else {}
-    found = {}
-    for name, each in table.items():
-        if isinstance(each, dict):
-            counts = _numbers({key: each.get(key) for key in ("trainings", "per_minute")})
-            found[name] = WorkerStatus(
-                int(counts.get("trainings", 0)), counts.get("per_minute", 0.0), _numbers(each.get("seconds"))
+    workers = {}
+    for name, entry in table.items():
+        if isinstance(entry, dict):
+            counts = _numbers({key: entry.get(key) for key in ("trainings", "per_minute")})
+            workers[name] = WorkerStatus(
+                int(counts.get("trainings", 0)), counts.get("per_minute", 0.0), _numbers(entry.get("seconds"))
             )
-    return found
+    return workers
 
 
 def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
-    """Whether a process holds the directory, else what the log says last of it."""
+    """Return running if a process holds the directory, else the state that the log says last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -126,22 +126,26 @@ def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
         return "running"
     finally:
         os.close(descriptor)
-    last = [each["event"] for each in events if each["event"] != "generation"]
+    last = [event["event"] for event in events if event["event"] != "generation"]
     if last and last[-1] == "ended":
         return "finished"
     return "interrupted" if last and last[-1] == "interrupted" else "stopped"
 
 
 def speed(finished: list[str]) -> float | None:
-    """Trainings in a minute, over the last minutes in which there were some; None where these are too few seconds."""
+    """Compute trainings per minute over the last minutes that had some; None if they span too few seconds.
+
+    ``finished`` are ISO times in ascending order.
+    """
     try:
-        times = [datetime.fromisoformat(each).timestamp() for each in finished]
+        times = [datetime.fromisoformat(time).timestamp() for time in finished]
     except ValueError:
         return None
-    recent = [each for each in times if each > times[-1] - RECENT] if times else []
+    recent = [time for time in times if time > times[-1] - RECENT] if times else []
     span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
     return round(60.0 * (len(recent) - 1) / span, 1) if span >= SHORTEST else None
 
 
-def _whole(value: Any) -> int:
+def _whole_number(value: Any) -> int:
+    """Return a plausible count, or 0 for anything else."""
     return value if type(value) is int and 0 <= value < 10**9 else 0

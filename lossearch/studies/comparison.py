@@ -20,13 +20,13 @@ from lossearch.runs.declaration import (
     ExecutorSettings,
     ExperimentError,
     as_keys,
-    declared_as,
-    each_once,
     read_declaration,
+    require_distinct,
     require_tasks,
-    resolved_trainings,
+    resolve_trainings,
+    validate_as,
 )
-from lossearch.runs.directory import Directory, locked
+from lossearch.runs.directory import Directory, lock_directory
 from lossearch.runs.named_loss import candidate_of, named_loss, tunable
 
 
@@ -39,7 +39,7 @@ class Comparison(Declaration):
     )
     baseline: str = Field(BASELINE, description="the loss that the others are compared with")
     seeds: int = Field(10, ge=1, le=1_000, description="trainings of each loss, with other weights and batches")
-    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
     split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
     tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
     tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
@@ -67,7 +67,7 @@ class Comparison(Declaration):
         for training in (declared.get("fidelity"), *_tables(declared.get("fidelity_of"))):
             if isinstance(training, dict) and training.get("seeds", seeds) != seeds:
                 raise ValueError("fidelity.seeds: stands as seeds at the top of a comparison, for all tasks")
-        trainings = resolved_trainings(declared, tasks, seeds=seeds)
+        trainings = resolve_trainings(declared, tasks, seeds=seeds)
         return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
 
     @field_validator("tasks", "losses", mode="before")
@@ -79,7 +79,7 @@ class Comparison(Declaration):
     @classmethod
     def _known_tasks(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
         require_tasks(names, info.data.get("data", {}))
-        return each_once("task", names)
+        return require_distinct("task", names)
 
     @model_validator(mode="after")
     def _usable(self) -> "Comparison":
@@ -170,7 +170,7 @@ def validated_comparison(declared: dict[str, Any], source: str) -> Comparison:
     """The comparison that a dictionary declares; ExperimentError names the source and each bad key."""
     if "evolution" in declared or "task" in declared:
         raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
-    return declared_as(Comparison, declared, source)
+    return validate_as(Comparison, declared, source)
 
 
 # --- The directory of a comparison: what was declared, every measurement, the table that follows from them, the log.
@@ -189,7 +189,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         """
         if not (path / cls.FILE).exists() or _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
             return None
-        lock = locked(path)
+        lock = lock_directory(path)
         try:
             number = 1
             while (kept := path.with_name(f"{path.name}-{number}")).exists():

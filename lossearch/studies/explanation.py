@@ -25,7 +25,7 @@ from lossearch.results.findings.comparison import Line, comparison_lines
 from lossearch.results.findings.curves import CurvePoint, Drawn, curves
 from lossearch.results.findings.explanation import Explanation, Form, PartEffect
 from lossearch.results.records import BASELINE, Measurement
-from lossearch.runs.declaration import Declaration, ExecutorSettings, declared_as
+from lossearch.runs.declaration import Declaration, ExecutorSettings, validate_as
 from lossearch.runs.directory import Directory
 from lossearch.runs.named_loss import named_loss
 from lossearch.runs.views import ComparisonView
@@ -49,7 +49,7 @@ class ExplanationPlan(Declaration):
     tasks: tuple[str, ...] = Field(min_length=1, description="whose parts are left out on")
     factor: float | None = Field(None, description="that a search trained it with")
     seeds: int = Field(10, ge=1, le=1_000, description="trainings of each loss, with other weights and batches")
-    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @property
@@ -73,7 +73,7 @@ class ExplanationDirectory(Directory[ExplanationPlan, Measurement]):
     def validated(cls, declared: dict[str, Any], source: str) -> ExplanationPlan:
         """The plan of a dictionary. Raises ExperimentError."""
         tasks = declared.get("tasks")
-        return declared_as(
+        return validate_as(
             ExplanationPlan, declared | {"tasks": tuple(tasks) if isinstance(tasks, list) else tasks}, source
         )
 

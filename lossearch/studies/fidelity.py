@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from lossearch.engine.admission import Refusal
-from lossearch.engine.breeding import Breeding, birth_of_seed
+from lossearch.engine.breeding import Breeding, birth_of_named
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
@@ -30,11 +30,12 @@ from lossearch.results.findings.proxies import (
     write_values,
 )
 from lossearch.results.records import Measurement
-from lossearch.runs.declaration import Declaration, ExecutorSettings, declared_as, each_once, require_tasks
+from lossearch.runs.declaration import Declaration, ExecutorSettings, require_distinct, require_tasks, validate_as
 from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
-from lossearch.runs.progress import Progress, Stopwatch
+from lossearch.runs.progress import Progress
 from lossearch.runs.session import RunInterrupted, executor_for, require_data, running
+from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import ComparisonView, SilentComparison, SilentView
 from lossearch.studies.measuring import MeasurementRunner, trainings
 from lossearch.studies.survivors import suitable_baselines
@@ -51,7 +52,7 @@ class FidelityPlan(Declaration):
     tasks: tuple[str, ...] = Field(min_length=1, description="names of tasks; see 'lossearch tasks'")
     candidates: int = Field(60, ge=FEWEST, le=10_000, description="losses that are ranked")
     seeds: int = Field(4, ge=1, le=1_000, description="full trainings of each candidate")
-    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @model_validator(mode="before")
@@ -68,7 +69,7 @@ class FidelityPlan(Declaration):
     @field_validator("tasks")
     @classmethod
     def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return each_once("task", names)
+        return require_distinct("task", names)
 
 
 def full_trainings(tasks: Any, seeds: Any) -> dict[str, dict[str, Any]]:
@@ -86,7 +87,7 @@ class FidelityDirectory(Directory[FidelityPlan, Measurement]):
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> FidelityPlan:
         """The plan of a dictionary. Raises ExperimentError."""
-        return declared_as(FidelityPlan, declared, source)
+        return validate_as(FidelityPlan, declared, source)
 
 
 #: The first seeds of full trainings and of proxies: what else is trained has others.
@@ -248,7 +249,7 @@ def samples(experiments: Sequence[Experiment], count: int) -> list[tuple[Candida
 def _sample(known: Sequence[str], experiment: Experiment, count: int) -> list[Candidate]:
     unseeded = experiment.model_copy(update={"evolution": EvolutionSettings(seeds=())})
     breeding = Breeding(unseeded, lambda refused: None, Progress(1), SilentView(), Stopwatch())
-    decisions = breeding.admission.screen([birth_of_seed(name) for name in known], 0)
+    decisions = breeding.admission.screen([birth_of_named(name) for name in known], 0)
     admitted = [each for each in decisions if not isinstance(each, Refusal)]
     room = int(KNOWN_SHARE * count)
     places = random.Random(experiment.seed).sample(range(len(admitted)), min(room, len(admitted)))

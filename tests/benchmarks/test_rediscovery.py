@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.rediscovery import BUDGET, CASES, experiment, identical, quartiles, reached, summary
 from lossearch.engine.admission import Admission, Refusal
-from lossearch.engine.breeding import birth_of_seed
+from lossearch.engine.breeding import birth_of_named
 from lossearch.evaluators.work import Candidate, Work, record
 from lossearch.evolution.population import Birth
 from lossearch.primitives.language.parser import parse
@@ -73,7 +73,7 @@ def test_a_duplicate_of_another_loss_and_a_candidate_below_the_line_reach_nothin
 )
 def test_cross_entropy_written_otherwise_is_a_duplicate_of_the_baseline(text):
     admission = Admission()
-    baseline = admission.decide(birth_of_seed("cross_entropy", "baseline"), 0)
+    baseline = admission.decide(birth_of_named("cross_entropy", "baseline"), 0)
     again = admission.decide(Birth(parse(text), "random"), 0)
     assert isinstance(again, Refusal)
     assert (again.status, again.candidate.loss_id) == ("duplicate", baseline.loss_id)

@@ -1,6 +1,6 @@
-"""Runs a small search again and again, and dies in each: at a step that makes something last, or at a random moment.
+"""Run a small search again and again, and die in each run: before a call that writes to disk, or at a random moment.
 
-A process of its own: it has imported everything and computed nothing, so that it can be forked.
+It runs in a process of its own, which has imported everything and computed nothing, so that it can be forked.
 """
 
 import os
@@ -27,19 +27,19 @@ TINY = validated(
 
 STEADY = TINY.model_copy(update={"evolution": TINY.evolution.model_copy(update={"mode": "steady"})})
 
-#: What makes something last: dying is before one of these, which is after the one before it.
+#: Calls that make a change last. Dying before each of them covers dying after the one before it.
 LASTING = ("fsync", "replace", "unlink")
 
 
 def dies_at(step):
-    """Let the process die before the so many-th call that makes something last."""
-    left = [step]
+    """Let the process die before a call that makes a change last, given by its number from 0."""
+    calls_left = [step]
 
     def dying(function):
         def call(*arguments, **options):
-            if left[0] == 0:
+            if calls_left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
+            calls_left[0] -= 1
             return function(*arguments, **options)
 
         return call
@@ -49,7 +49,7 @@ def dies_at(step):
 
 
 def forked(work):
-    """Do work in a child; returns its process id."""
+    """Run work in a forked child, and return its process id."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -76,7 +76,7 @@ def ended(child):
 
 
 def at_every_step(experiment, root):
-    """Die once at every moment, each time in a new run, until a run gets to its end; then resume each."""
+    """Die once before every lasting call, each time in a new run, until a run ends. Return the runs that died."""
     step = 0
     while ended(started(experiment, root / f"step{step}", step)) != 0:
         step += 1
@@ -84,9 +84,9 @@ def at_every_step(experiment, root):
 
 
 def at_random_moments(experiment, root, count, generator):
-    """Kill a run again and again at random moments, so many times in all, in runs that are begun anew when through."""
-    runs, killed = [], 0
-    while killed < count:
+    """Kill runs at random moments, ``count`` times in all. Start a new run after six kills, or when one ends."""
+    runs, num_killed = [], 0
+    while num_killed < count:
         path = root / f"random{len(runs)}"
         runs.append(path)
         for _ in range(6):
@@ -95,7 +95,7 @@ def at_random_moments(experiment, root, count, generator):
             os.kill(child, signal.SIGKILL)
             if ended(child) != -signal.SIGKILL:
                 break
-            killed += 1
+            num_killed += 1
     return runs
 
 

@@ -1,4 +1,4 @@
-"""A small search that takes seconds."""
+"""A small search that takes seconds, and helpers to stop it and to read its records."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,22 +45,22 @@ cohort_size = 2
 
 
 class Interrupting(InlineExecutor):
-    """Works inline, and is interrupted at the given submission."""
+    """An inline executor that is interrupted at the given submission."""
 
     def __init__(self, at):
         super().__init__()
-        self._left = at
+        self._submissions_left = at
 
     def submit(self, work, states=()):
-        self._left -= 1
-        if self._left < 0:
+        self._submissions_left -= 1
+        if self._submissions_left < 0:
             raise KeyboardInterrupt
         return super().submit(work, states)
 
 
 @contextmanager
 def stopped_at(monkeypatch, submissions, interruption):
-    """What is run is interrupted at the given submission, and raises this."""
+    """Interrupt the run in the block at the given submission, and expect this error."""
     with monkeypatch.context() as patched:
         patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(submissions))
         with pytest.raises(interruption):
@@ -72,10 +72,12 @@ def run_search(path, **options):
 
 
 def records(path):
-    """The evaluations of a run without their times, in the order of their birth."""
+    """Read the evaluations of a run without their times, in birth order."""
     evaluations = Leaderboard(path).evaluations
-    timeless = [replace(each, seconds=None, finished_at=None) for each in evaluations]
-    return sorted(timeless, key=lambda each: (each.birth_number, each.seed if each.seed is not None else -1))
+    timeless = [replace(evaluation, seconds=None, finished_at=None) for evaluation in evaluations]
+    return sorted(
+        timeless, key=lambda evaluation: (evaluation.birth_number, -1 if evaluation.seed is None else evaluation.seed)
+    )
 
 
 class Warned:

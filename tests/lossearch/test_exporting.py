@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import lossearch
-from lossearch.engine.trial import load_exported
+from lossearch.engine.export_check import load_exported
 from lossearch.results.leaderboard import Leaderboard
 from tests.lossearch.small import run_search
 

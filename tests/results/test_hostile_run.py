@@ -88,7 +88,7 @@ def run_at_import(tree):
 
 
 def require_inert(source):
-    """Assert that a file holds a docstring, torch imports, functions and one class, and that loading it calls nothing."""
+    """Assert that a file has a docstring, torch imports, functions and one class, and that loading it calls nothing."""
     tree = ast.parse(source)
     docstring, *body = tree.body
     assert isinstance(docstring, ast.Expr)

@@ -11,8 +11,8 @@ from lossearch.evaluators.executors import ray_cluster
 from lossearch.runs import doctor
 from lossearch.runs import session as workers
 from lossearch.runs.directory import RunDirectory, RunDirectoryError
-from lossearch.runs.progress import Stopwatch
 from lossearch.runs.status import speed, status
+from lossearch.runs.timing import Stopwatch
 from tests.lossearch.small import SMALL, Interrupting, run_search
 
 
@@ -147,7 +147,7 @@ def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatc
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10, 10, 0))
     (low,) = doctor._writable("run directory", tmp_path)
-    assert (low.state, low.advice) == ("warning", "Make room: a long search wants 2 GiB.")
+    assert (low.state, low.advice) == ("warning", "Make room: a long search needs 2 GiB.")
 
     def refuse(**place):
         raise OSError(30, "Read-only file system")

@@ -16,11 +16,11 @@ def candidate(name=None, formula="ce(z)"):
 
 def progress():
     made = Progress(generations=3, generation=2)
-    made.trained(candidate("cross_entropy"), 0.9)
-    made.trained(candidate(formula="abs(p - y)"), 0.95)
-    made.trained(candidate(), None)
-    made.refused("duplicate")
-    made.refused("rejected")
+    made.count_training(candidate("cross_entropy"), 0.9)
+    made.count_training(candidate(formula="abs(p - y)"), 0.95)
+    made.count_training(candidate(), None)
+    made.count_refusal("duplicate")
+    made.count_refusal("rejected")
     return made
 
 
@@ -32,8 +32,8 @@ def test_progress_counts_and_remembers_the_best():
 
 def test_progress_goes_on_counting_from_a_saved_state():
     later = Progress(generations=3)
-    later.restore(progress().state())
-    later.trained(candidate(), 0.5)
+    later.restore(progress().counts())
+    later.count_training(candidate(), 0.5)
     assert later.finished == 4
     assert later.best_formula == "abs(p - y)"
 

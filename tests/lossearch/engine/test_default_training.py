@@ -57,7 +57,7 @@ def test_what_is_declared_of_one_task_leaves_the_proxy_of_another():
 
 
 def test_declared_seeds_are_not_changed_where_they_differ():
-    with pytest.raises(UserError, match=r"expected as many seeds on every task, got \[1, 2\]"):
+    with pytest.raises(UserError, match=r"expected the same number of seeds on every task, got \[1, 2\]"):
         search_on("digits", "digits_noisy", fidelity_of={"digits": {"steps": 30, "seeds": 1}, "digits_noisy": PROXY})
 
 

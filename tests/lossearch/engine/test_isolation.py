@@ -1,4 +1,4 @@
-from lossearch.engine.admission import each_apart
+from lossearch.engine.admission import map_isolated
 
 
 def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
@@ -8,7 +8,7 @@ def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
         calls.append(list(numbers))
         return [1.0 / number for number in numbers]
 
-    found = each_apart(inverses, [1.0, 2.0, 0.0, 4.0])
+    found = map_isolated(inverses, [1.0, 2.0, 0.0, 4.0])
     assert found[:2] == [1.0, 0.5]
     assert isinstance(found[2], ZeroDivisionError)
     assert found[3] == 0.25
@@ -17,6 +17,6 @@ def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
 
 def test_work_that_does_not_fail_is_done_at_once():
     calls = []
-    assert each_apart(lambda items: calls.append(items) or items, [1, 2, 3]) == [1, 2, 3]
+    assert map_isolated(lambda items: calls.append(items) or items, [1, 2, 3]) == [1, 2, 3]
     assert len(calls) == 1
-    assert each_apart(lambda items: [], []) == []
+    assert map_isolated(lambda items: [], []) == []

@@ -362,7 +362,7 @@ class TestForce:
         assert "--force" not in str(raised.value)
 
     def test_a_new_run_has_nothing_to_force(self, tmp_path):
-        with pytest.raises(UserError, match="Expected force beside resume alone"):
+        with pytest.raises(UserError, match="Expected force only together with resume"):
             search(SMALL, run_dir=tmp_path / "run", force=True)
 
 

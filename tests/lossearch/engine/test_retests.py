@@ -2,9 +2,9 @@
 
 import pytest
 
-from lossearch.engine.dispatch import Score
 from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.engine.retests import Retests
+from lossearch.engine.score import Score
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate
 from lossearch.results.leaderboard import Leaderboard
@@ -26,7 +26,7 @@ A, B, C = (candidate(name, number) for number, name in enumerate("abc", 2))
 
 def told(retests, **fitness):
     everyone = {each.name: each for each in (CROSS_ENTROPY, A, B, C)}
-    retests.told({everyone[name]: Score(value, {}) for name, value in fitness.items()})
+    retests.add({everyone[name]: Score(value, {}) for name, value in fitness.items()})
     return retests
 
 
@@ -38,12 +38,12 @@ def test_those_that_lead_get_the_next_seed_and_cross_entropy_goes_along():
 def test_a_lucky_loss_falls_back_and_the_next_one_is_asked():
     retests = told(Retests(1, seeds=2), cross_entropy=0.5, a=0.9, b=0.8)
     assert retests.due() == {2: [A, CROSS_ENTROPY]}
-    assert retests.take({A: 0.3, CROSS_ENTROPY: 0.6}) == {
+    assert retests.record({A: 0.3, CROSS_ENTROPY: 0.6}) == {
         "a": pytest.approx((0.9 + 0.9 + 0.3) / 3),
         "cross_entropy": 0.5 + 0.1 / 3,
     }
     assert retests.due() == {2: [B]}  # .8 is ahead of .7 now; cross-entropy has that seed
-    retests.take({B: 0.8})
+    retests.record({B: 0.8})
     assert retests.due() == {3: [B, CROSS_ENTROPY]}
     assert retests.due(untested=True) == {}
     assert retests.best() == (B.formula, pytest.approx(0.8))
@@ -51,24 +51,24 @@ def test_a_lucky_loss_falls_back_and_the_next_one_is_asked():
 
 def test_cross_entropy_has_every_seed_that_somebody_has():
     retests = told(Retests(1, seeds=1), cross_entropy=0.1, a=0.9)
-    retests.take({A: 0.9})  # as if cross-entropy had been left out
-    retests.take({A: 0.9})
+    retests.record({A: 0.9})  # as if cross-entropy had been left out
+    retests.record({A: 0.9})
     assert retests.due() == {1: [CROSS_ENTROPY], 2: [CROSS_ENTROPY], 3: [A, CROSS_ENTROPY]}
 
 
 def test_a_loss_that_fails_under_a_further_seed_is_out():
     retests = told(Retests(1, seeds=2), cross_entropy=0.5, a=0.9, b=0.8)
-    assert retests.take({A: None}) == {"a": None}
+    assert retests.record({A: None}) == {"a": None}
     assert retests.due()[2][0] == B
 
 
 def test_what_is_saved_is_restored():
     retests = told(Retests(2, seeds=2), cross_entropy=0.85, a=0.9, b=0.8)
-    retests.take({A: 0.7, CROSS_ENTROPY: 0.8})
+    retests.record({A: 0.7, CROSS_ENTROPY: 0.8})
     again = Retests(2, seeds=2)
     again.restore(retests.state())
     assert again.due() == retests.due()
-    assert again.take({CROSS_ENTROPY: 0.9}) == retests.take({CROSS_ENTROPY: 0.9})
+    assert again.record({CROSS_ENTROPY: 0.9}) == retests.record({CROSS_ENTROPY: 0.9})
     assert again.state() == retests.state()
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lossearch.engine.dispatch import Score, promoted
 from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.engine.score import Score, promote
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate
@@ -89,10 +89,10 @@ def test_at_a_rung_the_best_third_goes_on_the_simpler_of_equals_and_every_known_
     fitness = [0.5, 0.9, 0.7, 0.9, 0.8, 0.6, 0.1]
     candidates = [candidate(k, complexity=9 - k, name="mse" if k == 6 else None) for k in range(7)]
     stand = {each: Score(value, []) for each, value in zip(candidates, fitness, strict=True)}
-    assert [each.birth_number for each in promoted(stand, 3)] == [1, 3, 4, 6]
+    assert [each.birth_number for each in promote(stand, 3)] == [1, 3, 4, 6]
     equal = {each: Score(0.5, []) for each in candidates[:3]}
-    assert [each.birth_number for each in promoted(equal, 3)] == [2]
-    assert promoted({}, 3) == []
+    assert [each.birth_number for each in promote(equal, 3)] == [2]
+    assert promote({}, 3) == []
 
 
 @pytest.mark.parametrize("rungs", [(12,), (0, 5), (5, 5), (8, 4), (8, 9), (20,)])

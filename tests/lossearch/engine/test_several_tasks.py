@@ -89,8 +89,8 @@ def test_the_plan_names_all_tasks():
         ({"task": ["digits", "digits"]}, "task named twice"),
         ({"task": ["digits", "digts"]}, "Unknown task 'digts'"),
         ({"fidelity_of": {"shapes": {}}}, "shapes is not among the tasks"),
-        ({"fidelity_of": {"digits": {"seeds": 5}}}, "as many seeds on every task"),
-        ({"fidelity_of": {"digits": {"rungs": [2, 5]}}}, "as many rungs on every task"),
+        ({"fidelity_of": {"digits": {"seeds": 5}}}, "the same number of seeds on every task"),
+        ({"fidelity_of": {"digits": {"rungs": [2, 5]}}}, "the same number of rungs on every task"),
         ({"fidelity_of": {"digits": {"sedes": 5}}}, "fidelity_of.digits.sedes: unknown key.*seeds"),
     ],
 )

@@ -1,9 +1,11 @@
+"""Islands: births in turn, migration, and going on from a saved state."""
+
 import json
 import random
 
 import pytest
 
-from lossearch.engine.breeding import birth_of_seed
+from lossearch.engine.breeding import birth_of_named
 from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evolution.islands import Islands
 from lossearch.evolution.members import Member
@@ -19,11 +21,11 @@ ISLANDS = SMALL.model_copy(
 
 
 def islands(settings=SETTINGS, seed=0):
-    return Islands(settings, [birth_of_seed(text) for text in settings.seeds], seed)
+    return Islands(settings, [birth_of_named(text) for text in settings.seeds], seed)
 
 
 def lived(started, births, fitness):
-    """Ask so many times, and tell what fitness makes of each birth."""
+    """Ask for births, and tell each its fitness."""
     born = [started.ask() for _ in range(births)]
     started.tell([Member(f"id-{each.formula}", each.formula, fitness(each), None, each.island) for each in born])
     return born
@@ -59,7 +61,7 @@ def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
 
 def test_one_island_is_a_plain_evolution():
     settings = SETTINGS.model_copy(update={"islands": 1})
-    alone = Evolution(settings, [birth_of_seed(text) for text in settings.seeds], random.Random(5))
+    alone = Evolution(settings, [birth_of_named(text) for text in settings.seeds], random.Random(5))
     started = islands(settings, seed=5)
     assert [started.ask() for _ in range(40)] == [alone.ask() for _ in range(40)]
 
@@ -111,5 +113,5 @@ def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
 
 def test_too_many_islands_are_refused():
     declared = {"name": "x", "task": "digits", "evolution": {"population": 5, "islands": 3}}
-    with pytest.raises(ExperimentError, match="population = 5: expected two losses at least for each of 3 islands"):
+    with pytest.raises(ExperimentError, match="population = 5: expected at least two losses for each of 3 islands"):
         validated(declared, "x")

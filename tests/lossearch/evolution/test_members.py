@@ -1,3 +1,5 @@
+"""Members: tournaments and NSGA-II selection."""
+
 import random
 from collections import Counter
 

@@ -1,3 +1,5 @@
+"""Evolution of one population: births, limits, selection and saved states."""
+
 import json
 import random
 
@@ -21,7 +23,7 @@ def evolution(seed=0, settings=SETTINGS):
 
 
 def live(started, generations, fitness):
-    """Ask and tell for some generations; returns what was born."""
+    """Ask and tell for some generations, and return all births."""
     born = []
     for _ in range(generations):
         births = [started.ask() for _ in range(15)]

@@ -1,3 +1,5 @@
+"""Trees: growing and varying formulas as DEAP trees."""
+
 import random
 
 import pytest
@@ -35,19 +37,19 @@ def test_what_is_grown_keeps_the_depth_and_the_vocabulary_and_leaves_the_global_
 def test_a_variation_depends_on_its_generator_alone_and_leaves_its_parents(how, one, other, seed):
     parents = [one, other] if how == "crossover" else [one]
     texts = [str(each) for each in parents]
-    first = TREES.varied(how, parents, random.Random(seed))
+    first = TREES.vary(how, parents, random.Random(seed))
     random.random()
-    assert TREES.varied(how, parents, random.Random(seed)) == first
+    assert TREES.vary(how, parents, random.Random(seed)) == first
     assert [str(each) for each in parents] == texts
 
 
 def test_a_crossover_of_one_leaf_takes_the_other_parent_or_a_part_of_it():
     giver = parse("ce(z) + p")
-    found = {str(TREES.varied("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
+    found = {str(TREES.vary("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
     assert found == {str(each) for each in giver.walk()}
 
 
 def test_other_kinds_of_variation_are_not_of_trees():
-    assert [each for each in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.knows(each)] == [
-        *("crossover", "subtree", "point", "constant")
-    ]
+    assert [
+        each for each in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.can_vary(each)
+    ] == [*("crossover", "subtree", "point", "constant")]

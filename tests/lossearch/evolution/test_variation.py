@@ -1,10 +1,12 @@
+"""Variation: changes that know what the parts of a loss mean."""
+
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossearch.evolution.variation import deepest_nesting, known_terms, places, replaced, varied
+from lossearch.evolution.variation import deepest_nesting, known_terms, replace_at, vary, walk_places
 from lossearch.primitives.analysis.targets import looks_at_target
 from lossearch.primitives.language.formula import Call, Name
 from lossearch.primitives.language.operators import OPERATORS
@@ -18,16 +20,16 @@ SETTINGS = EvolutionSettings(terminals=("p", "y", "z", "cosine"))
 
 
 def made(how, text, count=60, settings=SETTINGS):
-    """What a kind of variation makes of a formula, in so many attempts."""
+    """Vary a formula ``count`` times, and return the distinct results."""
     generator = random.Random(0)
-    found = [varied(how, parse(text), settings, generator) for _ in range(count)]
+    found = [vary(how, parse(text), settings, generator) for _ in range(count)]
     return {str(each) for each in found if each is not None}
 
 
 @given(formulas(max_leaves=25), st.sampled_from(KINDS), st.integers(0, 2**32))
 def test_whatever_is_varied_stays_in_the_language(formula, how, seed):
-    child = varied(how, formula, SETTINGS, random.Random(seed))
-    again = varied(how, formula, SETTINGS, random.Random(seed))
+    child = vary(how, formula, SETTINGS, random.Random(seed))
+    again = vary(how, formula, SETTINGS, random.Random(seed))
     assert child == again
     if child is not None:
         assert parse(str(child)) == child
@@ -40,11 +42,11 @@ def test_whatever_is_varied_stays_in_the_language(formula, how, seed):
 
 @given(formulas(max_leaves=25))
 def test_every_place_can_be_replaced_by_itself(formula):
-    found = list(places(formula))
+    found = list(walk_places(formula))
     assert [each.node for each in found] == list(formula.walk())
     for each in found:
         assert each.node.shape <= each.holds
-        assert replaced(formula, each.path, each.node) == formula
+        assert replace_at(formula, each.path, each.node) == formula
 
 
 def test_a_hoisted_part_looks_at_the_target():
@@ -69,7 +71,7 @@ def test_terms_of_known_losses_are_added_or_put_for_terms():
 
 
 def test_no_term_of_a_discovered_loss_is_inserted():
-    """A test split chose it: a search on the same samples is not to be given it."""
+    """A test split chose it, so a search on the same samples must not start from it."""
     vocabulary = ("p", "y", "z", "cosine", "prior")
     terms = {str(each) for each in known_terms(vocabulary, SETTINGS.operators)}
     assert any("log(prior)" in each for each in terms)
@@ -121,7 +123,7 @@ def test_every_operator_of_a_family_takes_as_many_arguments():
 
 
 def test_the_root_holds_any_shape():
-    (place, *_) = places(parse("ce(z)"))
+    (place, *_) = walk_places(parse("ce(z)"))
     assert (place.node, place.path) == (parse("ce(z)"), ())
     assert isinstance(place.node, Call)
     assert Name("z") in place.node.arguments

@@ -1,3 +1,5 @@
+"""Experiments: what a TOML file may say, and how its mistakes are reported."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,3 +1,5 @@
+"""Named losses: names, settings and formulas as users write them."""
+
 import pytest
 
 from lossearch.primitives.errors import UserError
@@ -24,7 +26,7 @@ def test_a_name_and_a_formula_without_settings():
     [
         ("am_softmax(margin=0.3)", "has no hyper-parameter"),
         ("am_softmax(m=9)", "m"),
-        ("am_softmax(m=0.1, m=0.2)", "m is set twice"),
+        ("am_softmax(m=0.1, m=0.2)", "got m twice"),
         ("am_softmax(m=__import__)", "Expected settings like"),
         ("am_softmx(m=0.3)", "am_softmax"),
         ("am_softmax(m=nan)", "m"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lossearch.engine.trial import ExportMismatch, load_exported, require_equal
+from lossearch.engine.export_check import ExportMismatch, load_exported, require_equal
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.operators import FUNCTIONS
 from lossearch.primitives.language.parser import parse

@@ -1,11 +1,12 @@
-"""The trial of an exported loss: its file is loaded, compared with the formula, and trained with once more.
+"""Check an exported loss: load its file, compare it with the formula, and train with it under fresh seeds.
 
-The seeds are fresh, so that the luck of the seeds by which the loss was chosen is gone; the validation split is
-the one that it was chosen on, so that its fitness is still flattered. The test split is not touched.
+The seeds are fresh, so the luck of the seeds that chose the loss is gone. The validation split is the one that chose
+the loss, so its fitness is still flattered. The test split is not touched.
 """
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +25,34 @@ from lossearch.results.export.exportable import of_row
 from lossearch.results.ranking.row import Row
 from lossearch.results.statistics.intervals import mean, spread
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
+from lossearch.runs import seed_ranges
 from lossearch.runs.experiment import Experiment
 
+#: Number of fresh seeds.
 FRESH_SEEDS = 6
-_FIRST_FRESH = 1_000_000  # seeds of the search count from 0
 
 
 class ExportMismatch(Exception):
-    """An exported file that does not compute what its formula says."""
+    """Raised for an exported file that does not compute what its formula says."""
 
 
-def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> FreshSeedTest:
-    """Load an exported file that this process wrote, check it and train with it under fresh seeds.
+def check_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[str, float]) -> FreshSeedTest:
+    """Load an exported file that this process wrote, compare it with the formula, and train with it under fresh seeds.
 
-    On several tasks the fitness is the mean over them, and the loss is multiplied by its factor on each, one of the
-    calibration ``factors``; on one task the file holds the factor. Raises ExportMismatch where value or gradient differ
-    from the formula's.
+    On one task the file holds the calibration factor. On several tasks the loss is multiplied by the factor of each,
+    from ``factors``, and the fitness is the mean over the tasks. Raises ExportMismatch where the value or the gradient
+    differs from the formula's.
     """
     module = load_exported(path)
-    named = of_row(row, "")  # a known loss under its own numbers, which a canonical form has rounded to ten digits
-    require_equal(module, named.formula.bind(named.hyperparameters), row.class_weights)
+    loss = of_row(row, "")  # a known loss under its own numbers, which a canonical form has rounded to ten digits
+    require_equal(module, loss.formula.bind(loss.hyperparameters), row.class_weights)
+    works = [_work(task, experiment) for task in experiment.tasks]
+    scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
+    first_seed = seed_ranges.FRESH_SEED_TEST
     ours, theirs = [], []
     try:
         with one_thread():
-            for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
-                works = [_work(task, experiment) for task in experiment.tasks]
-                scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
+            for seed in range(first_seed, first_seed + FRESH_SEEDS):
                 ours.append(
                     mean(
                         _fitness(_exported_loss(module, row, work), work, seed, scale)
@@ -64,7 +67,7 @@ def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[st
 
 
 def load_exported(path: Path) -> Any:
-    """The module of an exported file. Only for a file that was written just now: it is executed."""
+    """Load the module of an exported file. The file is executed, so it must be one that this process wrote."""
     spec = importlib.util.spec_from_file_location("exported_loss", path)
     assert spec is not None
     assert spec.loader is not None
@@ -76,7 +79,7 @@ def load_exported(path: Path) -> Any:
 def require_equal(module: Any, formula: Formula, class_weights: str | None = None) -> None:
     """Raise ExportMismatch unless the file's loss has the formula's value and gradient on a random batch.
 
-    By class indices and by probabilities, and for a loss over embeddings also its logits.
+    Targets are class indices and class probabilities. For a loss over embeddings the logits are compared as well.
     """
     generator = torch.Generator().manual_seed(0)
     classes, size = 7, 5
@@ -99,24 +102,26 @@ def require_equal(module: Any, formula: Formula, class_weights: str | None = Non
 
 
 def _targets(classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Class indices and probabilities of nine samples."""
+    """Draw targets of nine samples: class indices [9] and class probabilities [9, classes]."""
     indices = torch.randint(0, classes, (9,), generator=generator)
     return indices, torch.softmax(torch.randn(9, classes, generator=generator, dtype=torch.float64), 1)
 
 
 def _require_equal_response(
-    expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], formula: Formula
+    expected: dict[str, torch.Tensor], actual: dict[str, torch.Tensor], formula: Formula
 ) -> None:
-    for name, ours in expected.items():
-        if not torch.allclose(ours, found[name], rtol=1e-9, atol=1e-12):
-            raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}: please report it.")
+    for name, value in expected.items():
+        if not torch.allclose(value, actual[name], rtol=1e-9, atol=1e-12):
+            raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}. Please report it.")
 
 
 def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
+    """Return the keyword argument ``prior`` if the formula needs it."""
     return {"prior": prior} if "prior" in formula.names else {}
 
 
 def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Compute the loss's value, its gradient, and its logits where it has some, on a batch."""
     inputs = inputs.clone().requires_grad_()
     value = loss(inputs, target)
     (gradient,) = torch.autograd.grad(value, inputs)
@@ -128,8 +133,7 @@ def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str
 
 def _work(task: str, experiment: Experiment) -> Work:
     device = "cpu" if experiment.executor.device == "cpu" else "auto"  # the driver may have no GPU
-    training = experiment.training_on(task)
-    return Work((), task, training, experiment.seed, device=device, data=experiment.data.get(task))
+    return replace(experiment.work(task), device=device)
 
 
 def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:

@@ -1,6 +1,6 @@
 import pytest
 
-from lossearch.engine.resume import ArchiveFile
+from lossearch.engine.archive_file import ArchiveFile
 from lossearch.primitives.identity.fingerprint import fingerprint
 from lossearch.primitives.language.parser import parse
 
@@ -30,7 +30,7 @@ def test_a_file_with_less_than_the_checkpoint_says_is_refused(tmp_path):
     path = tmp_path / "archive"
     written = ArchiveFile(path).append(entries("ce(z)", "abs(p - y)"))
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(ValueError, match="1 formulas in archive of 2"):
+    with pytest.raises(ValueError, match="expected 2 formulas in archive, got 1"):
         ArchiveFile(path).read(written)
     path.unlink()
     with pytest.raises(OSError, match="archive"):

@@ -1,7 +1,9 @@
+"""Timing: the sums of a run's workers."""
+
 import time
 
 from lossearch.evaluators.work import Spent
-from lossearch.runs.progress import Workforce
+from lossearch.runs.timing import Workforce
 
 
 def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
@@ -25,10 +27,10 @@ def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monk
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     force = Workforce()
-    force.left("unheard of")
+    force.mark_gone("unheard of")
     force.add([Spent("a:1", 1, {"training": 5.0})])
     now[0] = 110.0
-    force.left("a:1")
+    force.mark_gone("a:1")
     now[0] = 200.0
     assert force.summary()["a:1"]["seconds"]["idle"] == 10.0
     force.add([Spent("a:1", 1, {"training": 5.0})])  # on its way when it was lost
@@ -36,9 +38,9 @@ def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monk
 
 
 def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
-    from lossearch.runs import progress as workforce
+    from lossearch.runs import timing
 
-    monkeypatch.setattr(workforce, "LISTED", 2)
+    monkeypatch.setattr(timing, "MAX_LISTED", 2)
     force = Workforce()
     for number in range(5):
         force.add([Spent(f"w{number}", 1, {"training": 1.0})])
