@@ -9,7 +9,7 @@ from lossearch.evaluators.work import Candidate
 from lossearch.evolution.islands import Islands
 from lossearch.evolution.population import Birth
 from lossearch.results.records import BASELINE, Evaluation
-from lossearch.runs.experiment import Experiment, work_of
+from lossearch.runs.experiment import Experiment
 from lossearch.runs.named_loss import named_loss
 from lossearch.runs.progress import Progress, Stopwatch
 from lossearch.runs.views import SearchView
@@ -74,7 +74,7 @@ class Breeding:
         for decision in decisions:
             if isinstance(decision, Refusal):
                 self._progress.refused(decision.status)
-                work = work_of(self._experiment, [decision.candidate], self._experiment.tasks[0])
+                work = self._experiment.work(self._experiment.tasks[0], [decision.candidate])
                 self._record([decision.evaluation(work)])
             else:
                 yield decision

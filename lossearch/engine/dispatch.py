@@ -16,7 +16,7 @@ from lossearch.results.records import Evaluation
 from lossearch.results.statistics.intervals import mean
 from lossearch.results.storage.store import Recorder
 from lossearch.runs.directory import RunDirectory
-from lossearch.runs.experiment import Experiment, work_of
+from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress, Stopwatch, Workforce
 from lossearch.runs.views import SearchView
 
@@ -103,12 +103,12 @@ class Dispatcher:
         Those whose evaluations are known from before a restart are not handed out.
         """
         for task in self._experiment.tasks:
-            self._hand_out(work_of(self._experiment, cohort, task, stage), stage, states)
+            self._hand_out(self._experiment.work(task, cohort, stage=stage), stage, states)
 
     def hand_out_again(self, cohort: Sequence[Candidate], seed: int) -> None:
         """Have candidates that were trained before trained in full under one more seed, by its index."""
         for task in self._experiment.tasks:
-            work = work_of(self._experiment, cohort, task)
+            work = self._experiment.work(task, cohort)
             alone = work.fidelity.model_copy(update={"seeds": 1})
             self._hand_out(replace(work, fidelity=alone, first_seed=seed), AGAIN, {})
 

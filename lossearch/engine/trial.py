@@ -6,6 +6,7 @@ the one that it was chosen on, so that its fitness is still flattered. The test 
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from lossearch.results.export.exportable import of_row
 from lossearch.results.ranking.row import Row
 from lossearch.results.statistics.intervals import mean, spread
 from lossearch.results.storage.run_files import FreshSeedTest
+from lossearch.runs import seed_ranges
 from lossearch.runs.experiment import Experiment
 
+#: Seeds of the trial.
 FRESH_SEEDS = 6
-_FIRST_FRESH = 1_000_000  # seeds of the search count from 0
 
 
 class ExportMismatch(Exception):
@@ -47,7 +49,7 @@ def try_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[st
     ours, theirs = [], []
     try:
         with one_thread():
-            for seed in range(_FIRST_FRESH, _FIRST_FRESH + FRESH_SEEDS):
+            for seed in range(seed_ranges.FRESH_SEED_TEST, seed_ranges.FRESH_SEED_TEST + FRESH_SEEDS):
                 works = [_work(task, experiment) for task in experiment.tasks]
                 scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
                 ours.append(
@@ -128,8 +130,7 @@ def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str
 
 def _work(task: str, experiment: Experiment) -> Work:
     device = "cpu" if experiment.executor.device == "cpu" else "auto"  # the driver may have no GPU
-    training = experiment.training_on(task)
-    return Work((), task, training, experiment.seed, device=device, data=experiment.data.get(task))
+    return replace(experiment.work(task), device=device)
 
 
 def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:

@@ -16,6 +16,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from lossearch.evaluators.tasks.task import Task
+from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError, nearest
 
 
@@ -57,6 +58,8 @@ class Declaration(Section):
         default_factory=dict, description="tasks on your own data, by their names"
     )
     fidelity_of: dict[str, TrainingSettings] = Field(default_factory=dict, description="the training on each task")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @field_validator("data")
     @classmethod
@@ -69,6 +72,42 @@ class Declaration(Section):
     def task_named(self, name: str) -> Task:
         """The task of a name. Raises UserError."""
         return task_on(name, self.data.get(name))
+
+    def training_on(self, task: str) -> TrainingSettings:
+        """The training on a task."""
+        return self.fidelity_of[task]
+
+    def work(
+        self,
+        task: str,
+        candidates: Sequence[Candidate] = (),
+        *,
+        fidelity: TrainingSettings | None = None,
+        stage: int | None = None,
+        measured: str | None = None,
+        metric_alone: bool = False,
+        first_seed: int = 0,
+    ) -> Work:
+        """Work for an executor: train candidates on a task, with the declared training unless ``fidelity`` is given.
+
+        ``stage`` is the number of the stage to train to; None is to the end. ``measured`` is the split that a study
+        measures on after each training: such work has no deadline unless one is declared. ``metric_alone`` leaves out
+        all measures but the task's metric. ``first_seed`` is the index of the first seed, see ``seed_ranges``.
+        """
+        fidelity = fidelity or self.training_on(task)
+        return Work(
+            candidates=tuple(candidates),
+            task=task,
+            fidelity=fidelity,
+            run_seed=self.seed,
+            stage=None if stage is None else fidelity.stages[stage],
+            device=self.executor.device,
+            measured=measured,
+            metric_alone=metric_alone,
+            first_seed=first_seed,
+            data=self.data.get(task),
+            unhurried=measured is not None,
+        )
 
     def result_defining(self) -> dict[str, Any]:
         """What decides the results: everything but where candidates are trained."""

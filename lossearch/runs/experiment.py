@@ -3,17 +3,14 @@
 Every key has a default but ``name`` and ``task``; a key that is not known is refused, with the nearest known one.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lossearch.evaluators.settings import TrainingSettings
-from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError, nearest
 from lossearch.runs.declaration import (
     Declaration,
-    ExecutorSettings,
     ExperimentError,
     Section,
     declared_as,
@@ -145,10 +142,8 @@ class Experiment(Declaration):
     """
 
     task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of several")
-    seed: int = Field(0, ge=0, lt=2**63, description="of every random choice")
     fidelity: TrainingSettings = Field(default_factory=TrainingSettings)
     evolution: EvolutionSettings = Field(default_factory=EvolutionSettings)
-    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -251,20 +246,6 @@ def _see_predictions(terminals: tuple[str, ...]) -> bool:
     from lossearch.primitives.language.terminals import FEATURES
 
     return not {"p", *FEATURES}.isdisjoint(terminals)
-
-
-def work_of(experiment: Experiment, candidates: Sequence[Candidate], task: str, stage: int | None = None) -> Work:
-    """Candidates on a task, up to one of its stages by its number."""
-    fidelity = experiment.training_on(task)
-    return Work(
-        tuple(candidates),
-        task,
-        fidelity,
-        experiment.seed,
-        None if stage is None else fidelity.stages[stage],
-        experiment.executor.device,
-        data=experiment.data.get(task),
-    )
 
 
 def full_training(experiment: Experiment, task: str) -> TrainingSettings:

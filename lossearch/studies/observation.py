@@ -23,12 +23,10 @@ from lossearch.results.findings.observation import (
 )
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
+from lossearch.runs import seed_ranges
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
-
-#: The seed of the one training: of no search, tuning, comparison or explanation.
-SEED = 8_000_000
 
 
 def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
@@ -53,7 +51,7 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
     """What is seen of a loss; where its training fails, why."""
     name = experiment.tasks[0]
     task, fidelity = experiment.task_named(name), full_training(experiment, name).model_copy(update={"seeds": 1})
-    seed = training_seed(Work((), name, fidelity, experiment.seed, measured="validation"), SEED)
+    seed = training_seed(Work((), name, fidelity, experiment.seed, measured="validation"), seed_ranges.OBSERVATION)
     form = ObservationForm(
         loss_id=row.loss_id,
         formula=row.formula,
