@@ -1,17 +1,57 @@
-"""UserError: what a user can mend, said in one sentence with expected, got and what to do."""
+"""Errors with a message for the person at the terminal: expected, got, what to do."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import ClassVar
 
 
-class UserError(ValueError):
-    """A mistake in what the user gave; the message needs no traceback."""
+class LossearchError(Exception):
+    """An error whose message says all that a user needs: the command prints it without a traceback."""
+
+    exit_code: ClassVar[int] = 1  #: of a command that ends with it
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument named in a message: ``num_classes=...`` for Python, ``--num-classes`` for the command."""
+
+    name: str
+    value: str = ""  #: left out of the message where empty
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}" if self.value else self.name
+
+    @property
+    def option(self) -> str:
+        """The option of the command that sets this argument."""
+        return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}"
+
+
+class UserError(LossearchError, ValueError):
+    """A mistake in the user's input.
+
+    The message is made of ``parts``, text and arguments: ``UserError("Expected ", Argument("rank"), " above 0.")``.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *parts: str | Argument) -> None:
+        super().__init__("".join(map(str, parts)))
+        self._parts = parts
+
+    def with_options(self) -> str:
+        """Return the message with options of the command in place of arguments."""
+        return "".join(part.option if isinstance(part, Argument) else part for part in self._parts)
 
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Raise what torch-only checks say, plain ValueErrors and TypeErrors, as a UserError."""
+    """Raise a plain ValueError or TypeError as a UserError.
+
+    Files that import torch alone raise the plain ones, since exports copy them.
+    """
     try:
         yield
     except UserError:
@@ -20,20 +60,17 @@ def as_user_errors() -> Iterator[None]:
         raise UserError(str(error)) from None
 
 
-# --- The nearest known names to one that is not known, and text of strangers in a form that a message can hold.
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Clause that suggests up to three known names like ``name``, or lists them all where none is near."""
+    """Return a clause for a message: up to three known names that resemble ``name``, else all known names."""
     names = sorted(map(str, known))
-    lower = {each.lower(): each for each in names}
-    close = [lower[each] for each in get_close_matches(name[:80].lower(), lower, n=3, cutoff=0.6)]
-    if close:
-        return f"; did you mean {' or '.join(map(shown, close))}?"
+    by_lower_case = {known_name.lower(): known_name for known_name in names}
+    matches = get_close_matches(name[:80].lower(), by_lower_case, n=3, cutoff=0.6)
+    if matches:
+        return f"; did you mean {' or '.join(shown(by_lower_case[match]) for match in matches)}?"
     return f"; known: {', '.join(map(shown, names))}"
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """The text in printable ASCII, cut to a length that a message can hold."""
+    """Return the text as printable ASCII, cut to ``limit`` characters, so that a message can quote it."""
     plain = text[:limit].encode("unicode_escape").decode("ascii")[:limit]
     return plain if len(text) <= limit and len(plain) < limit else f"{plain}..."

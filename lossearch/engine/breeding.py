@@ -12,7 +12,7 @@ from lossearch.results.records import BASELINE, Evaluation
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.named_loss import named_loss
 from lossearch.runs.progress import Progress, Stopwatch
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 #: Births considered for each candidate wanted, before a search makes do with fewer.
 BIRTHS_PER_CANDIDATE = 60
@@ -29,7 +29,7 @@ class Breeding:
         experiment: Experiment,
         record: Callable[[list[Evaluation]], None],
         progress: Progress,
-        view: SearchView,
+        view: View,
         watch: Stopwatch,
     ) -> None:
         settings = experiment.evolution

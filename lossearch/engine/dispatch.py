@@ -18,7 +18,7 @@ from lossearch.results.storage.store import Recorder
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress, Stopwatch, Workforce
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 # --- Score: how candidates stand at a stage of their training, and who goes on.
 
@@ -82,7 +82,7 @@ class Dispatcher:
         executor: Executor,
         recorder: Recorder[Evaluation],
         progress: Progress,
-        view: SearchView,
+        view: View,
         watch: Stopwatch,
         callbacks: Callbacks,
     ) -> None:

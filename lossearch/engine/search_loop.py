@@ -22,7 +22,7 @@ from lossearch.results.storage.store import Recorder
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress, Stopwatch
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Search:
     experiment: Experiment
     run: RunDirectory
     executor: Executor
-    view: SearchView
+    view: View
     callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:

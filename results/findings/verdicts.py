@@ -74,7 +74,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneMeasurements:
     """Measurements of one task with one network, and who is who among the losses there."""
 
     name: str
@@ -87,7 +87,7 @@ class Scene:
     validation_samples: int | None  #: of the split by which the losses were found; None where they are not counted
 
 
-def verdicts(scene: Scene) -> list[Verdict]:
+def verdicts(scene: SceneMeasurements) -> list[Verdict]:
     """The verdict of every loss that is to be judged, in their order."""
     values = PairedValues(scene.measurements)
     usable = [each for each in scene.baselines if values.mean(each) is not None]
@@ -128,7 +128,7 @@ def _behind(tests: Mapping[str, PairedTest], favourite: str) -> tuple[str | None
 class _Judging:
     """One scene's verdicts, each from the tests of one loss."""
 
-    scene: Scene
+    scene: SceneMeasurements
     values: PairedValues
     baselines: Sequence[str]  #: those that did not fail
 
