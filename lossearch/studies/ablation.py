@@ -102,9 +102,9 @@ def _idle_parts(effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> l
     idle = []
     for ablation in ablated:
         rest = None if ablation.formula is None else str(ablation.formula)
-        own = [effect for effect in effects if (effect.part, effect.formula) == (ablation.text, rest)]
-        if own and all(effect.verdict in _IDLE for effect in own):
-            idle.append((min(effect.difference or 0.0 for effect in own), ablation))
+        of_part = [effect for effect in effects if (effect.part, effect.formula) == (ablation.text, rest)]
+        if of_part and all(effect.verdict in _IDLE for effect in of_part):
+            idle.append((min(effect.difference or 0.0 for effect in of_part), ablation))
     return [ablation for _, ablation in sorted(idle, key=lambda pair: -pair[0])]
 
 

@@ -177,12 +177,12 @@ def _best_readable(rows: Iterable[Row]) -> str | None:
 def _training_keys(experiment: Experiment, formula: Formula, seeds: int) -> dict[str, Any]:
     """Keys of a plan that describe the trainings.
 
-    On its own tasks a run's training is used, and on other tasks on digits as well if the run is on digits.
+    A run's own training is used on its tasks. If the run is on digits, it is used on the other tasks on digits, too.
     """
-    own = {name: experiment.training_on(name) for name in experiment.tasks}
+    searched = {name: experiment.training_on(name) for name in experiment.tasks}
     digits = next((name for name in experiment.tasks if name in BEHAVIOUR), None)
-    behaviour = {name: known_task(name).fidelity if digits is None else own[digits] for name in BEHAVIOUR}
-    trainings = behaviour | own
+    behaviour = {name: known_task(name).fidelity if digits is None else searched[digits] for name in BEHAVIOUR}
+    trainings = behaviour | searched
     for name in trainings:
         task_on(name, experiment.data.get(name)).require_given(formula)
     return {

@@ -64,38 +64,41 @@ def _observe(row: Row, experiment: Experiment) -> Observation:
         confusion=(),
     )
     try:
-        seen = observed(parse(row.formula), row.class_weights, task, fidelity, seed)
+        training = observed(parse(row.formula), row.class_weights, task, fidelity, seed)
     except TrainingFailed as failure:
         return Observation(replace(form, reason=str(failure)), [], [], [], [])
     return Observation(
-        replace(form, confusion=seen.confusion),
-        [CoursePoint(**asdict(point)) for point in seen.course],
-        list(_embedded(seen)),
-        [GridPoint(what, *each) for what in ("value", "ratio") for each in getattr(seen, f"{what}s")],
-        _pictures(seen),
+        replace(form, confusion=training.confusion),
+        [CoursePoint(**asdict(point)) for point in training.course],
+        list(_embedded(training)),
+        [
+            *(GridPoint("value", *point) for point in training.values),
+            *(GridPoint("ratio", *point) for point in training.ratios),
+        ],
+        _pictures(training),
     )
 
 
-def _embedded(seen: Observed) -> Sequence[EmbeddedPoint]:
+def _embedded(training: Observed) -> Sequence[EmbeddedPoint]:
     """Embeddings in two dimensions; none if they are too few for t-SNE."""
-    count = len(seen.embeddings)
+    count = len(training.embeddings)
     if count < 10:
         return []
     perplexity = min(30.0, (count - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(seen.embeddings.numpy())
-    rows = zip(points.tolist(), seen.targets.tolist(), seen.found.tolist(), strict=True)
-    return [EmbeddedPoint(x, y, target, found) for (x, y), target, found in rows]
+    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(training.embeddings.numpy())
+    rows = zip(points.tolist(), training.targets.tolist(), training.found.tolist(), strict=True)
+    return [EmbeddedPoint(x, y, target, predicted) for (x, y), target, predicted in rows]
 
 
-def _pictures(seen: Observed) -> list[Picture]:
-    if seen.images is None or seen.maps is None:
+def _pictures(training: Observed) -> list[Picture]:
+    if training.images is None or training.maps is None:
         return []
 
     def numbers(values: torch.Tensor) -> tuple[float, ...]:
         return tuple(round(value, 4) for value in values.flatten().tolist())
 
-    height, width = seen.images.shape[1:]
+    height, width = training.images.shape[1:]
     return [
         Picture(height, width, numbers(image), numbers(saliency))
-        for image, saliency in zip(seen.images, seen.maps, strict=True)
+        for image, saliency in zip(training.images, training.maps, strict=True)
     ]

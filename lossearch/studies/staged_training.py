@@ -97,8 +97,8 @@ def _unmeasured(
     measured_ids = {record.measurement_id for record in measured}
     metric = whole.on.metric.name
     for candidate in candidates:
-        own = (reasons.get(evaluation_id(candidate, work, seed)) for seed in work.seeds)
-        reason = next((text for text in own if text), "no result came back")
+        of_seeds = (reasons.get(evaluation_id(candidate, work, seed)) for seed in work.seeds)
+        reason = next((text for text in of_seeds if text), "no result came back")
         for seed in whole.seeds:
             if measurement_id(candidate, whole, seed, metric) not in measured_ids:
                 yield not_measured(candidate, whole, seed, reason)

@@ -121,7 +121,7 @@ class Tuner:
 
 
 def _set_aside_if_torn(journal: Path) -> None:
-    """Rename a journal with a line that is not whole JSON."""
+    """Rename a journal that holds a line of broken JSON."""
     if not journal.exists():
         return
     with open(journal, encoding="utf-8", errors="replace") as lines:

@@ -46,7 +46,8 @@ def tuned_losses(comparison: Comparison, task: str, trials: MeasurementRunner, j
     given = comparison.settings.get(task, {})
     tuners = {}
     for text in comparison.all_losses():
-        sought = [each for each in tunable(text, fidelity.learning_rate) if each.name not in given.get(text, {})]
+        settings = tunable(text, fidelity.learning_rate)
+        sought = [setting for setting in settings if setting.name not in given.get(text, {})]
         tuners[text] = Tuner(sought, comparison.tune if sought else 1, _seed(comparison, task, text))
     rounds = ROUNDS if any(tuner.seeks_more_than(RATE) for tuner in tuners.values()) else ROUNDS_OF_A_RATE
     for _ in range(rounds):

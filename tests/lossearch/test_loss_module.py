@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ import lossearch
 
 def test_the_public_names():
     functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
-    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "plot", "trackers", *functions}
+    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "__version__", "errors", "plot", "trackers", *functions}
     assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
     assert callable(lossearch.plot.pareto)
+    assert lossearch.__version__ == version("lossearch")
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 
@@ -23,7 +25,7 @@ def test_the_public_names():
         "import lossearch; a = lossearch.search; b = lossearch.search",
         "from lossearch import search as a; from lossearch import search as b",
         "import lossearch.exporting, lossearch; a = lossearch.export; b = lossearch.export",
-        "import lossearch.launch, lossearch.loop, lossearch; a = lossearch.search; b = lossearch.loss",
+        "import lossearch.engine.launch, lossearch.engine.trial, lossearch; a = lossearch.search; b = lossearch.loss",
     ],
 )
 def test_search_is_a_function_however_it_is_reached(program):
