@@ -1,4 +1,4 @@
-"""What commands say when they end."""
+"""Messages of commands at their end."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -44,7 +44,7 @@ TUNED = validated_comparison(
 
 
 def measurements(path, folder="measurements"):
-    """What a comparison measured, without times, in an order that does not depend on when it was measured."""
+    """Return the measurements of a comparison without times, in an order that does not depend on time."""
     found, damages = RecordStore(path / folder, Measurement).read()
     assert not damages
     timeless = [replace(each, seconds=None, finished_at=None) for each in found]

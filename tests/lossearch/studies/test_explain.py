@@ -1,4 +1,4 @@
-"""Explaining a loss: its parts left out, its behaviour, what stands in files and on its card, and what is refused."""
+"""Explaining a loss: its parts left out, its behaviour, its files and its card, and the options that are refused."""
 
 import json
 from dataclasses import replace
@@ -148,7 +148,7 @@ def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
 
 
 def test_the_simplified_loss_lacks_what_was_not_shown_to_matter_and_has_other_seeds(of_formula):
-    """A ten-thousandth of a term changes the accuracy of no network, or of both ways."""
+    """A ten-thousandth of a term changes no network's accuracy, or changes it both ways."""
     (single,) = [each for each in of_formula.explanation.parts if each.part == "+ 0.0001*mean_c(p**2)"]
     (simple,) = [each for each in of_formula.explanation.parts if each.kind == "simplified"]
     assert single.verdict == "no difference shown"
@@ -226,7 +226,7 @@ def test_a_formula_of_one_part_says_so(quick, tmp_path):
 
 
 def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
-    """Without the norm nothing but cosines is left, over embeddings still; without cosines, logits."""
+    """Without the norm only cosines are left, still over embeddings; without cosines, logits."""
     found = {each.text: each for each in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
     assert found["ce(16*cosine)"].candidate.class_weights is None
     assert found["+ ce(z)"].candidate.class_weights == "sub_centers"

@@ -1,4 +1,4 @@
-"""The study of proxies: what is trained under which seeds, what is kept, how it goes on, and what is refused."""
+"""The fidelity study: its trainings and seeds, its files, how it continues, and the options that are refused."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Settings are proposed, trained seed by seed, and given up where they are behind."""
+"""Settings are proposed, trained seed by seed, and pruned if they are behind."""
 
 import math
 
@@ -13,7 +13,7 @@ RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)
 
 
 def run(tuner, worth, seeds=3, rounds=4, count=3):
-    """Ask and tell; ``worth`` is of settings and a seed."""
+    """Ask and report; ``worth`` is a function of settings and a seed."""
     for _ in range(rounds):
         tuner.ask(count)
         for seed in range(seeds):
