@@ -15,7 +15,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.results.findings.table_text import interval_text, signed
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned, write_tuned
 from lossearch.results.findings.verdict_table import FILE, VerdictTable, read_verdicts
-from lossearch.results.findings.verdicts import LEVEL, Judged, Scene, Verdict, verdicts
+from lossearch.results.findings.verdicts import LEVEL, Judged, SceneMeasurements, Verdict, verdicts
 from lossearch.results.records import METRICS, Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import read_records, write_records
@@ -142,7 +142,7 @@ def judged_again(folder: Path) -> list[Verdict]:
         losses = {each.loss for each in here}
         baselines = [each for each in tuned if each.kind == "baseline" and each.loss in losses]
         baselines.sort(key=lambda each: -(-math.inf if each.value is None else each.value))
-        scene = Scene(
+        scene = SceneMeasurements(
             name=head.scene,
             measurements=here,
             judged=[Judged(each.loss, each.rank) for each in own],

@@ -1,18 +1,19 @@
 """lossearch: the automatic discovery of loss functions.
 
-``lossearch.loss(name_or_formula, ...)`` is a torch module, ``lossearch.search(experiment, ...)`` runs a search,
-``lossearch.Leaderboard(path)`` reads the results of one, ``lossearch.tune(run)`` tunes its survivors and
-``lossearch.verdict(run)`` says what holds of them on the test split, ``lossearch.compare(...)`` compares losses with
-intervals, ``lossearch.explain(run)`` says what a loss does and which of its parts matter, ``lossearch.fidelity(tasks)``
-whether short trainings rank losses as full ones do, and ``lossearch.export(loss, path)`` writes a loss as a file that
-needs nothing of ours. ``lossearch.plot`` draws what a report shows, ``lossearch.trackers`` tell
-TensorBoard, MLflow or Weights & Biases of a search.
+``lossearch.loss(name_or_formula, ...)`` is a torch module. ``lossearch.search(experiment, ...)`` runs a search, and
+``lossearch.Leaderboard(path)`` reads its results. ``lossearch.tune(run)`` tunes its survivors, and
+``lossearch.verdict(run)`` judges them on the test split. ``lossearch.compare(...)`` compares losses with intervals.
+``lossearch.explain(run)`` shows what a loss does and which of its parts matter. ``lossearch.fidelity(tasks)`` measures
+whether short trainings rank losses as full ones do. ``lossearch.export(loss, path)`` writes a loss as a file that needs
+nothing of lossearch. ``lossearch.plot`` draws the figures of a report, ``lossearch.trackers`` report a search to
+TensorBoard, MLflow or Weights & Biases, and ``lossearch.errors`` holds the exceptions.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossearch import plot, trackers
+    from lossearch import errors, plot, trackers
     from lossearch.callbacks import Callback
     from lossearch.engine.launch import search
     from lossearch.exporting import export
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     from lossearch.studies.tune import tune
     from lossearch.studies.verdict import verdict
 
+    __version__: str
+
 __all__ = [
     "Callback",
     "Leaderboard",
+    "__version__",
     "compare",
+    "errors",
     "explain",
     "export",
     "fidelity",
@@ -39,58 +44,33 @@ __all__ = [
     "verdict",
 ]
 
+#: Module of each public name. It is imported when the name is asked for: torch alone takes seconds.
+_MODULES = {
+    "Callback": "lossearch.callbacks",
+    "Leaderboard": "lossearch.results.leaderboard",
+    "compare": "lossearch.studies.compare",
+    "errors": "lossearch.errors",
+    "explain": "lossearch.studies.explain",
+    "export": "lossearch.exporting",
+    "fidelity": "lossearch.studies.fidelity",
+    "loss": "lossearch.loss_module",
+    "plot": "lossearch.plot",
+    "search": "lossearch.engine.launch",
+    "trackers": "lossearch.trackers",
+    "tune": "lossearch.studies.tune",
+    "verdict": "lossearch.studies.verdict",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: torch alone takes seconds."""
-    if name == "Callback":
-        from lossearch.callbacks import Callback
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return Callback
-    if name == "compare":
-        from lossearch.studies.compare import compare
-
-        return compare
-    if name == "explain":
-        from lossearch.studies.explain import explain
-
-        return explain
-    if name == "export":
-        from lossearch.exporting import export
-
-        return export
-    if name == "fidelity":
-        from lossearch.studies.fidelity import fidelity
-
-        return fidelity
-    if name == "loss":
-        from lossearch.loss_module import loss
-
-        return loss
-    if name == "plot":
-        import lossearch.plot
-
-        return lossearch.plot
-    if name == "search":
-        from lossearch.engine.launch import search
-
-        return search
-    if name == "trackers":
-        import lossearch.trackers
-
-        return lossearch.trackers
-    if name == "tune":
-        from lossearch.studies.tune import tune
-
-        return tune
-    if name == "verdict":
-        from lossearch.studies.verdict import verdict
-
-        return verdict
-    if name == "Leaderboard":
-        from lossearch.results.leaderboard import Leaderboard
-
-        return Leaderboard
-    raise AttributeError(f"module 'lossearch' has no attribute {name!r}")
+        return version("lossearch")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_MODULES[name])
+    return module if _MODULES[name] == f"{__name__}.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

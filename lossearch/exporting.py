@@ -13,7 +13,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.catalog.loss import MODULE_OPTIONS
-from lossearch.primitives.errors import UserError, as_user_errors, nearest
+from lossearch.primitives.errors import Argument, UserError, as_user_errors, nearest
 from lossearch.primitives.language.parser import valid_name
 from lossearch.primitives.modules.contract import count
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
@@ -73,7 +73,11 @@ def export(
     if not path.parent.is_dir():
         raise UserError(f"Expected a path in a directory that exists, got {str(path)!r}. Make the directory first.")
     if not calibrated and not isinstance(loss, Entry):
-        raise UserError("Expected calibrated=False beside an entry of a leaderboard: no other loss has a factor.")
+        raise UserError(
+            "Expected ",
+            Argument("calibrated", "False"),
+            " beside an entry of a leaderboard: no other loss has a factor.",
+        )
     with as_user_errors():
         exportable, is_measured = _exportable(loss, options, form)
         exportable = _with_factor(exportable, calibrated, form)
@@ -109,7 +113,11 @@ def format_of(path: Path, format: str | None) -> str:
     known = ("py", *FORMATS)
     of_suffix = _SUFFIXES.get(path.suffix)
     if format is None and of_suffix is None:
-        raise UserError(f"Expected a path that ends in {', '.join(_SUFFIXES)}, or format=..., got {str(path)!r}.")
+        raise UserError(
+            f"Expected a path that ends in {', '.join(_SUFFIXES)}, or ",
+            Argument("format", "..."),
+            f", got {str(path)!r}.",
+        )
     chosen = format if format is not None else str(of_suffix)
     if chosen not in known:
         raise UserError(f"Unknown format {chosen!r}{nearest(chosen, known)}")
@@ -245,7 +253,11 @@ def _graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> i
     """Return the number of classes of the graph. Raises UserError where neither the module nor the user gives it."""
     of_module = getattr(module, "num_classes", None)
     if of_module is None and num_classes is None:
-        raise UserError(f"Expected num_classes=... for the format {form}: a graph has a fixed number of classes.")
+        raise UserError(
+            "Expected ",
+            Argument("num_classes", "..."),
+            f" for the format {form}: a graph has a fixed number of classes.",
+        )
     classes: Any = of_module if of_module is not None else num_classes
     return count("num_classes", classes)
 

@@ -1,17 +1,57 @@
-"""UserError and the texts of its messages: what was expected, what was given, what to do."""
+"""Errors with a message for the person at the terminal: expected, got, what to do."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import ClassVar
 
 
-class UserError(ValueError):
-    """A mistake in what the user gave. The message is enough: no traceback is shown."""
+class LossearchError(Exception):
+    """An error whose message says all that a user needs: the command prints it without a traceback."""
+
+    exit_code: ClassVar[int] = 1  #: of a command that ends with it
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument named in a message: ``num_classes=...`` for Python, ``--num-classes`` for the command."""
+
+    name: str
+    value: str = ""  #: left out of the message where empty
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}" if self.value else self.name
+
+    @property
+    def option(self) -> str:
+        """The option of the command that sets this argument."""
+        return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}"
+
+
+class UserError(LossearchError, ValueError):
+    """A mistake in the user's input.
+
+    The message is made of ``parts``, text and arguments: ``UserError("Expected ", Argument("rank"), " above 0.")``.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *parts: str | Argument) -> None:
+        super().__init__("".join(map(str, parts)))
+        self._parts = parts
+
+    def with_options(self) -> str:
+        """Return the message with options of the command in place of arguments."""
+        return "".join(part.option if isinstance(part, Argument) else part for part in self._parts)
 
 
 @contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Raise ValueError and TypeError, as checks that need torch alone raise them, as a UserError."""
+    """Raise a plain ValueError or TypeError as a UserError.
+
+    Files that import torch alone raise the plain ones, since exports copy them.
+    """
     try:
         yield
     except UserError:
@@ -21,13 +61,12 @@ def as_user_errors() -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a clause that suggests up to three known names like ``name``. It lists all names if none is like it."""
+    """Return a clause for a message: up to three known names that resemble ``name``, else all known names."""
     names = sorted(map(str, known))
     by_lower_case = {known_name.lower(): known_name for known_name in names}
     matches = get_close_matches(name[:80].lower(), by_lower_case, n=3, cutoff=0.6)
-    close = [by_lower_case[match] for match in matches]
-    if close:
-        return f"; did you mean {' or '.join(map(shown, close))}?"
+    if matches:
+        return f"; did you mean {' or '.join(shown(by_lower_case[match]) for match in matches)}?"
     return f"; known: {', '.join(map(shown, names))}"
 
 

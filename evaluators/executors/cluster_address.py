@@ -8,7 +8,7 @@ import json
 import os
 import socket
 
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import LossearchError, UserError
 
 #: Seconds that a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
@@ -18,7 +18,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 
 _FRAME_HEADER, _TYPE, _SETTINGS = 9, 3, 4
 
 
-class ClusterUnreachable(Exception):
+class ClusterUnreachable(LossearchError):
     """No Ray cluster or no worker answered. The message says where, and what to do."""
 
 

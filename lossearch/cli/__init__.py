@@ -1,1 +1,1 @@
-"""cli."""
+"""The ``lossearch`` command: the only user of typer and rich."""

@@ -1,4 +1,4 @@
-"""The ``lossearch`` command: parse, call, print.
+"""The ``lossearch`` command. Each of its commands parses options, calls the library and prints.
 
 Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 failed, 2 the user's input,
 3 finished without a valid candidate, 130 interrupted.
@@ -48,25 +48,28 @@ def options(
     """Search for loss functions, read the results, export what was found."""
 
 
-app.command()(search)
-app.command()(losses)
-app.command()(tasks)
-app.command()(download)
-app.command()(leaderboard)
-app.command()(show)
-app.command()(tune)
-app.command()(compare)
-app.command()(explain)
-app.command()(fidelity)
-app.command()(export)
-app.command()(report)
-app.command()(status)
-app.command()(doctor)
+for command in (
+    search,
+    losses,
+    tasks,
+    download,
+    leaderboard,
+    show,
+    tune,
+    compare,
+    explain,
+    fidelity,
+    export,
+    report,
+    status,
+    doctor,
+):
+    app.command()(command)
 
 
 def main() -> None:
     """Run the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character gets another
+            stream.reconfigure(errors="replace")  # the terminal may lack a character
     app()

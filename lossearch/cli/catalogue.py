@@ -1,4 +1,4 @@
-"""The commands ``losses``, ``tasks`` and ``download``."""
+"""The ``lossearch losses``, ``tasks`` and ``download`` commands."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from lossearch.cli.output import JsonFlag, print_json, reported
 
 
 def losses(
-    name: Annotated[str | None, typer.Argument(help="One loss.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a known loss.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List the known losses, or show one."""
@@ -52,16 +52,16 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
 
 
 def _looks_at(loss: Any) -> str:
-    """What a module of the loss is called with."""
+    """Return the inputs of the loss's module."""
     over = "embeddings" if loss.formula.looks_at_embeddings else "logits"
     return f"{over}, prior" if "prior" in loss.formula.names else over
 
 
 def _print_loss(loss: Any) -> None:
     print(f"{loss.name}: {loss.text}")
-    for each in loss.hyperparameters:
-        scale = ", logarithmic" if each.log else ", whole" if each.whole else ""
-        print(f"  {each.name} = {each.default:g}, between {each.low:g} and {each.high:g}{scale}")
+    for parameter in loss.hyperparameters:
+        scale = ", logarithmic" if parameter.log else ", whole" if parameter.whole else ""
+        print(f"  {parameter.name} = {parameter.default:g}, between {parameter.low:g} and {parameter.high:g}{scale}")
     if loss.formula.looks_at_embeddings:
         print(f"  over embeddings, with {loss.class_weights} class weights")
     if "prior" in loss.formula.names:

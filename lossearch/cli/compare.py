@@ -1,4 +1,4 @@
-"""The ``lossearch compare`` command: parse, call, print."""
+"""The ``lossearch compare`` command: compares losses, or judges the tuned losses of a search."""
 
 import os
 import re
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli import completion
-from lossearch.cli.output import as_words, fail, interrupted, print_json, reported, say
+from lossearch.cli.output import JsonFlag, as_words, fail, interrupted, print_json, reported, say
 
 if TYPE_CHECKING:
     from lossearch.results.findings.comparison import ComparisonTable
-    from lossearch.studies.compare import Compared
+    from lossearch.results.findings.verdict_table import VerdictTable
+    from lossearch.studies.compare import ComparedLosses
     from lossearch.studies.comparison import Comparison
-
 
 #: Panels of the help: options that only count without, or with, a search's directory.
 _WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
 
 #: Why an option does not apply, and what to do.
-_OF_SEARCH = (
+_NOT_WITH_SEARCH = (
     "expected without a search's directory, got one beside it. Its tuned losses are judged on the test split, and the "
-    "same call goes on where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
+    "same call continues where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
 )
-_OF_NO_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
+_NOT_WITHOUT_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
 
 
 def compare(
@@ -40,11 +40,11 @@ def compare(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A task, a folder of images, or an .npz file; of a search, a second task. Give it again for another."
-        ),
+        typer.Option(help="Task, folder of images, or .npz file; of a search, a second task. Repeat it for more."),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Replaces each task's; of a search, the second one.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Replaces each task's network; of a search, the second network.")
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of each loss.", show_default="10; of a search's, 20")
     ] = None,
@@ -57,7 +57,9 @@ def compare(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="What others are compared with.", show_default="cross_entropy", rich_help_panel=_WITHOUT),
+        typer.Option(
+            help="Loss that the others are compared with.", show_default="cross_entropy", rich_help_panel=_WITHOUT
+        ),
     ] = None,
     tune: Annotated[
         int | None,
@@ -69,20 +71,25 @@ def compare(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps; replaces each task's.", rich_help_panel=_WITHOUT)
+        int | None, typer.Option(min=1, help="Replaces each task's optimiser steps.", rich_help_panel=_WITHOUT)
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Replaces each task's.", rich_help_panel=_WITHOUT)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Replaces each task's learning rate.", rich_help_panel=_WITHOUT)
+    ] = None,
     split: Annotated[
         Literal["test", "validation"] | None,
-        typer.Option(help="To measure on.", show_default="test", rich_help_panel=_WITHOUT),
+        typer.Option(help="Split to measure on.", show_default="test", rich_help_panel=_WITHOUT),
     ] = None,
     measure: Annotated[
         str | None,
-        typer.Option(help="What the table is about.", show_default="the task's metric", rich_help_panel=_WITHOUT),
+        typer.Option(help="Measure of the table.", show_default="the task's metric", rich_help_panel=_WITHOUT),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.", rich_help_panel=_WITHOUT)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random choice.", show_default="0", rich_help_panel=_WITHOUT)
+    ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Where it is kept.", show_default="runs/NAME-TIME", rich_help_panel=_WITHOUT)
+        Path | None,
+        typer.Option(help="Directory of the comparison.", show_default="runs/NAME-TIME", rich_help_panel=_WITHOUT),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the comparison in --run-dir.", rich_help_panel=_WITHOUT)
@@ -90,62 +97,69 @@ def compare(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
     ] = None,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared executor.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Train losses fully under the same seeds, and compare them with a baseline on held-out data.
 
     Of a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
     """
     with reported():
-        given = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}
+        declared_options = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}
         training = {"steps": steps, "learning_rate": learning_rate}
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
-            _refuse({**given, **training, "measure": measure, "run_dir": run_dir, "resume": resume}, _OF_SEARCH)
-            print_verdicts(Path(file), as_json, seeds=seeds, top=top, network=network, tasks=task, **where)
+            others = {"measure": measure, "run_dir": run_dir, "resume": resume}
+            _refuse({**declared_options, **training, **others}, _NOT_WITH_SEARCH)
+            judging = {"seeds": seeds, "top": top, "network": network, "tasks": task, **where}
+            _judge(Path(file), {name: value for name, value in judging.items() if value is not None}, as_json)
             return
-        _refuse({"top": top}, _OF_NO_SEARCH)
+        _refuse({"top": top}, _NOT_WITHOUT_SEARCH)
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
-        overrides = {"tasks": task, "seeds": seeds, **given, "fidelity": {"network": network, **training}}
+        overrides = {
+            "tasks": task,
+            "seeds": seeds,
+            **declared_options,
+            "fidelity": {"network": network, **training},
+        }
         declared = _declared(file, overrides, run_dir if resume else None)
-        from lossearch.cli.progress_bars import comparison_view
-        from lossearch.studies.compare import ComparisonInterrupted
+        from lossearch.cli.progress_bars import study_view
         from lossearch.studies.compare import compare as run_comparison
+        from lossearch.studies.runner import StudyInterrupted
 
         try:
-            with comparison_view() as view:
-                done = run_comparison(declared, run_dir=run_dir, resume=resume, measure=measure, view=view, **where)
-        except ComparisonInterrupted as stopped:
+            with study_view() as view:
+                compared = run_comparison(declared, run_dir=run_dir, resume=resume, measure=measure, view=view, **where)
+        except StudyInterrupted as stopped:
             words = as_words({"run_dir": stopped.path, "resume": True, "measure": measure, **where})
             interrupted("measured", ["compare", *words])
-        _print(done, as_json)
+        _print(compared, as_json)
 
 
-def _refuse(options: Mapping[str, Any], why: str) -> None:
-    """End the command where one of the options is given."""
-    given = [name.replace("_", "-") for name, value in options.items() if value is not None and value is not False]
+def _refuse(options: Mapping[str, Any], reason: str) -> None:
+    """End the command if one of the options is given."""
+    given = as_words({name: True for name, value in options.items() if value is not None and value is not False})
     if given:
-        fail(f"{', '.join(f'--{name}' for name in given)}: {why}", 2)
+        fail(f"{', '.join(given)}: {reason}", 2)
 
 
 def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> "Comparison":
-    """The comparison asked for: of a file, of an earlier run, or of the options alone."""
+    """Return the comparison of a file, of an earlier run, or of the options alone."""
     from lossearch.primitives.errors import shown
     from lossearch.runs.named_loss import split_names
     from lossearch.studies.comparison import ComparisonDirectory, load_comparison, replaced, validated_comparison
 
     given = {key: value for key, value in overrides.items() if value is not None}
     given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
-    if isinstance(given.get("losses"), str):
+    if "losses" in given:
         given["losses"] = split_names(given["losses"])
     if "tasks" in given:
-        given["tasks"], data = _own_data(given["tasks"])
+        given["tasks"], data = _with_own_data(given["tasks"])
         given |= {"data": data} if data else {}
     if file is not None:
-        found = file if os.path.exists(file) else shown(file, limit=200)  # pathlib fails where it is too long
-        return load_comparison(found, **given)
+        source = file if os.path.exists(file) else shown(file, limit=200)  # pathlib fails where it is too long
+        return load_comparison(source, **given)
     if earlier is not None:
         recorded = ComparisonDirectory.recorded(earlier)
         return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
@@ -155,37 +169,39 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     return validated_comparison({"name": "compare", **given}, "compare")
 
 
-def _own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The names of tasks, those of folders of images and of files of arrays made of theirs; and this data."""
+def _with_own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the names of tasks and the user's own data; a folder of images or a file of arrays becomes a task."""
     from lossearch.evaluators.tasks import TASKS
 
-    names, data = [], {}
+    names: list[str] = []
+    data: dict[str, dict[str, str]] = {}
     for task in tasks:
         name = task
         is_file = os.path.isfile(task)
         if task not in TASKS and (is_file or os.path.isdir(task)):
             stem = Path(task).stem if is_file else Path(task).resolve().name
             plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"
-            tried = chain([plain], (f"{plain}_{number}" for number in count(2)))
-            name = next(each for each in tried if each not in TASKS and each not in data)
+            candidates = chain([plain], (f"{plain}_{number}" for number in count(2)))
+            name = next(candidate for candidate in candidates if candidate not in TASKS and candidate not in data)
             data[name] = {"arrays" if is_file else "folder": task}
         names.append(name)
     return names, data
 
 
-def _print(done: "Compared", as_json: bool) -> None:
+def _print(compared: "ComparedLosses", as_json: bool) -> None:
     from lossearch.results.findings.comparison import why_no_winner
 
+    table = compared.table
     if as_json:
-        print_json(done.table.to_dicts())
+        print_json(table.to_dicts())
     else:
-        _print_tables(done.table)
-    for task in sorted({each.task for each in done.table.measurements} - set(done.table.tasks)):
+        _print_tables(table)
+    for task in sorted({record.task for record in table.measurements} - set(table.tasks)):
         say(f"{task} has no such measure.")
-    reason = why_no_winner(done.table.lines)
+    reason = why_no_winner(table.lines)
     if reason is not None:
         say(reason)
-    say(f"Run: {done.path}")
+    say(f"Run: {compared.path}")
 
 
 def _print_tables(table: "ComparisonTable") -> None:
@@ -198,34 +214,36 @@ def _print_tables(table: "ComparisonTable") -> None:
         console.print()
 
 
-# --- What ``lossearch compare RUN`` does with a search: its tuned losses are judged, and the verdicts printed.
+def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
+    """Judge the tuned losses of a search, and print the verdicts."""
+    from lossearch.cli.progress_bars import study_view
+    from lossearch.studies.runner import StudyInterrupted
+    from lossearch.studies.verdict import verdict
 
-
-def print_verdicts(run: Path, as_json: bool, **options: Any) -> None:
-    """Judge the tuned losses of a run, and print what may be said of them; an option that is None is as usual."""
-    from lossearch.cli.output import tables
-    from lossearch.cli.progress_bars import comparison_view
-    from lossearch.cli.tables import verdict_table
-    from lossearch.results.findings.verdict_table import selection_note
-    from lossearch.results.plain_text import printable
-    from lossearch.studies.verdict import VerdictInterrupted, verdict
-
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        with comparison_view() as view:
-            judged = verdict(run, view=view, **given)
-    except VerdictInterrupted:
-        words = {name.replace("tasks", "task"): value for name, value in given.items()}
+        with study_view() as view:
+            judged = verdict(run, view=view, **options)
+    except StudyInterrupted:
+        words = {"task" if name == "tasks" else name: value for name, value in options.items()}
         interrupted("measured", ["compare", str(run), *as_words(words)])
     if as_json:
         print_json(judged.table.to_dicts())
     else:
-        console = tables()
-        for scene in judged.table.scenes:
-            lines = judged.table.of_scene(scene)
-            console.print(verdict_table(lines, narrow=console.width < 100))
-            for line in lines:
-                say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
-            say(selection_note(lines[0]))
-            console.print()
+        _print_verdicts(judged.table)
     say(f"Verdicts: {judged.path}")
+
+
+def _print_verdicts(table: "VerdictTable") -> None:
+    from lossearch.cli.output import tables
+    from lossearch.cli.tables import verdict_table
+    from lossearch.results.findings.verdict_table import selection_note
+    from lossearch.results.plain_text import printable
+
+    console = tables()
+    for scene in table.scenes:
+        lines = table.of_scene(scene)
+        console.print(verdict_table(lines, narrow=console.width < 100))
+        for line in lines:
+            say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
+        say(selection_note(lines[0]))
+        console.print()

@@ -1,22 +1,22 @@
-"""What a shell may complete: names of shipped experiments and comparisons, and files. It imports nothing heavy."""
+"""Completions for a shell: names of shipped experiments and comparisons, and files. It imports nothing heavy."""
 
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-#: What completes a word: what it may become, with a word about each.
+#: Completions of a word, with a remark about each.
 Completions = Iterator[tuple[str, str]]
 
 
 def searches(incomplete: str) -> Completions:
-    """Shipped experiments and TOML files."""
+    """Complete the name of a shipped experiment or of a TOML file."""
     yield from _shipped("task", incomplete)
     yield from _files(incomplete)
 
 
 def comparisons(incomplete: str) -> Completions:
-    """Shipped comparisons, TOML files, and directories, of which a search's may be compared."""
+    """Complete the name of a shipped comparison, of a TOML file, or of a directory, which may be a search's."""
     yield from _shipped("tasks", incomplete)
     yield from _files(incomplete)
 

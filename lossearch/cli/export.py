@@ -1,31 +1,35 @@
-"""The command ``lossearch export``: a loss of a run, a known loss or a formula as a file."""
+"""The ``lossearch export`` command: writes a loss of a run, a known loss or a formula as a file."""
 
 import os
-import re
 import warnings
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lossearch.cli.output import fail, reported, say
+from lossearch.cli.sources import board_of, known_or_formula
 
-#: Arguments of ``lossearch.export``, which no hyper-parameter that is set here can have as its name.
+if TYPE_CHECKING:
+    from lossearch.results.leaderboard import Entry
+
+#: Arguments of ``lossearch.export``: no hyper-parameter of ``--set`` can have one of these names.
 _ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size", "calibrated")
 
 
 def export(
     source: Annotated[str, typer.Argument(help="Directory of a run, name of a known loss, or formula.")],
-    out: Annotated[Path, typer.Option(help="File to write; its ending says the format: .py, .onnx or .pt2.")],
+    out: Annotated[Path, typer.Option(help="File to write; its ending is the format: .py, .onnx or .pt2.")],
     rank: Annotated[int | None, typer.Option(min=1, help="Rank on the run's leaderboard.", show_default="1")] = None,
     form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2.", show_default="by the ending")] = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it, as OUT.md.")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE; again for another.")
+        list[str] | None, typer.Option("--set", help="Hyper-parameter, as NAME=VALUE. Repeat it for more.")
     ] = None,
-    calibrated: Annotated[bool, typer.Option(help="With the factor that a run's loss was trained with.")] = True,
+    calibrated: Annotated[bool, typer.Option(help="Keep the factor that a run trained its loss with.")] = True,
     class_weights: Annotated[
-        str | None, typer.Option(help="Of a loss over embeddings: learned, pedcc or sub_centers.")
+        str | None, typer.Option(help="Class weights of a loss over embeddings: learned, pedcc or sub_centers.")
     ] = None,
     fine_tune_from: Annotated[float | None, typer.Option(help="Progress from which pedcc weights are learned.")] = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of a graph, .onnx or .pt2.")] = None,
@@ -37,40 +41,28 @@ def export(
     with reported():
         from lossearch.exporting import card_path, format_of
         from lossearch.exporting import export as export_loss
-        from lossearch.primitives.errors import UserError
 
         format_of(out, form)
-        written = [out, card_path(out)] if card else [out]
-        for path in written:
+        files = [out, card_path(out)] if card else [out]
+        for path in files:
             _require_free(path, force)
         options: dict[str, Any] = _hyperparameters(set_ or [])
-        loss = _loss(source, rank, list(options))
+        loss = _loss(source, rank, options.keys())
         options |= {"class_weights": class_weights} if class_weights is not None else {}
         options |= {"fine_tune_from": fine_tune_from} if fine_tune_from is not None else {}
         options |= {"prior": _numbers("--prior", prior)} if prior is not None else {}
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
         try:
-            with warnings.catch_warnings(record=True) as remarks:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
                 export_loss(loss, out, format=form, card=card, calibrated=calibrated, **sizes, **options)
-        except UserError as error:
-            fail(_as_options(str(error)), 2)
         except OSError as error:
             fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
-        for remark in remarks:
-            if remark.category is UserWarning:
-                say(f"note: {remark.message}")
-        for path in written:
+        for warning in caught:
+            if warning.category is UserWarning:
+                say(f"note: {warning.message}")
+        for path in files:
             print(path)
-
-
-def board_of(run: Path) -> Any:
-    """The run's leaderboard; what is damaged is told by the caller, as an error."""
-    from lossearch.results.leaderboard import Leaderboard
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Leaderboard(run)
 
 
 def _require_free(path: Path, force: bool) -> None:
@@ -80,16 +72,16 @@ def _require_free(path: Path, force: bool) -> None:
         fail(f"{path}: exists already. Give another --out, or --force to replace it", 2)
 
 
-def _loss(source: str, rank: int | None, hyperparameters: list[str]) -> Any:
-    """The entry of a run, or the name or formula. Ends the command where it is neither."""
+def _loss(source: str, rank: int | None, hyperparameters: Collection[str]) -> "Entry | str":
+    """Return the entry of a run, or the name or formula. End the command if the source is none of them."""
     if os.path.isdir(source):
         return _loss_of_run(Path(source), rank or 1)
     if rank is not None:
         fail(f"--rank: expected the directory of a run beside it, got {source}", 2)
-    return _known_or_formula(source, hyperparameters)
+    return known_or_formula(source, hyperparameters)
 
 
-def _loss_of_run(run: Path, rank: int) -> Any:
+def _loss_of_run(run: Path, rank: int) -> "Entry":
     board = board_of(run)
     if board.damages:
         fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may be others; --resume trains it again", 1)
@@ -98,52 +90,23 @@ def _loss_of_run(run: Path, rank: int) -> Any:
     return board[rank - 1]
 
 
-def _known_or_formula(source: str, hyperparameters: list[str]) -> str:
-    from lossearch.primitives.catalog import ALIASES, CATALOG
-    from lossearch.primitives.errors import nearest
-    from lossearch.primitives.language.parser import parse, valid_name
-
-    names = [*CATALOG, *ALIASES]
-    if source in names:
-        return source
-    if not source.strip() or valid_name(source) or os.path.exists(source):
-        near = nearest(source, names) if valid_name(source) else ". lossearch losses lists the names"
-        fail(f"{source!r}: expected the directory of a run, the name of a known loss or a formula{near}", 2)
-    if re.fullmatch(r"[\w.~-]*(/[\w.-]*)+", source):
-        try:
-            parse(source, hyperparameters)
-        except ValueError:
-            fail(f"{source}: expected the directory of a run; there is none of that name", 2)
-    return source
-
-
 def _hyperparameters(settings: list[str]) -> dict[str, float]:
-    """Hyper-parameters of ``--set NAME=VALUE``."""
+    """Read the hyper-parameters of ``--set NAME=VALUE``."""
     from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 
-    found = {}
+    values: dict[str, float] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         name = name.strip()
         if name in (*_ARGUMENTS, *MODULE_OPTIONS):
             fail(f"--set: expected the name of a hyper-parameter, got {name!r}", 2)
-        if name in found:
+        if name in values:
             fail(f"--set: expected each hyper-parameter once, got {name} twice", 2)
         try:
-            found[name] = float(value)
+            values[name] = float(value)
         except ValueError:
             fail(f"--set: expected NAME=VALUE with a number, got {setting!r}", 2)
-    return found
-
-
-def _as_options(message: str) -> str:
-    """A message of ``lossearch.export`` with its arguments as the options of this command."""
-    named = re.sub(r"\b(num_classes|embedding_size|format|prior)=(\.\.\.)?", lambda found: _option(found[1]), message)
-    return named.replace("calibrated=False beside", "--no-calibrated beside")
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return values
 
 
 def _numbers(option: str, text: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""The ``lossearch fidelity`` command: parse, call, print."""
+"""The ``lossearch fidelity`` command."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,50 +6,54 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lossearch.cli.output import as_words, interrupted, print_json, reported, say
+from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say
 
 if TYPE_CHECKING:
     from lossearch.results.findings.proxies import ProxyLine
-    from lossearch.studies.fidelity import ProxiesJudged
+    from lossearch.studies.fidelity import JudgedProxies
 
 
 def fidelity(
     task: Annotated[
-        list[str] | None, typer.Option(help="A task; give it several times.", show_default="all without download")
+        list[str] | None,
+        typer.Option(help="Task to train on. Repeat it for more.", show_default="all without download"),
     ] = None,
     candidates: Annotated[int, typer.Option(min=10, max=10_000, help="Losses that are ranked.")] = 60,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Full trainings of each.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Full trainings of each loss.")] = 4,
     out: Annotated[
-        Path | None, typer.Option("--out", "--run-dir", help="Where it is kept.", show_default="runs/fidelity-TIME")
+        Path | None,
+        typer.Option("--out", "--run-dir", help="Directory of the study.", show_default="runs/fidelity-TIME"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(show_default="ray")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    executor: Annotated[
+        Literal["ray", "inline"] | None, typer.Option(help="Where losses are trained.", show_default="ray")
+    ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Say whether short trainings rank losses as full ones do, and which is the cheapest that does."""
+    """Measure whether short trainings rank losses as full ones do, and find the cheapest that does."""
     with reported():
-        from lossearch.cli.progress_bars import comparison_view
-        from lossearch.studies.fidelity import FidelityInterrupted
-        from lossearch.studies.fidelity import fidelity as run_study
+        from lossearch.cli.progress_bars import study_view
+        from lossearch.studies.fidelity import fidelity as run_fidelity_study
+        from lossearch.studies.runner import StudyInterrupted
 
         size: dict[str, Any] = {"candidates": candidates, "seeds": seeds, "seed": seed}
         try:
-            with comparison_view() as view:
-                done = run_study(task, **size, out=out, executor=executor, view=view)
-        except FidelityInterrupted as stopped:
+            with study_view() as view:
+                judged = run_fidelity_study(task, **size, out=out, executor=executor, view=view)
+        except StudyInterrupted as stopped:
             words = as_words({"task": task, **size, "executor": executor, "out": stopped.path})
             interrupted("measured", ["fidelity", *words])
-        _print(done, as_json)
+        _print(judged, as_json)
 
 
-def _print(done: "ProxiesJudged", as_json: bool) -> None:
+def _print(judged: "JudgedProxies", as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        print_json([asdict(each) for each in done.lines])
+        print_json([asdict(line) for line in judged.lines])
     else:
-        _print_tables(done.lines)
-    say(f"Values and table: {done.path}")
+        _print_tables(judged.lines)
+    say(f"Values and table: {judged.path}")
 
 
 def _print_tables(lines: "Sequence[ProxyLine]") -> None:
@@ -58,8 +62,8 @@ def _print_tables(lines: "Sequence[ProxyLine]") -> None:
     from lossearch.results.findings.proxies import summarize
 
     console = tables()
-    for task in dict.fromkeys(each.task for each in lines):
-        own = [each for each in lines if each.task == task]
-        console.print(proxy_table(own, narrow=console.width < 90))
+    for task in dict.fromkeys(line.task for line in lines):
+        of_task = [line for line in lines if line.task == task]
+        console.print(proxy_table(of_task, narrow=console.width < 90))
         console.print()
-        say(summarize(own))
+        say(summarize(of_task))

@@ -1,77 +1,80 @@
-"""The ``lossearch status`` and ``lossearch doctor`` commands: parse, call, print."""
+"""The ``lossearch status`` and ``lossearch doctor`` commands: how a run and a machine are doing."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossearch.cli.output import print_json, reported
+from lossearch.cli.output import JsonFlag, print_json, reported
 
-#: Workers that are listed one by one.
-WORKERS_SHOWN = 16
+if TYPE_CHECKING:
+    from lossearch.runs.status import Status
 
-_JSON = typer.Option("--json", help="Print JSON.")
+#: Most workers that are listed one by one.
+MAX_WORKERS = 16
 
 
 def status(
     run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Show how a search stands, also while it runs."""
+    """Show the progress of a search, also while it runs."""
     with reported():
-        from lossearch.runs.status import status as of_run
+        from lossearch.runs.status import status as status_of
 
-        found = of_run(run)
+        of_run = status_of(run)
         if as_json:
-            print_json(found.to_dict())
+            print_json(of_run.to_dict())
         else:
-            _print_status(found)
+            _print_status(of_run)
 
 
 def doctor(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
     ] = None,
-    run_dir: Annotated[Path, typer.Option(help="Where runs would be kept.")] = Path("runs"),
-    as_json: Annotated[bool, _JSON] = False,
+    run_dir: Annotated[Path, typer.Option(help="Directory that runs would be kept in.")] = Path("runs"),
+    as_json: JsonFlag = False,
 ) -> None:
-    """Tell what is wrong with this machine, or with a cluster, and what to do."""
+    """Find out what is wrong with this machine, or with a cluster, and what to do."""
     with reported():
         from dataclasses import asdict
 
         from lossearch.runs.doctor import examine, healthy
 
         findings = []
-        for each in examine(run_dir, ray_address):
-            findings.append(each)
+        for finding in examine(run_dir, ray_address):
+            findings.append(finding)
             if not as_json:
-                print(f"{each.state:8} {each.what}: {each.found}" + (f"\n{'':9}{each.advice}" if each.advice else ""))
+                print(f"{finding.state:8} {finding.what}: {finding.found}")
+                if finding.advice:
+                    print(f"{'':9}{finding.advice}")
         if as_json:
-            print_json([asdict(each) for each in findings])
+            print_json([asdict(finding) for finding in findings])
         if not healthy(findings):
             raise typer.Exit(1)
 
 
-def _print_status(found: Any) -> None:
+def _print_status(status: "Status") -> None:
     from lossearch.results.plain_text import printable
 
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(found.candidates.items())) or "none yet"
-    speed = "" if found.trainings_per_minute is None else f", {found.trainings_per_minute:g} a minute lately"
-    print(f"{printable(found.name)}: {found.state}, generation {found.generation} of {found.generations}")
-    print(f"tasks: {', '.join(map(printable, found.tasks))}")
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.candidates.items())) or "none yet"
+    speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute lately"
+    print(f"{printable(status.name)}: {status.state}, generation {status.generation} of {status.generations}")
+    print(f"tasks: {', '.join(map(printable, status.tasks))}")
     print(f"losses: {counts}")
-    print(f"trainings: {found.trainings}{speed}")
-    if found.best_fitness is not None:
-        beside = "" if found.cross_entropy is None else f", cross-entropy {found.cross_entropy:.4f}"
-        print(f"best: {found.best_fitness:.4f}{beside}: {printable(found.best_formula)}")
-    if found.seconds:
-        print("driver: " + ", ".join(f"{printable(name)} {spent:.1f} s" for name, spent in found.seconds.items()))
-    for name, each in list(found.workers.items())[:WORKERS_SHOWN]:
-        busy = ", ".join(f"{printable(what)} {spent:.1f} s" for what, spent in each.seconds.items())
-        print(f"worker {printable(name)}: {each.trainings} trainings, {each.per_minute:g} a minute: {busy}")
-    if len(found.workers) > WORKERS_SHOWN:
-        print(f"and {len(found.workers) - WORKERS_SHOWN} workers more; see --json")
-    if found.last_evaluation:
-        print(f"last evaluation: {printable(found.last_evaluation)}")
-    if found.damages:
-        print(f"parts that cannot be read: {found.damages}; --resume does their work again")
+    print(f"trainings: {status.trainings}{speed}")
+    if status.best_fitness is not None:
+        beside = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
+        print(f"best: {status.best_fitness:.4f}{beside}: {printable(status.best_formula or '')}")
+    if status.seconds:
+        print("driver: " + ", ".join(f"{printable(name)} {spent:.1f} s" for name, spent in status.seconds.items()))
+    for name, worker in list(status.workers.items())[:MAX_WORKERS]:
+        busy = ", ".join(f"{printable(what)} {spent:.1f} s" for what, spent in worker.seconds.items())
+        print(f"worker {printable(name)}: {worker.trainings} trainings, {worker.per_minute:g} a minute: {busy}")
+    if len(status.workers) > MAX_WORKERS:
+        print(f"and {len(status.workers) - MAX_WORKERS} workers more; see --json")
+    if status.last_evaluation:
+        print(f"last evaluation: {printable(status.last_evaluation)}")
+    if status.damages:
+        print(f"parts that cannot be read: {status.damages}; --resume does their work again")

@@ -1,4 +1,4 @@
-"""The ``lossearch leaderboard`` command: parse, call, print."""
+"""The ``lossearch leaderboard`` command."""
 
 import csv
 import sys
@@ -9,22 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from lossearch.cli.export import board_of
-from lossearch.cli.output import fail, print_json, reported, say
+from lossearch.cli.output import JsonFlag, fail, print_json, reported, say
+from lossearch.cli.sources import board_of
 
 
 def leaderboard(
     run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
     top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
-    pareto: Annotated[
-        bool, typer.Option("--pareto", help="Those alone that none is both better and smaller than.")
-    ] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Only losses on the Pareto front.")] = False,
     task: Annotated[str | None, typer.Option(help="Rank by the fitness on one task of several.")] = None,
-    sort: Annotated[str | None, typer.Option(help="Column to sort by; -COLUMN from the greatest on.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Column to sort by; -COLUMN begins with the greatest.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="complexity<10, birth=crossover or formula~cosine; again for another.")
+        list[str] | None,
+        typer.Option(help="complexity<10, birth=crossover or formula~cosine. Repeat it for more."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show the best losses of a run, and cross-entropy."""
@@ -36,23 +35,23 @@ def leaderboard(
         from lossearch.results.ranking.filters import condition, on_task, ordered
 
         board, table = board_of(run), read_verdicts(run / "verdict")
-        conditions = [condition(each) for each in where or ()]
+        conditions = [condition(text) for text in where or ()]
         rows: Sequence[Any] = board.rows
-        chosen = bool(conditions) or pareto or task is not None or sort is not None
-        if chosen:
+        is_selection = bool(conditions) or pareto or task is not None or sort is not None
+        if is_selection:
             rows = [row for row in board.rows if row.rank is not None]
             rows = rows if task is None else on_task(rows, task)
             rows = [row for row in rows if (row.pareto or not pareto) and all(holds(row) for holds in conditions)]
             rows = rows if sort is None else ordered(rows, sort)
         verdicts = [] if table is None else table.lines
         if as_json:
-            print_json([asdict(row) | {"verdicts": _said_of(row.rank, verdicts)} for row in _first(rows, top)])
+            print_json([asdict(row) | {"verdicts": _verdicts_on(row.rank, verdicts)} for row in _first(rows, top)])
         elif as_csv:
             _print_csv(_first(rows, top))
         else:
-            print_board(rows, top, beside=not chosen)
-            for each in verdicts:
-                say(printable(f"rank {each.rank}, {each.scene}, {each.task}: {each.verdict}; {each.why}."))
+            print_board(rows, top, beside=not is_selection)
+            for line in verdicts:
+                say(printable(f"rank {line.rank}, {line.scene}, {line.task}: {line.verdict}; {line.why}."))
         for damage in board.damages:
             say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
         if board.damages:
@@ -60,7 +59,7 @@ def leaderboard(
 
 
 def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -> None:
-    """Print the first rows as a table; ``beside`` them stands cross-entropy, or with ``known`` every known loss."""
+    """Print the first rows as a table, with ``beside`` also cross-entropy's row, with ``known`` every known loss's."""
     from lossearch.cli.output import tables
     from lossearch.cli.tables import leaderboard_table
 
@@ -78,11 +77,11 @@ def _print_csv(rows: Sequence[Any]) -> None:
     from lossearch.results.ranking.row import Row
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([each.name for each in fields(Row)])
+    writer.writerow([column.name for column in fields(Row)])
     for row in rows:
         writer.writerow([" ".join(value) if isinstance(value, tuple) else value for value in asdict(row).values()])
 
 
-def _said_of(rank: int, verdicts: Any) -> list[dict[str, Any]]:
-    """The verdicts on the loss of a rank, as plain data."""
-    return [asdict(each) for each in verdicts if each.rank == rank]
+def _verdicts_on(rank: int, verdicts: Any) -> list[dict[str, Any]]:
+    """Return the verdicts on the loss of a rank, as plain data."""
+    return [asdict(line) for line in verdicts if line.rank == rank]

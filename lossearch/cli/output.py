@@ -1,4 +1,4 @@
-"""How a command ends: data on standard output, messages on standard error, and the exit code of what went wrong."""
+"""How a command ends: data on standard output, messages on standard error, and an exit code."""
 
 import json
 import os
@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from lossearch.primitives.errors import LossearchError, UserError
 from lossearch.results.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Options that several commands share.
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+#: Exit code of a command that Ctrl-C or a scheduler stopped.
+INTERRUPTED = 130
+
+_PYTHONS_SHOWWARNING = warnings.showwarning
 
 
 def print_json(data: Any) -> None:
@@ -26,45 +33,49 @@ def print_json(data: Any) -> None:
 
 
 def say(message: str) -> None:
-    """Print a message: its lines, without what a terminal would obey."""
+    """Print a message, without characters that a terminal would obey."""
     print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print an error and end with this code."""
+    """Print an error and end with this exit code."""
     say(f"error: {message}")
     raise typer.Exit(code)
 
 
-def interrupted(what: str, words: Sequence[str]) -> NoReturn:
-    """Say that the command was interrupted, and with which words it goes on; end."""
-    say(f"Interrupted. Everything {what} is kept. Continue with:\n  {shlex.join([*_called(), *words])}")
-    raise typer.Exit(130) from None
+def interrupted(kept: str, words: Sequence[str]) -> NoReturn:
+    """Say that the command was interrupted, what is kept, and with which words it continues; end."""
+    say(f"Interrupted. Everything {kept} is kept. Continue with:\n  {typed(words)}")
+    raise typer.Exit(INTERRUPTED) from None
+
+
+def typed(words: Sequence[str]) -> str:
+    """Return the line to type for a command of lossearch, as it can be called from here."""
+    if shutil.which("lossearch"):
+        program = ["lossearch"]
+    elif sys.argv[0].endswith("__main__.py"):
+        program = ["python", "-m", "lossearch"]
+    else:
+        program = [sys.argv[0]]
+    return shlex.join([*program, *words])
 
 
 def as_words(options: Mapping[str, Any]) -> list[str]:
-    """Options as they are typed: a list gives its option several times, None and False none."""
+    """Return options as they are typed. A list repeats its option; None and False leave it out."""
     words = []
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
-        for each in value if isinstance(value, list | tuple) else [value]:
-            if each is True:
+        for single in value if isinstance(value, list | tuple) else [value]:
+            if single is True:
                 words.append(option)
-            elif each is not None and each is not False:
-                words += [option, str(each)]
+            elif single is not None and single is not False:
+                words += [option, str(single)]
     return words
-
-
-def _called() -> list[str]:
-    """How the command is called from here."""
-    if shutil.which("lossearch"):
-        return ["lossearch"]
-    return ["python", "-m", "lossearch"] if sys.argv[0].endswith("__main__.py") else [sys.argv[0]]
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn what can go wrong into one message and an exit code, and warnings into messages."""
+    """Turn errors that have a message of their own into that message and an exit code, and warnings into messages."""
     warnings.showwarning = _say_warning
     try:
         yield
@@ -74,43 +85,31 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except Exception as error:
-        code = _exit_code(error)
-        if code is None:
-            raise
-        fail(str(error), code)
+    except UserError as error:
+        fail(error.with_options(), error.exit_code)
+    except LossearchError as error:
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        fail(str(error), LossearchError.exit_code)
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Show a warning of ours as a message, and others as Python does."""
+    """Print a UserWarning as a message, and other warnings as Python does."""
     if issubclass(category, UserWarning):
         say(f"warning: {message}")
     else:
-        _SHOW_WARNING(message, category, *place, **more)
-
-
-_SHOW_WARNING = warnings.showwarning
-
-
-def _exit_code(error: Exception) -> int | None:
-    """2 for the user's input, 1 for failures that have a message of their own, None for our bugs."""
-    from lossearch.primitives.errors import UserError
-
-    if isinstance(error, UserError):
-        return 2
-    failures = ("ClusterUnreachable", "DamagedFile", "NewerFile", "ExportMismatch")  # by name: importing is slow
-    return 1 if type(error).__name__ in failures or isinstance(error, OSError) else None
+        _PYTHONS_SHOWWARNING(message, category, *place, **more)
 
 
 def messages() -> "Console":
-    """Where messages go: standard error."""
+    """Return the console for messages: standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def tables() -> "Console":
-    """Where tables go: standard output, with room for their columns where that is no terminal."""
+    """Return the console for tables: standard output, with room for all columns where that is no terminal."""
     from rich.console import Console  # importing it takes long
 
     console = Console(highlight=False)

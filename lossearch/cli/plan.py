@@ -1,4 +1,4 @@
-"""What a search would do, as text: its size, and how its seeds stand the screening."""
+"""The plan of a search, as text: its size, and whether its starting losses pass the screening."""
 
 import random
 
@@ -10,11 +10,11 @@ from lossearch.runs.experiment import Experiment
 
 
 def plan(experiment: Experiment) -> str:
-    """The plan of an experiment, in a few lines; nothing is trained or written."""
+    """Return the plan of an experiment, in a few lines. Nothing is trained or written."""
     trainings = planned_trainings(experiment)
     settings, fidelity = experiment.evolution, experiment.training_on(experiment.tasks[0])
     steps = " or ".join(map(str, dict.fromkeys(experiment.training_on(task).steps for task in experiment.tasks)))
-    Evolution(settings, [], random.Random(experiment.seed)).ask()  # raises where no random tree keeps the limits
+    Evolution(settings, [], random.Random(experiment.seed)).ask()  # raises if no random tree keeps the limits
     admission = Admission()
     lines = [
         f"{experiment.name}: {'tasks' if len(experiment.tasks) > 1 else 'task'} {', '.join(experiment.tasks)}, "

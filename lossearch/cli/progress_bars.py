@@ -1,11 +1,12 @@
-"""What a person sees in the terminal: the live view of a search, and tables.
+"""Progress of a search or a study: a live bar in a terminal, lines of text elsewhere.
 
-Invariant: text that comes from a file is shown as it is and never read as markup.
+Invariant: text from a file is shown as it is and never read as markup.
 """
 
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,13 +17,38 @@ from rich.text import Text
 from lossearch.cli.output import messages
 from lossearch.results.plain_text import printable
 from lossearch.runs.progress import Progress
+from lossearch.runs.views import SilentView
+
+#: Seconds without a line, after which a view without a terminal prints one.
+QUIET_SECONDS = 10.0
 
 
-class LiveView:
-    """A progress bar with the counts and the best formula below it, in a terminal."""
+class _TerminalView(SilentView):
+    """Prints messages above a bar that stays in the last lines of a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def started(self, run: Path, slots: int | None = None) -> None:
+        self._console.print(Text(started_line(run, slots)))
+
+    def warned(self, message: str) -> None:
+        self._console.print(Text(f"warning: {message}", style="yellow"))
+
+
+class SearchBar(_TerminalView):
+    """A bar of a search's candidates, with the counts and the best formula below it."""
 
     def __init__(self, console: Console, total: int) -> None:
-        self._console = console
+        super().__init__(console)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -32,17 +58,7 @@ class LiveView:
             console=console,
         )
         self._task = self._bar.add_task("generation 1", total=total)
-        self._live = Live(self._bar, console=console, refresh_per_second=8)
-
-    def __enter__(self) -> "LiveView":
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._live.__exit__(None, None, None)
-
-    def started(self, run: Path, slots: int) -> None:
-        self._console.print(Text(started_line(run, slots)))
+        self._live.update(self._bar)
 
     def moved(self, progress: Progress) -> None:
         description = f"generation {max(progress.generation, 1)} of {progress.generations}"
@@ -52,77 +68,12 @@ class LiveView:
     def generation_ended(self, progress: Progress) -> None:
         self.moved(progress)
 
-    def warned(self, message: str) -> None:
-        self._console.print(Text(f"warning: {message}", style="yellow"))
 
-
-class PlainView:
-    """A line for each generation and after every quiet ten seconds, where the output is no terminal."""
-
-    _QUIET = 10.0
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __enter__(self) -> "PlainView":
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def started(self, run: Path, slots: int) -> None:
-        print(started_line(run, slots), file=sys.stderr, flush=True)
-
-    def moved(self, progress: Progress) -> None:
-        if time.monotonic() - self._last > self._QUIET:
-            self._say(progress)
-
-    def generation_ended(self, progress: Progress) -> None:
-        self._say(progress)
-
-    def warned(self, message: str) -> None:
-        print(f"warning: {message}", file=sys.stderr, flush=True)
-
-    def _say(self, progress: Progress) -> None:
-        self._last = time.monotonic()
-        where = f"generation {progress.generation} of {progress.generations}"
-        print(f"{where}: {counts_line(progress)}; {best_line(progress)}", file=sys.stderr, flush=True)
-
-
-def search_view(total: int) -> LiveView | PlainView:
-    """The view that fits where the messages go."""
-    console = messages()
-    return LiveView(console, total) if console.is_terminal else PlainView()
-
-
-def started_line(run: Path, slots: int) -> str:
-    """Where the run is kept, and how wide it runs."""
-    return f"Run: {run} ({slots} {'candidate' if slots == 1 else 'candidates'} at a time)"
-
-
-def counts_line(progress: Progress) -> str:
-    """How many candidates were trained, how fast, and how many were not and why."""
-    stopped = f"{progress.stopped} of them to a rung, " if progress.stopped else ""
-    return (
-        f"{progress.finished} trained ({progress.per_second:.1f}/s), {stopped}{progress.failed} failed, "
-        f"{progress.rejected} rejected, {progress.duplicates} duplicates"
-    )
-
-
-def best_line(progress: Progress) -> str:
-    """The best formula so far, against cross-entropy."""
-    if progress.best_fitness is None:
-        return "best: none yet"
-    against = ""
-    if progress.baseline_fitness is not None:
-        against = f" ({progress.best_fitness - progress.baseline_fitness:+.4f} to cross-entropy)"
-    return f"best: {progress.best_fitness:.4f}{against} {printable(progress.best_formula)}"
-
-
-class ComparisonBar:
-    """A progress bar with the time left, in a terminal."""
+class StudyBar(_TerminalView):
+    """A bar of a study's trainings, with the time left."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -132,71 +83,114 @@ class ComparisonBar:
         )
         self._task = self._bar.add_task("compare", total=None)
         self._planned = 0
-
-    def __enter__(self) -> "ComparisonBar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def started(self, run: Path) -> None:
-        self._console.print(Text(f"Run: {run}"))
+        self._live.update(self._bar)
 
     def planned(self, trainings: int) -> None:
         self._planned += trainings
         self._bar.update(self._task, total=self._planned)
 
-    def recalled(self, trainings: float, what: str) -> None:
-        self.moved(trainings, what)
+    def recalled(self, trainings: float, task: str) -> None:
+        self.advanced(trainings, task)
 
-    def moved(self, trainings: float, what: str) -> None:
-        self._bar.update(self._task, advance=trainings, description=printable(what))
-
-    def warned(self, message: str) -> None:
-        self._console.print(Text(f"warning: {message}", style="yellow"))
+    def advanced(self, trainings: float, task: str) -> None:
+        self._bar.update(self._task, advance=trainings, description=printable(task))
 
 
-class ComparisonLines:
-    """A line after every quiet ten seconds and at the end, where the output is no terminal."""
-
-    _QUIET = 10.0
+class _LineView(SilentView):
+    """Prints lines to standard error."""
 
     def __init__(self) -> None:
-        self._done, self._recalled, self._planned = 0.0, 0.0, 0
-        self._started = self._last = time.monotonic()
+        self._last = time.monotonic()
 
-    def __enter__(self) -> "ComparisonLines":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None: ...
 
-    def started(self, run: Path) -> None:
-        self._say(f"Run: {run}")
-
-    def planned(self, trainings: int) -> None:
-        self._planned += trainings
-
-    def recalled(self, trainings: float, what: str) -> None:
-        self._recalled += trainings
-
-    def moved(self, trainings: float, what: str) -> None:
-        self._done += trainings
-        now, through = time.monotonic(), self._done + self._recalled
-        if not trainings or (now - self._last < self._QUIET and through < self._planned - 1e-6):
-            return
-        self._last = now
-        left = (now - self._started) / self._done * (self._planned - through)
-        self._say(f"{through:.0f} of {self._planned} trainings, {printable(what)}; {left:.0f} s left")
+    def started(self, run: Path, slots: int | None = None) -> None:
+        self._say(started_line(run, slots))
 
     def warned(self, message: str) -> None:
         self._say(f"warning: {message}")
+
+    def _was_quiet(self) -> bool:
+        """Return True if the last line about the progress was long ago."""
+        return time.monotonic() - self._last > QUIET_SECONDS
 
     def _say(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def comparison_view() -> ComparisonBar | ComparisonLines:
-    """The view that fits where the messages go."""
+class SearchLines(_LineView):
+    """A line for each generation of a search, and after quiet seconds."""
+
+    def moved(self, progress: Progress) -> None:
+        if self._was_quiet():
+            self.generation_ended(progress)
+
+    def generation_ended(self, progress: Progress) -> None:
+        self._last = time.monotonic()
+        where = f"generation {progress.generation} of {progress.generations}"
+        self._say(f"{where}: {counts_line(progress)}; {best_line(progress)}")
+
+
+class StudyLines(_LineView):
+    """A line after quiet seconds of a study, and one at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+        self._done, self._recalled, self._planned = 0.0, 0.0, 0
+
+    def planned(self, trainings: int) -> None:
+        self._planned += trainings
+
+    def recalled(self, trainings: float, task: str) -> None:
+        self._recalled += trainings
+
+    def advanced(self, trainings: float, task: str) -> None:
+        self._done += trainings
+        through = self._done + self._recalled
+        is_end = through >= self._planned - 1e-6  # shares of trainings add up to whole ones but for rounding
+        if not trainings or not (is_end or self._was_quiet()):
+            return
+        self._last = time.monotonic()
+        left = (self._last - self._started) / self._done * (self._planned - through)
+        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {left:.0f} s left")
+
+
+def search_view(total: int) -> SearchBar | SearchLines:
+    """Return the view of a search of ``total`` candidates that suits standard error."""
     console = messages()
-    return ComparisonBar(console) if console.is_terminal else ComparisonLines()
+    return SearchBar(console, total) if console.is_terminal else SearchLines()
+
+
+def study_view() -> StudyBar | StudyLines:
+    """Return the view of a study that suits standard error."""
+    console = messages()
+    return StudyBar(console) if console.is_terminal else StudyLines()
+
+
+def started_line(run: Path, slots: int | None) -> str:
+    """Return a line about the run's directory, and the number of candidates that are trained at a time."""
+    at_a_time = "" if slots is None else f" ({slots} {'candidate' if slots == 1 else 'candidates'} at a time)"
+    return f"Run: {run}{at_a_time}"
+
+
+def counts_line(progress: Progress) -> str:
+    """Return a line about candidates: trained, failed and refused, and trained per second."""
+    stopped = f"{progress.stopped} of them to a rung, " if progress.stopped else ""
+    return (
+        f"{progress.finished} trained ({progress.per_second:.1f}/s), {stopped}{progress.failed} failed, "
+        f"{progress.rejected} rejected, {progress.duplicates} duplicates"
+    )
+
+
+def best_line(progress: Progress) -> str:
+    """Return a line about the best formula so far, compared with cross-entropy."""
+    if progress.best_fitness is None:
+        return "best: none yet"
+    against = ""
+    if progress.baseline_fitness is not None:
+        against = f" ({progress.best_fitness - progress.baseline_fitness:+.4f} to cross-entropy)"
+    return f"best: {progress.best_fitness:.4f}{against} {printable(progress.best_formula)}"

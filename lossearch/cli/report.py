@@ -1,4 +1,4 @@
-"""The ``lossearch report`` command: parse, call, print."""
+"""The ``lossearch report`` command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,14 @@ from lossearch.cli.output import reported, say
 
 def report(
     run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="The file.", show_default="report.html in RUN")] = None,
-    top: Annotated[int, typer.Option(min=0, max=50, help="Losses of the leaderboard that get a section.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="report.html in RUN")] = None,
+    top: Annotated[int, typer.Option(min=0, max=50, help="Losses of the leaderboard with a section of their own.")] = 3,
     training: Annotated[
-        bool, typer.Option("--training/--no-training", help="Train each once, to show how it goes and what it sees.")
+        bool,
+        typer.Option("--training/--no-training", help="Train each of them once, and show its course."),
     ] = True,
 ) -> None:
-    """Write one HTML file that shows a run: it loads nothing, and can be sent as it is."""
+    """Write one HTML file that shows a run. It loads nothing, and can be sent as it is."""
     with reported():
         from lossearch.results.report.page import require_directory, write_report
 
@@ -27,6 +28,6 @@ def report(
 
             try:
                 observe(run, top, say)
-            except UserError as error:  # data or settings that are not here: the rest is shown
-                say(f"Not trained: {error}")
+            except UserError as error:  # data may be missing here: the rest is shown
+                say(f"Not trained: {error.with_options()}")
         print(write_report(run, out, top))

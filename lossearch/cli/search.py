@@ -1,13 +1,16 @@
-"""The command ``lossearch search``."""
+"""The ``lossearch search`` command."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lossearch.cli import completion
 from lossearch.cli.leaderboard import print_board
-from lossearch.cli.output import as_words, fail, interrupted, reported, say
+from lossearch.cli.output import as_words, fail, interrupted, reported, say, typed
+
+if TYPE_CHECKING:
+    from lossearch.callbacks import Run
 
 
 def search(
@@ -17,15 +20,17 @@ def search(
             help="TOML file, or name of a shipped experiment.", metavar="FILE", autocompletion=completion.searches
         ),
     ],
-    run_dir: Annotated[Path | None, typer.Option(help="Where the run is kept.", show_default="runs/NAME-TIME")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Directory of the run.", show_default="runs/NAME-TIME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume though the evolution in FILE was changed.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Replaces the experiment's seed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Resume although the evolution in FILE was changed.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random choice.", show_default="the experiment's")
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
     ] = None,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the experiment's.")] = None,
-    track: Annotated[list[str] | None, typer.Option(help="Tell tensorboard, mlflow or wandb.")] = None,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared executor.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Report to tensorboard, mlflow or wandb. Repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the experiment and show the plan.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the experiment's file.")] = False,
 ) -> None:
@@ -74,7 +79,8 @@ def search(
             raise typer.Exit(3)
 
 
-def _print_run(run: Any) -> None:
+def _print_run(run: "Run") -> None:
+    """Print the leaderboard, say how far to trust it, and what to type next."""
     from lossearch.results.ranking.order import difference_noise
 
     print_board(run.leaderboard.rows, top=10, known=True)
@@ -84,10 +90,14 @@ def _print_run(run: Any) -> None:
             f"One difference to cross-entropy has a standard error of {noise:.4f}, and the best of many is "
             "flattered: trust the fresh seeds below."
         )
-    if run.exported is None:
+    if run.trial is None:
         say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")
-    else:
-        say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
+        say(f"Run: {run.path}")
+        return
+    say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
     say(f"Run: {run.path}")
-    if run.exported is not None:
-        say(f"Best loss: {run.exported}")
+    say(f"Best loss: {run.exported}")
+    path = str(run.path)
+    say(f"Tune the best losses, then judge them:  {typed(['tune', path])}; {typed(['compare', path])}")
+    say(f"Look at the whole run in a browser:     {typed(['report', path])}")
+    say(f"Write a loss as a file of its own:      {typed(['export', path, '--out', 'my_loss.py'])}")

@@ -1,4 +1,4 @@
-"""The ``lossearch show`` command: parse, call, print."""
+"""The ``lossearch show`` command."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -7,25 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
-from lossearch.cli.output import print_json, reported, say
+from lossearch.cli.output import JsonFlag, print_json, reported, say
 
-#: Ancestors that are named: the youngest.
-ANCESTORS = 5
+#: Ancestors that are named, the youngest first.
+MAX_ANCESTORS = 5
 
-#: Heights that a curve in text has, and how wide it is.
+#: Characters for the heights of a curve, and the characters of its width.
 _HEIGHTS, _WIDTH = "▁▂▃▄▅▆▇█", 48
 
 
 def show(
     run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
     loss: Annotated[
-        str, typer.Argument(help="Its rank, its id or the beginning of it, or a known loss's name.", metavar="ID")
+        str, typer.Argument(help="Rank of a loss, its id or the beginning of it, or a known loss's name.", metavar="ID")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Show all that a run tells of one loss."""
+    """Show everything that a run knows about one loss."""
     with reported():
-        from lossearch.cli.export import board_of
+        from lossearch.cli.sources import board_of
         from lossearch.results.report.loss_facts import find_loss, loss_facts
 
         board = board_of(run)
@@ -35,18 +35,18 @@ def show(
                 {
                     "row": asdict(facts.row),
                     "latex": facts.latex,
-                    "evaluations": [asdict(each) for each in facts.evaluations],
-                    "ancestors": [asdict(each) for each in facts.ancestors],
+                    "evaluations": [asdict(record) for record in facts.evaluations],
+                    "ancestors": [asdict(ancestor) for ancestor in facts.ancestors],
                     "trial": None if facts.trial is None else facts.trial.facts(),
-                    "tuned": [asdict(each) for each in facts.tuned],
-                    "verdicts": [asdict(each) for each in facts.verdicts],
+                    "tuned": [asdict(tuned) for tuned in facts.tuned],
+                    "verdicts": [asdict(line) for line in facts.verdicts],
                     "nearest": None if facts.explanation is None else facts.explanation.form.nearest,
                 }
             )
         else:
             _print(facts)
-        for each in facts.missing:
-            say(each)
+        for message in facts.missing:
+            say(message)
 
 
 def _print(facts: Any) -> None:
@@ -65,21 +65,21 @@ def _lines(facts: Any) -> Iterator[str]:
         yield f"  weights    {row.class_weights}"
     yield f"  task       {row.task}, {row.fidelity}"
     yield f"  standing   {_standing(row)}"
-    yield from map(_training, (each for each in facts.evaluations if each.fitness is not None))
+    yield from (_training(record) for record in facts.evaluations if record.fitness is not None)
     again = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
     yield f"  born       by {row.birth} in generation {row.generation}{again}"
-    for each in facts.ancestors[1 : ANCESTORS + 1]:
-        gained = "" if each.gained is None else f", {each.gained:+.4f} on its better parent"
-        called = each.row.name or each.row.formula
-        yield f"    from {each.row.loss_id} {called}: {_number(each.row.fitness_mean)}{gained}"
-    if len(facts.ancestors) > ANCESTORS + 1:
-        yield f"    further ancestors: {len(facts.ancestors) - ANCESTORS - 1}"
+    for ancestor in facts.ancestors[1 : MAX_ANCESTORS + 1]:
+        gained = "" if ancestor.gained is None else f", {ancestor.gained:+.4f} on its better parent"
+        called = ancestor.row.name or ancestor.row.formula
+        yield f"    from {ancestor.row.loss_id} {called}: {_number(ancestor.row.fitness_mean)}{gained}"
+    if len(facts.ancestors) > MAX_ANCESTORS + 1:
+        yield f"    further ancestors: {len(facts.ancestors) - MAX_ANCESTORS - 1}"
     if facts.trial is not None:
         yield f"  fresh      {facts.trial.sentence(row.metric)}"
-    for each in facts.tuned:
-        yield f"  tuned      on {each.task}: {', '.join(each.settings)}; {_number(each.value)} on the validation split"
-    for each in facts.verdicts:
-        yield f"  verdict    {each.scene}, {each.task}: {each.verdict}; {each.why}"
+    for loss in facts.tuned:
+        yield f"  tuned      on {loss.task}: {', '.join(loss.settings)}; {_number(loss.value)} on the validation split"
+    for line in facts.verdicts:
+        yield f"  verdict    {line.scene}, {line.task}: {line.verdict}; {line.why}"
     if facts.explanation is not None and facts.explanation.form.nearest is not None:
         yield f"  trains     most like {facts.explanation.form.nearest}, cosine {facts.explanation.form.cosine:.4f}"
     yield from _curves(facts.curves)
@@ -108,26 +108,26 @@ def _number(value: float | None) -> str:
 
 
 def _curves(points: Sequence[Any]) -> Iterator[str]:
-    """The value of the loss and of others, from its least to its greatest, along the target's line."""
-    own = [each for each in points if each.line == "target" and each.progress in (None, 0.0)]
-    if not own:
+    """Curves of the loss and of others along the target's line, each scaled from its least to its greatest value."""
+    on_line = [point for point in points if point.line == "target" and point.progress in (None, 0.0)]
+    if not on_line:
         return
-    by_angle = own[0].axis == "angle"
+    by_angle = on_line[0].axis == "angle"
     axis = "angle to the target's weight, 1 to 179 degrees" if by_angle else "probability of the target, 0.02 to 0.98"
     yield f"  value by {axis}:"
-    names = list(dict.fromkeys(each.loss for each in own))
-    for number, name in enumerate(names):
-        line = sorted((each.at, each.value) for each in own if each.loss == name and each.value is not None)
-        yield f"    {_curve(line, by_angle)} {'this loss' if number == 0 else name}"
+    for number, name in enumerate(dict.fromkeys(point.loss for point in on_line)):
+        curve = sorted((point.at, point.value) for point in on_line if point.loss == name and point.value is not None)
+        yield f"    {_curve(curve, by_angle)} {'this loss' if number == 0 else name}"
 
 
-def _curve(line: Sequence[tuple[float, float]], by_angle: bool) -> str:
+def _curve(curve: Sequence[tuple[float, float]], by_angle: bool) -> str:
+    """Draw (position, value) pairs, sorted by position, as characters."""
     import numpy as np
 
-    if not line:
+    if not curve:
         return " " * _WIDTH
-    at, value = np.array(line).T
+    at, value = np.array(curve).T
     low, high = (float(at[0]), float(at[-1])) if by_angle else (0.02, 0.98)
-    seen = np.interp(np.linspace(low, high, _WIDTH), at, value)
-    height = (seen - seen.min()) / (seen.max() - seen.min() or 1.0)
-    return "".join(_HEIGHTS[int(each)] for each in np.minimum(height * len(_HEIGHTS), len(_HEIGHTS) - 1))
+    drawn = np.interp(np.linspace(low, high, _WIDTH), at, value)
+    height = (drawn - drawn.min()) / (drawn.max() - drawn.min() or 1.0)
+    return "".join(_HEIGHTS[int(level)] for level in np.minimum(height * len(_HEIGHTS), len(_HEIGHTS) - 1))

@@ -1,4 +1,4 @@
-"""tables."""
+"""Tables that commands print, one function each. ``narrow`` leaves out columns that a small terminal cannot show."""
 
 import re
 from collections.abc import Sequence
@@ -21,37 +21,42 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.ranking.rows import known_losses
 from lossearch.results.records import BASELINE
 
-#: Characters of a formula that a table shows at most.
+#: Most characters of a formula in a table.
 LONGEST_FORMULA = 160
+
+#: Most baselines in a table of tuned losses, beside cross-entropy.
+MAX_BASELINES = 8
+
+#: Columns of an explanation that hold formulas: they are folded, not cut.
+_FOLDED = {"left out", "what is left", "loss"}
 
 
 def leaderboard_table(
     rows: Sequence[Row], top: int, known: bool = False, narrow: bool = False, beside: bool = True
 ) -> Table:
-    """The first rows, and ``beside`` them cross-entropy's wherever it stands; with ``known`` those of all known losses.
+    """Make a table of the first rows.
 
-    ``narrow`` leaves out what a small terminal has no room for.
+    ``beside`` adds cross-entropy's row whatever its rank; ``known`` with it adds the rows of all known losses.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [row for row in rows[:top] if row.rank is not None]
+    chosen = [row for row in rows[:top] if row.rank is not None]
     if beside:
         more = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
-        shown = sorted({row.rank: row for row in (*shown, *more)}.values(), key=lambda row: row.rank or 0)
+        chosen = sorted({row.rank: row for row in (*chosen, *more)}.values(), key=lambda row: row.rank or 0)
     metric = rows[0].metric if rows else "accuracy"
-    with_intervals = not narrow and any(row.difference_high is not None for row in shown)
-    difference = "to CE, 95 %" if with_intervals else "to CE"
+    has_intervals = not narrow and any(row.difference_high is not None for row in chosen)
+    difference = "to CE, 95 %" if has_intervals else "to CE"
+    table = _new_table()
     for name in ("rank", metric, difference) if narrow else ("rank", metric, difference, "size"):
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
         table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
-    for row in shown:
-        cells = [Text(printable(cell)) for cell in _cells(row, narrow)]
-        table.add_row(*cells, style="bold" if row.name == BASELINE else None)
+    for row in chosen:
+        _add_row(table, _leaderboard_cells(row, narrow), is_bold=row.name == BASELINE)
     return table
 
 
-def _cells(row: Row, narrow: bool) -> Sequence[str]:
+def _leaderboard_cells(row: Row, narrow: bool) -> Sequence[str]:
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
     if narrow:
         return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), shortened(row.formula)
@@ -68,9 +73,9 @@ def _cells(row: Row, narrow: bool) -> Sequence[str]:
 
 
 def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
-    """The formula, or as much of both ends as there is room for, without parts of names and numbers.
+    """Return the formula, or if it is too long its two ends, without cutting names and numbers apart.
 
-    ``lossearch show`` has all of it.
+    ``lossearch show`` prints all of it.
     """
     if len(formula) <= most:
         return formula
@@ -81,7 +86,7 @@ def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
 
 
 def to_cross_entropy(row: Row, with_interval: bool = True) -> str:
-    """The difference with its sign, and half of its interval's width where there is one; empty without a difference."""
+    """Return the signed difference to cross-entropy and half of its interval's width; empty without a difference."""
     difference, high = row.difference_to_cross_entropy, row.difference_high
     if difference is None:
         return ""
@@ -91,123 +96,105 @@ def to_cross_entropy(row: Row, with_interval: bool = True) -> str:
 
 
 def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
-    """The lines of one task. ``narrow`` leaves out what a small terminal has no room for."""
+    """Make the table of a comparison on one task."""
     head = lines[0]
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        title=Text(f"{printable(head.task)}: {printable(head.measure)} on the {head.split} split"),
-        title_justify="left",
-    )
+    table = _new_table(f"{printable(head.task)}: {printable(head.measure)} on the {head.split} split")
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to baseline", "95 % interval", "p (Holm)")[: 2 if narrow else 4]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for line in lines:
-        cells = [Text(printable(cell)) for cell in _comparison_cells(line)]
-        table.add_row(
-            *(cells[:3] if narrow else cells[:5]), cells[5], style="bold" if line.verdict == "baseline" else None
-        )
+        failed = f"failed under {line.failed} of {line.failed + line.seeds} seeds"
+        numbers = line.numbers(" ±")[: 2 if narrow else 4]
+        verdict = failed if line.mean is None else line.verdict
+        _add_row(table, [line.loss, *numbers, verdict], is_bold=line.verdict == "baseline")
     return table
 
 
-def _comparison_cells(line: Line) -> tuple[str, ...]:
-    failed = f"failed under {line.failed} of {line.failed + line.seeds} seeds"
-    return line.loss, *line.numbers(" ±"), failed if line.mean is None else line.verdict
-
-
-# --- What a person sees of tuning and of verdicts in a terminal.
-
-#: Baselines that a table of tuned losses shows: the best, and cross-entropy.
-_SHOWN = 8
-
-
 def tuned_table(losses: Sequence[TunedLoss], narrow: bool = False) -> Table:
-    """The tuned losses of one task, best first: those that were found, and the best of the known ones."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """Make the table of the tuned losses of one task, best first: all that were found, and the best baselines."""
+    table = _new_table()
     for name in ("kind", "validation") if narrow else ("kind", "validation", "learning rate", "settings", "pruned"):
         table.add_column(name, justify="right" if name != "kind" else "left", no_wrap=True)
     table.add_column("loss", overflow="fold", ratio=1)
-    ranked = sorted(losses, key=lambda each: -(each.value or 0.0))
-    best = [each for each in ranked if each.kind == "baseline"][:_SHOWN]
-    for each in ranked:
-        if each.kind != "baseline" or each in best or each.loss == "cross_entropy":
-            value = "failed" if each.value is None else f"{each.value:.4f}"
-            rate = f"{each.settings_by_name().get('learning_rate', 0.0):.3g}"
-            text = each.formula if each.kind != "baseline" else f"{each.loss}: {each.formula}"
-            cells = [each.kind, value, *([] if narrow else [rate, str(each.trials), str(each.pruned)]), text]
-            table.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if each.kind == "found" else None)
+    ranked = sorted(losses, key=lambda loss: -(loss.value or 0.0))
+    best_baselines = [loss for loss in ranked if loss.kind == "baseline"][:MAX_BASELINES]
+    for loss in ranked:
+        if loss.kind != "baseline" or loss in best_baselines or loss.loss == BASELINE:
+            value = "failed" if loss.value is None else f"{loss.value:.4f}"
+            rate = f"{loss.settings_by_name().get('learning_rate', 0.0):.3g}"
+            text = loss.formula if loss.kind != "baseline" else f"{loss.loss}: {loss.formula}"
+            more = [] if narrow else [rate, str(loss.trials), str(loss.pruned)]
+            _add_row(table, [loss.kind, value, *more, text], is_bold=loss.kind == "found")
     return table
 
 
 def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
-    """The verdicts of one scene."""
+    """Make the table of the verdicts in one scene."""
     head = lines[0]
-    seeds = max(each.seeds for each in lines)
-    title = f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"
-    table = Table(box=None, pad_edge=False, header_style="bold", title=Text(printable(title)), title_justify="left")
+    seeds = max(line.seeds for line in lines)
+    table = _new_table(printable(f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"))
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to best known") if narrow else ("mean", "to best known", "95 % interval", "p", "to random"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     for line in lines:
-        cells = [line.formula, "" if line.mean is None else f"{line.mean:.4f}", signed(line.difference)]
+        texts = [line.formula, "" if line.mean is None else f"{line.mean:.4f}", signed(line.difference)]
         if not narrow:
-            cells += [interval_text(line.low, line.high), "" if line.p is None else f"{line.p:.2g}"]
-            cells.append(signed(line.random_difference))
-        table.add_row(*(Text(printable(cell)) for cell in cells), Text(printable(line.verdict), style="bold"))
+            texts += [interval_text(line.low, line.high), "" if line.p is None else f"{line.p:.2g}"]
+            texts.append(signed(line.random_difference))
+        table.add_row(*(Text(printable(text)) for text in texts), Text(printable(line.verdict), style="bold"))
     return table
 
 
-# --- The view of a study of proxies in a terminal, or as plain text where the output is none.
-
-
 def proxy_table(lines: Sequence[ProxyLine], narrow: bool = False) -> Table:
-    """The lines of one task; the proxy that is chosen stands out. ``narrow`` leaves out what has little room."""
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title=Text(printable(heading(lines))), title_justify="left"
-    )
+    """Make the table of the proxies of one task; the cheapest good one stands out."""
+    table = _new_table(printable(heading(lines)))
     left_out = {"95 % interval", "candidates"} if narrow else set()
     for name in COLUMNS:
         if name not in left_out:
             table.add_column(name, justify="left" if name in ("proxy", "") else "right", no_wrap=True)
     for line in lines:
-        shown = [cell for name, cell in zip(COLUMNS, cells(line), strict=True) if name not in left_out]
-        table.add_row(*map(Text, shown), style="bold" if line.cheapest else None)
+        texts = [text for name, text in zip(COLUMNS, cells(line), strict=True) if name not in left_out]
+        _add_row(table, texts, is_bold=line.cheapest)
     return table
 
 
-# --- The view of an explanation in a terminal, or as plain text where the output is none.
-
-#: Columns that hold formulas, which are folded and not cut.
-_FOLDED = {"left out", "what is left", "loss"}
-
-
 def print_explanation(console: Console, explanation: Explanation) -> None:
-    """Print what is known of a loss, section after section."""
+    """Print an explanation, section after section."""
     for section in sections(explanation, printable):
-        console.print(_shown(section))
+        console.print(_section(section))
 
 
-def _shown(section: Section) -> Group:
+def _section(section: Section) -> Group:
     parts: list[Text | Padding | Table] = [Text(section.title, style="bold")]
-    parts += [Text(each) for each in section.sentences]
-    for table in section.tables:
-        parts.append(Padding(_table(table), (1, 0)))
-    parts += [Text(f"- {each}") for each in section.conclusions]
+    parts += [Text(sentence) for sentence in section.sentences]
+    parts += [Padding(_explanation_table(table), (1, 0)) for table in section.tables]
+    parts += [Text(f"- {conclusion}") for conclusion in section.conclusions]
     return Group(*parts, Text(""))
 
 
-def _table(table: ExplanationTable) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold", title=Text(table.caption), title_justify="left")
-    for name in table.columns:
-        shown.add_column(
+def _explanation_table(content: ExplanationTable) -> Table:
+    table = _new_table(content.caption)
+    for name in content.columns:
+        table.add_column(
             name,
             justify="left" if name in _FOLDED or name in ("verdict", "task", "at") else "right",
             overflow="fold" if name in _FOLDED else "ellipsis",
             no_wrap=name not in _FOLDED,
         )
-    for row in table.rows:
-        shown.add_row(*map(Text, row))
-    return shown
+    for row in content.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _new_table(title: str | None = None) -> Table:
+    """Make a table without lines. Its title is shown as it is."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.title = None if title is None else Text(title)
+    return table
+
+
+def _add_row(table: Table, texts: Sequence[str], is_bold: bool) -> None:
+    """Add a row of texts, none of which is read as markup."""
+    table.add_row(*(Text(printable(text)) for text in texts), style="bold" if is_bold else None)

@@ -1,4 +1,4 @@
-"""The ``lossearch tune`` command: parse, call, print."""
+"""The ``lossearch tune`` command."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lossearch.cli.output import as_words, interrupted, print_json, reported, say
+from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say, typed
 
 if TYPE_CHECKING:
     from lossearch.studies.tune import TunedRun
@@ -14,58 +14,61 @@ if TYPE_CHECKING:
 
 def tune(
     run: Annotated[Path, typer.Argument(help="Directory of a finished search.", metavar="RUN")],
-    top: Annotated[int, typer.Option(min=1, max=100, help="Losses of the leaderboard that are tuned.")] = 5,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Losses of the leaderboard to tune.")] = 5,
     trials: Annotated[int, typer.Option(min=2, max=10_000, help="Settings tried of each loss, known ones too.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings of each setting.")] = 2,
     baselines: Annotated[
         str | None, typer.Option(help="Known losses, separated by commas.", show_default="all that suit")
     ] = None,
     random_search: Annotated[
-        bool, typer.Option("--random-search/--no-random-search", help="Search by random trees, with the same budget.")
+        bool,
+        typer.Option(
+            "--random-search/--no-random-search", help="Search by random trees with the same budget, to compare."
+        ),
     ] = True,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
     ] = None,
-    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the declared one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    executor: Annotated[Literal["ray", "inline"] | None, typer.Option(help="Replaces the run's executor.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Tune the best losses of RUN on the validation split, and known losses with the same budget."""
     with reported():
-        from lossearch.cli.progress_bars import comparison_view, search_view
+        from lossearch.cli.progress_bars import search_view, study_view
         from lossearch.runs.named_loss import split_names
         from lossearch.runs.session import RunInterrupted
         from lossearch.studies.tune import require_tunable, search_at_random
         from lossearch.studies.tune import tune as run_tuning
 
-        run = _findable(run)
+        run = _short_if_missing(run)
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
         require_tunable(run, **chosen)
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:
             if random_search:
-                with search_view(_candidates_of(run)) as watching:
-                    search_at_random(run, **where, view=watching)
-            with comparison_view() as view:
-                done = run_tuning(run, **chosen, random_search=random_search, **where, view=view)
+                with search_view(_num_candidates(run)) as view_of_search:
+                    search_at_random(run, **where, view=view_of_search)
+            with study_view() as view:
+                tuned = run_tuning(run, **chosen, random_search=random_search, **where, view=view)
         except RunInterrupted:
             options = {"top": top, "trials": trials, "seeds": seeds, "baselines": baselines}
             options |= {"no_random_search": not random_search, **where}
             interrupted("trained", ["tune", str(run), *as_words(options)])
-        _print_tuned(done, as_json)
-        say(f"Studies, for optuna-dashboard: {done.path / 'studies.journal'}")
-        say(f"To judge these losses on the test split: lossearch compare {run}")
+        _print(tuned, as_json)
+        say(f"Studies, for optuna-dashboard: {tuned.path / 'studies.journal'}")
+        say(f"To judge these losses on the test split: {typed(['compare', str(run)])}")
 
 
-def _findable(run: Path) -> Path:
-    """The path, shortened where nothing is there: of one that is too long pathlib has no more to say than that."""
+def _short_if_missing(run: Path) -> Path:
+    """Return the path, shortened if nothing is there: pathlib fails where a path is too long, before any message."""
     from lossearch.primitives.errors import shown
 
     return run if os.path.exists(run) else Path(shown(str(run), limit=200))
 
 
-def _candidates_of(run: Path) -> int:
-    """How many candidates the search of a run was to train."""
+def _num_candidates(run: Path) -> int:
+    """Return the number of candidates that the search of a run trains."""
     from lossearch.engine.search_loop import planned_trainings
     from lossearch.runs.directory import RunDirectory
 
@@ -73,16 +76,16 @@ def _candidates_of(run: Path) -> int:
     return planned_trainings(experiment) // experiment.fidelity.seeds // len(experiment.tasks)
 
 
-def _print_tuned(done: "TunedRun", as_json: bool) -> None:
+def _print(tuned: "TunedRun", as_json: bool) -> None:
     from dataclasses import asdict
 
     from lossearch.cli.output import tables
     from lossearch.cli.tables import tuned_table
 
     if as_json:
-        print_json([asdict(each) for each in done.losses])
+        print_json([asdict(loss) for loss in tuned.losses])
         return
     console = tables()
-    for task in dict.fromkeys(each.task for each in done.losses):
-        own = [each for each in done.losses if each.task == task]
-        console.print(tuned_table(own, narrow=console.width < 100))
+    for task in dict.fromkeys(loss.task for loss in tuned.losses):
+        of_task = [loss for loss in tuned.losses if loss.task == task]
+        console.print(tuned_table(of_task, narrow=console.width < 100))

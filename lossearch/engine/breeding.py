@@ -13,7 +13,7 @@ from lossearch.runs.experiment import Experiment
 from lossearch.runs.named_loss import named_loss
 from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 #: Largest number of births for each wanted candidate. After that a search goes on with fewer candidates.
 BIRTHS_PER_CANDIDATE = 60
@@ -27,7 +27,7 @@ class Breeding:
         experiment: Experiment,
         record: Callable[[list[Evaluation]], None],
         progress: Progress,
-        view: SearchView,
+        view: View,
         watch: Stopwatch,
     ) -> None:
         settings = experiment.evolution

@@ -18,7 +18,7 @@ from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch, Workforce
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 #: The number in place of a stage's for a retest: a full training under one more seed.
 RETEST = -1
@@ -46,7 +46,7 @@ class Dispatcher:
         executor: Executor,
         recorder: Recorder[Evaluation],
         progress: Progress,
-        view: SearchView,
+        view: View,
         watch: Stopwatch,
         callbacks: Callbacks,
     ) -> None:

@@ -18,6 +18,7 @@ from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.training.start import class_frequencies
 from lossearch.evaluators.training.training import train_and_score
 from lossearch.evaluators.work import Work, training_seed
+from lossearch.primitives.errors import LossearchError
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
@@ -32,7 +33,7 @@ from lossearch.runs.experiment import Experiment
 FRESH_SEEDS = 6
 
 
-class ExportMismatch(Exception):
+class ExportMismatch(LossearchError):
     """Raised for an exported file that does not compute what its formula says."""
 
 

@@ -13,7 +13,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, load_experiment, validated
 from lossearch.runs.session import RunInterrupted, executor_for, require_data, required_path, running
-from lossearch.runs.views import SearchView, SilentView
+from lossearch.runs.views import SilentView, View
 
 
 class SearchInterrupted(RunInterrupted):
@@ -29,7 +29,7 @@ def search(
     force: bool = False,
     executor: str | None = None,
     ray_address: str | None = None,
-    view: SearchView | None = None,
+    view: View | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Search for a loss as an experiment declares it, and export the best one.
@@ -79,7 +79,7 @@ def _execute(
     run: RunDirectory,
     resume: bool,
     executor: Executor,
-    view: SearchView,
+    view: View,
     callbacks: Callbacks,
 ) -> Run:
     kind = SteadySearch if experiment.evolution.mode == "steady" else GenerationalSearch

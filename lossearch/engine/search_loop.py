@@ -24,7 +24,7 @@ from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirect
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch
-from lossearch.runs.views import SearchView
+from lossearch.runs.views import View
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Search:
     experiment: Experiment
     run: RunDirectory
     executor: Executor
-    view: SearchView
+    view: View
     callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:

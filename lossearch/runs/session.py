@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import LossearchError, UserError
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
 
@@ -21,8 +21,10 @@ _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 Kind = TypeVar("Kind", bound=Directory[Any, Any])
 
 
-class RunInterrupted(Exception):
+class RunInterrupted(LossearchError):
     """Raised when a run was stopped from outside; it can be resumed."""
+
+    exit_code = 130
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"Interrupted; the run is in {path}.")

@@ -1,4 +1,4 @@
-"""Views: the protocols by which searches and studies tell a person how they go, and silent ones."""
+"""The view: how a search or a study shows its progress to a person, and the view that shows nothing."""
 
 from pathlib import Path
 from typing import Protocol
@@ -6,62 +6,44 @@ from typing import Protocol
 from lossearch.runs.progress import Progress
 
 
-class ComparisonView(Protocol):
-    """Shows a comparison to a person while it runs."""
+class View(Protocol):
+    """Shows a search or a study while it runs."""
 
-    def started(self, run: Path) -> None:
-        """Losses are about to be trained, and measurements kept in this directory."""
-
-    def planned(self, trainings: int) -> None:
-        """So many trainings more are to be done."""
-
-    def recalled(self, trainings: float, what: str) -> None:
-        """So many on this task, or shares of them, were done before a restart."""
-
-    def moved(self, trainings: float, what: str) -> None:
-        """So many more are done on this task, or shares of them."""
-
-    def warned(self, message: str) -> None:
-        """Something is wrong that the comparison copes with."""
-
-
-class SilentComparison:
-    """Shows nothing."""
-
-    def started(self, run: Path) -> None: ...
-
-    def planned(self, trainings: int) -> None: ...
-
-    def recalled(self, trainings: float, what: str) -> None: ...
-
-    def moved(self, trainings: float, what: str) -> None: ...
-
-    def warned(self, message: str) -> None: ...
-
-
-class SearchView(Protocol):
-    """Shows a search to a person while it runs."""
-
-    def started(self, run: Path, slots: int) -> None:
-        """Candidates are about to be trained, so many at once, and kept in this run's directory."""
+    def started(self, run: Path, slots: int | None = None) -> None:
+        """Show the run's directory, and for a search the number of candidates that are trained at a time."""
 
     def moved(self, progress: Progress) -> None:
-        """A candidate was trained or refused."""
+        """Show the progress of a search: a candidate was trained or refused."""
 
     def generation_ended(self, progress: Progress) -> None:
-        """A generation is through."""
+        """Show the progress of a search at the end of a generation."""
+
+    def planned(self, trainings: int) -> None:
+        """Add trainings to what a study is about to do."""
+
+    def recalled(self, trainings: float, task: str) -> None:
+        """Count trainings of a study, or shares of one, that an earlier call did or that are not needed."""
+
+    def advanced(self, trainings: float, task: str) -> None:
+        """Count trainings of a study, or shares of one, that were done now."""
 
     def warned(self, message: str) -> None:
-        """Something is wrong that the search copes with."""
+        """Show what went wrong without stopping the run."""
 
 
 class SilentView:
-    """Shows nothing."""
+    """Shows nothing. Views that show a part of a run derive from it."""
 
-    def started(self, run: Path, slots: int) -> None: ...
+    def started(self, run: Path, slots: int | None = None) -> None: ...
 
     def moved(self, progress: Progress) -> None: ...
 
     def generation_ended(self, progress: Progress) -> None: ...
+
+    def planned(self, trainings: int) -> None: ...
+
+    def recalled(self, trainings: float, task: str) -> None: ...
+
+    def advanced(self, trainings: float, task: str) -> None: ...
 
     def warned(self, message: str) -> None: ...

@@ -1,1 +1,1 @@
-"""studies."""
+"""Studies: what is asked after a search, or without one."""

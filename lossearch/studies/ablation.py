@@ -1,4 +1,4 @@
-"""Ablation: a loss without each of its parts in turn, and without all that were not shown to matter."""
+"""Ablation: a loss without each of its parts in turn, and without all parts that were not shown to matter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +14,23 @@ from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.explanation import PartEffect, PartKind, PartVerdict
 from lossearch.results.records import loss_id
 
+#: Verdicts on parts that a simplified loss does without.
+_IDLE = frozenset({"no difference shown", "better without", "moves no weight"})
+
+#: Verdicts on a part by those of a comparison on the loss without it.
+_OF_LINE: dict[str, PartVerdict] = {
+    "better": "better without",
+    "worse": "matters",
+    "no difference shown": "no difference shown",
+    "too few seeds": "too few seeds",
+}
+
 
 @dataclass(frozen=True)
-class Ablated:
-    """What is left of a loss without some parts; no candidate where it need not or cannot be trained, but the reason.
+class Ablation:
+    """A loss without some of its parts.
 
-    ``verdict`` is what may be said without training it.
+    It has no candidate if it need not or cannot be trained. Then ``verdict`` and ``reason`` say what is known.
     """
 
     parts: tuple[Part, ...]
@@ -35,83 +46,74 @@ class Ablated:
 
 
 def as_candidate(formula: Formula, class_weights: str | None, name: str | None = None) -> Candidate:
-    """The candidate of a formula; class weights count where it looks at embeddings."""
+    """Return the candidate of a formula. Class weights count if it looks at embeddings."""
     kind = (class_weights or "learned") if formula.looks_at_embeddings else None
     text = str(formula)
     return Candidate(loss_id(text, kind), text, formula.size, 0, "known", 0, (), name, kind)
 
 
-def ablations(formula: Formula, class_weights: str | None) -> list[Ablated]:
-    """The loss without each of its parts."""
-    return [ablated(formula, [part], class_weights) for part in parts_of(formula)]
+def ablations(formula: Formula, class_weights: str | None) -> list[Ablation]:
+    """Leave out each part of the loss in turn."""
+    return [ablate(formula, [part], class_weights) for part in parts_of(formula)]
 
 
-def ablated(formula: Formula, parts: Sequence[Part], class_weights: str | None) -> Ablated:
-    """The loss without these parts, in its canonical form, unless it is known beforehand what becomes of it."""
-    left = without(formula, parts)
-    if left is None:
-        return Ablated(tuple(parts), None, None, reason="nothing is left")
-    left = canonical(left)
-    candidate = as_candidate(left, class_weights)
-    if candidate.class_weights is not None and not suits(candidate.class_weights, left):
-        return Ablated(tuple(parts), left, None, reason=f"{candidate.class_weights} class weights do not suit it")
-    if _trains_alike(left, formula, class_weights):
-        return Ablated(tuple(parts), left, None, "moves no weight")
-    reason = rejection(left, candidate.class_weights)
-    return Ablated(tuple(parts), left, candidate if reason is None else None, reason=reason)
+def ablate(formula: Formula, parts: Sequence[Part], class_weights: str | None) -> Ablation:
+    """Leave out these parts of the loss, and say what is known of the rest without training it."""
+    rest = without(formula, parts)
+    if rest is None:
+        return Ablation(tuple(parts), None, None, reason="nothing is left")
+    rest = canonical(rest)
+    candidate = as_candidate(rest, class_weights)
+    if candidate.class_weights is not None and not suits(candidate.class_weights, rest):
+        return Ablation(tuple(parts), rest, None, reason=f"{candidate.class_weights} class weights do not suit it")
+    if _train_alike(rest, formula, class_weights):
+        return Ablation(tuple(parts), rest, None, "moves no weight")
+    reason = rejection(rest, candidate.class_weights)
+    return Ablation(tuple(parts), rest, candidate if reason is None else None, reason=reason)
 
 
-def _trains_alike(left: Formula, whole: Formula, class_weights: str | None) -> bool:
-    """Whether both have one gradient, up to a factor."""
-    one, other = (fingerprint(each, class_weights) for each in (left, whole))
-    if one is None or other is None or one[0] != other[0]:
+def _train_alike(first: Formula, second: Formula, class_weights: str | None) -> bool:
+    """Return True if both have the same gradient, up to a factor."""
+    first_print, second_print = (fingerprint(formula, class_weights) for formula in (first, second))
+    if first_print is None or second_print is None or first_print[0] != second_print[0]:
         return False
-    return all(abs(a - b) <= RESOLUTION for a, b in zip(one[1:], other[1:], strict=True))
+    return all(abs(a - b) <= RESOLUTION for a, b in zip(first_print[1:], second_print[1:], strict=True))
 
 
-def simplified(
-    formula: Formula, class_weights: str | None, effects: Sequence[PartEffect], found: Sequence[Ablated]
-) -> Ablated | None:
-    """The loss without the parts that were not shown to matter on any task; None where none that moves weights is.
+def simplify(
+    formula: Formula, class_weights: str | None, effects: Sequence[PartEffect], ablated: Sequence[Ablation]
+) -> Ablation | None:
+    """Leave out all parts that were shown to matter on no task; None if that changes nothing that trains.
 
-    Parts are left out from the least harmful on, and one stays where the screening rejects what is left without it.
+    Parts are left out from the least harmful on. A part stays if the screening rejects the rest without it.
     """
-    idle = _idle(effects, found)
     left_out: list[Part] = []
-    best: Ablated | None = None
-    for each in idle:
-        tried = ablated(formula, [*left_out, *each.parts], class_weights)
-        if tried.candidate is not None or tried.verdict == "moves no weight":
-            left_out += each.parts
-            best = tried
-    return best if best is not None and best.candidate is not None else None
+    simplest: Ablation | None = None
+    for idle in _idle_parts(effects, ablated):
+        attempt = ablate(formula, [*left_out, *idle.parts], class_weights)
+        if attempt.candidate is not None or attempt.verdict == "moves no weight":
+            left_out += idle.parts
+            simplest = attempt
+    return simplest if simplest is not None and simplest.candidate is not None else None
 
 
-def _idle(effects: Sequence[PartEffect], found: Sequence[Ablated]) -> list[Ablated]:
-    """Parts without which the loss is nowhere worse, and that seeds enough were tried for, the least harmful first."""
-    kept = []
-    for each in found:
-        left = None if each.formula is None else str(each.formula)
-        own = [effect for effect in effects if (effect.part, effect.formula) == (each.text, left)]
-        if own and all(effect.verdict in _IDLE for effect in own):
-            kept.append((min(effect.difference or 0.0 for effect in own), each))
-    return [each for _, each in sorted(kept, key=lambda pair: -pair[0])]
+def _idle_parts(effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[Ablation]:
+    """Parts without which the loss is worse on no task, tried under enough seeds; the least harmful first."""
+    idle = []
+    for ablation in ablated:
+        rest = None if ablation.formula is None else str(ablation.formula)
+        of_part = [effect for effect in effects if (effect.part, effect.formula) == (ablation.text, rest)]
+        if of_part and all(effect.verdict in _IDLE for effect in of_part):
+            idle.append((min(effect.difference or 0.0 for effect in of_part), ablation))
+    return [ablation for _, ablation in sorted(idle, key=lambda pair: -pair[0])]
 
 
-_IDLE = frozenset({"no difference shown", "better without", "moves no weight"})
-
-_OF_LINE: dict[str, PartVerdict] = {
-    "better": "better without",
-    "worse": "matters",
-    "no difference shown": "no difference shown",
-    "too few seeds": "too few seeds",
-}
-
-
-def effect(each: Ablated, kind: PartKind, task: str, measure: str, line: Line | None, whole: Line | None) -> PartEffect:
-    """What became of an ablation on a task: of its line beside the whole loss's, or what was known without one."""
-    formula = None if each.formula is None else str(each.formula)
-    known = PartEffect(task, measure, each.text, kind, formula, each.verdict, reason=each.reason)
+def part_effect(
+    ablation: Ablation, kind: PartKind, task: str, measure: str, line: Line | None, whole: Line | None
+) -> PartEffect:
+    """Return the effect of an ablation on a task, from its line and the whole loss's; without lines, what is known."""
+    formula = None if ablation.formula is None else str(ablation.formula)
+    known = PartEffect(task, measure, ablation.text, kind, formula, ablation.verdict, reason=ablation.reason)
     if line is None or whole is None:
         return known
     return replace(

@@ -1,4 +1,4 @@
-"""Checkpoints of trainings: where a candidate stands, as arrays in a file that holds no pickle."""
+"""Checkpoints of trainings: the state of a candidate, as arrays in a file without pickle."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ from lossearch.results.storage.atomic import remove, write_whole
 
 _KINDS = ("weights", "velocities", "buffers")
 
-#: What numpy and the archive below it raise for a file that is none of ours.
+#: Errors of numpy and the archive below it for a file that is no checkpoint.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
@@ -24,29 +24,29 @@ class Checkpoints:
         self._path = path
 
     def save(self, name: str, state: State) -> None:
-        """Replace what is kept under a name."""
+        """Replace the state under a name."""
         counts = {kind: len(getattr(state, kind)) for kind in _KINDS}
         about = {"step": state.step, "calibration": state.calibration, "seconds": state.seconds, "counts": counts}
         arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
         for kind in _KINDS:
-            arrays |= {f"{kind}-{place}": each for place, each in enumerate(getattr(state, kind))}
+            arrays |= {f"{kind}-{index}": array for index, array in enumerate(getattr(state, kind))}
         self._path.mkdir(parents=True, exist_ok=True)
         write_whole(self._file(name), lambda temporary: _write(temporary, arrays))
 
     def load(self, name: str) -> State | None:
-        """The state under a name; None where there is none, or where the file cannot be read."""
+        """Return the state under a name; None where there is none or its file cannot be read."""
         try:
             with open(self._file(name), "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 weights, velocities, buffers = (
-                    tuple(arrays[f"{kind}-{place}"] for place in range(about["counts"][kind])) for kind in _KINDS
+                    tuple(arrays[f"{kind}-{index}"] for index in range(about["counts"][kind])) for kind in _KINDS
                 )
                 return State(about["step"], about["calibration"], weights, velocities, buffers, about["seconds"])
         except _DAMAGED:
             return None
 
     def forget(self, name: str) -> None:
-        """Remove what is kept under a name."""
+        """Remove the state under a name."""
         if self._file(name).exists():
             remove(self._file(name))
 
@@ -55,5 +55,5 @@ class Checkpoints:
 
 
 def _write(path: Path, arrays: Mapping[str, Any]) -> None:
-    with open(path, "wb") as file:  # by path, numpy would add an ending
+    with open(path, "wb") as file:  # given a path, numpy would add an ending
         np.savez(file, **arrays)

@@ -17,7 +17,6 @@ from lossearch.results.storage.atomic import write_whole_text
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import (
     Declaration,
-    ExecutorSettings,
     ExperimentError,
     as_keys,
     read_declaration,
@@ -31,42 +30,42 @@ from lossearch.runs.named_loss import candidate_of, named_loss, tunable
 
 
 class Comparison(Declaration):
-    """Losses that are compared with a baseline on tasks."""
+    """Losses, and the tasks on which they are compared with a baseline."""
 
     tasks: tuple[str, ...] = Field(min_length=1, description="names of tasks; see 'lossearch tasks'")
     losses: tuple[str, ...] = Field(
         min_length=1, description="known losses, also with settings as in am_softmax(m=0.3), or formulas"
     )
-    baseline: str = Field(BASELINE, description="the loss that the others are compared with")
+    baseline: str = Field(BASELINE, description="loss that the others are compared with")
     seeds: int = Field(10, ge=1, le=1_000, description="trainings of each loss, with other weights and batches")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
-    split: Literal["test", "validation"] = Field("test", description="what is measured on after training")
+    split: Literal["test", "validation"] = Field("test", description="split to measure on after training")
     tune: int = Field(0, ge=0, le=10_000, description="settings tried of each loss, the learning rate among them")
     tune_seeds: int = Field(2, ge=1, le=1_000, description="trainings of each setting, on the validation split")
-    confirm: int = Field(0, ge=0, le=1_000, description="further trainings of the best settings, to tell their worth")
-    settings: dict[str, dict[str, dict[str, float]]] = Field(
-        default_factory=dict, description="of a task and loss: its learning rate and hyper-parameters, which stay"
+    confirm: int = Field(
+        0, ge=0, le=1_000, description="further trainings that estimate the worth of the best settings"
     )
-    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+    settings: dict[str, dict[str, dict[str, float]]] = Field(
+        default_factory=dict, description="fixed learning rate and hyper-parameters, by task and loss"
+    )
 
     @property
     def trainings_of_tuning(self) -> int:
-        """Trainings that tuning gives each loss on a task at most."""
+        """Most trainings that tuning gives a loss on a task."""
         return self.tune * self.tune_seeds + (self.confirm if self.tune else 0)
 
     @model_validator(mode="before")
     @classmethod
-    def _resolved(cls, declared: Any) -> Any:
-        """Every task's training with all its keys."""
+    def _resolve_trainings(cls, declared: Any) -> Any:
+        """Give every task's training all its keys."""
         if not isinstance(declared, dict):
             return declared
         tasks = declared.get("tasks", ())
-        if not isinstance(tasks, list | tuple) or not all(isinstance(each, str) for each in tasks):
+        if not isinstance(tasks, list | tuple) or not all(isinstance(task, str) for task in tasks):
             return declared
         seeds = declared.get("seeds", cls.model_fields["seeds"].default)
         for training in (declared.get("fidelity"), *_tables(declared.get("fidelity_of"))):
             if isinstance(training, dict) and training.get("seeds", seeds) != seeds:
-                raise ValueError("fidelity.seeds: stands as seeds at the top of a comparison, for all tasks")
+                raise ValueError("fidelity.seeds: expected no such key. Give seeds at the top, for all tasks")
         trainings = resolve_trainings(declared, tasks, seeds=seeds)
         return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
 
@@ -83,14 +82,14 @@ class Comparison(Declaration):
 
     @model_validator(mode="after")
     def _usable(self) -> "Comparison":
-        """Losses are known and each is there once, and they suit the tasks."""
-        seen: dict[str, str] = {}
+        """Require known, distinct losses that suit the tasks."""
+        texts: dict[str, str] = {}
         for text in self.all_losses():
             candidate = candidate_of(text)
             for identity in (candidate.loss_id, candidate.called):
-                if seen.setdefault(identity, text) != text:
-                    raise ValueError(f"losses: {seen[identity]} and {text} are the same loss")
-        self._require_settings_of_its_own()
+                if texts.setdefault(identity, text) != text:
+                    raise ValueError(f"losses: {texts[identity]} and {text} are the same loss")
+        self._require_known_settings()
         if self.split == "validation" and self.tune:
             raise ValueError("split: expected 'test' beside tune, since settings are chosen on the validation split")
         for name in self.tasks:
@@ -106,17 +105,17 @@ class Comparison(Declaration):
                 task.require_given(named_loss(text).formula)
         return self
 
-    def _require_settings_of_its_own(self) -> None:
-        """Raise ValueError for settings of a task or loss that is not there, or that a loss does not have."""
+    def _require_known_settings(self) -> None:
+        """Raise ValueError for settings of an undeclared task or loss, or for settings that a loss does not have."""
         for task, of_losses in self.settings.items():
             if task not in self.tasks:
                 raise ValueError(f"settings: {task} is not among the tasks {list(self.tasks)}")
             for text, given in of_losses.items():
                 if text not in self.all_losses():
                     raise ValueError(f"settings.{task}: {text} is not among the losses")
-                own = [each.name for each in tunable(text, 1.0)]
-                for name in given.keys() - set(own):
-                    raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, own)}")
+                known = [setting.name for setting in tunable(text, 1.0)]
+                for name in given.keys() - set(known):
+                    raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, known)}")
 
     def all_losses(self) -> tuple[str, ...]:
         """The baseline, and the losses that are compared with it."""
@@ -125,7 +124,7 @@ class Comparison(Declaration):
 
     @property
     def baseline_name(self) -> str:
-        """What the baseline is called in the records."""
+        """Name of the baseline in the records."""
         return candidate_of(self.baseline).called
 
 
@@ -136,58 +135,57 @@ def _tables(value: Any) -> list[Any]:
 def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
     """Read a comparison from a TOML file, or a shipped one by its name.
 
-    ``overrides`` replace keys; see :func:`replaced`. Raises ExperimentError.
+    ``overrides`` replace keys, see :func:`replaced`. Raises ExperimentError.
     """
     declared, source = read_declaration(name_or_path)
     return validated_comparison(replaced(declared, overrides), source)
 
 
 def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What is declared, with other values of top-level keys where they are not None.
+    """Return the declaration with ``overrides`` of top-level keys; None replaces nothing.
 
-    Keys under ``fidelity`` replace those of every task, whatever is declared for one.
+    Keys under ``fidelity`` replace those of every task, even where the declaration has others for one task.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     training = as_keys(given.pop("fidelity", {}))
-    found = declared | given
+    merged = declared | given
     data = declared.get("data", {})
     if isinstance(data, dict):
         every = {**data, **given.get("data", {})}
-        found["data"] = {task: own for task, own in every.items() if "tasks" not in given or task in found["tasks"]}
-    of_task = found.get("fidelity_of", {})
-    if isinstance(of_task, dict):
-        kept = found.get("tasks", ()) if "tasks" in given else of_task
-        found["fidelity_of"] = {task: as_keys(own) | training for task, own in of_task.items() if task in kept}
-        if "seeds" in given:  # which a resolved training has as well
-            for own in found["fidelity_of"].values():
-                own.pop("seeds", None)
+        merged["data"] = {
+            task: of_task for task, of_task in every.items() if "tasks" not in given or task in merged["tasks"]
+        }
+    trainings = merged.get("fidelity_of", {})
+    if isinstance(trainings, dict):
+        kept = merged.get("tasks", ()) if "tasks" in given else trainings
+        merged["fidelity_of"] = {task: as_keys(keys) | training for task, keys in trainings.items() if task in kept}
+        if "seeds" in given:  # a resolved training repeats them
+            for keys in merged["fidelity_of"].values():
+                keys.pop("seeds", None)
     if training:
-        found["fidelity"] = as_keys(found.get("fidelity", {})) | training
-    return found
+        merged["fidelity"] = as_keys(merged.get("fidelity", {})) | training
+    return merged
 
 
 def validated_comparison(declared: dict[str, Any], source: str) -> Comparison:
-    """The comparison that a dictionary declares; ExperimentError names the source and each bad key."""
+    """Return the comparison that a dictionary declares. ExperimentError names the source and each bad key."""
     if "evolution" in declared or "task" in declared:
         raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
     return validate_as(Comparison, declared, source)
 
 
-# --- The directory of a comparison: what was declared, every measurement, the table that follows from them, the log.
-
-
 class ComparisonDirectory(Directory[Comparison, Measurement]):
-    """The directory of a comparison."""
+    """The directory of a comparison: its declaration, every measurement, the table that follows from them, the log."""
 
     FILE, PARTS, FOLDERS, RECORD = "comparison.toml", "measurements", ("measurements", "tuning"), Measurement
 
     @classmethod
     def set_aside(cls, path: Path, declared: Comparison) -> Path | None:
-        """Rename a directory that holds another comparison than this one; None where none does.
+        """Rename a directory that holds another comparison, and return its new path; None if it does not.
 
-        One under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
+        A comparison under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
         """
-        if not (path / cls.FILE).exists() or _but_for_seeds(cls.recorded(path)) == _but_for_seeds(declared):
+        if not (path / cls.FILE).exists() or _without_seeds(cls.recorded(path)) == _without_seeds(declared):
             return None
         lock = lock_directory(path)
         try:
@@ -201,17 +199,17 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
     @classmethod
     def _may_change(cls, key: str, declared: Comparison) -> bool:
-        """The number of seeds: what was trained under each stays as it is."""
+        """Return True for a number of seeds: trainings under other seeds stay as they are."""
         return key == "seeds" or key.endswith(".seeds")
 
     @property
     def trials(self) -> RecordStore[Measurement]:
-        """What was measured on the validation split while settings were tuned."""
+        """Measurements on the validation split while settings were tuned."""
         return RecordStore(self.path / "tuning", Measurement)
 
     @classmethod
     def validated(cls, declared: dict[str, Any], source: str) -> Comparison:
-        """The comparison of a dictionary. Raises ExperimentError."""
+        """Return the comparison of a dictionary. Raises ExperimentError."""
         return validated_comparison(declared, source)
 
     def save_table(self, table: ComparisonTable) -> None:
@@ -220,8 +218,8 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         write_whole_text(self.path / "comparison.md", table.as_markdown())
 
 
-def _but_for_seeds(declared: Comparison) -> dict[str, Any]:
-    """What decides the results, but for how many seeds there are."""
-    found = declared.result_defining()
-    trainings = {task: {**own, "seeds": 0} for task, own in found["fidelity_of"].items()}
-    return found | {"seeds": 0, "fidelity_of": trainings}
+def _without_seeds(declared: Comparison) -> dict[str, Any]:
+    """Everything that decides the results, except the number of seeds."""
+    defining = declared.result_defining()
+    trainings = {task: {**keys, "seeds": 0} for task, keys in defining["fidelity_of"].items()}
+    return defining | {"seeds": 0, "fidelity_of": trainings}

@@ -1,4 +1,4 @@
-"""Observes survivors of a run: each is trained once in full, beside cross-entropy, and what was seen is kept."""
+"""Observes the best losses of a run: each is trained once in full, beside cross-entropy, and its course is kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from lossearch.evaluators.measuring.observing import ObservedTraining, observe_training
 from lossearch.evaluators.training.outcome import TrainingFailed
-from lossearch.evaluators.work import Work, training_seed
+from lossearch.evaluators.work import training_seed
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import (
     CoursePoint,
@@ -30,9 +30,9 @@ from lossearch.runs.session import require_data
 
 
 def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
-    """Train the ``top`` losses of a run and cross-entropy on its first task, where that was not done before.
+    """Train the ``top`` losses of a run and cross-entropy on its first task, unless that was done before.
 
-    Raises UserError and RunDirectoryError.
+    ``say`` receives a message before each training. Raises UserError and RunDirectoryError.
     """
     experiment, board = RunDirectory.recorded(run), Leaderboard(run)
     rows = [row for row in board.rows[:top] if row.rank is not None]
@@ -44,14 +44,15 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
     for number, row in enumerate(left, start=1):
         say(f"Training {number} of {len(left)}, to show how it goes: {row.name or row.formula}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
-            _observation(row, experiment).write(observation_folder(run, row.loss_id))
+            _observe(row, experiment).write(observation_folder(run, row.loss_id))
 
 
-def _observation(row: Row, experiment: Experiment) -> Observation:
-    """What is seen of a loss; where its training fails, why."""
+def _observe(row: Row, experiment: Experiment) -> Observation:
+    """Train a loss and return what was observed, or why its training failed."""
     name = experiment.tasks[0]
     task, fidelity = experiment.task_named(name), full_training(experiment, name).model_copy(update={"seeds": 1})
-    seed = training_seed(Work((), name, fidelity, experiment.seed, measured="validation"), seed_ranges.OBSERVATION)
+    work = experiment.work(name, fidelity=fidelity, measured="validation")
+    seed = training_seed(work, seed_ranges.OBSERVATION)
     form = ObservationForm(
         loss_id=row.loss_id,
         formula=row.formula,
@@ -63,38 +64,41 @@ def _observation(row: Row, experiment: Experiment) -> Observation:
         confusion=(),
     )
     try:
-        seen = observe_training(parse(row.formula), row.class_weights, task, fidelity, seed)
+        training = observe_training(parse(row.formula), row.class_weights, task, fidelity, seed)
     except TrainingFailed as failure:
         return Observation(replace(form, reason=str(failure)), [], [], [], [])
     return Observation(
-        replace(form, confusion=seen.confusion),
-        [CoursePoint(**asdict(each)) for each in seen.course],
-        list(_embedded(seen)),
-        [GridPoint(what, *each) for what in ("value", "ratio") for each in getattr(seen, f"{what}s")],
-        _pictures(seen),
+        replace(form, confusion=training.confusion),
+        [CoursePoint(**asdict(point)) for point in training.course],
+        list(_embedded(training)),
+        [
+            *(GridPoint("value", *point) for point in training.values),
+            *(GridPoint("ratio", *point) for point in training.ratios),
+        ],
+        _pictures(training),
     )
 
 
-def _embedded(seen: ObservedTraining) -> Sequence[EmbeddedPoint]:
-    """Embeddings in two dimensions; none of so few that t-SNE says nothing."""
-    count = len(seen.embeddings)
+def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
+    """Embeddings in two dimensions; none if they are too few for t-SNE."""
+    count = len(training.embeddings)
     if count < 10:
         return []
     perplexity = min(30.0, (count - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(seen.embeddings.numpy())
-    rows = zip(places.tolist(), seen.targets.tolist(), seen.predicted.tolist(), strict=True)
-    return [EmbeddedPoint(x, y, target, found) for (x, y), target, found in rows]
+    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(training.embeddings.numpy())
+    rows = zip(points.tolist(), training.targets.tolist(), training.predicted.tolist(), strict=True)
+    return [EmbeddedPoint(x, y, target, predicted) for (x, y), target, predicted in rows]
 
 
-def _pictures(seen: ObservedTraining) -> list[Picture]:
-    if seen.images is None or seen.maps is None:
+def _pictures(training: ObservedTraining) -> list[Picture]:
+    if training.images is None or training.maps is None:
         return []
 
     def numbers(values: torch.Tensor) -> tuple[float, ...]:
-        return tuple(round(each, 4) for each in values.flatten().tolist())
+        return tuple(round(value, 4) for value in values.flatten().tolist())
 
-    height, width = seen.images.shape[1:]
+    height, width = training.images.shape[1:]
     return [
-        Picture(height, width, numbers(image), numbers(where))
-        for image, where in zip(seen.images, seen.maps, strict=True)
+        Picture(height, width, numbers(image), numbers(saliency))
+        for image, saliency in zip(training.images, training.maps, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Survivors: the losses of a finished search that are worth tuning, and the known ones to hold them against."""
+"""Survivors: the losses of a finished search that are worth tuning, and the known losses to compare them with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from lossearch.results.records import BASELINE
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.named_loss import candidate_of
 
-#: Known losses that those of a search are held against. What a search discovered is none: it may be found again.
+#: Known losses that a search's are compared with. Discovered losses are left out: a search may find them again.
 LITERATURE = [loss for loss in CATALOG.values() if loss.origin == "literature"]
 
-#: Losses whose gradients are compared at once.
-_AT_ONCE = 64
+#: Losses whose gradients are compared in one go.
+_BATCH = 64
 
-#: A formula with names in the place of its numbers, and where its class weights come from.
+#: A formula with names in place of its numbers, and the kind of its class weights.
 Shape = tuple[str, str | None]
 
 
@@ -38,40 +38,41 @@ class Survivor:
 
 
 def survivors(board: Leaderboard, top: int) -> list[Survivor]:
-    """The best losses of a run that are no known ones and do not train nearly as a better one does, best first.
+    """Return the best losses of a run that are not known and do not train nearly as a better one does, best first.
 
-    A known loss with other numbers is a known one: tuning would give it the same. Likewise, of those that differ by
-    their numbers alone there is one. Raises UserError where there is none.
+    A known loss with other numbers is a known loss: tuning would give it the same numbers. Likewise, losses that
+    differ by their numbers alone count once. Raises UserError if there is none.
     """
-    found: list[Survivor] = []
-    chosen: dict[str | None, list[torch.Tensor]] = {}
-    left = _of_unseen_shapes(board)
-    while len(found) < top and (some := list(islice(left, _AT_ONCE))):
-        for (one, _, weights), direction in zip(some, directions([formula for _, formula, _ in some]), strict=True):
-            better = chosen.setdefault(weights, [])
-            if len(found) < top and all(float(direction @ each) < NEARLY for each in better):
+    chosen: list[Survivor] = []
+    chosen_directions: dict[str | None, list[torch.Tensor]] = {}
+    left = _losses_of_new_shapes(board)
+    while len(chosen) < top and (batch := list(islice(left, _BATCH))):
+        batch_directions = directions([formula for _, formula, _ in batch])
+        for (survivor, _, class_weights), direction in zip(batch, batch_directions, strict=True):
+            better = chosen_directions.setdefault(class_weights, [])
+            if len(chosen) < top and all(float(direction @ other) < NEARLY for other in better):
                 better.append(direction)
-                found.append(one)
-    if not found:
+                chosen.append(survivor)
+    if not chosen:
         raise UserError(
             f"{board.path}: expected a loss that is no known one and was trained to the end, got none. Search for more "
             "generations, or with a larger population."
         )
-    return found
+    return chosen
 
 
-def _of_unseen_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
-    """The first of each shape that no known loss has, with its formula and class weights, best first."""
-    seen = _known_shapes()
+def _losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
+    """The best loss of each shape that no known loss has, with its formula and class weights, best first."""
+    shapes = _known_shapes()
     for row in board.rows:
         if row.rank is None:
             return
         formula = parse(row.formula)
         shape = _shape(formula, row.class_weights)
-        if row.name is None and shape not in seen:
-            seen.add(shape)
-            learned = row.class_weights in (None, "learned")
-            text = row.formula if learned else f"{row.formula} [{row.class_weights}]"
+        if row.name is None and shape not in shapes:
+            shapes.add(shape)
+            is_plain = row.class_weights in (None, "learned")
+            text = row.formula if is_plain else f"{row.formula} [{row.class_weights}]"
             yield Survivor(row.rank, text), formula, row.class_weights
 
 
@@ -80,15 +81,15 @@ def _shape(formula: Formula, class_weights: str | None) -> Shape:
 
 
 def _known_shapes() -> set[Shape]:
-    """The shapes of known losses, as they are written and in the canonical form that those of a search have."""
+    """Shapes of known losses, as written and in the canonical form that a search's losses have."""
     known = [candidate_of(loss.name) for loss in LITERATURE]
-    written = [(parse(each.formula), each.class_weights) for each in known]
+    written = [(parse(candidate.formula), candidate.class_weights) for candidate in known]
     return {_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}
 
 
 def suitable_baselines(experiment: Experiment) -> list[str]:
-    """Losses of the literature that look at nothing which a task of the experiment cannot give, cross-entropy first."""
+    """Return the losses of the literature whose inputs all tasks of the experiment can give, cross-entropy first."""
     gives = [experiment.task_named(name).gives for name in experiment.tasks]
     terminals = TERMINALS.keys()
-    names = [loss.name for loss in LITERATURE if all(loss.formula.names & terminals <= each for each in gives)]
+    names = [loss.name for loss in LITERATURE if all(loss.formula.names & terminals <= given for given in gives)]
     return sorted(names, key=lambda name: name != BASELINE)

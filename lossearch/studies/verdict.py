@@ -12,111 +12,53 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.findings.verdict_table import VerdictTable
-from lossearch.results.findings.verdicts import Judged, Scene, verdicts
+from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
+from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
-from lossearch.runs.session import RunInterrupted, executor_for, require_data, running
-from lossearch.runs.views import ComparisonView, SilentComparison
-from lossearch.studies.compare import Comparing, goes_on
+from lossearch.runs.session import require_data
+from lossearch.runs.views import View
+from lossearch.studies.compare import ComparisonStudy, set_aside_other
 from lossearch.studies.comparison import Comparison, ComparisonDirectory, validated_comparison
+from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.tune import TUNING, require_counts
 
-# --- Scenes: where the losses of a search are judged: its own task, a second network there, and a second task family.
+#: The folder of a run that holds its verdicts, and in it a comparison for each scene.
+VERDICT = "verdict"
 
-Name = Literal["own", "second network", "second task"]
+#: Learning rates that each loss tries in a scene that it was not tuned in.
+RATES = 6
 
-
-#: The network that stands in for another, of a kind as different as there is among the small ones.
+#: The second network by the search's: as different as the small networks can be.
 _SECOND_NETWORK: dict[str, Network] = {"mlp": "cnn", "cnn": "resnet", "resnet": "cnn", "dense": "fcn"}
+
+SceneName = Literal["own", "second network", "second task"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """One scene: a task, and the full training there."""
+class Scene:
+    """Where losses are judged: a task, and the full training there."""
 
-    name: Name
+    name: SceneName
     task: str
     fidelity: TrainingSettings
 
     @property
     def folder(self) -> str:
-        """What its directory is called."""
+        """Name of its directory."""
         return folder_of(self.name, self.task)
-
-
-def folder_of(scene: str, task: str) -> str:
-    """What the directory of a scene of this name on a task is called."""
-    return f"{scene} {task}".replace(" ", "_")
-
-
-def places(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Place]:
-    """Where the losses of a search are judged; ``network`` and ``tasks`` replace the second ones, [] leaves them out.
-
-    Raises UserError where a network or task does not suit.
-    """
-    if network is not None and network not in NETWORKS:
-        raise UserError(
-            f"--network: expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}."
-        )
-    own = [Place("own", name, full_training(experiment, name)) for name in experiment.tasks]
-    if network is not None and any(each.fidelity.network == network for each in own):
-        raise UserError(f"--network: expected another network than the search's, got {network}.")
-    second = [each for each in (_on_second_network(experiment, place, network) for place in own) if each]
-    if tasks is None:
-        found = _second_task(experiment)
-        tasks = [] if found is None else [found]
-    return [*own, *second, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
-
-
-def _on_second_network(experiment: Experiment, own: Place, network: str | None) -> Place | None:
-    chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
-    if chosen is None:
-        return None
-    fidelity = TrainingSettings.model_validate(own.fidelity.model_dump() | {"network": chosen})
-    obstacle = experiment.task_named(own.task).obstacle(fidelity)
-    if obstacle is not None and network is not None:
-        raise UserError(obstacle)
-    return None if obstacle is not None else Place("second network", own.task, fidelity)
-
-
-def _second_task(experiment: Experiment) -> str | None:
-    """A task of another family without download: the clean one of the same data, and for that the noisy one."""
-    for name in experiment.tasks:
-        data = name.split("_")[0]
-        for other in (data, f"{data}_noisy", "shapes"):
-            if other in TASKS and other not in experiment.tasks and not TASKS[other].needs_download:
-                return other
-    return None
-
-
-def _on_second_task(experiment: Experiment, name: str) -> Place:
-    task = experiment.task_named(name)
-    if name in experiment.tasks:
-        raise UserError(f"Expected a second task that the search was not on, got {name}.")
-    return Place("second task", name, task.fidelity)
-
-
-#: The folder of a run that holds its verdicts, and in it a comparison for each scene.
-VERDICT = "verdict"
-
-#: Learning rates tried of each loss in a scene that it was not tuned in.
-RATES = 6
-
-
-class VerdictInterrupted(RunInterrupted):
-    """Judging was stopped from outside; the same call goes on."""
 
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """The verdicts of a run, and where they are kept."""
+    """The verdicts of a run, and the directory that keeps them."""
 
     path: Path
     table: VerdictTable
@@ -131,138 +73,188 @@ def verdict(
     tasks: Sequence[str] | None = None,
     executor: str | None = None,
     ray_address: str | None = None,
-    view: ComparisonView | None = None,
+    view: View | None = None,
 ) -> JudgedRun:
-    """Judge losses of a search under ``seeds`` fresh seeds on the test split, by which nothing was chosen.
+    """Judge losses of a search on the test split, under ``seeds`` fresh seeds that chose nothing.
 
-    They are the ``top`` ones of those that were tuned, by the validation split; beside them stand all known losses that
-    were tuned, and the best of the random search.
+    Judged are the ``top`` tuned losses by the validation split. They are compared with all known losses that were
+    tuned, and with the best of the random search.
 
-    Three scenes: the search's own task; the same with a second ``network``; and second ``tasks`` of another family,
-    [] for none. In the second ones a loss keeps its tuned constants, and each gets a learning rate that suits it there.
-    Verdicts are written scene by scene, and the same call goes on where one was stopped.
+    There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks`` of
+    another family, [] for none. In the last two a loss keeps its tuned constants, and its learning rate is tuned anew.
+    Verdicts are written scene by scene, and the same call continues where one was stopped.
 
-    Raises UserError, RunDirectoryError, ClusterUnreachable, and VerdictInterrupted on Ctrl-C.
+    Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
     require_counts(seeds=seeds, top=top)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
     tuned = _entering(read_tuned(path / TUNING), top)
-    scenes = [(place, _declared(experiment, place, tuned, seeds)) for place in places(experiment, network, tasks)]
+    scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, tasks)]
     for _, declared in scenes:
         require_data(declared, declared.tasks, test=True)
-    workers = executor_for(experiment.executor, executor, ray_address)
     table = VerdictTable([])
-    try:
-        for place, declared in scenes:
-            scene = _scene(experiment, place, declared, tuned, path / VERDICT / place.folder, workers, view)
-            table = VerdictTable([*table.lines, *verdicts(scene)])
+    with open_workers(experiment.executor, executor, ray_address) as workers:
+        for scene, declared in scenes:
+            measurements = _measure(declared, path / VERDICT / scene.folder, workers, view)
+            lines = verdicts(_with_roles(measurements, experiment, scene, tuned))
+            table = VerdictTable([*table.lines, *lines])
             table.write(path / VERDICT)
-    finally:
-        workers.close()
     return JudgedRun(path / VERDICT, table)
 
 
-def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
-    """The losses that are judged, best first, and what they are held against, on the first task and the others.
+def folder_of(scene: str, task: str) -> str:
+    """Return the name of the directory of a scene on a task."""
+    return f"{scene} {task}".replace(" ", "_")
 
-    Which are the best is decided by the mean over the tasks. Raises UserError where every one failed.
+
+def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:
+    """Return the scenes of a search: on its own tasks, with a second network, on second tasks.
+
+    ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
+    or task that does not suit.
+    """
+    if network is not None and network not in NETWORKS:
+        raise UserError(
+            Argument("network"),
+            f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
+        )
+    own = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
+    if network is not None and any(scene.fidelity.network == network for scene in own):
+        raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
+    second = [scene for scene in (_on_second_network(experiment, scene, network) for scene in own) if scene]
+    if tasks is None:
+        name = _second_task(experiment)
+        tasks = [] if name is None else [name]
+    return [*own, *second, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
+
+
+def _on_second_network(experiment: Experiment, own: Scene, network: str | None) -> Scene | None:
+    """The scene on a second network; None where there is none that suits the task, and none was asked for."""
+    chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
+    if chosen is None:
+        return None
+    fidelity = TrainingSettings.model_validate(own.fidelity.model_dump() | {"network": chosen})
+    obstacle = experiment.task_named(own.task).obstacle(fidelity)
+    if obstacle is not None and network is not None:
+        raise UserError(obstacle)
+    return None if obstacle is not None else Scene("second network", own.task, fidelity)
+
+
+def _second_task(experiment: Experiment) -> str | None:
+    """A task of another family without download: the clean task of the same data, else the noisy one, else shapes."""
+    for name in experiment.tasks:
+        data = name.split("_")[0]
+        for other in (data, f"{data}_noisy", "shapes"):
+            if other in TASKS and other not in experiment.tasks and not TASKS[other].needs_download:
+                return other
+    return None
+
+
+def _on_second_task(experiment: Experiment, name: str) -> Scene:
+    task = experiment.task_named(name)
+    if name in experiment.tasks:
+        raise UserError(f"Expected a second task that the search was not on, got {name}.")
+    return Scene("second task", name, task.fidelity)
+
+
+def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
+    """Return the losses that are judged and those that they are compared with, best first, on every task.
+
+    Losses are ranked by their mean over the tasks. Raises UserError if every loss of the search failed.
     """
     values: dict[str, list[float]] = {}
-    for each in tuned:
-        values.setdefault(each.loss, []).append(-math.inf if each.value is None else each.value)
-    by_value = sorted(tuned, key=lambda each: -mean(values[each.loss]))
-    found = list(dict.fromkeys(each.loss for each in by_value if each.kind == "found" and each.value is not None))
-    at_random = [each.loss for each in by_value if each.kind == "random search" and each.value is not None]
+    for loss in tuned:
+        values.setdefault(loss.loss, []).append(-math.inf if loss.value is None else loss.value)
+    ranked = sorted(tuned, key=lambda loss: -mean(values[loss.loss]))
+    found = list(dict.fromkeys(loss.loss for loss in ranked if loss.kind == "found" and loss.value is not None))
+    at_random = [loss.loss for loss in ranked if loss.kind == "random search" and loss.value is not None]
     if not found:
         raise UserError("Expected a loss of the search that was tuned without failing, got none. Tune more of them.")
     entering = {"found": found[:top], "random search": at_random[:1]}
-    return [each for each in by_value if each.kind == "baseline" or each.loss in entering[each.kind]]
+    return [loss for loss in ranked if loss.kind == "baseline" or loss.loss in entering[loss.kind]]
 
 
-def _declared(experiment: Experiment, place: Place, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
-    """The comparison of one scene: every tuned loss with its settings."""
-    own = _of_task(place, experiment, tuned)
-    anew = place.name != "own"
+def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
+    """Declare the comparison of one scene: every tuned loss with its settings."""
+    losses = _tuned_for(scene, experiment, tuned)
+    is_new = scene.name != "own"
+    settings = {loss.loss: _kept_settings(loss.settings_by_name(), is_new) for loss in losses}
     declared = {
-        "name": f"{experiment.name[:40]}-{place.folder[:23]}",
-        "tasks": [place.task],
-        "losses": list(dict.fromkeys(each.loss for each in own)),  # the best of both searches may be one
-        "baseline": own[0].loss,
+        "name": f"{experiment.name[:40]}-{scene.folder[:23]}",
+        "tasks": [scene.task],
+        "losses": list(dict.fromkeys(loss.loss for loss in losses)),  # both searches may have the same best loss
+        "baseline": losses[0].loss,
         "seeds": seeds,
         "seed": experiment.seed,
-        "tune": RATES if anew else 0,
-        "settings": {place.task: {each.loss: _kept(each.settings_by_name(), anew) for each in own}},
-        "data": {name: each.model_dump() for name, each in experiment.data.items() if name == place.task},
-        "fidelity_of": {place.task: place.fidelity.model_dump(exclude={"seeds"})},
+        "tune": RATES if is_new else 0,
+        "settings": {scene.task: settings},
+        "data": {name: data.model_dump() for name, data in experiment.data.items() if name == scene.task},
+        "fidelity_of": {scene.task: scene.fidelity.model_dump(exclude={"seeds"})},
         "executor": experiment.executor.model_dump(),
     }
     return validated_comparison(declared, "verdict")
 
 
-def _of_task(place: Place, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
-    """The losses as they were tuned on the scene's task, or elsewhere as on the search's first one."""
-    task = _searched_on(experiment, place).name
-    gives = experiment.task_named(place.task).gives
-    own = [each for each in tuned if each.task == task]
-    return [each for each in own if _looks_at_given(each.formula, gives)]
+def _kept_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
+    """The settings that a loss keeps in a scene: in a new one all but the learning rate."""
+    return {name: value for name, value in settings.items() if not is_new or name != "learning_rate"}
 
 
-def _looks_at_given(text: str, gives: frozenset[str]) -> bool:
-    return parse(text).names & TERMINALS.keys() <= gives
+def _tuned_for(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
+    """Losses whose inputs the scene's task can give, as tuned on it, or elsewhere on the search's first task."""
+    searched_on = _searched_task(experiment, scene).name
+    gives = experiment.task_named(scene.task).gives
+    return [
+        loss for loss in tuned if loss.task == searched_on and parse(loss.formula).names & TERMINALS.keys() <= gives
+    ]
 
 
-def _kept(settings: Mapping[str, float], anew: bool) -> dict[str, float]:
-    """The settings that stay: all, or those that are no learning rate."""
-    return {name: value for name, value in settings.items() if not anew or name != "learning_rate"}
+def _searched_task(experiment: Experiment, scene: Scene) -> Task:
+    """The scene's task if the search was on it, else the search's first one."""
+    return experiment.task_named(scene.task if scene.task in experiment.tasks else experiment.tasks[0])
 
 
-def _scene(
-    experiment: Experiment,
-    place: Place,
-    declared: Comparison,
-    tuned: Sequence[TunedLoss],
-    path: Path,
-    workers: Executor,
-    view: ComparisonView | None,
-) -> Scene:
-    """Measure every loss in a scene, or recall what was measured."""
-    view = view or SilentComparison()
-    resume = goes_on(path, declared, view)
-    with running(ComparisonDirectory, declared, path, resume, VerdictInterrupted, force=True) as directory:
-        comparing = Comparing(declared, directory, workers, view)
-        comparing.restore()
-        comparing.view.started(path)
-        measurements = comparing.execute()
-        directory.save_table(comparing.table(measurements))
-    own = _of_task(place, experiment, tuned)
-    found = [each for each in own if each.kind == "found"]
-    best = next((each for each in own if each.kind == "random search"), None)
-    baselines = [each for each in own if each.kind == "baseline"]
-    return Scene(
-        name=place.name,
+def _measure(declared: Comparison, path: Path, workers: Executor, view: View | None) -> list[Measurement]:
+    """Measure every loss of a scene, or read what was measured."""
+
+    def measure_losses(run: ComparisonDirectory, view: View) -> list[Measurement]:
+        study = ComparisonStudy(declared, run, workers, view)
+        study.restore()
+        measurements = study.measure()
+        run.save_table(study.table(measurements))
+        return measurements
+
+    set_aside_other(path, declared, view)
+    return run_study("verdict", ComparisonDirectory, declared, path, measure_losses, view, force=True)
+
+
+def _with_roles(
+    measurements: Sequence[Measurement], experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss]
+) -> SceneMeasurements:
+    """Say which losses of a scene are judged, which are baselines and which is the random search's."""
+    losses = _tuned_for(scene, experiment, tuned)
+    found = [loss for loss in losses if loss.kind == "found"]
+    at_random = next((loss for loss in losses if loss.kind == "random search"), None)
+    baselines = [loss for loss in losses if loss.kind == "baseline"]
+    return SceneMeasurements(
+        name=scene.name,
         measurements=measurements,
-        judged=[Judged(_called(each), each.rank) for each in found],
-        baselines=[_called(each) for each in baselines],
-        favourite=_called(baselines[0]),
-        random_search=None if best is None else _called(best),
-        chosen_from=max((each.chosen_from or 0 for each in found), default=0),
-        validation_samples=samples_of_validation(_searched_on(experiment, place)),
+        judged=[Judged(_name_in_records(loss), loss.rank) for loss in found],
+        baselines=[_name_in_records(loss) for loss in baselines],
+        favourite=_name_in_records(baselines[0]),
+        random_search=None if at_random is None else _name_in_records(at_random),
+        chosen_from=max((loss.chosen_from or 0 for loss in found), default=0),
+        validation_samples=samples_of_validation(_searched_task(experiment, scene)),
     )
 
 
-def _called(tuned: TunedLoss) -> str:
-    """What the loss is called in the records of a comparison."""
+def _name_in_records(tuned: TunedLoss) -> str:
     return candidate_of(tuned.loss).called
 
 
-def _searched_on(experiment: Experiment, place: Place) -> Task:
-    """The scene's task where the search was on it, else the search's first one."""
-    return experiment.task_named(place.task if place.task in experiment.tasks else experiment.tasks[0])
-
-
 def samples_of_validation(task: Task) -> int | None:
-    """Samples, or pairs, of a task's validation split; None for a metric that does not count them."""
+    """Number of samples, or pairs, in a task's validation split; None for a metric that does not count them."""
     if task.metric is MEAN_IOU:
         return None
     split = task.load().validation

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossearch.primitives.analysis.targets import linear_in_target, scores
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.formula import Formula, FormulaError, number_text
 from lossearch.primitives.modules.class_weights import ClassWeights, require_suits, uniform_vectors
 from lossearch.primitives.modules.contract import (
@@ -72,7 +72,10 @@ class FormulaLoss(nn.Module):
         self._to_cross_entropy = None if logits is None else lower_logits(logits, hard=True)
         self.register_buffer("progress", torch.tensor(0.0), persistent=False)
         if prior is None and "prior" in formula.names:
-            raise UserError("Expected prior, the class frequencies [classes]: the formula looks at it. Give prior=...")
+            raise UserError(
+                "Expected prior, the class frequencies [classes]: the formula looks at it. Give ",
+                Argument("prior", "..."),
+            )
         self.register_buffer("prior", None if prior is None else class_frequencies(prior))
 
     def set_progress(self, progress: float) -> None:
@@ -300,11 +303,11 @@ def loss_module(
     if not over_embeddings:
         return LogitLoss(formula, hyperparameters, num_classes=num_classes, **options)
     sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
-    missing = " and ".join(f"{name}=..." for name, size in sizes.items() if size is None)
     if num_classes is None or embedding_size is None:
-        raise UserError(
-            f"Expected {missing}: the formula looks at embeddings, and its module owns a weight for each class."
-        )
+        first, *others = [Argument(name, "...") for name, size in sizes.items() if size is None]
+        missing = [first, *(part for argument in others for part in (" and ", argument))]
+        reason = "the formula looks at embeddings, and its module owns a weight for each class."
+        raise UserError("Expected ", *missing, f": {reason}")
     return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
 
 

@@ -77,8 +77,8 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The measurements of one task with one network, and the roles of the losses there."""
+class SceneMeasurements:
+    """Measurements of one task with one network, and who is who among the losses there."""
 
     name: str
     measurements: Sequence[Measurement]
@@ -90,8 +90,8 @@ class Scene:
     validation_samples: int | None  #: size of the split that chose the losses; None where samples are not counted
 
 
-def verdicts(scene: Scene) -> list[Verdict]:
-    """Judge every loss of a scene, in their order."""
+def verdicts(scene: SceneMeasurements) -> list[Verdict]:
+    """The verdict of every loss that is to be judged, in their order."""
     values = PairedValues(scene.measurements)
     usable = [baseline for baseline in scene.baselines if values.mean(baseline) is not None]
     tests = [_test_against_each(values, judged.loss, usable) for judged in scene.judged]
@@ -136,7 +136,7 @@ def _largest_deficit(tests: Mapping[str, PairedTest], favourite: str) -> tuple[s
 class _Judge:
     """Judges the losses of one scene, each from its tests."""
 
-    scene: Scene
+    scene: SceneMeasurements
     values: PairedValues
     baselines: Sequence[str]  #: the baselines that did not fail
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossearch.primitives.errors import shown
+from lossearch.primitives.errors import LossearchError, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
 
@@ -36,11 +36,11 @@ if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-class DamagedFile(Exception):
+class DamagedFile(LossearchError):
     """A Parquet file that cannot be read; the message names the file and the fault."""
 
 
-class NewerFile(Exception):
+class NewerFile(LossearchError):
     """A file of a newer version of lossearch; the message names it."""
 
 

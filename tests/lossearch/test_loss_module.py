@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ import lossearch
 
 def test_the_public_names():
     functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
-    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "plot", "trackers", *functions}
+    assert set(dir(lossearch)) == {"Callback", "Leaderboard", "__version__", "errors", "plot", "trackers", *functions}
     assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
     assert callable(lossearch.plot.pareto)
+    assert lossearch.__version__ == version("lossearch")
     with pytest.raises(AttributeError, match="has no attribute 'losss'"):
         lossearch.losss  # noqa: B018
 

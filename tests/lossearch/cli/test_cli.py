@@ -48,6 +48,12 @@ def test_a_search_prints_the_leaderboard_and_where_everything_is(finished):
     assert "Best loss: run/best_loss.py" in finished.stderr
     assert "Best loss, loaded from its file: accuracy" in finished.stderr
     assert "under 6 fresh seeds" in finished.stderr
+    *_, tune, report, export = finished.stderr.splitlines()
+    assert tune.startswith("Tune the best losses, then judge them:")
+    assert tune.endswith("lossearch compare run")
+    assert "lossearch tune run; " in tune
+    assert report.endswith("lossearch report run")
+    assert export.endswith("lossearch export run --out my_loss.py")
     assert "\x1b" not in finished.stdout + finished.stderr
 
 

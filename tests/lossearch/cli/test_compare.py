@@ -1,4 +1,4 @@
-"""What the command ``lossearch compare`` takes with and without a search's directory, and what it refuses."""
+"""Options of ``lossearch compare`` with and without a search's directory, and those that it refuses."""
 
 import pytest
 from typer.testing import CliRunner
@@ -29,61 +29,61 @@ def compared(*words):
 
 @pytest.fixture
 def run(tmp_path):
-    """What the command takes for a search's directory."""
+    """A directory that the command takes for a search's."""
     (tmp_path / "experiment.toml").write_text("")
     return tmp_path
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """What verdicts and comparisons are asked for, which then end as the user's mistake."""
-    calls = []
+def calls(monkeypatch):
+    """Calls of verdicts and comparisons, which all end in a UserError."""
+    recorded = []
 
     def ended(*given, **more):
-        calls.append((given, more))
+        recorded.append((given, more))
         raise launch_comparison.UserError("ended here")
 
     monkeypatch.setattr(launch_verdict, "verdict", ended)
     monkeypatch.setattr(launch_comparison, "compare", ended)
-    return calls
+    return recorded
 
 
 @pytest.mark.parametrize("words", WITHOUT_A_SEARCH, ids=lambda words: words[0])
-def test_an_option_that_a_search_has_no_use_for_is_refused(run, told, words):
+def test_an_option_that_a_search_has_no_use_for_is_refused(run, calls, words):
     found = compared(run, *words)
     assert found.exit_code == 2
     assert found.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
     assert "Leave that out" in found.stderr
-    assert not told
+    assert not calls
 
 
-def test_all_such_options_are_named_at_once(run, told):
+def test_all_such_options_are_named_at_once(run, calls):
     found = compared(run, *(word for words in WITHOUT_A_SEARCH for word in words))
     named = found.stderr.removeprefix("error: ").split(": ")[0].split(", ")
     assert sorted(named) == sorted(words[0] for words in WITHOUT_A_SEARCH)
-    assert not told
+    assert not calls
 
 
-def test_what_a_search_is_judged_by_arrives(run, told):
+def test_what_a_search_is_judged_by_arrives(run, calls):
     words = ["--seeds", 7, "--top", 1, "--network", "cnn", "--task", "glyphs", "--executor", "inline"]
     assert compared(run, *words).exit_code == 2
-    (((path,), given),) = told
+    (((path,), given),) = calls
     del given["view"]
     assert path == run
     assert given == {"seeds": 7, "top": 1, "network": "cnn", "tasks": ["glyphs"], "executor": "inline"}
 
 
-def test_top_is_refused_without_a_search(told):
+def test_top_is_refused_without_a_search(calls):
     for words in (["--task", "digits", "--losses", "mse"], ["miniature"]):
         found = compared(*words, "--top", 2)
         assert found.exit_code == 2
         assert found.stderr.startswith("error: --top: expected beside a search's directory, got none")
-        assert not told
+        assert not calls
 
 
-def test_a_network_without_a_search_is_that_of_every_task(told):
+def test_a_network_without_a_search_is_that_of_every_task(calls):
     compared("--task", "digits", "--task", "digits_noisy", "--losses", "mse", "--network", "cnn")
-    (((declared,), _),) = told
+    (((declared,), _),) = calls
     assert {each.network for each in declared.fidelity_of.values()} == {"cnn"}
 
 

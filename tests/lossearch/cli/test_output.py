@@ -1,4 +1,4 @@
-"""What commands say when they end."""
+"""Messages of commands at their end."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,7 @@ from lossearch.cli.output import as_words, say
 from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
 from lossearch.studies import tune as launch_tuning
 from lossearch.studies import verdict as launch_verdict
-from lossearch.studies.tune import TuningInterrupted
-from lossearch.studies.verdict import VerdictInterrupted
+from lossearch.studies.runner import StudyInterrupted
 from tests.lossearch.small import run_search
 
 HOSTILE = "\x1b[2J[red]x[/red]\nerror: forged\u202e"
@@ -49,12 +48,12 @@ def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path,
     run.mkdir()
     (run / "experiment.toml").write_text("")
     monkeypatch.setattr(launch_tuning, "require_tunable", lambda *_, **__: None)
-    monkeypatch.setattr(launch_tuning, "tune", raising(TuningInterrupted(run)))
-    monkeypatch.setattr(launch_verdict, "verdict", raising(VerdictInterrupted(run)))
+    monkeypatch.setattr(launch_tuning, "tune", raising(StudyInterrupted(run, "tuning")))
+    monkeypatch.setattr(launch_verdict, "verdict", raising(StudyInterrupted(run, "verdict")))
     words = [str(run) if word == "RUN" else word for word in words]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 130
-    assert found.stderr.splitlines()[-1].split()[1:] == words
+    assert found.stderr.splitlines()[-1].split()[-len(words) :] == words  # after the name of the program
 
 
 def test_verdicts_from_a_stranger_forge_no_line(tmp_path):

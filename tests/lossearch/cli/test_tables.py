@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from lossearch.cli.progress_bars import LiveView
+from lossearch.cli.progress_bars import SearchBar
 from lossearch.cli.tables import LONGEST_FORMULA, leaderboard_table, shortened
 from lossearch.evaluators.work import Candidate
 from lossearch.results.ranking.rows import leaderboard_rows
@@ -41,7 +41,7 @@ def test_progress_goes_on_counting_from_a_saved_state():
 def test_the_live_view_shows_a_bar_the_counts_and_the_best_formula():
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=140, color_system=None)
-    with LiveView(console, total=10) as view:
+    with SearchBar(console, total=10) as view:
         view.moved(progress())
         view.warned("[bold]a part is torn[/bold]")
     shown = output.getvalue()

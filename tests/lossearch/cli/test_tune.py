@@ -1,4 +1,4 @@
-"""What the command ``lossearch tune`` says of a directory that is none."""
+"""Messages of ``lossearch tune`` about a directory that is none."""
 
 import pytest
 from typer.testing import CliRunner

@@ -20,8 +20,9 @@ from lossearch.results.storage.store import RecordStore
 from lossearch.runs import session as workers
 from lossearch.runs.directory import RunDirectoryError
 from lossearch.studies.checkpoints import Checkpoints
-from lossearch.studies.compare import ComparisonInterrupted, compare
+from lossearch.studies.compare import compare
 from lossearch.studies.comparison import replaced, validated_comparison
+from lossearch.studies.runner import StudyInterrupted
 from tests.evaluators.executors.test_executor import Shuffled
 from tests.lossearch.small import Interrupting, stopped_at
 
@@ -43,7 +44,7 @@ TUNED = validated_comparison(
 
 
 def measurements(path, folder="measurements"):
-    """What a comparison measured, without times, in an order that does not depend on when it was measured."""
+    """Return the measurements of a comparison without times, in an order that does not depend on time."""
     found, damages = RecordStore(path / folder, Measurement).read()
     assert not damages
     timeless = [replace(each, seconds=None, finished_at=None) for each in found]
@@ -113,7 +114,7 @@ def test_the_directory_holds_what_a_reader_expects(whole):
 @pytest.mark.parametrize("submissions", [0, 1, 3, 5])
 def test_a_resumed_comparison_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
-    with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
+    with stopped_at(monkeypatch, submissions, StudyInterrupted):
         compare(SMALL, run_dir=path)
     again = compare(SMALL, run_dir=path, resume=True)
     assert measurements(path) == measurements(whole.path)
@@ -228,7 +229,7 @@ def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
 @pytest.mark.parametrize("submissions", [2, 7, 9])
 def test_a_resumed_tuning_equals_the_uninterrupted_one(tmp_path, monkeypatch, tuned, submissions):
     path = tmp_path / "stopped"
-    with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
+    with stopped_at(monkeypatch, submissions, StudyInterrupted):
         compare(TUNED, run_dir=path)
     compare(TUNED, run_dir=path, resume=True)
     assert measurements(path, "tuning") == measurements(tuned.path, "tuning")
@@ -257,7 +258,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_last_epoch(tmp_path, monke
     left = iter([3, 1, 1_000])
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: Counting(next(left)))
     for resume in (False, True):
-        with pytest.raises(ComparisonInterrupted):
+        with pytest.raises(StudyInterrupted):
             compare(SMALL, run_dir=path, resume=resume, **keys)
     assert list((path / "checkpoint").glob("*.npz"))
     compare(SMALL, run_dir=path, resume=True, **keys)
@@ -275,7 +276,7 @@ def test_a_loss_that_fails_on_the_way_leaves_the_others_going_on(tmp_path):
 
 def test_a_checkpoint_that_is_damaged_costs_only_its_epochs(tmp_path, monkeypatch):
     keys = {"tasks": ["digits"], "losses": ["mse"], "seeds": 2, "fidelity": {"epoch": 5}}
-    with stopped_at(monkeypatch, 2, ComparisonInterrupted):
+    with stopped_at(monkeypatch, 2, StudyInterrupted):
         compare(SMALL, run_dir=tmp_path / "damaged", **keys)
     for saved in (tmp_path / "damaged" / "checkpoint").glob("*.npz"):
         saved.write_bytes(saved.read_bytes()[:200])
@@ -317,7 +318,7 @@ def test_a_candidate_goes_on_whatever_else_is_trained_beside_it(tmp_path, monkey
 
     executors = iter([Counting(2, 1), Counting(1_000, 3)])  # other cohorts the second time
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: next(executors))
-    with pytest.raises(ComparisonInterrupted):
+    with pytest.raises(StudyInterrupted):
         compare(SMALL, run_dir=tmp_path / "stopped", **keys)
     compare(SMALL, run_dir=tmp_path / "stopped", resume=True, **keys)
     for formula in ("square(p - y)", "ce(z)"):

@@ -1,4 +1,4 @@
-"""Explaining a loss: its parts left out, its behaviour, what stands in files and on its card, and what is refused."""
+"""Explaining a loss: its parts left out, its behaviour, its files and its card, and the options that are refused."""
 
 import json
 from dataclasses import replace
@@ -22,9 +22,11 @@ from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import DamagedFile
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import validated
+from lossearch.runs.seed_ranges import EXPLANATION, SIMPLIFIED_LOSS
 from lossearch.studies.ablation import ablations
-from lossearch.studies.explain import ExplanationInterrupted, explain
-from lossearch.studies.explanation import BEHAVIOUR, FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
+from lossearch.studies.explain import explain
+from lossearch.studies.explanation import BEHAVIOUR
+from lossearch.studies.runner import StudyInterrupted
 from tests.lossearch.small import SMALL, run_search, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner
@@ -81,7 +83,7 @@ def test_a_loss_of_a_run_is_explained_in_its_directory(run, of_run):
 def test_every_loss_is_trained_under_fresh_seeds_on_the_validation_split_alone(run, of_run):
     found = measured(of_run.path)
     assert {each.split for each in found} == {"validation"}
-    fresh = {*range(FRESH_SEEDS, FRESH_SEEDS + 3), *range(SEEDS_OF_SIMPLIFIED, SEEDS_OF_SIMPLIFIED + 3)}
+    fresh = {*range(EXPLANATION, EXPLANATION + 3), *range(SIMPLIFIED_LOSS, SIMPLIFIED_LOSS + 3)}
     assert {each.seed for each in found} <= fresh
     experiment = RunDirectory.recorded(run)
     trained = Work((), "digits", experiment.fidelity, experiment.seed)
@@ -114,7 +116,7 @@ def test_the_behaviour_is_seen_beside_cross_entropy_and_the_best_known_loss(run,
         assert set(lines) == {called, "cross_entropy", best}
         own, theirs = (
             {each.seed: each.value for each in measured(of_run.path)
-             if (each.task, each.loss, each.measure) == (task, loss, "accuracy") and each.seed < SEEDS_OF_SIMPLIFIED}
+             if (each.task, each.loss, each.measure) == (task, loss, "accuracy") and each.seed < SIMPLIFIED_LOSS}
             for loss in (called, "cross_entropy")
         )  # fmt: skip
         if called != "cross_entropy":
@@ -138,7 +140,7 @@ def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
         (each.formula, each.seed): each.value for each in measured(of_formula.path)
         if each.task == "digits" and each.measure == "accuracy"
     }  # fmt: skip
-    seeds = range(FRESH_SEEDS, FRESH_SEEDS + SEEDS)
+    seeds = range(EXPLANATION, EXPLANATION + SEEDS)
     whole = of_formula.explanation.form.canonical
     expected = paired_test([value["ce(z) + 3", seed] - value[whole, seed] for seed in seeds])
     assert part.difference == pytest.approx(expected.difference)
@@ -146,14 +148,14 @@ def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
 
 
 def test_the_simplified_loss_lacks_what_was_not_shown_to_matter_and_has_other_seeds(of_formula):
-    """A ten-thousandth of a term changes the accuracy of no network, or of both ways."""
+    """A ten-thousandth of a term changes no network's accuracy, or changes it both ways."""
     (single,) = [each for each in of_formula.explanation.parts if each.part == "+ 0.0001*mean_c(p**2)"]
     (simple,) = [each for each in of_formula.explanation.parts if each.kind == "simplified"]
     assert single.verdict == "no difference shown"
     assert simple.formula == "ce(z)"
     assert set(simple.part.split(", ")) == {"+ 0.0001*mean_c(p**2)", "+ 3"}
     own = [each.value for each in measured(of_formula.path)
-           if each.formula == "ce(z)" and each.seed >= SEEDS_OF_SIMPLIFIED and each.measure == "accuracy"]  # fmt: skip
+           if each.formula == "ce(z)" and each.seed >= SIMPLIFIED_LOSS and each.measure == "accuracy"]  # fmt: skip
     assert len(own) == SEEDS
     assert simple.mean == pytest.approx(sum(own) / SEEDS)
 
@@ -179,7 +181,7 @@ def test_what_was_measured_is_not_measured_again_and_more_seeds_add_to_it(quick,
 def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, monkeypatch, submissions):
     options = {"task": "digits", "seeds": 2}
     whole = explain("0.5*ce(2*z) + mean_c(p)", run_dir=tmp_path / "whole", **options)
-    with stopped_at(monkeypatch, submissions, ExplanationInterrupted):
+    with stopped_at(monkeypatch, submissions, StudyInterrupted):
         explain("0.5*ce(2*z) + mean_c(p)", run_dir=tmp_path / "stopped", **options)
     resumed = explain("0.5*ce(2*z) + mean_c(p)", run_dir=tmp_path / "stopped", **options)
     assert untimed(resumed.path) == untimed(whole.path)
@@ -224,7 +226,7 @@ def test_a_formula_of_one_part_says_so(quick, tmp_path):
 
 
 def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
-    """Without the norm nothing but cosines is left, over embeddings still; without cosines, logits."""
+    """Without the norm only cosines are left, still over embeddings; without cosines, logits."""
     found = {each.text: each for each in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
     assert found["ce(16*cosine)"].candidate.class_weights is None
     assert found["+ ce(z)"].candidate.class_weights == "sub_centers"

@@ -1,4 +1,4 @@
-"""The study of proxies: what is trained under which seeds, what is kept, how it goes on, and what is refused."""
+"""The fidelity study: its trainings and seeds, its files, how it continues, and the options that are refused."""
 
 import json
 import shutil
@@ -22,19 +22,24 @@ from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs import session as workers
 from lossearch.runs.experiment import Experiment
-from lossearch.runs.views import SilentComparison
+from lossearch.runs.seed_ranges import (
+    COMPARISON,
+    EXPLANATION,
+    FULL_TRAINING,
+    OBSERVATION,
+    PROXY_TRAINING,
+    SIMPLIFIED_LOSS,
+    TUNING,
+)
+from lossearch.runs.views import SilentView
 from lossearch.studies import fidelity as launch_fidelity
-from lossearch.studies.explanation import FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
 from lossearch.studies.fidelity import (
     KNOWN_SHARE,
-    SEEDS_OF_FULL,
-    SEEDS_OF_PROXIES,
-    FidelityInterrupted,
+    draw_samples,
     fidelity,
     proxy_of,
-    samples,
 )
-from lossearch.studies.tuning import SEEDS_FROM
+from lossearch.studies.runner import StudyInterrupted
 from tests.lossearch.small import Interrupting, stopped_at
 
 STEPS, CANDIDATES, SEEDS = 16, 10, 2
@@ -72,7 +77,7 @@ def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
     assert len(losses) == CANDIDATES
     for proxy, steps in ((FULL, STEPS), ("1/8", 2), ("1/4", 4), ("1/2", 8), ("all steps", STEPS)):
         own = [each for each in values if each.proxy == proxy]
-        first = SEEDS_OF_FULL if proxy == FULL else SEEDS_OF_PROXIES
+        first = FULL_TRAINING if proxy == FULL else PROXY_TRAINING
         assert {each.steps for each in own} == {steps}
         assert {(each.loss_id, each.seed) for each in own} == {
             (loss, seed) for loss in losses for seed in (first, first + 1)
@@ -92,9 +97,8 @@ def test_a_value_is_that_of_the_training_recorded(done):
 
 def test_the_seeds_are_no_others(done):
     work = Work((), "digits", TASKS["digits"].fidelity, 0, measured="validation")
-    seeds = {"full": SEEDS_OF_FULL, "proxies": SEEDS_OF_PROXIES, "tuning": SEEDS_FROM, "explaining": FRESH_SEEDS,
-             "simplified": SEEDS_OF_SIMPLIFIED, "comparing": 0}  # fmt: skip
-    drawn = [training_seed(work, first + number) for first in seeds.values() for number in range(50)]
+    firsts = (FULL_TRAINING, PROXY_TRAINING, TUNING, EXPLANATION, SIMPLIFIED_LOSS, COMPARISON, OBSERVATION)
+    drawn = [training_seed(work, first + number) for first in firsts for number in range(50)]
     assert len(set(drawn)) == len(drawn)
 
 
@@ -108,7 +112,7 @@ def test_the_files_are_what_was_returned(done):
 
 
 def test_a_study_that_was_interrupted_goes_on_as_if_it_had_not_been(done, tmp_path, monkeypatch):
-    with stopped_at(monkeypatch, 3, FidelityInterrupted):
+    with stopped_at(monkeypatch, 3, StudyInterrupted):
         fidelity(["digits"], **SMALL, out=tmp_path / "b")
     before = len(without_times(tmp_path / "b"))
     assert 0 < before < len(without_times(done.path))
@@ -121,7 +125,7 @@ def test_a_part_that_is_damaged_is_set_aside_and_its_trainings_are_done_again(do
     shutil.copytree(done.path, path)
     part = max((path / "measurements").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:100])
-    view = SilentComparison()
+    view = SilentView()
     view.warned = said.append
     assert fidelity(["digits"], **SMALL, out=path, view=view).lines == done.lines
     assert without_times(path) == without_times(done.path)
@@ -194,7 +198,7 @@ def experiments(*tasks, seed=0):
 
 @pytest.fixture(scope="module")
 def sample():
-    return samples(experiments("digits"), 60)[0]
+    return draw_samples(experiments("digits"), 60)[0]
 
 
 def test_a_sample_is_as_large_as_asked_for_and_holds_known_losses_and_others(sample):
@@ -214,13 +218,13 @@ def test_no_two_of_a_sample_train_alike(sample):
 
 
 def test_a_sample_is_that_of_its_seed(sample):
-    again, other = samples(experiments("digits"), 60)[0], samples(experiments("digits", seed=1), 60)[0]
+    again, other = draw_samples(experiments("digits"), 60)[0], draw_samples(experiments("digits", seed=1), 60)[0]
     assert again == sample
     assert {each.loss_id for each in other} != {each.loss_id for each in sample}
 
 
 def test_tasks_that_the_same_losses_suit_have_one_sample():
-    first, second = samples(experiments("digits", "glyphs"), 12)
+    first, second = draw_samples(experiments("digits", "glyphs"), 12)
     assert first is second
 
 

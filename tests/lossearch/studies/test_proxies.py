@@ -1,4 +1,4 @@
-"""What of a training shrinks where a proxy has fewer of its steps."""
+"""The settings of a training that shrink in a proxy with fewer steps."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PLATEAU = TrainingSettings(steps=8_000, schedule="plateau", epoch=1_000, patienc
 
 
 def scale_at_the_end(fidelity):
-    """What a plateau multiplies the rate by in a training whose score never rises."""
+    """Return the factor of a plateau at the end of a training whose score never rises."""
     plateau = Plateau()
     for _ in range(fidelity.steps // fidelity.epoch):
         plateau.look(0.0, fidelity)

@@ -1,4 +1,4 @@
-"""Settings are proposed, trained seed by seed, and given up where they are behind."""
+"""Settings are proposed, trained seed by seed, and pruned if they are behind."""
 
 import math
 
@@ -13,11 +13,11 @@ RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)
 
 
 def run(tuner, worth, seeds=3, rounds=4, count=3):
-    """Ask and tell; ``worth`` is of settings and a seed."""
+    """Ask and report; ``worth`` is a function of settings and a seed."""
     for _ in range(rounds):
         tuner.ask(count)
         for seed in range(seeds):
-            tuner.tell([worth(each, seed) for each in tuner.open()], last=seed == seeds - 1)
+            tuner.report([worth(each, seed) for each in tuner.open_settings()], is_last=seed == seeds - 1)
     return tuner
 
 
@@ -28,9 +28,9 @@ def peak(settings, seed):
 
 def test_the_first_settings_are_the_defaults_and_the_best_are_found():
     tuner = run(Tuner([RATE], 12, seed=0), peak)
-    assert tuner.tried[0].settings == {"learning_rate": 0.1}
+    assert tuner.trials[0].settings == {"learning_rate": 0.1}
     assert tuner.best().settings["learning_rate"] == pytest.approx(0.3, rel=0.25)
-    assert len(tuner.tried) == 12
+    assert len(tuner.trials) == 12
 
 
 def test_settings_behind_the_median_get_no_more_seeds():
@@ -41,11 +41,11 @@ def test_settings_behind_the_median_get_no_more_seeds():
         return peak(settings, seed)
 
     tuner = run(Tuner([RATE], 12, seed=0), worth)
-    pruned = [each for each in tuner.tried if each.pruned]
+    pruned = [each for each in tuner.trials if each.pruned]
     assert pruned
     assert len(asked) == 3 * 12 - sum(3 - len(each.values) for each in pruned)
     assert all(len(each.values) < 3 for each in pruned)
-    kept = [each for each in tuner.tried if not each.pruned]
+    kept = [each for each in tuner.trials if not each.pruned]
     assert max(each.value for each in pruned) <= max(each.value for each in kept)
     assert not tuner.best().pruned
 
@@ -62,13 +62,13 @@ def test_a_training_that_fails_ends_the_settings():
         return None if settings["learning_rate"] > 0.1 or seed == 2 else 0.5
 
     tuner = run(Tuner([RATE], 6, seed=1), worth)
-    assert all(each.value is None or each.pruned for each in tuner.tried)
+    assert all(each.value is None or each.pruned for each in tuner.trials)
     assert tuner.best().settings == {"learning_rate": 0.1}
 
 
 def test_the_same_seed_proposes_the_same_settings():
     tuners = [run(Tuner([RATE], 9, seed=5), peak) for _ in range(2)]
-    assert [each.settings for each in tuners[0].tried] == [each.settings for each in tuners[1].tried]
+    assert [each.settings for each in tuners[0].trials] == [each.settings for each in tuners[1].trials]
 
 
 def test_the_study_is_one_of_optunas(tmp_path):
@@ -79,7 +79,7 @@ def test_the_study_is_one_of_optunas(tmp_path):
     study = optuna.load_study(study_name="digits: ce(z)", storage=storage)
     states = [each.state for each in study.trials]
     assert len(states) == 12
-    assert states.count(optuna.trial.TrialState.PRUNED) == sum(each.pruned for each in tuner.tried)
+    assert states.count(optuna.trial.TrialState.PRUNED) == sum(each.pruned for each in tuner.trials)
     assert study.best_params["learning_rate"] == pytest.approx(tuner.best().settings["learning_rate"], rel=1e-3)
 
 

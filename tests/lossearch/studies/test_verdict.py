@@ -20,22 +20,23 @@ from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.directory import RunDirectoryError
 from lossearch.runs.named_loss import candidate_of
-from lossearch.runs.session import running
+from lossearch.runs.seed_ranges import TUNING as FIRST_SEED
+from lossearch.runs.session import RunInterrupted, running
 from lossearch.studies import verdict as launch_verdict
 from lossearch.studies.comparison import ComparisonDirectory
+from lossearch.studies.runner import StudyInterrupted
 from lossearch.studies.survivors import Survivor, suitable_baselines, survivors
 from lossearch.studies.tune import (
     CONFIRM,
     TUNING,
-    TuningInterrupted,
-    _Found,
     _records,
+    _SearchResult,
     random_experiment,
     search_at_random,
     tune,
 )
-from lossearch.studies.tuning import SEEDS_FROM, Tuned
-from lossearch.studies.verdict import VERDICT, VerdictInterrupted, _declared, _entering, folder_of, places, verdict
+from lossearch.studies.tuning import Tuned
+from lossearch.studies.verdict import VERDICT, _declared, _entering, folder_of, scenes_of, verdict
 from tests.lossearch.small import SMALL, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -107,7 +108,7 @@ def test_every_loss_gets_the_same_budget(tuned):
 def test_what_the_best_settings_are_worth_is_told_by_seeds_that_chose_none(tuned):
     store = RecordStore(tuned.path / "tuning", Measurement)
     measured = [each for each in store.read()[0] if each.measure == "accuracy"]
-    chosen_by = range(SEEDS_FROM, SEEDS_FROM + OPTIONS["seeds"])
+    chosen_by = range(FIRST_SEED, FIRST_SEED + OPTIONS["seeds"])
     for loss in tuned.losses:
         own = [each for each in measured if (each.formula, each.learning_rate) == (loss.formula, _rate(loss))]
         fresh = {each.seed: each.value for each in own if each.seed not in chosen_by}
@@ -140,7 +141,7 @@ def test_tuning_that_was_stopped_goes_on_as_if_it_had_not_been(run, tuned, tmp_p
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / TUNING)
-    with stopped_at(monkeypatch, 3, TuningInterrupted):
+    with stopped_at(monkeypatch, 3, StudyInterrupted):
         tune(copy, **OPTIONS)
     assert tune(copy, **OPTIONS).losses == tuned.losses
 
@@ -198,7 +199,7 @@ def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / VERDICT)
-    with stopped_at(monkeypatch, 2, VerdictInterrupted):
+    with stopped_at(monkeypatch, 2, StudyInterrupted):
         verdict(copy, seeds=6, top=1, tasks=[])
     few = verdict(copy, seeds=6, top=1, tasks=[])
     found = verdict(copy, seeds=7, top=1, tasks=[])
@@ -213,14 +214,14 @@ def test_what_is_judged_is_known_before_the_next_scene_begins(run, judged, tmp_p
     shutil.copytree(run, copy)
     (copy / VERDICT / "verdicts.parquet").unlink()
 
-    whole = launch_verdict._scene
+    measure = launch_verdict._measure
 
-    def own_alone(experiment, place, *more):
-        if place.name != "own":
+    def measure_own_scene(declared, path, *more):
+        if not path.name.startswith("own"):
             raise KeyboardInterrupt
-        return whole(experiment, place, *more)
+        return measure(declared, path, *more)
 
-    monkeypatch.setattr(launch_verdict, "_scene", own_alone)
+    monkeypatch.setattr(launch_verdict, "_measure", measure_own_scene)
     with pytest.raises(KeyboardInterrupt):
         verdict(copy, seeds=7, top=1)
     assert read_verdicts(copy / VERDICT).lines == judged.table.lines[:1]
@@ -230,7 +231,7 @@ def test_what_another_process_writes_in_is_not_set_aside(run, tuned, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     declared = ComparisonDirectory.recorded(copy / TUNING)
-    with running(ComparisonDirectory, declared, copy / TUNING, True, TuningInterrupted):
+    with running(ComparisonDirectory, declared, copy / TUNING, True, RunInterrupted):
         assert ComparisonDirectory.set_aside(copy / TUNING, declared) is None
         with pytest.raises(RunDirectoryError, match="another process is writing"):
             tune(copy, **(OPTIONS | {"trials": 2}))
@@ -250,15 +251,18 @@ def test_a_search_that_was_resumed_for_more_generations_gets_a_random_search_of_
 
 def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random_search():
     both, known = (Tuned(text, candidate_of(text), {"learning_rate": 0.1}, 0.9, 4, 0) for text in ("ce(2*z)", "mse"))
-    found = [_Found("found", [Survivor(3, "ce(2*z)")], 100), _Found("random search", [Survivor(1, "ce(2*z)")], 90)]
-    losses = [record for each in (both, known) for record in _records("digits", each, found)]
+    searches = [
+        _SearchResult("found", [Survivor(3, "ce(2*z)")], 100),
+        _SearchResult("random search", [Survivor(1, "ce(2*z)")], 90),
+    ]
+    losses = [record for each in (both, known) for record in _records("digits", each, searches)]
     assert [(each.kind, each.rank, each.chosen_from) for each in losses] == [
         ("found", 3, 100),
         ("random search", 1, 90),
         ("baseline", None, None),
     ]
     assert _entering(losses, 1) == losses
-    declared = _declared(SMALL, places(SMALL)[0], losses, 7)
+    declared = _declared(SMALL, scenes_of(SMALL)[0], losses, 7)
     assert list(declared.all_losses()) == ["ce(2*z)", "mse"]
 
 
@@ -269,16 +273,16 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="Run 'lossearch tune'"):
         verdict(copy)
     with pytest.raises(UserError, match=r"Unknown task 'digts'.*digits"):
-        places(SMALL, tasks=["digts"])
+        scenes_of(SMALL, tasks=["digts"])
     with pytest.raises(UserError, match="that the search was not on"):
-        places(SMALL, tasks=["digits"])
+        scenes_of(SMALL, tasks=["digits"])
     with pytest.raises(UserError, match="dense"):
-        places(SMALL, network="dense")
+        scenes_of(SMALL, network="dense")
     with pytest.raises(UserError, match="did you mean resnet"):
-        places(SMALL, network="resnet2")
+        scenes_of(SMALL, network="resnet2")
     with pytest.raises(UserError, match="another network than the search's, got mlp"):
-        places(SMALL, network="mlp")
-    assert len(places(SMALL, tasks=["shapes", "shapes"])) == len(places(SMALL, tasks=["shapes"]))
+        scenes_of(SMALL, network="mlp")
+    assert len(scenes_of(SMALL, tasks=["shapes", "shapes"])) == len(scenes_of(SMALL, tasks=["shapes"]))
 
 
 @pytest.mark.parametrize(

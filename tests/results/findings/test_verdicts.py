@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
-from lossearch.results.findings.verdicts import Judged, Scene, verdicts
+from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
 from lossearch.results.records import Measurement
 
 SEEDS = 12
@@ -32,7 +32,7 @@ def measured(loss, values, right=None, measure="accuracy"):
 
 
 def scene(*groups, judged=("found",), baselines=("cross_entropy", "mse"), validation=1000, random=None):
-    return Scene(
+    return SceneMeasurements(
         "own",
         [each for group in groups for each in group],
         [Judged(loss, 1) for loss in judged],

@@ -1,0 +1,45 @@
+"""Reads the argument of a command that names a loss: the directory of a run, a known loss or a formula."""
+
+import os
+import re
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lossearch.cli.output import fail
+
+if TYPE_CHECKING:
+    from lossearch.results.leaderboard import Leaderboard
+
+#: A text like a path, with a slash. A formula may look so as well.
+_LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
+
+
+def board_of(run: Path) -> "Leaderboard":
+    """Return the run's leaderboard. The caller reports damaged parts, as an error."""
+    from lossearch.results.leaderboard import Leaderboard
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Leaderboard(run)
+
+
+def known_or_formula(source: str, hyperparameters: Collection[str] = ()) -> str:
+    """Return the source. End the command if it is neither the name of a known loss nor like a formula."""
+    from lossearch.primitives.catalog import ALIASES, CATALOG
+    from lossearch.primitives.errors import nearest
+    from lossearch.primitives.language.parser import parse, valid_name
+
+    names = [*CATALOG, *ALIASES]
+    if source in names:
+        return source
+    if not source.strip() or valid_name(source) or os.path.exists(source):
+        advice = nearest(source, names) if valid_name(source) else ". lossearch losses lists the names"
+        fail(f"{source!r}: expected the directory of a run, the name of a known loss or a formula{advice}", 2)
+    if _LIKE_PATH.fullmatch(source):
+        try:
+            parse(source, hyperparameters)
+        except ValueError:
+            fail(f"{source}: expected the directory of a run; there is none of that name", 2)
+    return source
