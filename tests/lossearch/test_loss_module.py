@@ -27,7 +27,8 @@ def test_the_public_names():
         "import lossearch; a = lossearch.search; b = lossearch.search",
         "from lossearch import search as a; from lossearch import search as b",
         "import lossearch.exporting, lossearch; a = lossearch.export; b = lossearch.export",
-        "import lossearch.engine.launch, lossearch.engine.steady, lossearch; a = lossearch.search; b = lossearch.loss",
+        "import lossearch.engine.launch, lossearch.engine.search_loop, lossearch; "
+        "a = lossearch.search; b = lossearch.loss",
     ],
 )
 def test_public_functions_are_functions_after_every_way_of_importing(program):
