@@ -9,22 +9,33 @@ LINKS := build/types
 TYPES := cd $(LINKS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 	-p lossearch -p benchmarks
 
-.PHONY: demo test check format bench clean
+# Tests of one group share what they start, such as a Ray: tests/conftest.py makes the groups and puts the longest first.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-all test-long check static format bench clean
 
 demo: $(INSTALLED)   ## a search on handwritten digits, about a minute on two cores
 	$(BIN)/lossearch search experiments/digits.toml
 
-test: $(INSTALLED)   ## format, lint, types and tests
-	$(MAKE) --no-print-directory check
+test: check   ## format, lint, types and every kind of test, in minutes
 
-check: $(INSTALLED)
+test-all: static   ## the same with the long tests
+	$(PYTEST)
+
+test-long: $(INSTALLED)   ## the long tests alone
+	$(PYTEST) -m long
+
+check: static
+	$(PYTEST) -m "not long"
+
+static: $(INSTALLED)   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf $(LINKS) && mkdir -p $(LINKS)/lossearch
 	ln -s $(CURDIR)/lossearch/* $(addprefix $(CURDIR)/,primitives evaluators results experiments) $(LINKS)/lossearch
 	ln -s $(CURDIR)/benchmarks $(LINKS)
 	$(TYPES)
-	$(BIN)/pytest
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

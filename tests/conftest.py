@@ -1,6 +1,63 @@
-"""What holds for all tests: how long one takes says something about the machine alone, and fails none."""
+"""Settings and fixtures of all tests: threads, groups of tests that run in one worker, and a Ray that tests share."""
 
+import os
+
+#: Two workers share two cores, and so do all processes that tests start. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+# How long a test takes depends on the machine and on what runs beside it: no test fails for it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+ROOT = Path(__file__).parent
+
+#: Files that take longest, in the order in which they begin: what begins last decides when everything is done.
+LONGEST = (
+    "lossearch/engine/test_kills.py",
+    "evaluators/executors/test_cluster.py",
+    "evaluators/executors/test_cluster_address.py",
+    "docs/test_guides.py",
+    "lossearch/engine/test_faults.py",
+    "evaluators/executors/test_executor.py",
+    "lossearch/engine/test_disks.py",
+    "primitives/modules/test_any_module.py",
+    "lossearch/engine/test_launch.py",
+    "lossearch/engine/test_ray_job.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test a group, whose tests run in one worker: its file, unless a mark names another. Begin the longest.
+
+    A file's fixtures are so made once. The group ``ray`` holds tests of several files that share a Ray.
+    """
+    places = {name: place for place, name in enumerate(LONGEST)}
+    names = {item: item.path.relative_to(ROOT).as_posix() for item in items}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(names[item]))
+    items.sort(key=lambda item: places.get(names[item], len(places)))
+
+
+@pytest.fixture
+def shared_ray():
+    """A Ray on this machine, started by the first test that wants one and left running for the next."""
+    import ray
+
+    from lossearch.evaluators.executors.ray_cluster import connect
+
+    if not ray.is_initialized():
+        connect(None)
+
+
+@pytest.fixture
+def no_ray():
+    """End the shared Ray: the test starts or joins one of its own."""
+    import ray
+
+    ray.shutdown()

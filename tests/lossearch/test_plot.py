@@ -11,13 +11,13 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.studies.observation import observe
-from tests.lossearch.small import SMALL
+from tests.lossearch.small import SMALL, finished_run
 from tests.results.helpers import evaluation
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return lossearch.search(SMALL, run_dir=tmp_path_factory.mktemp("drawn") / "run").path
+    return finished_run(tmp_path_factory.mktemp("drawn") / "run").path
 
 
 def test_every_figure_has_what_the_run_says(run):

@@ -331,6 +331,8 @@ def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, 
     assert measurements(done.path) == measurements(whole.path)
 
 
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_a_comparison_on_ray_is_that_in_this_process(tmp_path, whole):
     done = compare(SMALL, run_dir=tmp_path / "ray", executor="ray", tasks=["digits"], fidelity={"epoch": 6})
     assert measurements(done.path) == [each for each in measurements(whole.path) if each.task == "digits"]

@@ -25,7 +25,7 @@ from lossearch.runs.experiment import validated
 from lossearch.studies.ablation import ablations
 from lossearch.studies.explain import ExplanationInterrupted, explain
 from lossearch.studies.explanation import BEHAVIOUR, FRESH_SEEDS, SEEDS_OF_SIMPLIFIED
-from tests.lossearch.small import SMALL, run_search, stopped_at
+from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner
 
@@ -33,7 +33,7 @@ SEEDS = 7  # the fewest by which one of three losses can be called a winner
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "run"
-    run_search(path)
+    finished_run(path)
     return path
 
 

@@ -36,7 +36,7 @@ from lossearch.studies.tune import (
 )
 from lossearch.studies.tuning import SEEDS_FROM, Tuned
 from lossearch.studies.verdict import VERDICT, VerdictInterrupted, _declared, _entering, folder_of, places, verdict
-from tests.lossearch.small import SMALL, stopped_at
+from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
 OPTIONS = {"top": 2, "trials": 4, "seeds": 2, "baselines": KNOWN}
@@ -44,7 +44,7 @@ OPTIONS = {"top": 2, "trials": 4, "seeds": 2, "baselines": KNOWN}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return search(SMALL, run_dir=tmp_path_factory.mktemp("judged") / "run").path
+    return finished_run(tmp_path_factory.mktemp("judged") / "run").path
 
 
 @pytest.fixture(scope="module")

@@ -364,8 +364,8 @@ def test_reading_calls_neither_eval_nor_exec_nor_compile(monkeypatch):
 
 AUDITED = """
 import json, sys
-from primitives.formula import FormulaError
-from primitives.parser import parse
+from lossearch.primitives.language.formula import FormulaError
+from lossearch.primitives.language.parser import parse
 events, watching = [], False
 def hook(event, arguments):
     if watching:
