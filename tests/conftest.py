@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.long_cases import ALWAYS_LONG
+
 # How long a test takes depends on the machine and on what runs beside it: no test fails for it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -31,7 +33,8 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every test a group, whose tests run in one worker: its file, unless a mark names another. Begin the longest.
 
     A file's fixtures are so made once. The group ``ray`` holds tests of several files that share a Ray.
@@ -41,6 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(names[item]))
+    short, everything = set(), set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        everything.add(test)
+        if item.get_closest_marker("long") is None:
+            short.add(test)
+    config.stash[ALWAYS_LONG] = everything - short
     items.sort(key=lambda item: places.get(names[item], len(places)))
 
 

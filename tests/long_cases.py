@@ -2,6 +2,9 @@
 
 import pytest
 
+#: Under this key pytest's configuration keeps the names of tests all of whose cases are long.
+ALWAYS_LONG = pytest.StashKey[set[str]]()
+
 
 def long_unless(cases, short):
     """Return the cases as parameters of a test. Those for which `short` does not hold are marked long.

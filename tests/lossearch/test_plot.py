@@ -1,6 +1,7 @@
 """Figures on their own, and what a notebook shows."""
 
 import html.parser
+import os
 import shutil
 
 import pytest
@@ -83,7 +84,10 @@ def test_what_is_not_there_is_said(run, tmp_path):
         lossearch.plot.progress(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="pictures are drawn by a Chromium")
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and os.environ.get("LOSSEARCH_BROWSER_TESTS") != "required",
+    reason="pictures are drawn by a Chromium",
+)
 def test_a_figure_is_written_as_a_picture(tmp_path):
     figure = lossearch.plot.curve("ngl")
     for name, begins in (("a.svg", b"<svg"), ("a.png", b"\x89PNG")):

@@ -110,9 +110,9 @@ def test_of_processes_that_prepare_at_once_one_does_and_all_have_it(home):
             worker.start()
     start.set()
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=600)
     assert [worker.exitcode for worker in workers] == [0] * 4
-    calls.get(timeout=5)
+    calls.get(timeout=60)
     assert calls.empty()
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from typer.testing import CliRunner
@@ -21,7 +22,7 @@ COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]
 
 def lossearch(*arguments, cwd):
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=200, check=False)
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=1_800, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +283,7 @@ def test_a_reader_that_closes_early_is_no_error(folder, arguments):
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == 0
+        assert process.wait(600) == 0
 
 
 def test_the_version_is_printed(folder):
@@ -305,22 +306,31 @@ def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch
     assert {row.reason for row in Leaderboard("hopeless").rows if row.status == "failed"} == {"diverged"}
 
 
+def stopped(folder, run, executor, event, number):
+    """Search until an event is logged, and send the processes a signal. Return the exit code and the messages."""
+    words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
+    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log = folder / run / "log.jsonl"
+    while process.poll() is None and not (log.exists() and f'"event": "{event}"' in log.read_text()):
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)  # as the terminal does, or a scheduler
+    _, messages = process.communicate(timeout=1_800)
+    return process.returncode, messages
+
+
 @pytest.mark.parametrize(
     ("executor", "event", "number"),
     [("inline", "started", signal.SIGINT), ("inline", "generation", signal.SIGTERM), ("ray", "started", signal.SIGINT)],
 )
 @pytest.mark.usefixtures("finished")
 def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, event, number):
-    run = f"stopped-{executor}-{event}"
-    words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
-    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    log = folder / run / "log.jsonl"
-    deadline = time.monotonic() + 100
-    while not (log.exists() and f'"event": "{event}"' in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, number)  # as the terminal does, or a scheduler
-    _, messages = process.communicate(timeout=100)
-    assert process.returncode == 130, messages
+    for attempt in range(20):
+        run = f"stopped-{executor}-{event}-{attempt}"
+        code, messages = stopped(folder, run, executor, event, number)
+        if code != 0:  # else, on a machine that is busy, the search was through before the signal came
+            break
+    assert code == 130, messages
     printed = messages.strip().splitlines()[-1].split()
     called, again = printed[: printed.index("search")], printed[printed.index("search") :]
     assert called in (["lossearch"], ["python", "-m", "lossearch"])

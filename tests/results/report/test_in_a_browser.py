@@ -190,6 +190,7 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         assert any("<img src=x" in each for each in losses(driver))
 
 
+@pytest.mark.long
 def test_a_large_run_opens_soon(tmp_path):
     store = EvaluationStore(tmp_path / "evaluations")
     found = [
