@@ -37,7 +37,8 @@ LONGEST = (
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every test a group, whose tests run in one worker: its file, unless a mark names another. Begin the longest.
 
-    A file's fixtures are so made once. The group ``ray`` holds tests of several files that share a Ray.
+    A file's fixtures are so made once. The group ``ray`` holds what starts Rays: two of them at once, beside each other
+    on one machine, could want the same ports.
     """
     places = {name: place for place, name in enumerate(LONGEST)}
     names = {item: item.path.relative_to(ROOT).as_posix() for item in items}

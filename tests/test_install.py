@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.long_cases import long_unless
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("primitives", "evaluators", "results", "experiments")
 
@@ -169,7 +171,7 @@ ray.shutdown()
 """
 
 
-@pytest.mark.parametrize("form", ["installed", "editable"])
+@pytest.mark.parametrize("form", long_unless(["installed", "editable"], ("installed",)))
 def test_a_module_has_one_identity_in_this_process_and_on_workers(form, site, desk, tmp_path_factory):
     folder = site if form == "installed" else tmp_path_factory.mktemp("nothing")
     expected = site / "lossearch" if form == "installed" else ROOT / "lossearch"

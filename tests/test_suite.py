@@ -18,6 +18,8 @@ SKIPPING = {
 
 #: Tests all of whose cases are long. A shorter test shows the same kind of thing.
 LONG_ALONE = {
+    "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
+    "tests/evaluators/executors/test_cluster_address.py::test_with_its_token_a_cluster_is_joined",
     "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
 }
 

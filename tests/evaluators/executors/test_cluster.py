@@ -19,6 +19,8 @@ from lossearch.evaluators.work import Candidate, Work
 from tests.clusters import blocked_worker, several_nodes
 from tests.evaluators.small_images import write_folder
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture(scope="module")
 def head():

@@ -21,6 +21,8 @@ from lossearch.evaluators.executors.ray_cluster import WELCOME_TIMEOUT
 from tests.clusters import wait_until
 from tests.long_cases import long_unless
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 STARTED = """
 import os, sys, time
 {before}
@@ -153,12 +155,14 @@ def test_a_token_that_is_wrong_is_told_of(tmp_path):
     assert "RAY_AUTH_TOKEN as on its head" in message
 
 
+@pytest.mark.long
 def test_with_its_token_a_cluster_is_joined(tmp_path):
     with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}
     with cluster(**with_token) as address:
         assert joined(address, tmp_path, **with_token) == "joined\n"
 
 
+@pytest.mark.long
 def test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster(tmp_path):
     with cluster(RAY_AUTH_MODE="disabled") as address:
         assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled") == "joined\n"

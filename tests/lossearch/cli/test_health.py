@@ -31,7 +31,8 @@ def test_a_finished_run(finished):
     assert all(spent >= 0.0 for spent in found.seconds.values())
 
 
-@pytest.mark.usefixtures("no_ray")
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_where_the_time_goes_by_worker(finished, tmp_path):
     (alone,) = status(finished.path).workers.items()
     assert alone[0] == "this process"
@@ -167,6 +168,7 @@ def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
     assert "No Ray cluster answered at '127.0.0.1:1'" in ray["found"]
 
 
+@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("no_ray")
 def test_a_cluster_on_this_machine_tells_of_its_node():
     (node,) = ray_cluster.about_nodes(None)

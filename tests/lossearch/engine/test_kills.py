@@ -37,12 +37,12 @@ def killed_and_resumed(root, mode, kind, number, least):
     return sorted(root.iterdir())
 
 
-#: Kills at every step or at every eighth, and so many kills at random moments; with the fewest runs that come of them.
+#: Kills at every step or every 13th, and numbers of kills at random moments; with the fewest runs that come of them.
 KINDS = pytest.mark.parametrize(
     ("kind", "number", "least"),
     long_unless(
-        [("steps", 1, 35), ("steps", 8, 5), ("random", 50, 8), ("random", 6, 1)],
-        short=[("steps", 8, 5), ("random", 6, 1)],
+        [("steps", 1, 35), ("steps", 13, 3), ("random", 50, 8), ("random", 4, 1)],
+        short=[("steps", 13, 3), ("random", 4, 1)],
     ),
 )
 

@@ -15,6 +15,8 @@ from lossearch.runs.experiment import load_experiment
 from tests.clusters import wait_until
 from tests.lossearch.small import TOML, records
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 RAY = Path(sys.executable).with_name("ray")
 
 

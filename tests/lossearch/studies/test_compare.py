@@ -23,6 +23,7 @@ from lossearch.studies.checkpoints import Checkpoints
 from lossearch.studies.compare import ComparisonInterrupted, compare
 from lossearch.studies.comparison import replaced, validated_comparison
 from tests.evaluators.executors.test_executor import Shuffled
+from tests.long_cases import long_unless
 from tests.lossearch.small import Interrupting, stopped_at
 
 SMALL = validated_comparison(
@@ -110,7 +111,7 @@ def test_the_directory_holds_what_a_reader_expects(whole):
     assert set(frame["verdict"]) == {"baseline", "too few seeds"}
 
 
-@pytest.mark.parametrize("submissions", [0, 1, 3, 5])
+@pytest.mark.parametrize("submissions", long_unless([0, 1, 3, 5], (1, 5)))
 def test_a_resumed_comparison_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
     with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
@@ -225,7 +226,7 @@ def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
     assert all(0.5 <= each <= 8.0 for each in numbers)
 
 
-@pytest.mark.parametrize("submissions", [2, 7, 9])
+@pytest.mark.parametrize("submissions", long_unless([2, 7, 9], (7,)))
 def test_a_resumed_tuning_equals_the_uninterrupted_one(tmp_path, monkeypatch, tuned, submissions):
     path = tmp_path / "stopped"
     with stopped_at(monkeypatch, submissions, ComparisonInterrupted):
