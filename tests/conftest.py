@@ -18,18 +18,16 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent
 
-#: Files that take longest, in the order in which they begin: what begins last decides when everything is done.
+#: Groups that take longest, in the order in which they begin: what begins last decides when everything is done.
 LONGEST = (
+    "ray",
     "lossearch/engine/test_kills.py",
-    "evaluators/executors/test_cluster.py",
-    "evaluators/executors/test_cluster_address.py",
-    "docs/test_guides.py",
-    "lossearch/engine/test_faults.py",
-    "evaluators/executors/test_executor.py",
     "lossearch/engine/test_disks.py",
+    "docs/test_guides.py",
     "primitives/modules/test_any_module.py",
+    "lossearch/cli/test_cli.py",
+    "lossearch/studies/test_explain.py",
     "lossearch/engine/test_launch.py",
-    "lossearch/engine/test_ray_job.py",
 )
 
 
@@ -40,19 +38,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     A file's fixtures are so made once. The group ``ray`` holds what starts Rays: two of them at once, beside each other
     on one machine, could want the same ports.
     """
-    places = {name: place for place, name in enumerate(LONGEST)}
-    names = {item: item.path.relative_to(ROOT).as_posix() for item in items}
+    places = {group: place for place, group in enumerate(LONGEST)}
+    groups, short, everything = {}, set(), set()
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(names[item]))
-    short, everything = set(), set()
-    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        groups[item] = mark.args[0] if mark is not None else item.path.relative_to(ROOT).as_posix()
+        if mark is None:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
         test = item.nodeid.partition("[")[0]
         everything.add(test)
         if item.get_closest_marker("long") is None:
             short.add(test)
     config.stash[ALWAYS_LONG] = everything - short
-    items.sort(key=lambda item: places.get(names[item], len(places)))
+    items.sort(key=lambda item: places.get(groups[item], len(places)))
 
 
 @pytest.fixture
