@@ -26,6 +26,7 @@ from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import FEATURES
 from lossearch.primitives.modules.torch_loss import loss_module
+from tests.long_cases import long_unless
 
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = TrainingSettings(steps=50, seeds=2)
@@ -364,8 +365,18 @@ class OnTheHost(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("network", BATCHABLE)
-@pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
+def is_short(case):
+    """Return True if the case is traced quickly. Every network and every kind of class weights has such a case."""
+    network, kind = case
+    return network not in DENSE or kind in ("pedcc", "sub_centers")
+
+
+@pytest.mark.parametrize(
+    ("network", "kind"),
+    long_unless(
+        [(network, kind) for kind in (None, "learned", "pedcc", "sub_centers") for network in BATCHABLE], is_short
+    ),
+)
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     """Torch's device without data stands for a GPU."""
     augmented = {"noise": 0.2} if network in DENSE else AUGMENTED
