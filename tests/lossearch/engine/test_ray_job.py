@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,14 +16,14 @@ from tests.lossearch.small import TOML, records
 
 pytestmark = pytest.mark.xdist_group("ray")
 
-RAY = Path(sys.executable).with_name("ray")
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
 @pytest.fixture
 def head(tmp_path):
     """The address of the jobs of a cluster on this machine."""
     port, jobs = free_port(), free_port()
-    words = [RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
+    words = [*RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     try:
@@ -56,7 +55,7 @@ def environment():
 
 def job(head, *words):
     done = subprocess.run(
-        [RAY, "job", *words], capture_output=True, text=True, timeout=1_800, env=environment() | {"RAY_ADDRESS": head}
+        [*RAY, "job", *words], capture_output=True, text=True, timeout=1_800, env=environment() | {"RAY_ADDRESS": head}
     )
     return done.returncode, done.stdout + done.stderr
 
