@@ -85,7 +85,7 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9), name
 
 
-@pytest.mark.parametrize("network", BATCHABLE)
+@pytest.mark.parametrize("network", long_unless(BATCHABLE, lambda network: network != "dense"))
 def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
     fidelity = TrainingSettings(
         steps=50, seeds=2, network=network, hidden=24, batch_size=16 if network in DENSE else 64

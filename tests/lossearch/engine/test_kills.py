@@ -41,8 +41,8 @@ def killed_and_resumed(root, mode, kind, number, least):
 KINDS = pytest.mark.parametrize(
     ("kind", "number", "least"),
     long_unless(
-        [("steps", 1, 35), ("steps", 13, 3), ("random", 50, 8), ("random", 4, 1)],
-        short=[("steps", 13, 3), ("random", 4, 1)],
+        [("steps", 1, 35), ("steps", 13, 3), ("random", 50, 8), ("random", 2, 1)],
+        short=[("steps", 13, 3), ("random", 2, 1)],
     ),
 )
 
