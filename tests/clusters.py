@@ -1,11 +1,15 @@
 """Clusters of several nodes on this machine, which come and go."""
 
+import math
+import os
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import ray
 from ray.cluster_utils import Cluster
 
+from lossearch.evaluators.executors.ray_executor import RayExecutor
 from lossearch.evaluators.executors.ray_worker import Worker
 
 #: Bytes of a node's object store.
@@ -22,19 +26,39 @@ class Nodes:
 
     def add(self, cores=1, **environment):
         """Add a node, whose processes have an environment."""
-        return self._cluster.add_node(num_cpus=cores, object_store_memory=MEMORY, env_vars=environment)
+        node = self._cluster.add_node(wait=False, num_cpus=cores, object_store_memory=MEMORY, env_vars=environment)
+        wait_until(lambda: self._num_alive() == 1 + len(self._cluster.worker_nodes))
+        return node
 
     def kill(self, node):
         """Have a node vanish, with all its processes."""
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def clear(self):
+        """Kill every node but the head, and wait until Ray has noticed."""
+        for node in list(self._cluster.worker_nodes):
+            self.kill(node)
+        wait_until(lambda: self._num_alive() == 1)
+
+    def _num_alive(self):
+        return sum(node["Alive"] for node in ray.nodes())
+
     def shutdown(self):
         self._cluster.shutdown()
+
+
+def wait_until(condition: Callable[[], object], pause: float = 0.1, seconds: float = 600.0):
+    """Wait until a condition holds. The time is for a machine that is busy with much else: no test measures it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what the test waits for did not come"
+        time.sleep(pause)
 
 
 @contextmanager
 def several_nodes():
     """A cluster that this process has joined."""
+    ray.shutdown()  # the one that tests share
     made = Nodes()
     ray.init(address=made.address, log_to_driver=False)
     try:
@@ -44,12 +68,29 @@ def several_nodes():
         made.shutdown()
 
 
-def slow_worker(seconds):
-    """A class of workers that take their time, so that something can happen meanwhile."""
+def blocked_worker(mark, everywhere=False):
+    """A class of workers the first of which leaves a mark and never ends; the others wait for the mark.
 
-    class Slow(Worker):
+    The first is on the node whose environment has DOOMED, or anywhere where `everywhere` is set.
+    """
+
+    class Blocked(Worker):
         def evaluate(self, work, *more):
-            time.sleep(seconds)
+            if "DOOMED" in os.environ or (everywhere and not mark.exists()):
+                mark.touch()
+                time.sleep(10_000.0)
+            wait_until(mark.exists)
             return super().evaluate(work, *more)
 
-    return Slow
+    return Blocked
+
+
+def hurry_only(monkeypatch, is_endless):
+    """Hold work to its deadline only if one of its formulas is endless: a machine may be busy with other work."""
+    seconds_for = RayExecutor._seconds_for
+
+    def seconds(executor, work):
+        hurried = any(is_endless(candidate.formula) for candidate in work.candidates)
+        return seconds_for(executor, work) if hurried else math.inf
+
+    monkeypatch.setattr(RayExecutor, "_seconds_for", seconds)

@@ -1,6 +1,72 @@
-"""What holds for all tests: how long one takes says something about the machine alone, and fails none."""
+"""Settings and fixtures of all tests: threads, groups of tests that run in one worker, and a Ray that tests share."""
 
+import os
+
+#: Two workers share two cores, and so do all processes that tests start. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+from tests.long_cases import ALWAYS_LONG
+
+# How long a test takes depends on the machine and on what runs beside it: no test fails for it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+ROOT = Path(__file__).parent
+
+#: Groups that take longest, in the order in which they begin: what begins last decides when everything is done.
+LONGEST = (
+    "ray",
+    "lossearch/engine/test_kills.py",
+    "lossearch/engine/test_disks.py",
+    "docs/test_guides.py",
+    "primitives/modules/test_any_module.py",
+    "lossearch/cli/test_cli.py",
+    "lossearch/studies/test_explain.py",
+    "lossearch/engine/test_launch.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every test a group, whose tests run in one worker: its file, unless a mark names another. Begin the longest.
+
+    A file's fixtures are so made once. The group ``ray`` holds what starts Rays: two of them at once, beside each other
+    on one machine, could want the same ports.
+    """
+    places = {group: place for place, group in enumerate(LONGEST)}
+    groups, short, everything = {}, set(), set()
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        groups[item] = mark.args[0] if mark is not None else item.path.relative_to(ROOT).as_posix()
+        if mark is None:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
+        test = item.nodeid.partition("[")[0]
+        everything.add(test)
+        if item.get_closest_marker("long") is None:
+            short.add(test)
+    config.stash[ALWAYS_LONG] = everything - short
+    items.sort(key=lambda item: places.get(groups[item], len(places)))
+
+
+@pytest.fixture
+def shared_ray():
+    """A Ray on this machine, started by the first test that wants one and left running for the next."""
+    import ray
+
+    from lossearch.evaluators.executors.ray_cluster import connect
+
+    if not ray.is_initialized():
+        connect(None)
+
+
+@pytest.fixture
+def no_ray():
+    """End the shared Ray: the test starts or joins one of its own."""
+    import ray
+
+    ray.shutdown()

@@ -75,12 +75,12 @@ def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def at_every_step(experiment, root):
-    """Die once before every lasting call, each time in a new run, until a run ends. Return the runs that died."""
+def at_every_step(experiment, root, stride):
+    """Die once before every lasting call, or every `stride`-th, each time in a new run, until a run ends."""
     step = 0
     while ended(started(experiment, root / f"step{step}", step)) != 0:
-        step += 1
-    return [root / f"step{number}" for number in range(step)]
+        step += stride
+    return [root / f"step{number}" for number in range(0, step, stride)]
 
 
 def at_random_moments(experiment, root, count, generator):
@@ -100,12 +100,12 @@ def at_random_moments(experiment, root, count, generator):
 
 
 def main():
-    root, mode, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    root, mode, kind, number = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
     experiment = STEADY if mode == "steady" else TINY
     if kind == "steps":
-        runs = at_every_step(experiment, root)
+        runs = at_every_step(experiment, root, number)
     else:
-        runs = at_random_moments(experiment, root, 50, random.Random(7))
+        runs = at_random_moments(experiment, root, number, random.Random(7))
     unfinished = [path for path in runs if ended(started(experiment, path)) != 0]
     print(len(runs), *(path.name for path in unfinished))
 

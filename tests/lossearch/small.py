@@ -1,10 +1,16 @@
 """A small search that takes seconds, and helpers to stop it and to read its records."""
 
+import atexit
+import shutil
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import pytest
 
+from lossearch.callbacks import Run
 from lossearch.engine.launch import search
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.settings import TrainingSettings
@@ -69,6 +75,21 @@ def stopped_at(monkeypatch, submissions, interruption):
 
 def run_search(path, **options):
     return search(SMALL, run_dir=path, **options)
+
+
+@cache
+def _searched_once():
+    """Run the search by SMALL in a folder that is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix="lossearch-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return run_search(Path(folder) / "run")
+
+
+def finished_run(path):
+    """Copy a finished search by SMALL to `path`. All tests of a process share the search itself."""
+    run = _searched_once()
+    shutil.copytree(run.path, path, dirs_exist_ok=True)
+    return Run(path, Leaderboard(path), path / run.exported.name, run.trial)
 
 
 def records(path):

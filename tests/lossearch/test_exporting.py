@@ -6,7 +6,7 @@ import torch
 import lossearch
 from lossearch.engine.export_check import load_exported
 from lossearch.results.leaderboard import Leaderboard
-from tests.lossearch.small import run_search
+from tests.lossearch.small import finished_run
 
 
 def batch(width=4):
@@ -40,7 +40,7 @@ def test_a_loss_with_a_prior_is_exported_as_a_graph_from_its_module(tmp_path):
 
 
 def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     path = lossearch.export(entry, tmp_path / "best.py", card=True)
     card = (tmp_path / "best.py.md").read_text()
@@ -111,7 +111,7 @@ def test_mistakes_are_refused_and_nothing_is_written(loss, path, options, messag
     ],
 )
 def test_a_strangers_log_makes_no_trial(trial, tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     (tmp_path / "run" / "log.jsonl").write_text(f'not json\n{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
     lossearch.export(entry, tmp_path / "best.py", card=True)
@@ -119,7 +119,7 @@ def test_a_strangers_log_makes_no_trial(trial, tmp_path):
 
 
 def test_a_failed_test_under_fresh_seeds_is_reported(tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     trial = '{"fitness": null, "cross_entropy": null, "difference": null, "difference_std": null, "seeds": 2}'
     (tmp_path / "run" / "log.jsonl").write_text(f'{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
@@ -129,7 +129,7 @@ def test_a_failed_test_under_fresh_seeds_is_reported(tmp_path):
 
 
 def test_an_entry_without_its_factor_says_so(tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     plain = lossearch.export(entry, tmp_path / "plain.py", calibrated=False, card=True)
     assert "calibrated: bool" not in plain.read_text()
@@ -260,7 +260,7 @@ def test_options_become_defaults_of_the_file(tmp_path):
 
 
 def test_a_changed_entry_is_a_loss_that_was_not_measured(tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     entry = next(each for each in Leaderboard(tmp_path / "run") if each.name == "am_softmax")
     path = lossearch.export(entry, tmp_path / "a.py", m=0.2, label_smoothing=0.1, card=True)
     assert load_exported(path).Loss(4, 3).m == 0.2

@@ -1,6 +1,7 @@
 """Figures on their own, and the HTML of tables and formulas in notebooks."""
 
 import html.parser
+import os
 import shutil
 
 import pytest
@@ -11,13 +12,13 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.studies.observation import observe
-from tests.lossearch.small import SMALL
+from tests.lossearch.small import SMALL, finished_run
 from tests.results.helpers import evaluation
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return lossearch.search(SMALL, run_dir=tmp_path_factory.mktemp("drawn") / "run").path
+    return finished_run(tmp_path_factory.mktemp("drawn") / "run").path
 
 
 def test_figures_show_the_values_of_the_run(run):
@@ -83,7 +84,10 @@ def test_what_is_missing_is_reported(run, tmp_path):
         lossearch.plot.progress(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="pictures are drawn by a Chromium")
+@pytest.mark.skipif(
+    shutil.which("chromium") is None and os.environ.get("LOSSEARCH_BROWSER_TESTS") != "required",
+    reason="pictures are drawn by a Chromium",
+)
 def test_a_figure_is_written_as_a_picture(tmp_path):
     figure = lossearch.plot.curve("ngl")
     for name, begins in (("a.svg", b"<svg"), ("a.png", b"\x89PNG")):

@@ -27,6 +27,7 @@ from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import FEATURES
 from lossearch.primitives.modules.torch_loss import loss_module
+from tests.long_cases import long_unless
 
 TASK, SEEDS = known_task("digits"), [11, 12]
 FIFTY_STEPS = TrainingSettings(steps=50, seeds=2)
@@ -85,7 +86,7 @@ def test_a_member_equals_the_candidate_trained_alone(kind):
             assert outcome.fitness[s] == pytest.approx(fitness, abs=1 / 450 + 1e-9), name
 
 
-@pytest.mark.parametrize("network", BATCHABLE)
+@pytest.mark.parametrize("network", long_unless(BATCHABLE, lambda network: network != "dense"))
 def test_a_member_of_every_proxy_equals_the_candidate_trained_alone(network):
     fidelity = TrainingSettings(
         steps=50, seeds=2, network=network, hidden=24, batch_size=16 if network in DENSE else 64
@@ -378,8 +379,18 @@ class HostCalls(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("network", BATCHABLE)
-@pytest.mark.parametrize("kind", [None, "learned", "pedcc", "sub_centers"])
+def is_short(case):
+    """Return True if the case is traced quickly. Every network and every kind of class weights has such a case."""
+    network, kind = case
+    return network not in DENSE or kind in ("pedcc", "sub_centers")
+
+
+@pytest.mark.parametrize(
+    ("network", "kind"),
+    long_unless(
+        [(network, kind) for kind in (None, "learned", "pedcc", "sub_centers") for network in BATCHABLE], is_short
+    ),
+)
 def test_a_step_stays_on_its_device_so_that_a_gpu_can_replay_it(network, kind):
     """torch's device without data, "meta", takes the place of a GPU."""
     augmented = {"noise": 0.2} if network in DENSE else AUGMENTED

@@ -112,9 +112,9 @@ def test_one_of_several_processes_prepares_and_all_have_the_data(home):
             worker.start()
     start.set()
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=600)
     assert [worker.exitcode for worker in workers] == [0] * 4
-    calls.get(timeout=5)
+    calls.get(timeout=60)
     assert calls.empty()
 
 

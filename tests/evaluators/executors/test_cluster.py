@@ -16,14 +16,24 @@ from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.folder import FolderData
 from lossearch.evaluators.work import Candidate, Work
-from tests.clusters import several_nodes, slow_worker
+from tests.clusters import blocked_worker, several_nodes
 from tests.evaluators.small_images import write_folder
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module")
+def head():
+    with several_nodes() as made:
+        yield made
 
 
 @pytest.fixture
-def cluster():
-    with several_nodes() as made:
-        yield made
+def cluster(head, monkeypatch):
+    """A cluster of a head alone, which has no core. The tests share the head, and each adds nodes of its own."""
+    monkeypatch.setattr(ray_pool, "START_TIMEOUT", 600.0)  # of a machine that is busy
+    yield head
+    head.clear()
 
 
 def cohort(*texts):
@@ -35,7 +45,7 @@ def outcomes(evaluations):
     return [(each.evaluation_id, each.status, each.fitness) for each in evaluations]
 
 
-def until(condition, pool, seconds=60.0):
+def until(condition, pool, seconds=600.0):
     """Let the pool go on until something is so."""
     end = time.monotonic() + seconds
     while not condition():
@@ -70,14 +80,14 @@ def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
     pool.close()
 
 
-def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch):
-    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
-    lost = cluster.add()
+def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch, tmp_path):
+    mark = tmp_path / "at work"
+    monkeypatch.setattr(ray_pool, "Worker", blocked_worker(mark))
+    lost = cluster.add(DOOMED="1")
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)", "abs(p - y)")
     pending = pool.submit(work)
-    until(lambda: pool._running, pool)
-    time.sleep(0.5)
+    until(mark.exists, pool)
     cluster.kill(lost)
     cluster.add()
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
@@ -102,7 +112,7 @@ def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(
     pending = pool.submit(work)
     until(lambda: pool._running, pool)
     (reference,) = pool._running
-    assert ray.wait([reference], timeout=60.0, fetch_local=False)[0]
+    assert ray.wait([reference], timeout=600.0, fetch_local=False)[0]
     cluster.kill(lost)
     cluster.add()
     errors = counted(monkeypatch, ray_executor, "is_node_loss")
@@ -112,14 +122,14 @@ def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(
     pool.close()
 
 
-def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch):
-    monkeypatch.setattr(ray_pool, "Worker", slow_worker(2.0))
+def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch, tmp_path):
+    mark = tmp_path / "at work"
+    monkeypatch.setattr(ray_pool, "Worker", blocked_worker(mark, everywhere=True))
     cluster.add()
     pool = RayExecutor()
     work = cohort("ce(z)", "square(p - y)")
     pending = pool.submit(work)
-    until(lambda: pool._running, pool)
-    time.sleep(0.5)
+    until(mark.exists, pool)
     (running,) = pool._running.values()
     os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
@@ -220,7 +230,7 @@ def test_workers_that_are_gone_do_not_come_back_to_a_cluster_that_cannot_grow(cl
 def test_workers_need_no_data_of_their_own(cluster, tmp_path):
     write_folder(tmp_path / "photos", each=12)
     data = FolderData(folder=str(tmp_path / "photos"), size=8)
-    work = Work(cohort("ce(z)").candidates, "pets", TrainingSettings(steps=5, seeds=1, network="cnn"), 0, data=data)
+    work = Work(cohort("ce(z)").candidates, "pets", TrainingSettings(steps=5, seeds=1), 0, data=data)
     measured = replace(work, measured="test")
     here, tested = evaluate(work).evaluations, evaluate(measured).measurements
     for each in sorted((tmp_path / "photos").rglob("*"), reverse=True):

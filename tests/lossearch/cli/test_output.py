@@ -12,7 +12,7 @@ from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
 from lossearch.studies import tune as launch_tuning
 from lossearch.studies import verdict as launch_verdict
 from lossearch.studies.runner import StudyInterrupted
-from tests.lossearch.small import run_search
+from tests.lossearch.small import finished_run
 
 HOSTILE = "\x1b[2J[red]x[/red]\nerror: forged\u202e"
 EVIDENCE = Path(__file__).parents[3] / "experiments" / "evidence" / "noisy_labels_1"
@@ -57,7 +57,7 @@ def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path,
 
 
 def test_verdicts_from_a_stranger_forge_no_line(tmp_path):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     kept = read_verdicts(EVIDENCE).lines[0]
     hostile = replace(kept, rank=1, scene=HOSTILE, task=HOSTILE, verdict=HOSTILE, why=HOSTILE)
     (tmp_path / "run" / "verdict").mkdir()

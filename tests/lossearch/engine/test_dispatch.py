@@ -6,8 +6,11 @@ from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import evaluation_id
 from lossearch.runs import session as workers
+from tests.long_cases import long_unless
 from tests.lossearch.engine.test_steady import STEADY, WITH_RUNGS
 from tests.lossearch.small import SMALL, records, stopped_at
+
+KINDS = {"generational": SMALL, "steady": STEADY, "with rungs": WITH_RUNGS}
 
 
 def with_cohorts_of(size, experiment):
@@ -28,12 +31,17 @@ class Counting(InlineExecutor):
         return super().submit(work, states)
 
 
-@pytest.mark.parametrize("experiment", [SMALL, STEADY, WITH_RUNGS], ids=["generational", "steady", "with rungs"])
-@pytest.mark.parametrize("submissions", [3, 5, 9])
+@pytest.mark.parametrize(
+    ("kind", "submissions"),
+    long_unless(
+        [(kind, submissions) for kind in KINDS for submissions in (3, 5, 9)],
+        short=[("generational", 5), ("steady", 9), ("with rungs", 3)],
+    ),
+)
 def test_candidates_that_are_known_are_not_trained_again_in_cohorts_of_another_size(
-    tmp_path, monkeypatch, experiment, submissions
+    tmp_path, monkeypatch, kind, submissions
 ):
-    path = tmp_path / "run"
+    path, experiment = tmp_path / "run", KINDS[kind]
     with stopped_at(monkeypatch, submissions, SearchInterrupted):
         search(with_cohorts_of(2, experiment), run_dir=path)
     known = {each.evaluation_id for each in records(path) if each.seed is not None}

@@ -11,6 +11,7 @@ import pytest
 from lossearch.engine.launch import search
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.store import EvaluationStore
+from tests.long_cases import long_unless
 from tests.lossearch.dying import TINY
 
 ROOT = Path(__file__).parents[3]
@@ -26,34 +27,43 @@ def undisturbed(tmp_path_factory):
     return search(TINY, run_dir=tmp_path_factory.mktemp("runs") / "undisturbed")
 
 
-def killed_and_resumed(root, mode, kind, least):
-    """The directories of runs that were killed, and resumed in the end."""
-    words = [sys.executable, "-m", "tests.lossearch.dying", str(root), mode, kind]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+def killed_and_resumed(root, mode, kind, number, least):
+    """Kill runs and resume them in the end. Return their directories, of which there are `least` or more."""
+    words = [sys.executable, "-m", "tests.lossearch.dying", str(root), mode, kind, str(number)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=True)
     count, *unfinished = done.stdout.split()
     assert int(count) >= least
     assert not unfinished
     return sorted(root.iterdir())
 
 
-KINDS = pytest.mark.parametrize(("kind", "least"), [("steps", 35), ("random", 8)])
+#: Kills at every step or every 13th, and numbers of kills at random moments; with the fewest runs that come of them.
+KINDS = pytest.mark.parametrize(
+    ("kind", "number", "least"),
+    long_unless(
+        [("steps", 1, 35), ("steps", 13, 3), ("random", 50, 8), ("random", 2, 1)],
+        short=[("steps", 13, 3), ("random", 2, 1)],
+    ),
+)
 
 
 @KINDS
 def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_leaderboard(
-    tmp_path, undisturbed, kind, least
+    tmp_path, undisturbed, kind, number, least
 ):
     expected = {each.evaluation_id for each in undisturbed.leaderboard.evaluations}
-    for number, path in enumerate(killed_and_resumed(tmp_path, "generational", kind, least)):
+    for index, path in enumerate(killed_and_resumed(tmp_path, "generational", kind, number, least)):
         assert sorted(rows(path)) == sorted(expected), path.name  # none is lost, and none is there twice
         assert timeless(path) == timeless(undisturbed.path), path.name
-        if number % 10:
+        if index % 10:
             shutil.rmtree(path)
 
 
 @KINDS
-def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_many_losses(tmp_path, kind, least):
-    for path in killed_and_resumed(tmp_path, "steady", kind, least):
+def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_many_losses(
+    tmp_path, kind, number, least
+):
+    for path in killed_and_resumed(tmp_path, "steady", kind, number, least):
         found = rows(path)
         assert len(found) == len(set(found)), path.name
         wanted = TINY.evolution.population * TINY.evolution.generations

@@ -13,13 +13,13 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.runs import session as workers
 from lossearch.runs.directory import RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import EvolutionSettings
-from tests.lossearch.small import SMALL, Interrupting, records, run_search, stopped_at
+from tests.long_cases import long_unless
+from tests.lossearch.small import SMALL, Interrupting, finished_run, records, run_search, stopped_at
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "whole"
-    return run_search(path)
+    return finished_run(tmp_path_factory.mktemp("runs") / "whole")
 
 
 def test_seeds_and_evolved_losses_stand_side_by_side_by_one_protocol(uninterrupted):
@@ -63,7 +63,7 @@ def test_the_run_directory_holds_what_a_reader_expects(uninterrupted):
     assert not list(path.rglob("*.pkl"))
 
 
-@pytest.mark.parametrize("submissions", [0, 1, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("submissions", long_unless([0, 1, 3, 4, 5, 8, 11], (0, 5)))
 def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
     tmp_path, monkeypatch, uninterrupted, submissions
 ):
@@ -91,7 +91,7 @@ def test_a_search_that_is_interrupted_again_and_again_gets_there(tmp_path, monke
 
 
 def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(tmp_path, monkeypatch):
-    run_search(tmp_path / "run")
+    finished_run(tmp_path / "run")
     before = sorted((tmp_path / "run" / "evaluations").iterdir())
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(0))
     run_search(tmp_path / "run", resume=True)
@@ -101,7 +101,7 @@ def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(tmp_path, mo
 @pytest.mark.parametrize("part", [0, -1])
 def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninterrupted, part):
     path = tmp_path / "run"
-    run_search(path)
+    finished_run(path)
     parts = sorted((path / "evaluations").glob("*.parquet"))
     parts[part].write_bytes(parts[part].read_bytes()[:100])
     run_search(path, resume=True)
@@ -111,7 +111,7 @@ def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninte
 
 def test_a_part_that_is_gone_is_noticed_and_its_work_is_done_again(tmp_path, uninterrupted):
     path = tmp_path / "run"
-    run_search(path)
+    finished_run(path)
     sorted((path / "evaluations").glob("*.parquet"))[1].unlink()
     run_search(path, resume=True)
     assert records(path) == records(uninterrupted.path)
@@ -120,7 +120,7 @@ def test_a_part_that_is_gone_is_noticed_and_its_work_is_done_again(tmp_path, uni
 @pytest.mark.parametrize("folder", ["checkpoint", "evaluations"])
 def test_a_folder_that_is_gone_is_made_again(tmp_path, uninterrupted, folder):
     path = tmp_path / "run"
-    run_search(path)
+    finished_run(path)
     shutil.rmtree(path / folder)
     run_search(path, resume=True)
     assert records(path) == records(uninterrupted.path)
@@ -128,7 +128,7 @@ def test_a_folder_that_is_gone_is_made_again(tmp_path, uninterrupted, folder):
 
 def test_a_stop_right_after_a_part_was_set_aside_loses_nothing(tmp_path, monkeypatch, uninterrupted):
     path = tmp_path / "run"
-    run_search(path)
+    finished_run(path)
     part = min((path / "evaluations").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:100])
     with stopped_at(monkeypatch, 0, SearchInterrupted):
@@ -145,6 +145,8 @@ def test_results_do_not_depend_on_the_order_in_which_they_arrive(tmp_path, monke
     assert records(tmp_path / "shuffled") == records(uninterrupted.path)
 
 
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_ray_gives_the_same_records(tmp_path, uninterrupted):
     run_search(tmp_path / "ray", executor="ray")
     assert records(tmp_path / "ray") == records(uninterrupted.path)
@@ -224,7 +226,7 @@ class TestRunDirectories:
 
     @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 3, "generation": 2}'])
     def test_a_checkpoint_that_is_none_of_ours_is_refused(self, tmp_path, state):
-        run_search(tmp_path / "run")
+        finished_run(tmp_path / "run")
         (tmp_path / "run" / "checkpoint" / "state.json").write_text(state)
         with pytest.raises(RunDirectoryError, match="expected a checkpoint of"):
             run_search(tmp_path / "run", resume=True)
@@ -257,7 +259,7 @@ class TestRunDirectories:
             run_search(tmp_path, resume=True)
 
     def test_a_damaged_checkpoint_is_named_and_the_run_can_be_replayed_without_it(self, tmp_path, uninterrupted):
-        run_search(tmp_path / "run")
+        finished_run(tmp_path / "run")
         state = tmp_path / "run" / "checkpoint" / "state.json"
         state.write_text(state.read_text()[:50])
         with pytest.raises(RunDirectoryError, match=r"state\.json: expected JSON"):
@@ -329,8 +331,17 @@ class TestForce:
         (event,) = [line for line in logged(tmp_path / "run") if line["event"] == "experiment changed"]
         assert event["changes"] == ["evolution.generations was 2, is 3"]
 
-    @pytest.mark.parametrize("changes", [{"islands": 2}, {"mode": "steady"}, {"population": 4}])
-    @pytest.mark.parametrize("submissions", [0, 1, 8])
+    @pytest.mark.parametrize(
+        ("changes", "submissions"),
+        long_unless(
+            [
+                (changes, stop)
+                for changes in ({"islands": 2}, {"mode": "steady"}, {"population": 4})
+                for stop in (0, 1, 8)
+            ],
+            short=[({"islands": 2}, 8), ({"mode": "steady"}, 1), ({"population": 4}, 0)],
+        ),
+    )
     def test_how_losses_vary_may_be_changed(self, tmp_path, monkeypatch, changes, submissions):
         with stopped_at(monkeypatch, submissions, SearchInterrupted):
             run_search(tmp_path / "run")

@@ -6,26 +6,28 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from lossearch.engine.launch import search
 from lossearch.runs.experiment import load_experiment
+from tests.clusters import wait_until
 from tests.lossearch.small import TOML, records
 
-RAY = Path(sys.executable).with_name("ray")
+pytestmark = pytest.mark.xdist_group("ray")
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
 @pytest.fixture
 def head(tmp_path):
     """The address of the jobs of a cluster on this machine."""
     port, jobs = free_port(), free_port()
-    words = [RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
+    words = [*RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     try:
-        wait_until(lambda: answers(jobs), 60)
+        wait_until(lambda: answers(jobs))
         yield f"http://127.0.0.1:{jobs}"
     finally:
         process.terminate()
@@ -51,23 +53,16 @@ def environment():
     return kept | {"RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "default"}
 
 
-def wait_until(condition, seconds):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.3)
-
-
 def job(head, *words):
     done = subprocess.run(
-        [RAY, "job", *words], capture_output=True, text=True, timeout=180, env=environment() | {"RAY_ADDRESS": head}
+        [*RAY, "job", *words], capture_output=True, text=True, timeout=1_800, env=environment() | {"RAY_ADDRESS": head}
     )
     return done.returncode, done.stdout + done.stderr
 
 
 def submit_first(head, words):
     """Submit a job to a head that answers, but may not take jobs yet."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     code, said = job(head, "submit", "--no-wait", "--submission-id", "first", "--", *words)
     while "No available agent" in said and time.monotonic() < end:
         time.sleep(1.0)
@@ -85,7 +80,7 @@ def test_a_job_that_is_stopped_and_submitted_again_gives_what_a_search_here_give
     file.write_text(TOML.replace('kind = "inline"', 'kind = "ray"'))
     words = [sys.executable, "-m", "lossearch", "search", str(file), "--run-dir", str(run)]
     submit_first(head, words)
-    wait_until(lambda: "generation" in events(run) or "FAILED" in job(head, "status", "first")[1], 120)
+    wait_until(lambda: "generation" in events(run) or "FAILED" in job(head, "status", "first")[1])
     assert "generation" in events(run), job(head, "logs", "first")[1]
     code, said = job(head, "stop", "first")
     assert code == 0, said

@@ -11,6 +11,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.statistics.intervals import mean
 from lossearch.runs.declaration import ExperimentError
 from lossearch.runs.experiment import validated
+from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, records, stopped_at
 
 RETESTED = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"retests": 2})})
@@ -99,7 +100,7 @@ def test_the_best_two_were_retested_in_the_end(whole):
     assert all(row.seeds > SMALL.fidelity.seeds for row in whole.leaderboard.rows[:2])
 
 
-@pytest.mark.parametrize("submission", [3, 7, 9, 14, 20])
+@pytest.mark.parametrize("submission", long_unless([3, 7, 9, 14, 20], (7, 14)))
 def test_a_search_with_retests_that_was_stopped_equals_one_that_was_not(submission, whole, tmp_path, monkeypatch):
     with stopped_at(monkeypatch, submission, SearchInterrupted):
         search(RETESTED, run_dir=tmp_path / "run")

@@ -14,6 +14,7 @@ from lossearch.runs import session as workers
 from lossearch.runs.declaration import ExecutorSettings
 from lossearch.runs.experiment import EvolutionSettings
 from tests.evaluators.executors.test_executor import Shuffled
+from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, Interrupting, records, stopped_at
 
 RUNGS = SMALL.model_copy(update={"fidelity": TrainingSettings(steps=12, seeds=2, rungs=(2, 5))})
@@ -65,7 +66,7 @@ def test_the_log_counts_who_stopped(run):
     assert last["evaluated"] == board.count("evaluated")
 
 
-@pytest.mark.parametrize("submissions", [0, 2, 3, 4, 7, 9])
+@pytest.mark.parametrize("submissions", long_unless([0, 2, 3, 4, 7, 9], (2, 7)))
 def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monkeypatch, run, submissions):
     with stopped_at(monkeypatch, submissions, SearchInterrupted):
         search(RUNGS, run_dir=tmp_path / "run")
@@ -73,6 +74,8 @@ def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monk
     assert records(tmp_path / "run") == records(run.path)
 
 
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_ray_and_any_order_give_the_same_records(tmp_path, monkeypatch, run):
     search(RUNGS, run_dir=tmp_path / "ray", executor="ray")
     assert records(tmp_path / "ray") == records(run.path)

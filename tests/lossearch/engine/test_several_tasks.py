@@ -5,6 +5,7 @@ from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.runs.declaration import ExperimentError
 from lossearch.runs.experiment import validated
+from tests.long_cases import long_unless
 from tests.lossearch.small import records, stopped_at
 from tests.results.helpers import evaluation
 
@@ -56,7 +57,7 @@ def test_the_best_loss_is_tried_on_all_tasks(whole):
     assert 0.0 < whole.trial.cross_entropy < 1.0
 
 
-@pytest.mark.parametrize("submissions", [1, 4, 10])
+@pytest.mark.parametrize("submissions", long_unless([1, 4, 10], (4,)))
 def test_a_resumed_search_on_several_tasks_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
     with stopped_at(monkeypatch, submissions, SearchInterrupted):

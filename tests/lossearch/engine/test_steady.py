@@ -9,6 +9,7 @@ from lossearch.results.records import Evaluation
 from lossearch.results.storage.tables import read_records
 from lossearch.runs import session as workers
 from tests.evaluators.executors.test_executor import Shuffled
+from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, Interrupting, stopped_at
 
 STEADY = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"mode": "steady"})})
@@ -67,7 +68,10 @@ def test_at_a_rung_the_best_go_on_and_every_known_loss_does(tmp_path):
 
 @pytest.mark.parametrize(
     ("experiment", "submissions"),
-    [*((STEADY, each) for each in (0, 1, 4, 7, 11)), *((WITH_RUNGS, each) for each in (1, 6, 12, 18))],
+    long_unless(
+        [*((STEADY, each) for each in (0, 1, 4, 7, 11)), *((WITH_RUNGS, each) for each in (1, 6, 12, 18))],
+        short=[(STEADY, 0), (STEADY, 7), (WITH_RUNGS, 12)],
+    ),
 )
 def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
     tmp_path, monkeypatch, experiment, submissions

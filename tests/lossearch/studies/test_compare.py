@@ -24,6 +24,7 @@ from lossearch.studies.compare import compare
 from lossearch.studies.comparison import replaced, validated_comparison
 from lossearch.studies.runner import StudyInterrupted
 from tests.evaluators.executors.test_executor import Shuffled
+from tests.long_cases import long_unless
 from tests.lossearch.small import Interrupting, stopped_at
 
 SMALL = validated_comparison(
@@ -111,7 +112,7 @@ def test_the_directory_holds_what_a_reader_expects(whole):
     assert set(frame["verdict"]) == {"baseline", "too few seeds"}
 
 
-@pytest.mark.parametrize("submissions", [0, 1, 3, 5])
+@pytest.mark.parametrize("submissions", long_unless([0, 1, 3, 5], (1, 5)))
 def test_a_resumed_comparison_equals_the_uninterrupted_one(tmp_path, monkeypatch, whole, submissions):
     path = tmp_path / "stopped"
     with stopped_at(monkeypatch, submissions, StudyInterrupted):
@@ -226,7 +227,7 @@ def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
     assert all(0.5 <= each <= 8.0 for each in numbers)
 
 
-@pytest.mark.parametrize("submissions", [2, 7, 9])
+@pytest.mark.parametrize("submissions", long_unless([2, 7, 9], (7,)))
 def test_a_resumed_tuning_equals_the_uninterrupted_one(tmp_path, monkeypatch, tuned, submissions):
     path = tmp_path / "stopped"
     with stopped_at(monkeypatch, submissions, StudyInterrupted):
@@ -332,6 +333,8 @@ def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, 
     assert measurements(done.path) == measurements(whole.path)
 
 
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_a_comparison_on_ray_is_that_in_this_process(tmp_path, whole):
     done = compare(SMALL, run_dir=tmp_path / "ray", executor="ray", tasks=["digits"], fidelity={"epoch": 6})
     assert measurements(done.path) == [each for each in measurements(whole.path) if each.task == "digits"]

@@ -27,7 +27,8 @@ from lossearch.studies.ablation import ablations
 from lossearch.studies.explain import explain
 from lossearch.studies.explanation import BEHAVIOUR
 from lossearch.studies.runner import StudyInterrupted
-from tests.lossearch.small import SMALL, run_search, stopped_at
+from tests.long_cases import long_unless
+from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 SEEDS = 7  # the fewest by which one of three losses can be called a winner
 
@@ -35,7 +36,7 @@ SEEDS = 7  # the fewest by which one of three losses can be called a winner
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "run"
-    run_search(path)
+    finished_run(path)
     return path
 
 
@@ -177,7 +178,7 @@ def test_what_was_measured_is_not_measured_again_and_more_seeds_add_to_it(quick,
     assert {each.measurement_id for each in measured(of_formula.path)} > before
 
 
-@pytest.mark.parametrize("submissions", [0, 1, 3, 5])
+@pytest.mark.parametrize("submissions", long_unless([0, 1, 3, 5], (3,)))
 def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, monkeypatch, submissions):
     options = {"task": "digits", "seeds": 2}
     whole = explain("0.5*ce(2*z) + mean_c(p)", run_dir=tmp_path / "whole", **options)

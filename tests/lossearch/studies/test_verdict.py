@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from lossearch.cli.app import app
 from lossearch.engine.launch import search
+from lossearch.evaluators.tasks import TASKS
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.algebra import canonical
@@ -37,15 +39,25 @@ from lossearch.studies.tune import (
 )
 from lossearch.studies.tuning import Tuned
 from lossearch.studies.verdict import VERDICT, _declared, _entering, folder_of, scenes_of, verdict
-from tests.lossearch.small import SMALL, stopped_at
+from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
 OPTIONS = {"top": 2, "trials": 4, "seeds": 2, "baselines": KNOWN}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    """Train for a moment on the tasks of the second scenes, too."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("digits", "digits_noisy"):
+            fidelity = TASKS[name].fidelity.model_copy(update={"steps": 24})
+            patched.setitem(TASKS, name, replace(TASKS[name], fidelity=fidelity))
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return search(SMALL, run_dir=tmp_path_factory.mktemp("judged") / "run").path
+    return finished_run(tmp_path_factory.mktemp("judged") / "run").path
 
 
 @pytest.fixture(scope="module")

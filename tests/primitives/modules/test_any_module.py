@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.func import functional_call, grad, vmap
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
+from tests.long_cases import long_unless
 
 CLASSES, SIZE, SAMPLES = 5, 4, 6
 OWN_FORMULAS = {
@@ -19,6 +21,28 @@ OWN_FORMULAS = {
     "over_the_batch": "batch_mean(ce(z))*ce(z) + detach(at_target(p)) + max_c(y*z)",
 }
 EVERY = [*CATALOG, *OWN_FORMULAS]
+
+
+def parts(name):
+    """What a module is made of: the words of its formula, and the kind of its class weights."""
+    if name in OWN_FORMULAS:
+        return set(re.findall(r"[a-z_]\w*", OWN_FORMULAS[name]))
+    loss = CATALOG[name]
+    return set(re.findall(r"[a-z_]\w*", str(loss.bound()))) | {f"{loss.class_weights} class weights"}
+
+
+def covering(names):
+    """Choose a few losses that have between them every part that some loss has, always the one with most new parts."""
+    chosen, missing = [], set().union(*map(parts, names))
+    while missing:
+        chosen.append(max(names, key=lambda name: len(parts(name) & missing)))
+        missing -= parts(chosen[-1])
+    return chosen
+
+
+#: Losses to compile in `make test`: they have every operator, every terminal and every kind of class weights.
+SAMPLE = covering(EVERY)
+SAMPLED = pytest.mark.parametrize("name", long_unless(EVERY, SAMPLE))
 
 
 def module(name, dtype=torch.float32):
@@ -53,7 +77,13 @@ def assert_same(ours, theirs):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", EVERY)
+def test_the_sample_is_small_and_has_every_operator_and_every_kind_of_class_weights():
+    assert set().union(*map(parts, SAMPLE)) == set().union(*map(parts, EVERY))
+    assert {f"{loss.class_weights} class weights" for loss in CATALOG.values()} <= set().union(*map(parts, SAMPLE))
+    assert len(SAMPLE) < len(EVERY) / 3
+
+
+@SAMPLED
 def test_it_compiles_as_one_graph(name):
     loss = module(name)
     torch._dynamo.reset()
@@ -64,7 +94,7 @@ def test_it_compiles_as_one_graph(name):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("name", ["cross_entropy", "arcface"])
+@pytest.mark.parametrize("name", long_unless(["cross_entropy", "arcface"], ["arcface"]))
 def test_it_compiles_to_machine_code(name):
     loss = module(name)
     torch._dynamo.reset()
@@ -73,7 +103,7 @@ def test_it_compiles_to_machine_code(name):
     assert_same(value_and_gradient(compiled, inputs, target), value_and_gradient(loss, inputs, target))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@SAMPLED
 def test_it_is_exported_for_a_batch_of_any_size(name):
     loss = module(name)
     dimension = Dim("batch", min=1)

@@ -8,6 +8,7 @@ from lossearch.primitives.language.operators import FUNCTIONS, OPERATORS
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.shapes import Shape
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
+from tests.long_cases import long_unless
 
 SIZE = 6
 
@@ -51,8 +52,16 @@ def made(build, classes):
     return build(num_classes=classes, embedding_size=SIZE, prior=prior)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("classes", [2, 5])
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("classes", "dtype"),
+    long_unless(
+        [(classes, dtype) for classes in (2, 5) for dtype in DTYPES],
+        short=[(2, torch.float32), (5, torch.float64), (5, torch.float16)],
+    ),
+)
 @pytest.mark.parametrize("name", CATALOG)
 def test_a_known_loss_is_finite_in_value_and_gradient(name, classes, dtype):
     loss = made(CATALOG[name].module, classes)

@@ -8,10 +8,10 @@ import torch
 
 from lossearch.results.export.exportable import of_module
 from lossearch.results.export.graph import MissingPackage, onnx_model, write_graph
-from tests.primitives.modules.test_any_module import CLASSES, EVERY, batch, module
+from tests.primitives.modules.test_any_module import CLASSES, SAMPLED, batch, module
 
 
-@pytest.mark.parametrize("name", EVERY)
+@SAMPLED
 def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
     loss = module(name)
     model = onnxruntime.InferenceSession(onnx_model(loss, CLASSES).SerializeToString())

@@ -7,19 +7,18 @@ import pytest
 from typer.testing import CliRunner
 
 from lossearch.cli.app import app
-from lossearch.engine.launch import search
 from lossearch.results.leaderboard import Leaderboard, NotARun
 from lossearch.results.records import BASELINE
 from lossearch.results.report.contents import gather_contents
 from lossearch.results.report.page import render_page, visible, write_report
 from lossearch.results.storage.store import EvaluationStore
-from tests.lossearch.small import SMALL
+from tests.lossearch.small import finished_run
 from tests.results.helpers import evaluation, refused
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return search(SMALL, run_dir=tmp_path_factory.mktemp("reported") / "run").path
+    return finished_run(tmp_path_factory.mktemp("reported") / "run").path
 
 
 def test_counts_of_the_generations_add_up_to_those_of_the_run(run):

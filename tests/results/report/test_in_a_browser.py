@@ -9,10 +9,9 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from lossearch.engine.launch import search
 from lossearch.results.report.page import write_report
 from lossearch.results.storage.store import EvaluationStore
-from tests.lossearch.small import SMALL
+from tests.lossearch.small import finished_run
 from tests.results.helpers import evaluation
 from tests.results.report.browser import all_of, browser, console, opened, requests
 from tests.results.test_hostile_run import STRINGS
@@ -23,7 +22,7 @@ MANY, LARGEST = 10_000, 15_000_000
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    run = search(SMALL, run_dir=tmp_path_factory.mktemp("shown") / "run").path
+    run = finished_run(tmp_path_factory.mktemp("shown") / "run").path
     return write_report(run)
 
 
@@ -191,6 +190,7 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         assert any("<img src=x" in each for each in losses(driver))
 
 
+@pytest.mark.long
 def test_a_large_run_opens_soon(tmp_path):
     store = EvaluationStore(tmp_path / "evaluations")
     found = [

@@ -1,0 +1,52 @@
+"""The tests themselves: none is left out unnoticed."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+from tests.long_cases import ALWAYS_LONG
+
+ROOT = Path(__file__).parent.parent
+PYTEST = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+
+#: Files in which a test may be skipped, and why.
+SKIPPING = {
+    "evaluators/cohort/test_cohort.py": "a GPU, which continuous integration has not",
+    "lossearch/test_plot.py": "a browser, which LOSSEARCH_BROWSER_TESTS=required demands",
+    "results/report/browser.py": "a browser, which LOSSEARCH_BROWSER_TESTS=required demands",
+}
+
+#: Tests all of whose cases are long. A shorter test shows the same kind of thing.
+LONG_ALONE = {
+    "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
+    "tests/evaluators/executors/test_cluster_address.py::test_with_its_token_a_cluster_is_joined",
+    "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
+}
+
+
+def test_the_mark_of_long_tests_is_registered_and_an_unknown_one_is_an_error():
+    assert "--strict-markers" in PYTEST["addopts"].split()
+    assert [each.partition(":")[0] for each in PYTEST["markers"]] == ["long"]
+
+
+def test_continuous_integration_runs_every_test_and_skips_none_for_want_of_a_browser():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "export LOSSEARCH_BROWSER_TESTS=required" in lines
+    assert lines[-2:] == ["make test", "make test-long"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert '-m "not long"' in makefile
+    assert "-m long" in makefile
+
+
+def test_only_what_needs_a_gpu_or_a_browser_may_be_skipped():
+    skipping = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        if names & {"skip", "skipif", "importorskip", "xfail"}:
+            skipping.add(path.relative_to(ROOT / "tests").as_posix())
+    assert skipping == set(SKIPPING)
+
+
+def test_every_test_but_those_that_are_named_has_a_case_that_is_not_long(request):
+    """Of the tests that were collected: in a run of all, of all tests."""
+    assert request.config.stash[ALWAYS_LONG] <= LONG_ALONE
