@@ -88,7 +88,7 @@ def run_at_import(tree):
 
 
 def require_inert(source):
-    """Assert that a file has a docstring, torch imports, functions and one class, and that loading it calls nothing."""
+    """Assert that a file is a docstring, imports of torch, functions and one class, and calls nothing when loaded."""
     tree = ast.parse(source)
     docstring, *body = tree.body
     assert isinstance(docstring, ast.Expr)
