@@ -1,6 +1,7 @@
 """What our own sources never do: run text, unpickle, or give a text to a shell."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,15 @@ SAFE_ARGUMENTS = {"shell": False, "allow_pickle": False, "weights_only": True}
 #: Calls in which one of them must be given.
 NEEDED = {"torch.load": "weights_only"}
 
-#: The one place that loads a file as a module: the file that this process has just written from a parsed formula.
-ALLOWED = {"lossearch/engine/export_check.py": ["spec.loader.exec_module"]}
+#: Tables of public names, from which a name's module is imported when it is first used.
+LAZY = ("lossearch/__init__.py", "lossearch/errors.py", "lossearch/trackers/__init__.py")
+
+#: Beside them, the one place that loads a file as a module: the file that this process has just written from a parsed
+#: formula.
+ALLOWED = {
+    **dict.fromkeys(LAZY, ["importlib.import_module"] * 2),  # its import and one call
+    "lossearch/engine/export_check.py": ["spec.loader.exec_module"],
+}
 
 
 def sources():
@@ -115,6 +123,15 @@ def _dotted(node, imported):
 def test_nothing_runs_text_or_reads_a_pickle():
     found = {relative(path): forbidden(ast.parse(path.read_text())) for path in sources()}
     assert {name: uses for name, uses in found.items() if uses} == ALLOWED
+
+
+@pytest.mark.parametrize("path", LAZY)
+def test_a_table_of_public_names_imports_only_its_own_modules(path):
+    module = importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    assert "import_module(_MODULES[name])" in (ROOT / path).read_text()
+    assert module._MODULES
+    assert all(name.startswith("lossearch.") for name in module._MODULES.values())
+    assert all(getattr(module, name) is not None for name in module._MODULES)
 
 
 def test_every_room_is_read():
