@@ -102,12 +102,12 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 
     An entry is None if there are too few pairs. Raises ValueError if the searches differ in their budget.
     """
-    budgets = {(each.get("population"), each.get("generations")) for each in found}
+    budgets = {(line.get("population"), line.get("generations")) for line in found}
     if len(budgets) > 1:
         raise ValueError(f"Expected searches of one budget, got {sorted(budgets, key=str)}. Sum up each by itself.")
-    gains = {(each["case"], each["task"], each["seed"]): each["gain"] for each in found if each["gain"] is not None}
+    gains = {(line["case"], line["task"], line["seed"]): line["gain"] for line in found if line["gain"] is not None}
     result: dict[str, Any] = {}
-    for case in dict.fromkeys(each["case"] for each in found):
+    for case in dict.fromkeys(line["case"] for line in found):
         own = {(task, seed): gain for (name, task, seed), gain in gains.items() if name == case}
         differences = [gain - gains["plain", *key] for key, gain in own.items() if ("plain", *key) in gains]
         limits = interval(differences)
@@ -115,7 +115,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
             "gain": {name: round(mean(g for (task, _), g in own.items() if task == name), 4) for name, _ in own},
             "difference_to_plain": round(mean(differences), 4) if differences else None,
             "interval": None if limits is None else [round(limit, 4) for limit in limits],
-            "complexity": round(mean(each["complexity"] for each in found if each["case"] == case), 1),
+            "complexity": round(mean(line["complexity"] for line in found if line["case"] == case), 1),
             "searches": len(own),
         }
     return result
@@ -180,16 +180,16 @@ def main() -> None:
         for case in dict.fromkeys(["plain", *chosen.cases])
     ]
     try:
-        known = {key_of(each): each for each in held(chosen.out)}
+        known = {key_of(line): line for line in held(chosen.out)}
     except ValueError as error:
         parser.error(str(error))
-    found = [each for key, each in known.items() if key[-2:] == budget]
+    found = [line for key, line in known.items() if key[-2:] == budget]
     missing = [key for key in wanted if key not in known]
     failed = len(missing)
     with ProcessPoolExecutor(chosen.processes) as pool:
-        for each in as_they_end({pool.submit(worth, *key): str(key) for key in missing}):
-            add(chosen.out, each)
-            found.append(each)
+        for line in as_they_end({pool.submit(worth, *key): str(key) for key in missing}):
+            add(chosen.out, line)
+            found.append(line)
             failed -= 1
     print(json.dumps({"budget": chosen.population * chosen.generations, "cases": summary(found)}, indent=2))
     if failed:

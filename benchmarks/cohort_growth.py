@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 
 def by_size(formulas: Sequence[Formula]) -> dict[int, list[Formula]]:
     """Group formulas by their number of nodes, 32 to a group; the key is the mean of the group."""
-    ranked = sorted(formulas, key=lambda each: each.size)
+    ranked = sorted(formulas, key=lambda formula: formula.size)
     groups = [ranked[start : start + 32] for start in range(0, len(ranked) - 31, 32)]
-    return {round(statistics.fmean(each.size for each in group)): group for group in groups}
+    return {round(statistics.fmean(formula.size for formula in group)): group for group in groups}
 
 
 def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
@@ -38,7 +38,7 @@ def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
         },
         "nodes_of_a_formula": {size: (group, task, plain) for size, group in by_size(evolved(256)).items()},
     }
-    seconds: dict[str, dict[int, list[float]]] = {axis: {each: [] for each in case} for axis, case in cases.items()}
+    seconds: dict[str, dict[int, list[float]]] = {axis: {value: [] for value in case} for axis, case in cases.items()}
     together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # loads what is loaded once
     for _ in range(rounds):
         for axis, case in cases.items():

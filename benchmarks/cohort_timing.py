@@ -30,7 +30,7 @@ def settings_of(formulas: Sequence[Formula], settings: int) -> list[Formula]:
 
 
 def _scaled(formula: Formula, factor: float) -> Formula:
-    if any(isinstance(each, Number) for each in formula.walk()):
+    if any(isinstance(node, Number) for node in formula.walk()):
         return _with_numbers_scaled(formula, factor)
     return call("mul", Number(factor), formula)
 
@@ -39,7 +39,7 @@ def _with_numbers_scaled(formula: Formula, factor: float) -> Formula:
     if isinstance(formula, Number):
         return Number(formula.value * factor)
     if isinstance(formula, Call):
-        return call(formula.operator, *(_with_numbers_scaled(each, factor) for each in formula.arguments))
+        return call(formula.operator, *(_with_numbers_scaled(argument, factor) for argument in formula.arguments))
     return formula
 
 

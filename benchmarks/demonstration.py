@@ -28,7 +28,7 @@ def seconds_of(*command: str) -> float:
 def searched(run: Path) -> dict[str, Any]:
     """Return the candidates that a search trained in a second of its generations, and the share of each activity."""
     lines = map(json.loads, (run / "log.jsonl").read_text(encoding="utf-8").splitlines())
-    generations = [each for each in lines if each["event"] == "generation"]
+    generations = [line for line in lines if line["event"] == "generation"]
     spent, trained = generations[-1]["seconds"], generations[-1]["evaluated"]  # counted from the start of the search
     total = sum(spent.values())
     return {
@@ -56,7 +56,7 @@ def demonstrate(family: str, run: Path, executor: str, options: Mapping[str, int
         "seconds": found,
         "search": searched(run),
         "random_search": searched(run / "random_search"),
-        "verdicts": [f"{each.scene}: {each.verdict}" for each in judged.lines],
+        "verdicts": [f"{line.scene}: {line.verdict}" for line in judged.lines],
     }
 
 

@@ -78,7 +78,7 @@ def measure(mode: str, population: int, wanted: int, folder: Path) -> dict[str, 
     resuming = time.perf_counter() - started
     again.close()
     trained = search.progress.evaluated
-    at = [next(place for place, each in enumerate(counts) if each >= share * count) for share in (0.1, 0.5, 1.0)]
+    at = [next(place for place, number in enumerate(counts) if number >= share * count) for share in (0.1, 0.5, 1.0)]
     return {
         "mode": mode,
         "evaluations": count,
@@ -88,7 +88,7 @@ def measure(mode: str, population: int, wanted: int, folder: Path) -> dict[str, 
         "ms_per_candidate": round(1e3 * seconds / trained, 2),
         "candidates_a_second": round(trained / seconds, 1),
         "ms_per_evaluation_by_what": {k: round(1e3 * v / count, 3) for k, v in search.watch.seconds.items()},
-        "memory_mib": {"before": before, **{f"at_{counts[each]}": view.memory[each] for each in at}},
+        "memory_mib": {"before": before, **{f"at_{counts[place]}": view.memory[place] for place in at}},
         "seconds_to_resume": round(resuming, 1),
     }
 

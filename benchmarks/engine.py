@@ -45,7 +45,7 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
             candidates += [decision for decision in decisions if isinstance(decision, Candidate)]
         admitted += len(candidates)
         evolution.tell(_trained(candidates, seed))
-    both = [sum(each) for each in zip(asking, deciding, strict=True)]
+    both = [sum(pair) for pair in zip(asking, deciding, strict=True)]
     return {
         "batch": batch,
         "children": batch * len(deciding),
@@ -60,17 +60,20 @@ def measure(generations: int, seed: int, batch: int) -> dict[str, float | int]:
 def _trained(candidates: list[Candidate], seed: int) -> list[Member]:
     """Return the candidates as members of the population, with their accuracy after a few steps."""
     members = []
-    for kind in {each.class_weights for each in candidates}:
-        cohort = tuple(each for each in candidates if each.class_weights == kind)
+    for kind in {candidate.class_weights for candidate in candidates}:
+        cohort = tuple(candidate for candidate in candidates if candidate.class_weights == kind)
         done = evaluate(Work(cohort, "digits", TrainingSettings(steps=20, seeds=1), seed)).evaluations
-        fitness = {each.loss_id: each.fitness or 0.0 for each in done}
-        members += [Member(each.loss_id, parse(each.formula), fitness[each.loss_id], kind) for each in cohort]
+        fitness = {evaluation.loss_id: evaluation.fitness or 0.0 for evaluation in done}
+        members += [
+            Member(candidate.loss_id, parse(candidate.formula), fitness[candidate.loss_id], kind)
+            for candidate in cohort
+        ]
     return members
 
 
 def _milliseconds(name: str, seconds: list[float], batch: int) -> dict[str, float]:
     """Compute mean and median for each child from the time of each batch."""
-    of_a_child = [1e3 * each / batch for each in seconds]
+    of_a_child = [1e3 * duration / batch for duration in seconds]
     return {
         f"{name}_mean_ms": round(statistics.mean(of_a_child), 3),
         f"{name}_median_ms": round(statistics.median(of_a_child), 3),

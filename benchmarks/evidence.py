@@ -114,7 +114,7 @@ def take_in(run: Path, name: str) -> None:
     write_tuned(folder, read_tuned(run / "tuning"))
     table = _judged(run / "verdict")
     scenes = [run / "verdict" / folder_of(name, task) for name, task in table.scenes]
-    kept = [each for scene in scenes for each in _measured(scene)]
+    kept = [measurement for scene in scenes for measurement in _measured(scene)]
     write_records(folder / MEASURED, Measurement, kept)
     write_records(folder / FILE, Verdict, table.lines)
 
@@ -127,7 +127,7 @@ def _measured(scene: Path) -> Iterator[Measurement]:
     seeds = ComparisonDirectory.recorded(scene).seeds
     found, damages = RecordStore(scene / "measurements", Measurement).read()
     assert not damages, damages
-    yield from (each for each in found if each.measure in METRICS and each.seed < seeds)
+    yield from (measurement for measurement in found if measurement.measure in METRICS and measurement.seed < seeds)
 
 
 def judged_again(folder: Path) -> list[Verdict]:
@@ -138,15 +138,15 @@ def judged_again(folder: Path) -> list[Verdict]:
     for name in table.scenes:
         own = table.of_scene(name)
         head = own[0]
-        here = [each for each in measured if _trained_as(each) == _trained_as(head)]
-        losses = {each.loss for each in here}
-        baselines = [each for each in tuned if each.kind == "baseline" and each.loss in losses]
-        baselines.sort(key=lambda each: -(-math.inf if each.value is None else each.value))
+        here = [measurement for measurement in measured if _trained_as(measurement) == _trained_as(head)]
+        losses = {measurement.loss for measurement in here}
+        baselines = [loss for loss in tuned if loss.kind == "baseline" and loss.loss in losses]
+        baselines.sort(key=lambda baseline: -(-math.inf if baseline.value is None else baseline.value))
         scene = SceneMeasurements(
             name=head.scene,
             measurements=here,
-            judged=[Judged(each.loss, each.rank) for each in own],
-            baselines=[each.loss for each in baselines],
+            judged=[Judged(verdict.loss, verdict.rank) for verdict in own],
+            baselines=[baseline.loss for baseline in baselines],
             favourite=baselines[0].loss,
             random_search=head.random_search,
             chosen_from=head.chosen_from,
@@ -175,7 +175,7 @@ def page() -> str:
 def _rounds() -> dict[str, list[Path]]:
     """Find the folders of each family, ``FAMILY_1`` and so on, in the order of their rounds."""
     found: dict[str, list[Path]] = {}
-    for folder in sorted(each for each in KEPT.iterdir() if each.is_dir()):
+    for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
         family = folder.name.rpartition("_")[0].replace("_", " ").capitalize()
         found.setdefault(family, []).append(folder)
     return found
@@ -194,8 +194,8 @@ def _goal(rounds: Mapping[str, Sequence[Path]]) -> Iterator[str]:
     yield f"|{'---|' * len(columns)}"
     reached = 0
     for family, folders in rounds.items():
-        own = [each for each in _judged(folders[-1]).lines if each.scene == "own" and each.mean is not None]
-        best = max(own, key=lambda each: (_reaches(each, len(folders)), each.mean or 0.0))
+        own = [line for line in _judged(folders[-1]).lines if line.scene == "own" and line.mean is not None]
+        best = max(own, key=lambda verdict: (_reaches(verdict, len(folders)), verdict.mean or 0.0))
         reached += _reaches(best, len(folders))
         cells = (
             family,
@@ -224,10 +224,10 @@ def _reaches(line: Verdict, rounds: int) -> bool:
 
 def _tuned(losses: Sequence[TunedLoss]) -> Iterator[str]:
     """Yield the best loss of each kind on the validation split, and the budget."""
-    candidates = max(each.chosen_from or 0 for each in losses)
-    found = sum(each.kind == "found" for each in losses)
-    known = sum(each.kind == "baseline" for each in losses)
-    trials = max(each.trials for each in losses)
+    candidates = max(loss.chosen_from or 0 for loss in losses)
+    found = sum(loss.kind == "found" for loss in losses)
+    known = sum(loss.kind == "baseline" for loss in losses)
+    trials = max(loss.trials for loss in losses)
     yield (
         f"The search and the random search trained {candidates:,} candidates each. The best {found} of each and "
         f"{known} known losses got {trials} settings each. The losses judged below were chosen by these values on "
@@ -237,8 +237,8 @@ def _tuned(losses: Sequence[TunedLoss]) -> Iterator[str]:
     yield "| | best | validation | learning rate |"
     yield "|---|---|---|---|"
     for kind in ("found", "random search", "baseline"):
-        own = [each for each in losses if each.kind == kind and each.value is not None]
-        best = max(own, key=lambda each: each.value or 0.0)
+        own = [loss for loss in losses if loss.kind == kind and loss.value is not None]
+        best = max(own, key=lambda loss: loss.value or 0.0)
         rate = best.settings_by_name()["learning_rate"]
         shown = f"`{best.formula}`" if kind != "baseline" else f"{best.loss}: `{best.formula}`"
         yield f"| {kind} | {shown} | {best.value:.4f} | {rate:.3g} |"
@@ -255,7 +255,7 @@ def main() -> None:
     if chosen.run is not None:
         take_in(chosen.run, chosen.name)
     if chosen.judge:
-        for folder in (each for each in KEPT.iterdir() if each.is_dir()):
+        for folder in (path for path in KEPT.iterdir() if path.is_dir()):
             write_records(folder / FILE, Verdict, judged_again(folder))
     PAGE.write_text(page(), encoding="utf-8")
 

@@ -61,8 +61,8 @@ def keep(runs: Sequence[Path]) -> None:
     found = read_values(KEPT) if (KEPT / FILE).exists() else []
     for run in runs:
         new = read_values(run)
-        tasks = {each.task for each in new}
-        found = [*(each for each in found if each.task not in tasks), *new]
+        tasks = {value.task for value in new}
+        found = [*(value for value in found if value.task not in tasks), *new]
     found.sort(key=_order)  # the sort is stable: the order within a task stays
     KEPT.mkdir(exist_ok=True)
     write_values(KEPT, found)

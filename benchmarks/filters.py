@@ -67,9 +67,11 @@ def check_of(reason: str) -> str:
 def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
     """List the filters of a search with ``steps`` steps, in the order in which a candidate meets them."""
     found: dict[str, list[Candidate]] = defaultdict(list)
-    for each in history:
-        if each.status in ("duplicate", "rejected"):
-            found[DUPLICATE if each.status == "duplicate" else check_of(each.reason or "")].append(candidate_of(each))
+    for evaluation in history:
+        if evaluation.status in ("duplicate", "rejected"):
+            found[DUPLICATE if evaluation.status == "duplicate" else check_of(evaluation.reason or "")].append(
+                candidate_of(evaluation)
+            )
     return [
         *(Filter(name, tuple(refused), steps) for name, refused in sorted(found.items())),
         *(Filter(f"rung at {rung}", tuple(stopped), steps - rung) for rung, stopped in _stopped(history)),
@@ -78,11 +80,11 @@ def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
 
 def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]:
     """Return the candidates that were stopped at each rung, by its steps, without those that failed."""
-    failed = {each.birth_number for each in history if each.status == "failed"}
+    failed = {evaluation.birth_number for evaluation in history if evaluation.status == "failed"}
     last: dict[int, Evaluation] = {}
-    for each in sorted(history, key=lambda each: each.steps or 0):
-        if each.steps is not None and each.birth_number not in failed:
-            last[each.birth_number] = each
+    for evaluation in sorted(history, key=lambda evaluation: evaluation.steps or 0):
+        if evaluation.steps is not None and evaluation.birth_number not in failed:
+            last[evaluation.birth_number] = evaluation
     found: dict[int, list[Candidate]] = defaultdict(list)
     for number in sorted(last):
         if last[number].at_a_rung:
@@ -93,13 +95,13 @@ def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]
 def trained(history: Sequence[Evaluation]) -> dict[str, float]:
     """Return mean fitness by loss id, for losses that the search trained to the end under every seed."""
     own: dict[str, list[Evaluation]] = defaultdict(list)
-    for each in history:
-        if each.seed is not None and (each.status == "failed" or not each.at_a_rung):
-            own[each.loss_id].append(each)
+    for evaluation in history:
+        if evaluation.seed is not None and (evaluation.status == "failed" or not evaluation.at_a_rung):
+            own[evaluation.loss_id].append(evaluation)
     return {
-        loss: mean(each.fitness for each in group if each.fitness is not None)
+        loss: mean(evaluation.fitness for evaluation in group if evaluation.fitness is not None)
         for loss, group in own.items()
-        if all(each.fitness is not None for each in group)
+        if all(evaluation.fitness is not None for evaluation in group)
     }
 
 
@@ -107,19 +109,21 @@ def bars(history: Sequence[Evaluation]) -> dict[str, float]:
     """Return the fitness of the worst of the top tenth, and cross-entropy's."""
     worth = trained(history)
     ordered = sorted(worth.values(), reverse=True)
-    baseline = next(each.loss_id for each in history if each.name == BASELINE and each.seed is not None)
+    baseline = next(
+        evaluation.loss_id for evaluation in history if evaluation.name == BASELINE and evaluation.seed is not None
+    )
     return {"top_tenth": ordered[max(0, len(ordered) // 10 - 1)], BASELINE: worth[baseline]}
 
 
 def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -> dict[int, float | None]:
     """Train candidates like those that were admitted; return their worth in the order given."""
-    numbered = [_admitted(each) for each in candidates]
+    numbered = [_admitted(candidate) for candidate in candidates]
     found: dict[str, list[float | None]] = defaultdict(list)
     for start in range(0, len(numbered), COHORT):
         cohort = tuple(numbered[start : start + COHORT])
         work = Work(cohort, experiment.tasks[0], experiment.fidelity, experiment.seed, device="cpu")
-        for each in evaluate(work).evaluations:
-            found[each.loss_id].append(each.fitness)
+        for evaluation in evaluate(work).evaluations:
+            found[evaluation.loss_id].append(evaluation.fitness)
     return {int(number): _mean_of_all(own) for number, own in found.items()}
 
 
@@ -132,7 +136,7 @@ def _admitted(refused: Candidate) -> Candidate:
 
 
 def _mean_of_all(values: Sequence[float | None]) -> float | None:
-    finished = [each for each in values if each is not None]
+    finished = [value for value in values if value is not None]
     return mean(finished) if len(finished) == len(values) else None
 
 
@@ -181,14 +185,14 @@ def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, flo
     were seen.
     """
     lost = below = above = 0.0
-    for each in reports:
-        count, sample, refused = wrongly(each)["count"], each["sample"], each["refused"]
+    for report in reports:
+        count, sample, refused = wrongly(report)["count"], report["sample"], report["refused"]
         low, high = limits_of(count, sample)
         scale = refused if sample < refused else 0
         lost += refused * count / sample
         below = math.hypot(below, scale * (count / sample - low))
         above = math.hypot(above, scale * (high - count / sample))
-    seen = float(sum(wrongly(each)["count"] for each in reports))
+    seen = float(sum(wrongly(report)["count"] for report in reports))
     return lost, (max(lost - below, seen), lost + above)
 
 
@@ -199,11 +203,11 @@ def wrongly(filter_: Mapping[str, Any]) -> dict[str, Any]:
 
 def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds: int) -> dict[str, Any]:
     """Report what a filter saved, and how much of a sample of the refused was good."""
-    limits, births = bars(history), max(each.birth_number for each in history)
-    twins = {each.birth_number: each.loss_id for each in filter_.refused}
+    limits, births = bars(history), max(evaluation.birth_number for evaluation in history)
+    twins = {evaluation.birth_number: evaluation.loss_id for evaluation in filter_.refused}
     known = trained(history)
     own = {number: known.get(twins[number]) for number in sample}
-    finished = [each for each in sample.values() if each is not None]
+    finished = [value for value in sample.values() if value is not None]
     found: dict[str, Any] = {
         "filter": filter_.name,
         "refused": len(filter_.refused),
@@ -229,12 +233,12 @@ def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, floa
         if worth is not None and (original := originals[number]) is not None
     ]
     differences = [abs(worth - original) for worth, original in pairs]
-    yield "originals_trained", sum(each is not None for each in originals.values())
+    yield "originals_trained", sum(fitness is not None for fitness in originals.values())
     yield "mean_absolute_difference", round(mean(differences), 5) if differences else None
     yield "largest_difference", round(max(differences), 5) if differences else None
-    yield "exactly_as_good", sum(each <= ROUNDING for each in differences)
+    yield "exactly_as_good", sum(difference <= ROUNDING for difference in differences)
     for name, bar in limits.items():
-        lost = sum(reaches(sample[each], bar) and not reaches(originals[each], bar) for each in sample)
+        lost = sum(reaches(sample[number], bar) and not reaches(originals[number], bar) for number in sample)
         yield f"{name}_but_not_its_original", share(lost, len(sample))
 
 
@@ -277,19 +281,19 @@ def measure(declared: Experiment, size: int) -> dict[str, Any]:
     """Run a search and measure its filters: its rungs if it has some, else the others."""
     history, rungs = history_of(declared), bool(declared.fidelity.rungs)
     reports = []
-    for each in filters(history, declared.fidelity.steps):
-        if each.name.startswith("rung") is rungs:
-            generator = random.Random(f"{declared.seed}-{each.name}")
-            chosen = generator.sample(each.refused, min(size, len(each.refused)))
-            reports.append(report(each, trained_after_all(chosen, declared), history, declared.fidelity.seeds))
+    for filter_ in filters(history, declared.fidelity.steps):
+        if filter_.name.startswith("rung") is rungs:
+            generator = random.Random(f"{declared.seed}-{filter_.name}")
+            chosen = generator.sample(filter_.refused, min(size, len(filter_.refused)))
+            reports.append(report(filter_, trained_after_all(chosen, declared), history, declared.fidelity.seeds))
     worth, limits = trained(history), bars(history)
     found = case_of(declared, size) | {
-        "births": max(each.birth_number for each in history),
+        "births": max(evaluation.birth_number for evaluation in history),
         "trained_to_the_end": len(worth),
         "bars": {name: round(bar, 4) for name, bar in limits.items()},
         "filters": reports,
     }
-    kept = sum(reaches(each, limits["top_tenth"]) for each in worth.values())
+    kept = sum(reaches(fitness, limits["top_tenth"]) for fitness in worth.values())
     return found | {"good_ones": good_ones(found, kept)}
 
 
@@ -306,11 +310,11 @@ def main() -> None:
     chosen = parser.parse_args()
     sizes = (chosen.seed, chosen.population, chosen.generations)
     declared = [experiment(task, rungs, *sizes) for task in chosen.tasks for rungs in (False, True)]
-    wanted = [(each, case_of(each, chosen.sample)) for each in declared]
+    wanted = [(setup, case_of(setup, chosen.sample)) for setup in declared]
     found = held(chosen.out)
-    missing = [(each, case) for each, case in wanted if not _of_case(case, found)]
+    missing = [(setup, case) for setup, case in wanted if not _of_case(case, found)]
     with ProcessPoolExecutor(chosen.processes) as pool:
-        for search in as_they_end({pool.submit(measure, each, chosen.sample): str(case) for each, case in missing}):
+        for search in as_they_end({pool.submit(measure, setup, chosen.sample): str(case) for setup, case in missing}):
             add(chosen.out, search)
             found.append(search)
     ended = [search for _, case in wanted for search in _of_case(case, found)]
@@ -321,7 +325,7 @@ def main() -> None:
 
 def _of_case(case: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first search of a case, if there is one."""
-    return [each for each in found if case.items() <= each.items()][:1]
+    return [search for search in found if case.items() <= search.items()][:1]
 
 
 if __name__ == "__main__":

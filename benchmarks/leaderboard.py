@@ -161,8 +161,8 @@ def measure(run: Path, rounds: int) -> dict[str, dict[str, float]]:
             seconds[way].append(time.perf_counter() - started)
             memory[way] = int(done.stdout.split()[-1]) / 1024
     return {
-        way: {"median_s": round(statistics.median(each[1:]), 2), "peak_mib": round(memory[way])}
-        for way, each in seconds.items()
+        way: {"median_s": round(statistics.median(durations[1:]), 2), "peak_mib": round(memory[way])}
+        for way, durations in seconds.items()
     }
 
 

@@ -104,7 +104,16 @@ def keep(run: Path) -> None:
     for folder in ("measurements", "tuning"):
         found, damages = RecordStore(run / folder, Measurement).read()
         assert not damages, damages
-        order = sorted(found, key=lambda each: (each.task, each.loss, each.formula, each.seed, each.measure))
+        order = sorted(
+            found,
+            key=lambda measurement: (
+                measurement.task,
+                measurement.loss,
+                measurement.formula,
+                measurement.seed,
+                measurement.measure,
+            ),
+        )
         write_records(KEPT / f"{folder}.parquet", Measurement, order)
     shutil.copy(run / "comparison.toml", KEPT / "comparison.toml")
 
@@ -113,13 +122,15 @@ def page() -> str:
     """Write the page, from what is kept."""
     found = read_records(KEPT / "measurements.parquet", Measurement)
     tuning = read_records(KEPT / "tuning.parquet", Measurement)
-    settings = {(each.task, each.loss, each.formula, each.learning_rate) for each in tuning}
-    pairs = {(each.task, each.loss) for each in tuning}
+    settings = {
+        (measurement.task, measurement.loss, measurement.formula, measurement.learning_rate) for measurement in tuning
+    }
+    pairs = {(measurement.task, measurement.loss) for measurement in tuning}
     head = HEAD.format(
-        losses=len({each.loss for each in found}),
-        tasks=len({each.task for each in found}),
-        seeds=len({each.seed for each in found}),
-        tune=max(sum(each[:2] == pair for each in settings) for pair in pairs),
+        losses=len({measurement.loss for measurement in found}),
+        tasks=len({measurement.task for measurement in found}),
+        seeds=len({measurement.seed for measurement in found}),
+        tune=max(sum(setting[:2] == pair for setting in settings) for pair in pairs),
     )
     parts = [head, *(part for twin in TWINS for part in _of_twin(twin, found)), "## All losses together", ""]
     every = ComparisonTable(found, BASELINE)
@@ -130,8 +141,12 @@ def page() -> str:
 
 
 def _of_twin(twin: Twin, found: Sequence[Measurement]) -> Iterator[str]:
-    own = [each for each in found if each.task in twin.tasks and each.loss in (BASELINE, *twin.losses)]
-    own.sort(key=lambda each: twin.tasks.index(each.task))
+    own = [
+        measurement
+        for measurement in found
+        if measurement.task in twin.tasks and measurement.loss in (BASELINE, *twin.losses)
+    ]
+    own.sort(key=lambda measurement: twin.tasks.index(measurement.task))
     yield from (f"## {twin.title}", "", twin.of, "")
     yield as_markdown(ComparisonTable(own, BASELINE).lines, 3)
 

@@ -116,12 +116,12 @@ def _filters(searches: list[dict[str, Any]]) -> Iterator[str]:
     yield f"| {' | '.join(columns)} | 95 % interval |"
     yield f"|{'---|' * (len(columns) + 1)}"
     for search in searches:
-        for each in search["filters"]:
-            lost = each.get("top_tenth_but_not_its_original", each["top_tenth"])
+        for row in search["filters"]:
+            lost = row.get("top_tenth_but_not_its_original", row["top_tenth"])
             low, high = lost["interval"]
             yield (
-                f"| `{search['task']}` | {each['filter']} | {each['refused']:,} | {each['share_of_births']:.1%} | "
-                f"{each['training_steps_saved']:,} | {each['sample']} | {lost['count']} | {low:.1%} to {high:.1%} |"
+                f"| `{search['task']}` | {row['filter']} | {row['refused']:,} | {row['share_of_births']:.1%} | "
+                f"{row['training_steps_saved']:,} | {row['sample']} | {lost['count']} | {low:.1%} to {high:.1%} |"
             )
 
 

@@ -139,13 +139,13 @@ def declared(source: Path, record: str) -> Iterator[tuple[str, str, str]]:
     """Yield name, type and comment of every field of a record, in order."""
     text = source.read_text(encoding="utf-8")
     lines = text.splitlines()
-    (found,) = (each for each in ast.parse(text).body if isinstance(each, ast.ClassDef) and each.name == record)
-    for each in found.body:
-        if isinstance(each, ast.AnnAssign):
-            assert isinstance(each.target, ast.Name)
-            assert each.end_lineno is not None
-            comment = lines[each.end_lineno - 1].partition("#: ")[2]
-            yield each.target.id, _kind(ast.unparse(each.annotation)), comment.replace("|", r"\|").replace("``", "`")
+    (found,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == record)
+    for node in found.body:
+        if isinstance(node, ast.AnnAssign):
+            assert isinstance(node.target, ast.Name)
+            assert node.end_lineno is not None
+            comment = lines[node.end_lineno - 1].partition("#: ")[2]
+            yield node.target.id, _kind(ast.unparse(node.annotation)), comment.replace("|", r"\|").replace("``", "`")
 
 
 def _kind(annotation: str) -> str:

@@ -83,8 +83,10 @@ class Seeking(GenerationalSearch):
 
 def reached(history: Sequence[Evaluation]) -> Sighting | None:
     """Return the first candidate as good as cross-entropy, or cross-entropy itself if it was born earlier."""
-    line = mean(each.fitness for each in history if each.name == BASELINE and each.fitness is not None)
-    good = next((each for each in _trained(history) if (each[1] or 0.0) >= line - ROUNDING), None)
+    line = mean(
+        evaluation.fitness for evaluation in history if evaluation.name == BASELINE and evaluation.fitness is not None
+    )
+    good = next((pair for pair in _trained(history) if (pair[1] or 0.0) >= line - ROUNDING), None)
     found = identical(history)
     if good is None or (found is not None and found.candidate.birth_number < good[0].birth_number):
         return found
@@ -93,25 +95,27 @@ def reached(history: Sequence[Evaluation]) -> Sighting | None:
 
 def identical(history: Sequence[Evaluation]) -> Sighting | None:
     """Return the first candidate whose gradient points in the direction of cross-entropy's."""
-    baseline = next(each.loss_id for each in history if each.name == BASELINE)
-    twins = (each for each in history if each.status == "duplicate" and each.loss_id == baseline)
-    first = min(twins, key=lambda each: each.birth_number, default=None)
+    baseline = next(evaluation.loss_id for evaluation in history if evaluation.name == BASELINE)
+    twins = (
+        evaluation for evaluation in history if evaluation.status == "duplicate" and evaluation.loss_id == baseline
+    )
+    first = min(twins, key=lambda twin: twin.birth_number, default=None)
     return None if first is None else _sighting(history, candidate_of(first), None)
 
 
 def _trained(history: Sequence[Evaluation]) -> Iterator[tuple[Candidate, float | None]]:
     """Return candidates in the order of birth with their mean accuracy, None for a failed one; without the baseline."""
     groups = defaultdict(list)
-    for each in history:
-        if each.seed is not None and each.name != BASELINE:
-            groups[each.birth_number].append(each)
+    for evaluation in history:
+        if evaluation.seed is not None and evaluation.name != BASELINE:
+            groups[evaluation.birth_number].append(evaluation)
     for _, group in sorted(groups.items()):
-        accuracies = [each.fitness for each in group if each.fitness is not None]
+        accuracies = [evaluation.fitness for evaluation in group if evaluation.fitness is not None]
         yield candidate_of(group[0]), mean(accuracies) if len(accuracies) == len(group) else None
 
 
 def _sighting(history: Sequence[Evaluation], candidate: Candidate, accuracy: float | None) -> Sighting:
-    trained = sum(each.birth_number <= candidate.birth_number for each, _ in _trained(history))
+    trained = sum(earlier.birth_number <= candidate.birth_number for earlier, _ in _trained(history))
     return Sighting(candidate, candidate.birth_number - 1, trained, accuracy)  # the first birth is the baseline's
 
 
@@ -155,17 +159,21 @@ def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
     pair = (baseline, first.candidate)
     work = Work(pair, declared.tasks[0], fidelity, declared.seed, device="cpu", first_seed=seed_ranges.FRESH_SEED_TEST)
     found: dict[str, list[float | None]] = defaultdict(list)
-    for each in evaluate(work).evaluations:
-        found[each.loss_id].append(each.fitness)
+    for evaluation in evaluate(work).evaluations:
+        found[evaluation.loss_id].append(evaluation.fitness)
     ours, theirs = found[first.candidate.loss_id], found[BASELINE]
     if None in ours or None in theirs:
         return None
-    return round(mean(each for each in ours if each is not None) - mean(each for each in theirs if each is not None), 4)
+    return round(
+        mean(accuracy for accuracy in ours if accuracy is not None)
+        - mean(accuracy for accuracy in theirs if accuracy is not None),
+        4,
+    )
 
 
 def quartiles(values: Sequence[float | None]) -> list[float | None]:
     """Return lower quartile, median and upper quartile; None (not reached) counts as later than every number."""
-    ordered = sorted(math.inf if each is None else each for each in values)
+    ordered = sorted(math.inf if value is None else value for value in values)
     found: list[float | None] = []
     for share in (0.25, 0.5, 0.75):
         place = share * (len(ordered) - 1)
@@ -179,12 +187,12 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the searches of a case: their quartiles, and the differences of those trained again."""
     result: dict[str, Any] = {"searches": len(found), "budget": found[0]["budget"]}
     for event in ("reached", "identical"):
-        result[event] = {"times": sum(each[event] is not None for each in found)}
+        result[event] = {"times": sum(search[event] is not None for search in found)}
         for count in ("candidates_trained", "births_considered"):
-            values = [each[event] and each[event][count] for each in found]
+            values = [search[event] and search[event][count] for search in found]
             result[event][count] = {"quartiles": quartiles(values), "values": values}
-    again = [each["reached"] for each in found if each["reached"] and each["reached"]["accuracy"] is not None]
-    differences = [each["fresh_difference"] for each in again if each["fresh_difference"] is not None]
+    again = [search["reached"] for search in found if search["reached"] and search["reached"]["accuracy"] is not None]
+    differences = [sighting["fresh_difference"] for sighting in again if sighting["fresh_difference"] is not None]
     limits = interval(differences)
     result["fresh_difference"] = {
         "searches": len(differences),

@@ -41,13 +41,13 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
         total.evaluations += result.evaluations
         left |= result.states
     fitness: dict[str, list[float]] = {}
-    for each in total.evaluations:
-        if each.fitness is not None:
-            fitness.setdefault(each.loss_id, []).append(each.fitness)
+    for evaluation in total.evaluations:
+        if evaluation.fitness is not None:
+            fitness.setdefault(evaluation.loss_id, []).append(evaluation.fitness)
     stand = {
-        each: Score(mean(fitness[each.loss_id]), {})
-        for each in candidates
-        if len(fitness.get(each.loss_id, ())) == work.fidelity.seeds
+        candidate: Score(mean(fitness[candidate.loss_id]), {})
+        for candidate in candidates
+        if len(fitness.get(candidate.loss_id, ())) == work.fidelity.seeds
     }
     return Result(total.evaluations, left), stand
 
@@ -63,8 +63,8 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
     for stage in rungs.stages:
         cost += len(entering) * (stage - before)
         result, stand = standing(Work((), task, rungs, 0, stage), entering, states)
-        known = [each for each in stand if each in whole]
-        taus.append(kendalltau([stand[each].fitness for each in known], [whole[each].fitness for each in known])[0])
+        known = [candidate for candidate in stand if candidate in whole]
+        taus.append(kendalltau([stand[loss].fitness for loss in known], [whole[loss].fitness for loss in known])[0])
         if stage != steps:
             entering, states, before = promote(stand, rungs.reduction_factor), result.states, stage
     wanted = set(sort_best_first(whole)[:BEST])

@@ -71,7 +71,7 @@ class StubExecutor:
         self._pass()
         while self._due and self._due[0] <= self.now:
             heapq.heappop(self._due)
-        if self._due and not any(each.done() for each in pending):
+        if self._due and not any(job.done() for job in pending):
             self.now = heapq.heappop(self._due)
 
     def _pass(self) -> None:

@@ -41,8 +41,8 @@ def seconds_on(pool: RayExecutor, works: list[Work]) -> float:
     """Time until all of it is done."""
     started = time.perf_counter()
     pending = [pool.submit(work) for work in works]
-    while not all(each.done() for each in pending):
-        pool.wait([each for each in pending if not each.done()], timeout=1.0)
+    while not all(job.done() for job in pending):
+        pool.wait([job for job in pending if not job.done()], timeout=1.0)
     return time.perf_counter() - started
 
 
@@ -59,7 +59,7 @@ def measure(count: int, steps: int, repeats: int) -> dict[str, object]:
     medians = {workers: statistics.median(seconds) for workers, seconds in found.items()}
     return {
         "cohorts": count,
-        "seconds": {str(workers): [round(each, 2) for each in seconds] for workers, seconds in found.items()},
+        "seconds": {str(workers): [round(duration, 2) for duration in seconds] for workers, seconds in found.items()},
         "two_workers_over_one": round(medians[1] / medians[2], 2),
     }
 

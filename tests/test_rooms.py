@@ -104,7 +104,7 @@ def imported(path: Path) -> Iterator[str]:
                 yield inner if inner in SOURCES else node.module
 
 
-GRAPH = {name: {each for each in imported(path) if each in SOURCES} - {name} for name, path in SOURCES.items()}
+GRAPH = {name: {module for module in imported(path) if module in SOURCES} - {name} for name, path in SOURCES.items()}
 
 
 def room_of(name: str) -> str:
@@ -150,9 +150,9 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 def test_no_import_runs_upward_between_rooms() -> None:
     for name, path in SOURCES.items():
         names = set(imported(path))
-        rooms = {room_of(each) for each in names if each.split(".")[0] == "lossearch"}
+        rooms = {room_of(module) for module in names if module.split(".")[0] == "lossearch"}
         assert rooms <= FLOORS[room_of(name)], f"{name} imports {rooms - FLOORS[room_of(name)]}"
-        alone = {each.split(".")[0] for each in names} & set(ROOMS)
+        alone = {module.split(".")[0] for module in names} & set(ROOMS)
         assert not alone, f"{name}: a room is imported as a part of lossearch, got {alone}"
 
 

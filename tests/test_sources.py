@@ -84,7 +84,7 @@ def _forbidden_names(node, imported):
 
 
 def _forbidden_calls(call, imported):
-    name, arguments = _dotted(call.func, imported), {each.arg: each.value for each in call.keywords}
+    name, arguments = _dotted(call.func, imported), {keyword.arg: keyword.value for keyword in call.keywords}
     for argument, safe in SAFE_ARGUMENTS.items():
         if argument in arguments and getattr(arguments[argument], "value", None) is not safe:
             yield argument
@@ -93,7 +93,7 @@ def _forbidden_calls(call, imported):
     if name.endswith(".eval") and name not in DOTTED and (call.args or call.keywords):  # torch's takes nothing
         yield name
     if name == "getattr":
-        texts = [each.value for each in call.args if isinstance(each, ast.Constant)]
+        texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
         yield from (text for text in texts if text in NAMES | BUILTINS)
 
 

@@ -111,7 +111,7 @@ def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
     out = tmp_path / "new" / "found.jsonl"
     run("--cases", "family", "--seeds", 1, "--out", out)
     first = ablation.held(out)
-    assert {(each["population"], each["generations"]) for each in first} == {(40, 8)}
+    assert {(line["population"], line["generations"]) for line in first} == {(40, 8)}
     found = run("--cases", "family", "margin", "--seeds", 2, "--out", out)
     assert begun == [("margin", "digits", 0), *((case, "digits", 1) for case in ("plain", "family", "margin"))]
     assert ablation.held(out)[:2] == first

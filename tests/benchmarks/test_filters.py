@@ -83,14 +83,18 @@ def test_a_rung_has_those_that_ended_there_and_neither_those_that_went_on_nor_th
         *refused(7, "rejected", "flat: the largest slope is 0"),
     ]
     found = {
-        each.name: (sorted(one.birth_number for one in each.refused), each.steps_saved) for each in filters(history, 80)
+        filter_.name: (sorted(one.birth_number for one in filter_.refused), filter_.steps_saved)
+        for filter_ in filters(history, 80)
     }
     assert found == {"duplicate": ([6], 80), "flat": ([7], 80), "rung at 10": ([2], 70), "rung at 40": ([3], 40)}
     assert trained(history) == {"ce": pytest.approx(0.8), "loss-4": pytest.approx(0.65)}
 
 
 def test_the_top_tenth_ends_with_its_worst_and_is_one_loss_at_least():
-    many = [*BASELINE, *(each for number in range(2, 31) for each in evaluated(number, number / 100, number / 100))]
+    many = [
+        *BASELINE,
+        *(evaluation for number in range(2, 31) for evaluation in evaluated(number, number / 100, number / 100)),
+    ]
     assert bars(many) == {"top_tenth": pytest.approx(0.29), "cross_entropy": pytest.approx(0.8)}  # of .8, .3, .29
     assert bars(BASELINE)["top_tenth"] == pytest.approx(0.8)
 
@@ -110,7 +114,7 @@ def test_intervals_are_exact_ones():
 
 def test_a_duplicate_is_lost_where_it_is_good_and_its_original_is_not():
     history = [*BASELINE, *evaluated(2, 0.2, 0.2), *evaluated(3, 0.9, 0.9)]
-    known = Filter("duplicate", tuple(candidate(*each) for each in ((4, "loss-2"), (5, "loss-3"), (6, "gone"))), 80)
+    known = Filter("duplicate", tuple(candidate(*facts) for facts in ((4, "loss-2"), (5, "loss-3"), (6, "gone"))), 80)
     found = report(known, {4: 0.95, 5: 0.90, 6: None}, history, seeds=2)
     assert found["training_steps_saved"] == 3 * 80 * 2
     assert (found["sample"], found["failed"], found["originals_trained"]) == (3, 1, 2)
@@ -172,7 +176,7 @@ def test_a_measured_search_says_how_many_good_ones_it_kept():
     found = benchmarks.filters.measure(experiment("digits", True, seed=2, population=12, generations=1), 3)
     assert found["good_ones"] == good_ones(found, found["good_ones"]["kept"])
     assert 1 <= found["good_ones"]["kept"] <= found["trained_to_the_end"]
-    assert {each["filter"] for each in found["filters"]} == {"rung at 15"}  # none is left to stop at the second
+    assert {filter_["filter"] for filter_ in found["filters"]} == {"rung at 15"}  # none is left to stop at the second
 
 
 def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(tmp_path, monkeypatch, capsys):
@@ -201,7 +205,9 @@ def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(t
     printed = run()
     assert begun == [("digits", True)]
     tasks = ["digits", "digits", "digits_noisy", "digits_noisy"]
-    assert [(each["task"], bool(each["rungs"])) for each in printed] == list(zip(tasks, [False, True] * 2, strict=True))
+    assert [(search["task"], bool(search["rungs"])) for search in printed] == list(
+        zip(tasks, [False, True] * 2, strict=True)
+    )
     assert run() == printed
     assert begun == []
     run("--sample", "7")
@@ -211,9 +217,13 @@ def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(t
 def test_what_a_search_trained_is_worth_the_same_when_it_is_trained_after_all():
     declared = experiment("digits", with_rungs=True, seed=2, population=12, generations=1)
     history = history_of(declared)
-    assert {each.at_a_rung for each in history if each.steps} == {True, False}
+    assert {evaluation.at_a_rung for evaluation in history if evaluation.steps} == {True, False}
     steps = declared.fidelity.steps
-    ended = list({each.birth_number: candidate_of(each) for each in history if each.steps == steps}.values())
+    ended = list(
+        {
+            evaluation.birth_number: candidate_of(evaluation) for evaluation in history if evaluation.steps == steps
+        }.values()
+    )
     assert ended
     known, again = trained(history), trained_after_all(ended, declared)
-    assert {each.birth_number: known.get(each.loss_id) for each in ended} == pytest.approx(again)
+    assert {evaluation.birth_number: known.get(evaluation.loss_id) for evaluation in ended} == pytest.approx(again)

@@ -35,16 +35,16 @@ def test_a_task_that_was_not_measured_has_no_proxy():
 
 
 def test_no_seed_of_a_proxy_is_one_of_the_full_training():
-    full = {(each.task, each.seed) for each in VALUES if each.proxy == FULL}
-    assert not full & {(each.task, each.seed) for each in VALUES if each.proxy != FULL}
+    full = {(value.task, value.seed) for value in VALUES if value.proxy == FULL}
+    assert not full & {(value.task, value.seed) for value in VALUES if value.proxy != FULL}
 
 
 @pytest.mark.parametrize("task", MEASURED)
 def test_every_candidate_stands_there_with_a_value_or_a_reason_under_every_seed(task):
-    own = [each for each in VALUES if each.task == task]
-    losses = {each.loss_id for each in own}
-    for proxy in {each.proxy for each in own}:
-        found = [(each.loss_id, each.seed) for each in own if each.proxy == proxy]
+    own = [value for value in VALUES if value.task == task]
+    losses = {value.loss_id for value in own}
+    for proxy in {value.proxy for value in own}:
+        found = [(value.loss_id, value.seed) for value in own if value.proxy == proxy]
         seeds = {seed for _, seed in found}
         assert sorted(found) == sorted((loss, seed) for loss in losses for seed in seeds)
-    assert all((each.fitness is None) != (each.reason is None) for each in own)
+    assert all((value.fitness is None) != (value.reason is None) for value in own)

@@ -83,7 +83,7 @@ def test_quartiles_lie_between_the_values_and_those_not_reached_come_last():
     assert quartiles([4, 1, 2, 3]) == [1.75, 2.5, 3.25]
     assert quartiles([5, None, 1, 3, None]) == [3, 5, None]
     assert quartiles([None, 1]) == [None, None, None]
-    assert not any(isinstance(each, float) and math.isnan(each) for each in quartiles([None, None, 1, 1]))
+    assert not any(isinstance(value, float) and math.isnan(value) for value in quartiles([None, None, 1, 1]))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -97,6 +97,6 @@ def test_no_case_has_the_operator_or_a_known_loss(case):
 @pytest.mark.parametrize("case", CASES)
 def test_the_figures_that_were_kept_are_those_of_ten_searches(case):
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["rediscovery"]["cases"][case]
-    assert [each["seed"] for each in kept["each"]] == list(range(10))
-    assert {each["budget"] for each in kept["each"]} == {BUDGET[case]}
+    assert [search["seed"] for search in kept["each"]] == list(range(10))
+    assert {search["budget"] for search in kept["each"]} == {BUDGET[case]}
     assert {name: value for name, value in kept.items() if name != "each"} == summary(kept["each"])

@@ -21,7 +21,7 @@ class Block:
 def blocks(page):
     """The blocks of a page, in order."""
     found = re.finditer(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [Block(each[1], each[2], each.string[: each.start()].rstrip().rpartition("\n")[2]) for each in found]
+    return [Block(match[1], match[2], match.string[: match.start()].rstrip().rpartition("\n")[2]) for match in found]
 
 
 def commands(text):
@@ -32,5 +32,5 @@ def commands(text):
 def mentioned(page):
     """Every command of ours that a page has, in blocks or in the text."""
     text = page.read_text(encoding="utf-8")
-    inline = [shlex.split(" ".join(each.split())) for each in re.findall(r"`(lossearch [a-z][^`]*)`", text)]
+    inline = [shlex.split(" ".join(command.split())) for command in re.findall(r"`(lossearch [a-z][^`]*)`", text)]
     return [*inline, *(words for block in blocks(page) if not block.kind for words in commands(block.text))]

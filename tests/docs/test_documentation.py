@@ -74,7 +74,7 @@ def test_every_link_to_a_file_or_heading_of_ours_leads_somewhere(page):
         assert path.exists(), target
         if heading:
             headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
-            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, target
+            assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}, target
 
 
 def test_every_page_is_linked_from_the_readme():
@@ -85,4 +85,4 @@ def test_every_page_is_linked_from_the_readme():
 def test_every_known_loss_is_counted():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "Forty-eight known losses" in changelog
-    assert [each.origin for each in CATALOG.values()].count("literature") == 48
+    assert [loss.origin for loss in CATALOG.values()].count("literature") == 48

@@ -93,7 +93,7 @@ def desk(done, tmp_path, monkeypatch):
 
 def smaller(text):
     """The text with what stands for its long parts; of two that fit a place the longer one."""
-    parts = "|".join(re.escape(each) for each in sorted(SMALLER, key=len, reverse=True))
+    parts = "|".join(re.escape(part) for part in sorted(SMALLER, key=len, reverse=True))
     return re.sub(parts, lambda found: SMALLER[found[0]], text)
 
 

@@ -20,14 +20,14 @@ def test_a_page_is_made_of_what_was_measured(page):
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
-@pytest.mark.parametrize("loss", [each for each in CATALOG.values() if each.origin == "discovered"], ids=str)
+@pytest.mark.parametrize("loss", [loss for loss in CATALOG.values() if loss.origin == "discovered"], ids=str)
 def test_a_discovered_loss_is_one_that_was_judged_better_than_every_baseline(loss):
     logits, target = 3.0 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 5
     prior = [0.4, 0.3, 0.15, 0.1, 0.05]
     value = loss.module(prior=prior)(logits, target)
-    verdicts = [each for folder in evidence.KEPT.iterdir() for each in read_verdicts(folder).lines]
-    better = {each.formula for each in verdicts if each.verdict == "better than every baseline"}
-    assert any(torch.isclose(value, lossearch.loss(each, prior=prior)(logits, target)) for each in better)
+    verdicts = [line for folder in evidence.KEPT.iterdir() for line in read_verdicts(folder).lines]
+    better = {verdict.formula for verdict in verdicts if verdict.verdict == "better than every baseline"}
+    assert any(torch.isclose(value, lossearch.loss(formula, prior=prior)(logits, target)) for formula in better)
 
 
 def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
@@ -36,9 +36,9 @@ def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
         measured = read_records(folder / "measurements.parquet", Measurement)
         for verdict in table.lines:
             own = [
-                each.value
-                for each in measured
-                if (each.task, each.loss, each.fidelity, each.measure)
+                measurement.value
+                for measurement in measured
+                if (measurement.task, measurement.loss, measurement.fidelity, measurement.measure)
                 == (verdict.task, verdict.loss, verdict.fidelity, verdict.measure)
             ]
             assert len(own) == verdict.seeds

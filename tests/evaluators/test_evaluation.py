@@ -30,7 +30,10 @@ def work(texts=TEXTS, fidelity=FIDELITY, **options):
 
 
 def values(result):
-    return [(each.evaluation_id, each.status, each.fitness, each.calibration) for each in result.evaluations]
+    return [
+        (evaluation.evaluation_id, evaluation.status, evaluation.fitness, evaluation.calibration)
+        for evaluation in result.evaluations
+    ]
 
 
 def test_a_cohort_larger_than_memory_is_split_with_a_note(monkeypatch):
@@ -48,10 +51,14 @@ def test_a_cohort_larger_than_memory_is_split_with_a_note(monkeypatch):
 def test_the_metric_alone_equals_the_metric_among_all_measures():
     everything = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation"))
     alone = evaluate(work((*TEXTS, "mean_c(y)"), measured="validation", metric_alone=True))
-    metric = [each for each in everything.measurements if each.measure == "accuracy"]
-    reported = [(each.measurement_id, each.value, each.reason, each.calibration) for each in alone.measurements]
+    metric = [measurement for measurement in everything.measurements if measurement.measure == "accuracy"]
+    reported = [
+        (measurement.measurement_id, measurement.value, measurement.reason, measurement.calibration)
+        for measurement in alone.measurements
+    ]
     assert reported == [
-        (each.measurement_id, pytest.approx(each.value), each.reason, each.calibration) for each in metric
+        (measurement.measurement_id, pytest.approx(measurement.value), measurement.reason, measurement.calibration)
+        for measurement in metric
     ]
     assert len(everything.measurements) > len(metric) == 2 * 5
     assert metric[-1].value is None
@@ -59,7 +66,7 @@ def test_the_metric_alone_equals_the_metric_among_all_measures():
 
 def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
     monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: 0)
-    assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
+    assert {evaluation.status for evaluation in evaluate(work()).evaluations} == {"evaluated"}
 
 
 @pytest.mark.parametrize("network", [name for name, network in NETWORKS.items() if network in BATCHED])
@@ -73,8 +80,8 @@ def test_the_estimated_memory_grows_with_the_cohort_and_covers_what_it_holds(net
     assert 7.0 < large.estimate_bytes() / small.estimate_bytes() < 9.0
     assert wide.estimate_bytes() > 1.5 * small.estimate_bytes()
     large._start()
-    held = [*large.members._parameters, *(each for kept in large.members._kept for each in kept)]
-    assert large.estimate_bytes() > 2 * sum(each.untyped_storage().nbytes() for each in held)
+    held = [*large.members._parameters, *(tensor for kept in large.members._kept for tensor in kept)]
+    assert large.estimate_bytes() > 2 * sum(tensor.untyped_storage().nbytes() for tensor in held)
 
 
 def test_an_out_of_memory_error_halves_the_cohort(monkeypatch):
@@ -102,7 +109,9 @@ def test_a_network_without_a_batched_form_is_noted_and_trained_one_at_a_time(mon
     first = evaluate(work(fidelity=fidelity, stage=5))
     alone = evaluate(work(fidelity=fidelity), first.states)
     assert alone.notes == ["the network mlp (Perceptron) has no batched form: candidates are trained one at a time"]
-    assert [each.evaluation_id for each in alone.evaluations] == [each.evaluation_id for each in together.evaluations]
+    assert [evaluation.evaluation_id for evaluation in alone.evaluations] == [
+        evaluation.evaluation_id for evaluation in together.evaluations
+    ]
     for ours, theirs in zip(alone.evaluations, together.evaluations, strict=True):
         assert ours.fitness == pytest.approx(theirs.fitness, abs=1 / 450 + 1e-9)
         assert ours.calibration == pytest.approx(theirs.calibration, rel=1e-4)
@@ -120,7 +129,7 @@ def test_a_formula_over_a_terminal_that_the_task_lacks_is_refused_before_trainin
 def test_only_candidates_that_did_not_fail_leave_states_and_only_at_rungs():
     fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
     result = evaluate(work(["ce(z)", "sum_c(y)"], fidelity, stage=5))
-    assert [each.status for each in result.evaluations] == ["evaluated", "evaluated", "failed"]
+    assert [evaluation.status for evaluation in result.evaluations] == ["evaluated", "evaluated", "failed"]
     assert result.states.keys() == {"ce(z)"}
     assert evaluate(work(fidelity=fidelity)).states == {}
 
@@ -142,7 +151,7 @@ def test_a_cohort_that_failed_is_freed_before_its_halves_are_trained(monkeypatch
         return train(cohort, until)
 
     monkeypatch.setattr(Cohort, "train_and_score", greedy)
-    assert {each.status for each in evaluate(work()).evaluations} == {"evaluated"}
+    assert {evaluation.status for evaluation in evaluate(work()).evaluations} == {"evaluated"}
 
 
 def test_free_memory_is_shared_among_workers_and_limited_by_the_container(monkeypatch):

@@ -156,7 +156,7 @@ def test_a_search_for_a_family_starts_from_every_known_loss_that_suits_it(name, 
     evolution = load_experiment(name).evolution
     unequal = "prior" in evolution.terminals  # where classes are alike, the prior says nothing
     suited = {loss for loss, formula in known.items() if unequal or "prior" not in formula.names}
-    assert {named_loss(each).known for each in evolution.seeds} == suited
+    assert {named_loss(seed).known for seed in evolution.seeds} == suited
     assert len(evolution.seeds) == len(suited)
 
 

@@ -34,15 +34,15 @@ def test_every_event_is_reported_once(tmp_path, mode):
     listener = Listener()
     run = search(declared, run_dir=tmp_path / "run", callbacks=[listener])
     recorded = Leaderboard(run.path).evaluations
-    assert sorted(each.evaluation_id for each in listener.evaluations) == sorted(
-        each.evaluation_id for each in recorded
+    assert sorted(evaluation.evaluation_id for evaluation in listener.evaluations) == sorted(
+        evaluation.evaluation_id for evaluation in recorded
     )
-    assert [each.number for each in listener.generations] == [1, 2, 3, 4]
+    assert [generation.number for generation in listener.generations] == [1, 2, 3, 4]
     last = listener.generations[-1]
     counts = run.leaderboard.counts()
     assert (last.evaluated, last.failed) == (counts["evaluated"], counts.get("failed", 0))
     assert last.best_fitness == pytest.approx(run.leaderboard[0].fitness_mean)
-    assert [each.path for each in listener.ends] == [run.path]
+    assert [end.path for end in listener.ends] == [run.path]
 
 
 def test_events_before_an_interruption_are_not_reported_again(tmp_path, monkeypatch):
@@ -52,8 +52,8 @@ def test_events_before_an_interruption_are_not_reported_again(tmp_path, monkeypa
     assert before.evaluations
     assert before.ends == []
     run = search(SMALL, run_dir=tmp_path / "run", resume=True, callbacks=[after])
-    reported = [each.evaluation_id for each in (*before.evaluations, *after.evaluations)]
-    assert sorted(reported) == sorted(each.evaluation_id for each in Leaderboard(run.path).evaluations)
+    reported = [evaluation.evaluation_id for evaluation in (*before.evaluations, *after.evaluations)]
+    assert sorted(reported) == sorted(evaluation.evaluation_id for evaluation in Leaderboard(run.path).evaluations)
     assert len(after.ends) == 1
 
 
@@ -62,6 +62,8 @@ def test_a_callback_that_fails_is_left_out_with_a_warning(tmp_path):
     run = search(SMALL, run_dir=tmp_path / "run", callbacks=[failing, listener], view=view)
     assert len(failing.evaluations) == 1
     assert failing.generations == failing.ends == []
-    assert [each for each in view.warnings if "Failing failed in on_evaluation" in each and "no tracker" in each]
+    assert [
+        warning for warning in view.warnings if "Failing failed in on_evaluation" in warning and "no tracker" in warning
+    ]
     assert len(listener.evaluations) == len(Leaderboard(run.path).evaluations)
     assert len(listener.ends) == 1

@@ -261,7 +261,7 @@ def test_options_become_defaults_of_the_file(tmp_path):
 
 def test_a_changed_entry_is_a_loss_that_was_not_measured(tmp_path):
     finished_run(tmp_path / "run")
-    entry = next(each for each in Leaderboard(tmp_path / "run") if each.name == "am_softmax")
+    entry = next(entry for entry in Leaderboard(tmp_path / "run") if entry.name == "am_softmax")
     path = lossearch.export(entry, tmp_path / "a.py", m=0.2, label_smoothing=0.1, card=True)
     assert load_exported(path).Loss(4, 3).m == 0.2
     for text in (path.read_text(), (tmp_path / "a.py.md").read_text()):
@@ -279,7 +279,7 @@ def test_a_graph_says_what_it_is(tmp_path):
     import onnx
 
     model = onnx.load(lossearch.export("focal", tmp_path / "x.onnx", num_classes=4, gamma=0.5))
-    facts = {each.key: each.value for each in model.metadata_props}
+    facts = {entry.key: entry.value for entry in model.metadata_props}
     assert facts["Loss"] == "focal"
     assert facts["Hyper-parameters"] == "alpha = 1, gamma = 0.5"
     assert "Lin et al." in facts["Source"]

@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 def test_figures_show_the_values_of_the_run(run):
     board = Leaderboard(run)
-    front = [each for each in lossearch.plot.pareto(run).data if each.name == "Pareto front"]
+    front = [trace for trace in lossearch.plot.pareto(run).data if trace.name == "Pareto front"]
     assert list(front[0].y) == sorted(row.fitness_mean for row in board.rows if row.pareto)
     best, _, baseline = lossearch.plot.progress(board).data
     assert best.y[-1] == pytest.approx(board.rows[0].fitness_mean)
@@ -33,7 +33,7 @@ def test_figures_show_the_values_of_the_run(run):
     assert len(ancestors.x) >= 1
     assert len(joined.x) % 3 == 0
     for loss in ("focal", "ce(2*z)", board[0], "ce(30*(cosine - 0.35*y))"):
-        names = [each.name for each in lossearch.plot.curve(loss, "value").data]
+        names = [trace.name for trace in lossearch.plot.curve(loss, "value").data]
         assert "cross_entropy" in names
         assert "focal" in names
 
@@ -71,7 +71,7 @@ def test_class_maps_are_drawn_of_networks_that_see_images(tmp_path):
     observe(run, 1, lambda said: None)
     pictures = lossearch.plot.class_maps(run).data
     assert len(pictures) % 2 == 0
-    assert {(len(each.z), len(each.z[0])) for each in pictures} == {(8, 8)}
+    assert {(len(picture.z), len(picture.z[0])) for picture in pictures} == {(8, 8)}
 
 
 def test_what_is_missing_is_reported(run, tmp_path):

@@ -37,7 +37,7 @@ def test_tensorboard_has_the_course_of_a_search(run_with):
     events = EventAccumulator(str(run.path / "tensorboard")).Reload()
     assert set(events.Tags()["scalars"]) >= {*NUMBERS, "difference_to_cross_entropy", "trial_fitness"}
     best = events.Scalars("best_fitness")
-    assert [each.step for each in best] == [1, 2, 3, 4]
+    assert [value.step for value in best] == [1, 2, 3, 4]
     assert best[-1].value == pytest.approx(run.leaderboard[0].fitness_mean)
     settings = events.Tensors("experiment/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| fidelity.steps | 12 |" in settings
@@ -76,8 +76,8 @@ class TestMLflow:
         assert found.data.tags["best_formula"] == str(run.leaderboard[0].formula)
         client = mlflow.MlflowClient()
         course = client.get_metric_history(found.info.run_id, "best_fitness")
-        assert [each.step for each in course] == [1, 2, 3, 4]
-        kept = {each.path for each in client.list_artifacts(found.info.run_id)}
+        assert [point.step for point in course] == [1, 2, 3, 4]
+        kept = {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
         assert kept == {"experiment.toml", "leaderboard.parquet", "best_loss.py"}
 
     def test_a_run_of_the_users_own_is_used_and_left_open(self, mlflow, run_with):
@@ -114,13 +114,13 @@ def test_weights_and_biases_has_settings_course_and_files(tmp_path, monkeypatch,
     run = run_with(WandB(mode="offline", dir=tmp_path))
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     records = [Record.FromString(data) for data in log_records(file.read_bytes())]
-    history = [{each.nested_key[0] or each.key: each for each in r.history.item} for r in records if r.history.item]
-    course = [json.loads(each["best_fitness"].value_json) for each in history if "best_fitness" in each]
+    history = [{item.nested_key[0] or item.key: item for item in r.history.item} for r in records if r.history.item]
+    course = [json.loads(items["best_fitness"].value_json) for items in history if "best_fitness" in items]
     assert len(course) == 4
     assert course[-1] == pytest.approx(run.leaderboard[0].fitness_mean)
-    config = {each.key: each.value_json for r in records for each in [*r.config.update, *r.run.config.update]}
+    config = {item.key: item.value_json for r in records for item in [*r.config.update, *r.run.config.update]}
     assert config["fidelity.steps"] == "12"
-    summary = {each.key: json.loads(each.value_json) for r in records for each in r.summary.update}
+    summary = {item.key: json.loads(item.value_json) for r in records for item in r.summary.update}
     assert summary["best_formula"] == str(run.leaderboard[0].formula)
     assert summary["trial_fitness"] == pytest.approx(run.trial.fitness)
     kept = {path.name for path in file.parent.glob("files/*")}

@@ -54,7 +54,7 @@ TEXT_FIELDS = ("evaluation_id", "loss_id", "task", "fidelity", "birth", "name", 
 FORMULAS = {name: text for name, text in {**HOSTILE, **LONG}.items() if len(text) < 100_000 and "\ud800" not in text}
 
 EACH_STRING = pytest.mark.parametrize("string", STRINGS.values(), ids=STRINGS)
-EACH_COLUMN = pytest.mark.parametrize("column", [each.name for each in fields(Evaluation)])
+EACH_COLUMN = pytest.mark.parametrize("column", [field.name for field in fields(Evaluation)])
 
 
 def board_of(tmp_path, *evaluations):
@@ -83,7 +83,7 @@ def run_at_import(tree):
         for name, inner in ast.iter_fields(node):
             if not (name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
                 waiting += [
-                    each for each in (inner if isinstance(inner, list) else [inner]) if isinstance(each, ast.AST)
+                    node for node in (inner if isinstance(inner, list) else [inner]) if isinstance(node, ast.AST)
                 ]
 
 
@@ -166,7 +166,9 @@ def test_the_strings_of_a_row_are_read_shown_and_exported_as_text(string, tmp_pa
 @EACH_STRING
 def test_a_string_is_shown_as_it_is_and_not_as_markup(string, tmp_path):
     board = board_of(tmp_path, evaluation("ce(z) + p", 0, 0.9, name=f"_{string}_"))
-    expected = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in f"_{string}_")
+    expected = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in f"_{string}_"
+    )
     assert expected in shown(board.rows)
 
 
@@ -275,8 +277,10 @@ def test_the_command_shows_and_exports_a_hostile_run(string, tmp_path):
 
 def table_of(*evaluations):
     """Return the table that we would write, to be spoiled; every column may hold nulls."""
-    values = {each.name: [getattr(record, each.name) for record in evaluations] for each in fields(Evaluation)}
-    return pa.table({**values, "parents": pa.array([list(each) for each in values["parents"]], pa.list_(pa.string()))})
+    values = {field.name: [getattr(record, field.name) for record in evaluations] for field in fields(Evaluation)}
+    return pa.table(
+        {**values, "parents": pa.array([list(parents) for parents in values["parents"]], pa.list_(pa.string()))}
+    )
 
 
 def spoiled(tmp_path, table, name="000001.parquet"):
@@ -292,7 +296,7 @@ def opened(run):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         board = Leaderboard(run)
-    return board, [str(each.message) for each in caught]
+    return board, [str(warning.message) for warning in caught]
 
 
 def replaced(table, column, values):
@@ -301,7 +305,7 @@ def replaced(table, column, values):
 
 @pytest.mark.parametrize(
     "column",
-    [each.name for each in fields(Evaluation)],
+    [field.name for field in fields(Evaluation)],
 )
 def test_nulls_in_a_column_are_read_or_the_part_is_named_as_damaged(column, tmp_path):
     table = table_of(evaluation("ce(z) + p", 0, 0.95))
@@ -316,7 +320,7 @@ def test_nulls_in_a_column_are_read_or_the_part_is_named_as_damaged(column, tmp_
 
 @pytest.mark.parametrize(
     "column",
-    [each.name for each in fields(Evaluation) if each.name != "formula"],
+    [field.name for field in fields(Evaluation) if field.name != "formula"],
 )
 def test_strings_in_a_column_are_text_or_the_part_is_named_as_damaged_in_a_printable_message(column, tmp_path):
     strings = pa.array([STRINGS["escape"]])

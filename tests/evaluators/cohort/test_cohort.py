@@ -233,13 +233,13 @@ def test_features_and_their_gradients_equal_those_of_an_embedding_loss(kind):
     index = torch.arange(7) % 4
     losses = [
         loss_module(
-            each,
+            formula,
             num_classes=4,
             embedding_size=6,
             class_weights=kind,
             generator=torch.Generator().manual_seed(1),
         ).double()
-        for each in formulas(names)
+        for formula in formulas(names)
     ]
     weight, centers = losses[0].weight.detach(), torch.randn(4, 6, dtype=torch.float64)
     heads = ClassWeightHeads([weight], [centers], len(names), torch.device("cpu"), learned=True)
@@ -247,7 +247,7 @@ def test_features_and_their_gradients_equal_those_of_an_embedding_loss(kind):
     gradient.prepare(7, 1, [1.0] * len(names))
     seen = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
     features = heads.compute_features(seen, [name for name in FEATURES if gradient.used[name]])
-    given = {name: each.transpose(0, 1).transpose(1, 2) for name, each in features.items()}
+    given = {name: feature.transpose(0, 1).transpose(1, 2) for name, feature in features.items()}
     found = gradient.run(given, {"index": index.reshape(1, 1, -1)})
     torch.autograd.backward([given[name] for name in found], list(found.values()))
     for k, loss in enumerate(losses):

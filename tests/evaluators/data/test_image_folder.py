@@ -78,8 +78,8 @@ def test_a_broken_file_is_skipped_with_its_name_or_refused(tmp_path, kind):
 
 def test_a_folder_that_is_split_stays_so(tmp_path):
     folder = tmp_path / "pets"
-    for number, (part, each) in enumerate({"train": 5, "val": 2, "test": 3}.items()):
-        write_folder(folder / part, ("cats", "dogs"), each, size=8 + number)
+    for number, (part, count) in enumerate({"train": 5, "val": 2, "test": 3}.items()):
+        write_folder(folder / part, ("cats", "dogs"), count, size=8 + number)
     assert [len(part) for part in loaded(folder)] == [10, 4, 6]
     (folder / "val").rename(folder / "validation")
     assert [len(part) for part in loaded(folder)] == [10, 4, 6]

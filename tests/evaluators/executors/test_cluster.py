@@ -42,7 +42,7 @@ def cohort(*texts):
 
 
 def outcomes(evaluations):
-    return [(each.evaluation_id, each.status, each.fitness) for each in evaluations]
+    return [(evaluation.evaluation_id, evaluation.status, evaluation.fitness) for evaluation in evaluations]
 
 
 def until(condition, pool, seconds=600.0):
@@ -61,12 +61,12 @@ def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
     until(lambda: len(pool._pool.idle) == 2, pool)
     assert pool.slots == 2
     pending = [pool.submit(cohort("ce(z)")), pool.submit(cohort("square(p - y)"))]
-    until(lambda: all(each.done() for each in pending), pool)
-    assert len({each.worker for one in pending for each in one.spent()}) == 2
+    until(lambda: all(job.done() for job in pending), pool)
+    assert len({span.worker for one in pending for span in one.spent()}) == 2
     cluster.kill(node)
     until(lambda: pool.slots == 1, pool)
     assert outcomes(pool.submit(cohort("ce(z)")).result()) == outcomes(evaluate(cohort("ce(z)")).evaluations)
-    assert sum(each.text.endswith("has started") for each in pool.news()) == 2
+    assert sum(message.text.endswith("has started") for message in pool.news()) == 2
     pool.close()
 
 
@@ -76,7 +76,7 @@ def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
     pool.advance(0.5)
     assert (pool.slots, pending.done()) == (1, False)
     cluster.add()
-    assert {each.status for each in pending.result()} == {"evaluated"}
+    assert {evaluation.status for evaluation in pending.result()} == {"evaluated"}
     pool.close()
 
 
@@ -92,7 +92,7 @@ def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster
     cluster.add()
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes() == ["a worker vanished with its node: its work is done again"]
-    assert any(each.is_warning and each.text.endswith("is gone") for each in pool.news())
+    assert any(message.is_warning and message.text.endswith("is gone") for message in pool.news())
     pool.close()
 
 
@@ -134,7 +134,7 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
     os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
     assert outcomes(pending.result()) == outcomes(evaluate(work).evaluations)
     assert pending.notes()[0].startswith("a cohort of 2 killed its worker, ")
-    assert [each.gone for each in pool.news() if each.gone] == [running.actor.name]
+    assert [message.gone for message in pool.news() if message.gone] == [running.actor.name]
     pool.close()
 
 
@@ -160,7 +160,7 @@ def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once
     cluster.add(cores=2, SET_UP_BADLY="1")
     failures = counted(monkeypatch, pool._pool, "_report_failed_start")
     until(lambda: len(failures) >= 3, pool)
-    assert sum("could not start: ModuleNotFoundError" in each.text for each in pool.news()) == 1
+    assert sum("could not start: ModuleNotFoundError" in message.text for message in pool.news()) == 1
     monkeypatch.setattr(ray_pool, "PAUSE", 10_000.0)  # more than the test waits
     until(lambda: len(failures) >= 4 and not pool._pool.starting, pool)
     pending = pool.submit(cohort("ce(z)"))
@@ -168,7 +168,7 @@ def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once
     (running,) = pool._running.values()
     os.kill(int(running.actor.name.split(":")[1]), signal.SIGKILL)
     until(pending.done, pool)
-    assert {each.status for each in pending.result()} == {"evaluated"}
+    assert {evaluation.status for evaluation in pending.result()} == {"evaluated"}
     pool.close()
 
 
@@ -203,9 +203,9 @@ def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
     impatient(monkeypatch)
     pending = pool.submit(cohort("ce(z)"))
     until(lambda: pool._pool._alone_since < time.monotonic() - 2.0, pool)
-    assert sum("no worker for 0 s, waiting" in each.text for each in pool.news()) == 1
+    assert sum("no worker for 0 s, waiting" in message.text for message in pool.news()) == 1
     cluster.add()
-    assert {each.status for each in pending.result()} == {"evaluated"}
+    assert {evaluation.status for evaluation in pending.result()} == {"evaluated"}
     pool.close()
 
 
@@ -233,13 +233,13 @@ def test_workers_need_no_data_of_their_own(cluster, tmp_path):
     work = Work(cohort("ce(z)").candidates, "pets", TrainingSettings(steps=5, seeds=1), 0, data=data)
     measured = replace(work, measured="test")
     here, tested = evaluate(work).evaluations, evaluate(measured).measurements
-    for each in sorted((tmp_path / "photos").rglob("*"), reverse=True):
-        each.unlink() if each.is_file() else each.rmdir()
+    for path in sorted((tmp_path / "photos").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
     cluster.add()
     pool = RayExecutor()
     assert outcomes(pool.submit(work).result()) == outcomes(here)
     there = pool.submit(measured)
     there.result()
-    assert [each.value for each in there.measurements()] == [each.value for each in tested]
+    assert [measurement.value for measurement in there.measurements()] == [measurement.value for measurement in tested]
     assert len(pool._data) == 2  # without the test part, then with it
     pool.close()

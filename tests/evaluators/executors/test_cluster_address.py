@@ -86,8 +86,8 @@ def listening():
         return f"127.0.0.1:{server.getsockname()[1]}"
 
     yield listen
-    for each in servers:
-        each.close()
+    for listener in servers:
+        listener.close()
 
 
 def test_something_else_than_ray_is_told_from_it(listening):
@@ -237,7 +237,7 @@ def descendants(pid):
 def open_ports(pids):
     """Addresses and ports that processes listen on, as the kernel writes them."""
     sockets = set()
-    for path in (each for pid in pids for each in Path(f"/proc/{pid}/fd").glob("*")):
+    for path in (link for pid in pids for link in Path(f"/proc/{pid}/fd").glob("*")):
         with suppress(OSError):
             sockets.add(os.readlink(path))
     found = set()

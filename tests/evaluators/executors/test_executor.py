@@ -45,7 +45,7 @@ class Shuffled:
         return pending
 
     def wait(self, pending, timeout):
-        chosen = self._random.choice([each for each in pending if not each.done()] or [None])
+        chosen = self._random.choice([job for job in pending if not job.done()] or [None])
         if chosen:
             chosen.finish()
 
@@ -113,17 +113,17 @@ def without_times(evaluations):
 
 def test_results_are_those_of_the_work_whatever_the_order(executor):
     works = [work("ce(z)", 1), work("abs(p - y)", 2), work("ce(30*(cosine - 0.35*y))", 3)]
-    pending = [executor.submit(each) for each in works]
+    pending = [executor.submit(work) for work in works]
     deadline = time.monotonic() + 600
-    while not all(each.done() for each in pending) and time.monotonic() < deadline:
-        executor.wait([each for each in pending if not each.done()], timeout=1.0)
-    for each, expected in zip(pending, works, strict=True):
-        assert each.work == expected
-        assert without_times(each.result()) == without_times(evaluate(expected).evaluations)
+    while not all(job.done() for job in pending) and time.monotonic() < deadline:
+        executor.wait([job for job in pending if not job.done()], timeout=1.0)
+    for job, expected in zip(pending, works, strict=True):
+        assert job.work == expected
+        assert without_times(job.result()) == without_times(evaluate(expected).evaluations)
 
 
 def test_result_waits_for_the_work(executor):
-    assert [each.status for each in executor.submit(work()).result()] == ["evaluated", "evaluated"]
+    assert [evaluation.status for evaluation in executor.submit(work()).result()] == ["evaluated", "evaluated"]
 
 
 def test_a_failed_training_is_a_record(executor):
@@ -140,12 +140,12 @@ def to_a_rung(texts, stage=None):
 
 def test_work_goes_on_from_the_states_of_earlier_work(executor):
     pending = [executor.submit(to_a_rung(texts, 6)) for texts in (["ce(z)", "abs(p - y)"], ["square(p - y)"])]
-    assert {each.steps for one in pending for each in one.result()} == {6}
+    assert {evaluation.steps for one in pending for evaluation in one.result()} == {6}
     states = [handle for one in pending for handle in one.states()]
     whole = to_a_rung(["ce(z)", "square(p - y)"])
     went_on = executor.submit(whole, states).result()
     assert without_times(went_on) == without_times(evaluate(whole).evaluations)
-    assert {each.steps for each in went_on} == {15}
+    assert {evaluation.steps for evaluation in went_on} == {15}
 
 
 def test_states_can_be_fetched_and_what_is_measured_comes_with_the_work(executor):
@@ -157,7 +157,7 @@ def test_states_can_be_fetched_and_what_is_measured_comes_with_the_work(executor
     measured = executor.submit(replace(work(), measured="test"))
     measured.result()
     ours, theirs = (
-        sorted((each.measurement_id, each.value) for each in found)
+        sorted((measurement.measurement_id, measurement.value) for measurement in found)
         for found in (measured.measurements(), evaluate(replace(work(), measured="test")).measurements)
     )
     assert ours == theirs
@@ -192,14 +192,14 @@ def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not
     pool = RayExecutor(workers=1, deadline=5.0)
     try:
         pending = [pool.submit(work(text, number)) for number, text in enumerate(["p", "y", "ce(z)"])]
-        killed, blocked, fine = [each.result() for each in pending]
+        killed, blocked, fine = [job.result() for job in pending]
     finally:
         pool.close()
-    assert {each.status for each in killed + blocked} == {"failed"}
-    assert [each.seed for each in killed] == [0, 1]
+    assert {evaluation.status for evaluation in killed + blocked} == {"failed"}
+    assert [evaluation.seed for evaluation in killed] == [0, 1]
     assert killed[0].reason.startswith("killed its worker twice")
     assert blocked[0].reason == "stopped: not done within 5 s"
-    assert {each.status for each in fine} == {"evaluated"}
+    assert {evaluation.status for evaluation in fine} == {"evaluated"}
 
 
 def far_worker(arrived):
@@ -245,15 +245,15 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
         evaluations = pending.result()
     finally:
         pool.close()
-    assert [each.formula for each in evaluations] == [text for text in texts for _ in range(FIDELITY.seeds)]
-    by_formula = {each.formula: each for each in evaluations}
+    assert [evaluation.formula for evaluation in evaluations] == [text for text in texts for _ in range(FIDELITY.seeds)]
+    by_formula = {evaluation.formula: evaluation for evaluation in evaluations}
     assert by_formula["p"].reason.startswith("killed its worker twice")
     assert by_formula["y"].reason == "stopped: not done within 5 s"
     assert pending.notes()[0].startswith("a cohort of 5 killed its worker, ")
     assert "a cohort of 2 was not done within 10 s: split" in pending.notes()
-    others = [each for each in evaluations if each.formula not in ("p", "y")]
+    others = [evaluation for evaluation in evaluations if evaluation.formula not in ("p", "y")]
     numbers = [number for number, text in enumerate(texts) if text not in ("p", "y")]
-    alone = [each for number in numbers for each in evaluate(work(texts[number], number)).evaluations]
+    alone = [evaluation for number in numbers for evaluation in evaluate(work(texts[number], number)).evaluations]
     assert without_times(others) == without_times(alone)
 
 

@@ -110,7 +110,7 @@ def test_the_gradient_at_the_embedding_is_the_mean_over_samples(trainer, text, k
     for place in range(6):
         at = embeddings.T[place : place + 1].clone().requires_grad_()
         weight = attached.loss.weight if kind else attached.head.weight
-        logits = 8.0 * torch.nn.functional.linear(*(torch.nn.functional.normalize(each) for each in (at, weight)))
+        logits = 8.0 * torch.nn.functional.linear(*(torch.nn.functional.normalize(vectors) for vectors in (at, weight)))
         logits = logits if kind else torch.nn.functional.linear(at, weight, attached.head.bias)
         value = outcome.calibration * torch.nn.functional.cross_entropy(logits, sample.targets[place : place + 1])
         sizes.append(float(torch.autograd.grad(value, at)[0].norm()))

@@ -67,7 +67,7 @@ def test_the_label_tells_trainings_apart():
         TrainingSettings(calibrated=False),
         TrainingSettings(amp=True),
     ]
-    assert len({each.label() for each in variants}) == len(variants)
+    assert len({variant.label() for variant in variants}) == len(variants)
     assert TrainingSettings(epoch=5).label() == TrainingSettings().label()  # where it is saved changes nothing
 
 
@@ -102,8 +102,8 @@ def test_class_weights_have_a_learning_rate_of_their_own():
     slow = training(TrainingSettings(steps=5, class_weight_rate=1e-9), text, "learned")
     fast = training(TrainingSettings(steps=5), text, "learned")
     start = slow.loss.weight.detach().clone()
-    for each in (slow, fast):
-        each.run(5)
+    for run in (slow, fast):
+        run.run(5)
     assert torch.allclose(slow.loss.weight, start, atol=1e-6)
     assert not torch.allclose(fast.loss.weight, start, atol=1e-3)
     assert not torch.equal(
@@ -166,7 +166,7 @@ def test_bytes_of_images_are_trained_on_as_the_numbers_they_stand_for():
     for task in (as_bytes, as_floats):
         one = training(TrainingSettings(steps=20), task=task)
         one.run(20)
-        scores.append([each.detach().clone() for each in one.parameters])
+        scores.append([parameter.detach().clone() for parameter in one.parameters])
     assert all(torch.equal(one, other) for one, other in zip(*scores, strict=True))
 
 

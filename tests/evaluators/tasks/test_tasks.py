@@ -97,8 +97,8 @@ def test_masks_are_where_the_shapes_are():
     shares = masks.float().mean((1, 2))
     assert 0.02 < shares.min() < shares.max() < 0.8
     inside, outside = (
-        torch.stack([image[:, where].mean() for image, where in zip(images, each, strict=True)])
-        for each in (masks, ~masks)
+        torch.stack([image[:, where].mean() for image, where in zip(images, mask, strict=True)])
+        for mask in (masks, ~masks)
     )
     assert (inside - outside).abs().mean() > 0.1  # another texture
 

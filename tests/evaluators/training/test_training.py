@@ -89,10 +89,12 @@ def test_an_evaluation_has_one_record_a_seed_and_depends_on_its_work_alone():
     first = evaluate(Work((candidate("ce(z)"),), "digits", SHORT, 7)).evaluations
     torch.manual_seed(2)
     together = evaluate(Work((candidate("abs(p - y)", 2), candidate("ce(z)")), "digits", SHORT, 7)).evaluations
-    assert [each.seed for each in first] == [0, 1]
-    assert [each.fitness for each in first] == [each.fitness for each in together[2:]]
-    assert [each.evaluation_id for each in first] == [each.evaluation_id for each in together[2:]]
-    assert len({each.evaluation_id for each in together}) == 4
+    assert [evaluation.seed for evaluation in first] == [0, 1]
+    assert [evaluation.fitness for evaluation in first] == [evaluation.fitness for evaluation in together[2:]]
+    assert [evaluation.evaluation_id for evaluation in first] == [
+        evaluation.evaluation_id for evaluation in together[2:]
+    ]
+    assert len({evaluation.evaluation_id for evaluation in together}) == 4
 
 
 def test_training_seeds_differ_by_run_and_by_index_and_not_by_candidate():

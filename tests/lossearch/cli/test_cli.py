@@ -88,7 +88,7 @@ def test_the_leaderboard_is_chosen_from_and_printed_as_csv(folder, finished):
     table = list(csv.DictReader(lossearch("leaderboard", "run", *chosen, "--csv", cwd=folder).stdout.splitlines()))
     assert [row["formula"] for row in table] == [row["formula"] for row in rows]
     front = json.loads(lossearch("leaderboard", "run", "--pareto", "--json", cwd=folder).stdout)
-    assert [row["loss_id"] for row in front] == [each.loss_id for each in Leaderboard(folder / "run") if each.pareto]
+    assert [row["loss_id"] for row in front] == [entry.loss_id for entry in Leaderboard(folder / "run") if entry.pareto]
     shown = lossearch("leaderboard", "run", "--where", "name=mse", cwd=folder).stdout.splitlines()
     assert len(shown) == 2  # and cross-entropy not beside it
     refused = lossearch("leaderboard", "run", "--where", "complexit<20", cwd=folder)
@@ -97,7 +97,7 @@ def test_the_leaderboard_is_chosen_from_and_printed_as_csv(folder, finished):
 
 def test_a_loss_is_shown_by_its_rank_its_id_and_its_name(folder, finished):
     board = Leaderboard(folder / "run")
-    by_rank, by_id = (lossearch("show", "run", each, cwd=folder) for each in ("1", board[0].loss_id[:8]))
+    by_rank, by_id = (lossearch("show", "run", key, cwd=folder) for key in ("1", board[0].loss_id[:8]))
     assert by_rank.stdout == by_id.stdout
     assert by_rank.stdout.startswith(f"{board[0].loss_id}")
     assert f"rank 1: accuracy {board[0].fitness_mean:.4f}" in by_rank.stdout
@@ -160,7 +160,7 @@ def test_known_losses_and_formulas_are_exported_in_every_format(folder):
 def test_losses_and_tasks_are_listed(folder):
     listed = json.loads(lossearch("losses", "--json", cwd=folder).stdout)
     assert {"name", "formula", "hyperparameters", "class_weights", "source", "origin", "aliases"} == listed[0].keys()
-    (cross_entropy,) = [each for each in listed if each["name"] == "cross_entropy"]
+    (cross_entropy,) = [entry for entry in listed if entry["name"] == "cross_entropy"]
     assert cross_entropy["formula"] == "ce(z)"
     shown = lossearch("losses", "focal", cwd=folder).stdout
     assert "gamma = 2, between 0 and 5" in shown

@@ -84,7 +84,7 @@ def test_top_is_refused_without_a_search(calls):
 def test_a_network_without_a_search_is_that_of_every_task(calls):
     compared("--task", "digits", "--task", "digits_noisy", "--losses", "mse", "--network", "cnn")
     (((declared,), _),) = calls
-    assert {each.network for each in declared.fidelity_of.values()} == {"cnn"}
+    assert {training.network for training in declared.fidelity_of.values()} == {"cnn"}
 
 
 def test_the_help_says_how_many_seeds_there_are_with_and_without_a_search():

@@ -41,7 +41,7 @@ def test_where_the_time_goes_by_worker(finished, tmp_path):
     assert alone[1].per_minute > 0.0
     run = search(SMALL, run_dir=tmp_path / "ray", executor="ray")
     found = status(run.path).workers
-    assert sum(each.trainings for each in found.values()) == status(run.path).trainings
+    assert sum(worker.trainings for worker in found.values()) == status(run.path).trainings
     assert all(":" in name for name in found)  # host and process
 
 
@@ -116,10 +116,10 @@ def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
     node = {"name": "here", "cores": "2", **doctor_versions()}
     monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [node])
     found = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
-    assert [each.what for each in found] == [
+    assert [check.what for check in found] == [
         *("python", "packages", "torch", "run directory", "data", "shared memory", "ray", "node here")
     ]
-    assert "problem" not in {each.state for each in found}
+    assert "problem" not in {check.state for check in found}
     assert not (tmp_path / "not").exists()
 
 
@@ -164,7 +164,7 @@ def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
     found = CliRunner().invoke(app, ["doctor", "--ray-address", "127.0.0.1:1", "--run-dir", str(tmp_path), "--json"])
     assert found.exit_code == 1
     assert time.monotonic() - started < 600.0  # Ray itself would try for longer
-    (ray,) = [each for each in json.loads(found.stdout) if each["what"] == "ray"]
+    (ray,) = [check for check in json.loads(found.stdout) if check["what"] == "ray"]
     assert "No Ray cluster answered at '127.0.0.1:1'" in ray["found"]
 
 
@@ -177,7 +177,7 @@ def test_a_cluster_on_this_machine_tells_of_its_node():
 
 def test_the_speed_is_told_where_there_is_time_to_tell_it_by():
     def at(*seconds):
-        return [f"2026-01-01T00:{each // 60:02}:{each % 60:02}.000+00:00" for each in seconds]
+        return [f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000+00:00" for second in seconds]
 
     assert speed(at(0, 10, 20, 30)) == 6.0
     assert speed(at(0, 400, 430)) == 2.0  # of the last five minutes alone

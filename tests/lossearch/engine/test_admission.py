@@ -63,7 +63,7 @@ def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_abo
     monkeypatch.setattr("lossearch.engine.admission.rejections", broken)
     texts = ["ce(z)", "ce(2*z)", "ce(3*z)", "2*ce(2*z)", "sum_c(p)"]
     decisions = Admission().screen([Birth(parse(text), "random") for text in texts], 0)
-    assert [getattr(each, "reason", None) for each in decisions] == [
+    assert [getattr(decision, "reason", None) for decision in decisions] == [
         None,
         "RuntimeError: shape mismatch",
         None,
@@ -75,9 +75,9 @@ def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_abo
 def test_of_births_decided_about_together_a_twin_is_a_duplicate_of_the_first():
     texts = ["ce(z)", "-ce(z)", "2*ce(z)", "ce(z) + 1", "-3*ce(z)"]
     first, bad, *twins = Admission().screen([Birth(parse(text), "random") for text in texts], 0)
-    assert [each.status for each in twins] == ["duplicate"] * 3
-    assert [each.candidate.loss_id for each in twins] == [first.loss_id, first.loss_id, bad.candidate.loss_id]
-    assert [each.candidate.birth_number for each in twins] == [3, 4, 5]
+    assert [twin.status for twin in twins] == ["duplicate"] * 3
+    assert [twin.candidate.loss_id for twin in twins] == [first.loss_id, first.loss_id, bad.candidate.loss_id]
+    assert [twin.candidate.birth_number for twin in twins] == [3, 4, 5]
 
 
 known = st.sampled_from(sorted(CATALOG)).map(lambda name: CATALOG[name].bound())
@@ -104,7 +104,7 @@ def test_after_the_last_candidate_that_is_wanted_nothing_is_decided(wanted):
     whole, part = Admission(), Admission()
     decisions = part.screen(births, 0, wanted)
     assert decisions == whole.screen(births, 0)[: {1: 1, 2: 3, 9: 5}[wanted]]
-    assert sum(isinstance(each, Candidate) for each in decisions) == min(wanted, 3)
+    assert sum(isinstance(decision, Candidate) for decision in decisions) == min(wanted, 3)
     assert part.births == len(decisions)
     rest = part.screen(births[len(decisions) :], 0)
     assert [*decisions, *rest] == Admission().screen(births, 0)

@@ -26,7 +26,7 @@ class Counting(InlineExecutor):
         self.asked, self.sizes = [], []
 
     def submit(self, work, states=()):
-        self.asked += [evaluation_id(each, work, seed) for each in work.candidates for seed in work.seeds]
+        self.asked += [evaluation_id(candidate, work, seed) for candidate in work.candidates for seed in work.seeds]
         self.sizes.append(len(work.candidates))
         return super().submit(work, states)
 
@@ -44,7 +44,7 @@ def test_candidates_that_are_known_are_not_trained_again_in_cohorts_of_another_s
     path, experiment = tmp_path / "run", KINDS[kind]
     with stopped_at(monkeypatch, submissions, SearchInterrupted):
         search(with_cohorts_of(2, experiment), run_dir=path)
-    known = {each.evaluation_id for each in records(path) if each.seed is not None}
+    known = {evaluation.evaluation_id for evaluation in records(path) if evaluation.seed is not None}
     counting = Counting()
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: counting)
     search(with_cohorts_of(3, experiment), run_dir=path, resume=True)
@@ -69,4 +69,4 @@ def test_births_are_asked_for_again_only_after_something_was_learned(tmp_path, m
         run_dir=tmp_path / "run",
     )
     assert len(asked) <= 2  # beside the baseline, and when it was trained
-    assert {each.name for each in run.leaderboard.rows} == {"cross_entropy"}
+    assert {row.name for row in run.leaderboard.rows} == {"cross_entropy"}

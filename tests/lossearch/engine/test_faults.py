@@ -25,9 +25,9 @@ class PoisonedWorker(Worker):
 
     def evaluate(self, work, *more):
         formulas = [candidate.formula for candidate in work.candidates]
-        if any("tanh" in each for each in formulas):
+        if any("tanh" in formula for formula in formulas):
             ctypes.string_at(0)
-        if any("sin" in each for each in formulas):
+        if any("sin" in formula for formula in formulas):
             time.sleep(1_000.0)
         return super().evaluate(work, *more)
 
@@ -77,12 +77,12 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
     if mode == "generational":
         assert records(path) == records(undisturbed.path)
     else:
-        trained = [each for each in Leaderboard(path).evaluations if each.seed is not None]
-        assert not any("worker" in (each.reason or "") for each in trained)  # what failed did so of itself
-        ids = [each.evaluation_id for each in trained]
+        trained = [evaluation for evaluation in Leaderboard(path).evaluations if evaluation.seed is not None]
+        assert not any("worker" in (evaluation.reason or "") for evaluation in trained)  # what failed did so of itself
+        ids = [evaluation.evaluation_id for evaluation in trained]
         assert len(set(ids)) == len(ids)
         wanted = SMALL.evolution.population * SMALL.evolution.generations
-        assert len({each.birth_number for each in trained}) == wanted
+        assert len({evaluation.birth_number for evaluation in trained}) == wanted
 
 
 def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cluster, tmp_path, monkeypatch):
@@ -94,18 +94,20 @@ def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cl
     executor = SMALL.executor.model_copy(update={"deadline": 4.0})
     experiment = SMALL.model_copy(update={"evolution": evolution, "executor": executor})
     search(experiment, run_dir=tmp_path / "poisoned", executor="ray")
-    found = {each.formula: each.reason for each in Leaderboard(tmp_path / "poisoned").rows if each.status == "failed"}
+    found = {row.formula: row.reason for row in Leaderboard(tmp_path / "poisoned").rows if row.status == "failed"}
     assert found.keys() == {"ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))"}
     assert found["ce(z) + 0.1*mean_c(tanh(p))"].startswith("killed its worker twice")
     assert found["ce(z) + 0.1*mean_c(sin(p))"] == "stopped: not done within 4 s"
     healthy = search(experiment, run_dir=tmp_path / "healthy", executor="inline")
     assert without_failures(tmp_path / "poisoned", found) == without_failures(healthy.path, found)
     search(experiment, run_dir=tmp_path / "poisoned", executor="ray", resume=True)
-    assert len({each.evaluation_id for each in records(tmp_path / "poisoned")}) == len(records(tmp_path / "poisoned"))
+    assert len({evaluation.evaluation_id for evaluation in records(tmp_path / "poisoned")}) == len(
+        records(tmp_path / "poisoned")
+    )
 
 
 def without_failures(path, formulas):
-    return [replace(each, parents=()) for each in records(path) if each.formula not in formulas]
+    return [replace(evaluation, parents=()) for evaluation in records(path) if evaluation.formula not in formulas]
 
 
 MEMORY_EATER = """

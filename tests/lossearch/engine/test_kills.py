@@ -51,7 +51,7 @@ KINDS = pytest.mark.parametrize(
 def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_leaderboard(
     tmp_path, undisturbed, kind, number, least
 ):
-    expected = {each.evaluation_id for each in undisturbed.leaderboard.evaluations}
+    expected = {evaluation.evaluation_id for evaluation in undisturbed.leaderboard.evaluations}
     for index, path in enumerate(killed_and_resumed(tmp_path, "generational", kind, number, least)):
         assert sorted(rows(path)) == sorted(expected), path.name  # none is lost, and none is there twice
         assert timeless(path) == timeless(undisturbed.path), path.name
@@ -73,7 +73,7 @@ def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_ma
 
 def rows(path):
     """The identities of all evaluations, as often as they stand in the files."""
-    return [each.evaluation_id for part in parts(path) for each in part]
+    return [evaluation.evaluation_id for part in parts(path) for evaluation in part]
 
 
 def parts(path):

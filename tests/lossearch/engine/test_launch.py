@@ -39,9 +39,9 @@ def test_what_was_not_trained_is_recorded_with_a_reason(tmp_path):
     seeds = (*SMALL.evolution.seeds, "2*ce(z)", "sum_c(p)")  # a twin of cross-entropy, and a constant
     declared = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"seeds": seeds})})
     recorded = search(declared, run_dir=tmp_path / "run").leaderboard.evaluations
-    assert {"evaluated", "rejected", "duplicate"} <= {each.status for each in recorded}
-    assert all(each.reason for each in recorded if each.status != "evaluated")
-    births = {each.birth_number for each in recorded}
+    assert {"evaluated", "rejected", "duplicate"} <= {evaluation.status for evaluation in recorded}
+    assert all(evaluation.reason for evaluation in recorded if evaluation.status != "evaluated")
+    births = {evaluation.birth_number for evaluation in recorded}
     assert births == set(range(1, max(births) + 1))
 
 
@@ -53,7 +53,7 @@ def test_the_best_loss_was_exported_and_tried_under_fresh_seeds(uninterrupted):
 
 def test_the_run_directory_holds_what_a_reader_expects(uninterrupted):
     path = uninterrupted.path
-    names = {each.name for each in path.iterdir()}
+    names = {file.name for file in path.iterdir()}
     files = {"experiment.toml", "leaderboard.parquet", "log.jsonl", "workers.json", "best_loss.py"}
     assert names == {*files, "evaluations", "checkpoint"}
     events = [json.loads(line)["event"] for line in (path / "log.jsonl").read_text().splitlines()]
@@ -274,11 +274,19 @@ def test_a_search_is_seeded_with_every_known_loss_and_with_formulas(tmp_path):
     evolution = EvolutionSettings(population=8, generations=2, seeds=seeds, max_nodes=60, max_depth=20)
     experiment = SMALL.model_copy(update={"evolution": evolution, "fidelity": TrainingSettings(steps=6, seeds=1)})
     run = search(experiment, run_dir=tmp_path / "run")
-    born = {each.name: each for each in run.leaderboard.evaluations if each.birth in ("known", "baseline")}
-    given = [each for each in run.leaderboard.evaluations if each.birth == "known" and each.name is None]
+    born = {
+        evaluation.name: evaluation
+        for evaluation in run.leaderboard.evaluations
+        if evaluation.birth in ("known", "baseline")
+    }
+    given = [
+        evaluation
+        for evaluation in run.leaderboard.evaluations
+        if evaluation.birth == "known" and evaluation.name is None
+    ]
     assert born.keys() - {None} == CATALOG.keys()
     assert len(given) == 2
-    statuses = {name: each.status for name, each in born.items() if name}
+    statuses = {name: evaluation.status for name, evaluation in born.items() if name}
     twins = {name for name, status in statuses.items() if status == "duplicate"}
     # one-hot targets have no entropy; a sum is a mean times C; taylor_glo's defaults are mse; 4(1 - p) is mae times 2C
     assert twins == {"kl_divergence", "sum_squared_error", "taylor_glo", "reverse_cross_entropy"}
@@ -287,7 +295,7 @@ def test_a_search_is_seeded_with_every_known_loss_and_with_formulas(tmp_path):
         "ramp",
     }
     assert {name for name, status in statuses.items() if status == "failed"} == set()
-    weights = {name: each.class_weights for name, each in born.items()}
+    weights = {name: evaluation.class_weights for name, evaluation in born.items()}
     assert (weights["pedcc"], weights["sub_center_arcface"], weights["arcface"]) == ("pedcc", "sub_centers", "learned")
     assert weights["focal"] is None
 
@@ -298,14 +306,14 @@ def test_children_keep_the_class_weights_of_their_parents(tmp_path):
     )
     experiment = SMALL.model_copy(update={"evolution": evolution, "fidelity": TrainingSettings(steps=6, seeds=1)})
     run = search(experiment, run_dir=tmp_path / "run")
-    by_id = {each.loss_id: each for each in run.leaderboard.evaluations}
-    children = [each for each in by_id.values() if each.status == "evaluated" and each.parents]
+    by_id = {evaluation.loss_id: evaluation for evaluation in run.leaderboard.evaluations}
+    children = [evaluation for evaluation in by_id.values() if evaluation.status == "evaluated" and evaluation.parents]
     children = [
-        each for each in children if by_id[each.parents[0]].class_weights == "pedcc" and "cosine" in each.formula
+        child for child in children if by_id[child.parents[0]].class_weights == "pedcc" and "cosine" in child.formula
     ]
     assert children
-    assert {each.class_weights for each in children} == {"pedcc"}
-    (entry, *_) = [each for each in run.leaderboard if each.class_weights == "pedcc"]
+    assert {child.class_weights for child in children} == {"pedcc"}
+    (entry, *_) = [entry for entry in run.leaderboard if entry.class_weights == "pedcc"]
     loss = entry.loss(num_classes=10, embedding_size=16)
     assert not loss.weight.requires_grad
 
@@ -347,7 +355,7 @@ class TestForce:
             run_search(tmp_path / "run")
         run = search(with_evolution(**changes), run_dir=tmp_path / "run", resume=True, force=True)
         assert run.exported is not None
-        ids = [each.evaluation_id for each in run.leaderboard.evaluations]
+        ids = [evaluation.evaluation_id for evaluation in run.leaderboard.evaluations]
         assert len(ids) == len(set(ids))
         assert {row.name for row in run.leaderboard.rows if row.name} == set(SMALL.evolution.seeds)
 

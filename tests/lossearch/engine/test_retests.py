@@ -26,7 +26,7 @@ A, B, C = (candidate(name, number) for number, name in enumerate("abc", 2))
 
 
 def told(retests, **fitness):
-    everyone = {each.name: each for each in (CROSS_ENTROPY, A, B, C)}
+    everyone = {candidate.name: candidate for candidate in (CROSS_ENTROPY, A, B, C)}
     retests.add({everyone[name]: Score(value, {}) for name, value in fitness.items()})
     return retests
 
@@ -82,9 +82,9 @@ def test_the_leaders_have_more_seeds_and_rank_by_all_of_them(whole):
     rows = [row for row in whole.leaderboard.rows if row.rank is not None]
     assert rows[0].seeds > SMALL.fidelity.seeds
     by_loss = {}
-    for each in whole.leaderboard.evaluations:
-        if each.fitness is not None:
-            by_loss.setdefault(each.loss_id, {})[each.seed] = each.fitness
+    for evaluation in whole.leaderboard.evaluations:
+        if evaluation.fitness is not None:
+            by_loss.setdefault(evaluation.loss_id, {})[evaluation.seed] = evaluation.fitness
     for row in rows:
         assert row.seeds == len(by_loss[row.loss_id])
         assert sorted(by_loss[row.loss_id]) == list(range(row.seeds))
@@ -106,7 +106,7 @@ def test_a_search_with_retests_that_was_stopped_equals_one_that_was_not(submissi
         search(RETESTED, run_dir=tmp_path / "run")
     search(RETESTED, run_dir=tmp_path / "run", resume=True)
     assert sorted(records(tmp_path / "run"), key=str) == sorted(records(whole.path), key=str)
-    ids = [each.evaluation_id for each in Leaderboard(tmp_path / "run").evaluations]
+    ids = [evaluation.evaluation_id for evaluation in Leaderboard(tmp_path / "run").evaluations]
     assert len(ids) == len(set(ids))
 
 

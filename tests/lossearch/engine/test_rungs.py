@@ -26,7 +26,11 @@ def run(tmp_path_factory):
 
 
 def steps_of(run, loss_id):
-    return {each.steps for each in run.leaderboard.evaluations if each.loss_id == loss_id and each.seed is not None}
+    return {
+        evaluation.steps
+        for evaluation in run.leaderboard.evaluations
+        if evaluation.loss_id == loss_id and evaluation.seed is not None
+    }
 
 
 def test_survivors_have_an_evaluation_at_every_rung_and_the_others_where_they_stopped(run):
@@ -91,10 +95,10 @@ def candidate(number, complexity=3, name=None):
 def test_at_a_rung_the_best_third_goes_on_the_simpler_of_equals_and_every_known_loss():
     fitness = [0.5, 0.9, 0.7, 0.9, 0.8, 0.6, 0.1]
     candidates = [candidate(k, complexity=9 - k, name="mse" if k == 6 else None) for k in range(7)]
-    stand = {each: Score(value, []) for each, value in zip(candidates, fitness, strict=True)}
-    assert [each.birth_number for each in promote(stand, 3)] == [1, 3, 4, 6]
-    equal = {each: Score(0.5, []) for each in candidates[:3]}
-    assert [each.birth_number for each in promote(equal, 3)] == [2]
+    stand = {candidate: Score(value, []) for candidate, value in zip(candidates, fitness, strict=True)}
+    assert [candidate.birth_number for candidate in promote(stand, 3)] == [1, 3, 4, 6]
+    equal = {candidate: Score(0.5, []) for candidate in candidates[:3]}
+    assert [candidate.birth_number for candidate in promote(equal, 3)] == [2]
     assert promote({}, 3) == []
 
 
@@ -146,11 +150,11 @@ def test_the_card_of_a_survivor_counts_who_was_stopped_and_compares_full_trainin
     from lossearch.results.export.model_card import Evidence, model_card
 
     (row, *_) = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.name is None]
-    entry = next(each for each in run.leaderboard if each.row is row)
+    entry = next(entry for entry in run.leaderboard if entry.row is row)
     text = model_card(
         entry.exportable(), "x.py", "py", Evidence(row, run.leaderboard.rows, run.leaderboard.evaluations)
     )
-    trained = sum(each.status in ("evaluated", "stopped") for each in run.leaderboard.rows)
+    trained = sum(row.status in ("evaluated", "stopped") for row in run.leaderboard.rows)
     assert f"The loss was chosen from {trained} by this very score" in text
     assert "- 2 trainings in the run: none failed" in text
     assert f"Difference to cross-entropy under the same seeds: {row.difference_to_cross_entropy:+.4f}" in text

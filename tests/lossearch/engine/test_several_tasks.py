@@ -29,22 +29,26 @@ def whole(tmp_path_factory):
 
 
 def test_every_candidate_is_trained_on_every_task_and_its_fitness_there_is_kept_apart(whole):
-    trained = [each for each in whole.leaderboard.evaluations if each.fitness is not None and not each.at_a_rung]
+    trained = [
+        evaluation
+        for evaluation in whole.leaderboard.evaluations
+        if evaluation.fitness is not None and not evaluation.at_a_rung
+    ]
     on = {}
-    for each in trained:
-        on.setdefault((each.loss_id, each.seed), set()).add(each.task)
+    for record in trained:
+        on.setdefault((record.loss_id, record.seed), set()).add(record.task)
     ranked = [row for row in whole.leaderboard.rows if row.rank is not None]
     assert {loss for loss, _ in on} >= {row.loss_id for row in ranked}
     assert all(on[row.loss_id, seed] == set(SEVERAL.tasks) for row in ranked for seed in (0, 1))
-    assert {each.metric for each in trained} == {"accuracy", "mean IoU"}
+    assert {evaluation.metric for evaluation in trained} == {"accuracy", "mean IoU"}
 
 
 def test_the_fitness_of_a_row_is_the_mean_over_the_tasks(whole):
     row = whole.leaderboard.rows[0]
     own = [
-        each.fitness
-        for each in whole.leaderboard.evaluations
-        if each.loss_id == row.loss_id and each.fitness is not None and not each.at_a_rung
+        evaluation.fitness
+        for evaluation in whole.leaderboard.evaluations
+        if evaluation.loss_id == row.loss_id and evaluation.fitness is not None and not evaluation.at_a_rung
     ]
     assert len(own) == 2 * 3
     assert row.fitness_mean == pytest.approx(sum(own) / 6)

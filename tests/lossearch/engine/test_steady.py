@@ -21,13 +21,13 @@ WANTED = STEADY.evolution.population * STEADY.evolution.generations
 
 def trained(path):
     """The losses that were trained."""
-    return {each.loss_id for each in Leaderboard(path).evaluations if each.seed is not None}
+    return {evaluation.loss_id for evaluation in Leaderboard(path).evaluations if evaluation.seed is not None}
 
 
 def require_each_once(path):
     """Every evaluation stands in one part, once."""
     parts = [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]
-    rows = [each.evaluation_id for part in parts for each in part]
+    rows = [evaluation.evaluation_id for part in parts for evaluation in part]
     assert len(rows) == len(set(rows))
     return rows
 
@@ -37,7 +37,7 @@ def test_a_steady_search_trains_as_many_distinct_losses_as_it_wants(tmp_path, ex
     run = search(experiment, run_dir=tmp_path / "run")
     assert len(trained(run.path)) == WANTED
     require_each_once(run.path)
-    born = {each.birth for each in run.leaderboard.evaluations if each.seed is not None}
+    born = {evaluation.birth for evaluation in run.leaderboard.evaluations if evaluation.seed is not None}
     assert born > {"known", "random"}  # and children
     assert run.exported is not None
     events = [json.loads(line)["event"] for line in (run.path / "log.jsonl").read_text().splitlines()]
@@ -47,13 +47,13 @@ def test_a_steady_search_trains_as_many_distinct_losses_as_it_wants(tmp_path, ex
 def test_children_are_born_before_a_generation_is_through(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
     run = search(STEADY, run_dir=tmp_path / "run")
-    evaluations = [each for each in run.leaderboard.evaluations if each.seed == 0]
-    finished = sorted(evaluations, key=lambda each: each.finished_at)
-    children = [each for each in finished if each.parents]
+    evaluations = [evaluation for evaluation in run.leaderboard.evaluations if evaluation.seed == 0]
+    finished = sorted(evaluations, key=lambda evaluation: evaluation.finished_at)
+    children = [evaluation for evaluation in finished if evaluation.parents]
     assert children
     assert len(finished) == WANTED
     first = children[0]
-    earlier = {each.loss_id for each in finished[: finished.index(first)]}
+    earlier = {evaluation.loss_id for evaluation in finished[: finished.index(first)]}
     assert set(first.parents) <= earlier
 
 
@@ -69,7 +69,7 @@ def test_at_a_rung_the_best_go_on_and_every_known_loss_does(tmp_path):
 @pytest.mark.parametrize(
     ("experiment", "submissions"),
     long_unless(
-        [*((STEADY, each) for each in (0, 1, 4, 7, 11)), *((WITH_RUNGS, each) for each in (1, 6, 12, 18))],
+        [*((STEADY, count) for count in (0, 1, 4, 7, 11)), *((WITH_RUNGS, count) for count in (1, 6, 12, 18))],
         short=[(STEADY, 0), (STEADY, 7), (WITH_RUNGS, 12)],
     ),
 )
@@ -83,8 +83,8 @@ def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
     search(experiment, run_dir=path, resume=True)
     assert require_each_once(path)[: len(kept)] == kept
     assert len(trained(path)) == WANTED
-    numbers = {each.birth_number: each.loss_id for each in Leaderboard(path).evaluations}
-    assert all(numbers[each.birth_number] == each.loss_id for each in Leaderboard(path).evaluations)
+    numbers = {evaluation.birth_number: evaluation.loss_id for evaluation in Leaderboard(path).evaluations}
+    assert all(numbers[evaluation.birth_number] == evaluation.loss_id for evaluation in Leaderboard(path).evaluations)
 
 
 def test_what_was_recorded_since_the_checkpoint_is_told_to_evolution(tmp_path, monkeypatch):
@@ -97,12 +97,16 @@ def test_what_was_recorded_since_the_checkpoint_is_told_to_evolution(tmp_path, m
             search(STEADY, run_dir=path)
         state = path / "checkpoint" / "state.json"
         counted = json.loads(state.read_text())["evaluations"] if state.exists() else 0
-        since = {each.loss_id for each in Leaderboard(path).evaluations[counted:] if each.fitness is not None}
+        since = {
+            evaluation.loss_id
+            for evaluation in Leaderboard(path).evaluations[counted:]
+            if evaluation.fitness is not None
+        }
         told.clear()
         with monkeypatch.context() as patched:
             patched.setattr(Islands, "tell", lambda self, members: (told.extend(members), tell(self, members))[1])
             search(STEADY, run_dir=path, resume=True)
-        assert since <= {each.loss_id for each in told}
+        assert since <= {member.loss_id for member in told}
         found |= since
     assert found
 

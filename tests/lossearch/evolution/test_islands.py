@@ -27,36 +27,36 @@ def islands(settings=SETTINGS, seed=0):
 def lived(started, births, fitness):
     """Ask for births, and tell each its fitness."""
     born = [started.ask() for _ in range(births)]
-    started.tell([Member(f"id-{each.formula}", each.formula, fitness(each), None, each.island) for each in born])
+    started.tell([Member(f"id-{birth.formula}", birth.formula, fitness(birth), None, birth.island) for birth in born])
     return born
 
 
 def test_every_island_is_asked_in_turn_and_all_seeds_are_born_first():
     started = islands()
     first = [started.ask() for _ in SETTINGS.seeds]
-    assert sorted(each.name for each in first) == sorted(SETTINGS.seeds)
+    assert sorted(birth.name for birth in first) == sorted(SETTINGS.seeds)
     assert not started.has_starting_losses
     assert [started.ask().island for _ in range(6)] in ([1, 2, 0, 1, 2, 0], [2, 0, 1, 2, 0, 1], [0, 1, 2, 0, 1, 2])
 
 
 def test_what_a_loss_was_worth_is_told_to_its_island_alone():
     started = islands()
-    lived(started, 30, lambda each: 0.1 * each.island)
-    for number, each in enumerate(started.islands):
-        assert each.population
-        assert {member.island for member in each.population} == {number}
-        assert len(each.population) <= 4
+    lived(started, 30, lambda birth: 0.1 * birth.island)
+    for number, island in enumerate(started.islands):
+        assert island.population
+        assert {member.island for member in island.population} == {number}
+        assert len(island.population) <= 4
 
 
 def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
     started = islands()
-    lived(started, 30, lambda each: 0.3 * each.island + 0.001 * each.formula.size)
-    best = [max(each.population, key=lambda one: one.fitness.values[0]).loss_id for each in started.islands]
+    lived(started, 30, lambda birth: 0.3 * birth.island + 0.001 * birth.formula.size)
+    best = [max(island.population, key=lambda one: one.fitness.values[0]).loss_id for island in started.islands]
     started.migrate()
-    there = [{member.loss_id for member in each.population} for each in started.islands]
+    there = [{member.loss_id for member in island.population} for island in started.islands]
     assert best[2] in there[0]  # better than all that is there
     assert best[2] in there[2]
-    assert all(member.island == number for number, each in enumerate(started.islands) for member in each.population)
+    assert all(member.island == number for number, island in enumerate(started.islands) for member in island.population)
 
 
 def test_one_island_is_a_plain_evolution():
@@ -68,38 +68,38 @@ def test_one_island_is_a_plain_evolution():
 
 def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
     one, other = islands(), islands()
-    lived(one, 31, lambda each: each.formula.size / 100)
+    lived(one, 31, lambda birth: birth.formula.size / 100)
     other.restore(json.loads(json.dumps(one.state())), parse, births=31)
-    for each in (one, other):
-        each.migrate()
+    for archipelago in (one, other):
+        archipelago.migrate()
     assert [one.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
 
 
 @pytest.mark.parametrize("asked", [0, 1, 3])
 def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
     one = islands()
-    born = lived(one, asked, lambda each: 0.5)
+    born = lived(one, asked, lambda birth: 0.5)
     state = json.loads(json.dumps(one.state()))
     other = islands(SETTINGS.model_copy(update={"islands": 2}))
     other.restore(state, parse, births=asked)
     seeds = [other.ask() for _ in range(len(SETTINGS.seeds) - asked)]
-    assert sorted(each.name for each in [*born, *seeds]) == sorted(SETTINGS.seeds)
+    assert sorted(birth.name for birth in [*born, *seeds]) == sorted(SETTINGS.seeds)
     assert not other.has_starting_losses
-    assert sum(len(each.population) for each in other.islands) == asked
+    assert sum(len(island.population) for island in other.islands) == asked
     again = islands(SETTINGS.model_copy(update={"islands": 2}))
     again.restore(state, parse, births=asked)
     later = islands(SETTINGS.model_copy(update={"islands": 2}))
     later.restore(state, parse, births=asked + 1)
-    for each in (again, later):
-        [each.ask() for _ in seeds]
-    fresh = [[each.ask(fresh=True).formula for _ in range(12)] for each in (other, again, later)]
+    for archipelago in (again, later):
+        [archipelago.ask() for _ in seeds]
+    fresh = [[islands.ask(fresh=True).formula for _ in range(12)] for islands in (other, again, later)]
     assert fresh[0] == fresh[1] != fresh[2]
 
 
 def test_what_was_born_on_an_island_that_is_gone_is_told_to_another():
     started = islands()
     started.tell([Member("id", parse("ce(z)"), 0.5, None, 7)])
-    assert [len(each.population) for each in started.islands] == [0, 1, 0]
+    assert [len(island.population) for island in started.islands] == [0, 1, 0]
 
 
 def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
         search(ISLANDS, run_dir=tmp_path / "stopped")
     search(ISLANDS, run_dir=tmp_path / "stopped", resume=True)
     assert records(tmp_path / "stopped") == records(tmp_path / "whole")
-    assert {each.island for each in records(tmp_path / "whole")} == {0, 1}
+    assert {evaluation.island for evaluation in records(tmp_path / "whole")} == {0, 1}
 
 
 def test_too_many_islands_are_refused():

@@ -28,10 +28,10 @@ def test_a_tournament_is_won_by_who_dominates():
 
 @given(st.data())
 def test_nobody_who_leaves_dominates_one_who_survives(data):
-    points = st.tuples(st.integers(0, 4).map(lambda each: each / 4), st.sampled_from(list(SIZES)))
+    points = st.tuples(st.integers(0, 4).map(lambda number: number / 4), st.sampled_from(list(SIZES)))
     drawn = data.draw(st.lists(points, min_size=1, max_size=25))
-    everyone = [of(str(number), *each) for number, each in enumerate(drawn)]
-    kept = {each.loss_id for each in select(everyone, data.draw(st.integers(1, len(everyone))))}
+    everyone = [of(str(number), *point) for number, point in enumerate(drawn)]
+    kept = {member.loss_id for member in select(everyone, data.draw(st.integers(1, len(everyone))))}
     goals = {str(number): (fitness, -size) for number, (fitness, size) in enumerate(drawn)}
     for staying in kept:
         for leaving in goals.keys() - kept:

@@ -28,7 +28,7 @@ def live(started, generations, fitness):
     for _ in range(generations):
         births = [started.ask() for _ in range(15)]
         born += births
-        members = [Member(f"id-{each.formula}", each.formula, fitness.random()) for each in births]
+        members = [Member(f"id-{birth.formula}", birth.formula, fitness.random()) for birth in births]
         started.tell(members)
     return born
 
@@ -36,23 +36,23 @@ def live(started, generations, fitness):
 def test_the_seeds_are_born_first_and_as_they_are():
     started = evolution()
     first = [started.ask() for _ in SETTINGS.seeds]
-    assert [each.name for each in first] == list(SETTINGS.seeds)
-    assert [each.formula for each in first] == [CATALOG[name].bound() for name in SETTINGS.seeds]
+    assert [birth.name for birth in first] == list(SETTINGS.seeds)
+    assert [birth.formula for birth in first] == [CATALOG[name].bound() for name in SETTINGS.seeds]
     assert not started.has_starting_losses
 
 
 def test_every_birth_keeps_the_limits_seeds_and_random_trees_too():
-    for each in live(evolution(3), 12, random.Random(0)):
-        assert each.formula.size <= SETTINGS.max_nodes
-        assert each.formula.depth <= SETTINGS.max_depth
+    for birth in live(evolution(3), 12, random.Random(0)):
+        assert birth.formula.size <= SETTINGS.max_nodes
+        assert birth.formula.depth <= SETTINGS.max_depth
 
 
 def test_every_kind_of_variation_is_born_and_names_its_parents():
     born = live(evolution(1), 12, random.Random(0))
-    assert {each.birth for each in born} == {"known", "random", "crossover", "subtree", "point", "constant"}
-    for each in born:
-        parents = {"known": 0, "random": 0, "crossover": 2}.get(each.birth, 1)
-        assert len(each.parents) == parents
+    assert {birth.birth for birth in born} == {"known", "random", "crossover", "subtree", "point", "constant"}
+    for birth in born:
+        parents = {"known": 0, "random": 0, "crossover": 2}.get(birth.birth, 1)
+        assert len(birth.parents) == parents
 
 
 def test_random_trees_use_only_what_the_experiment_allows():
@@ -60,14 +60,14 @@ def test_random_trees_use_only_what_the_experiment_allows():
     started = evolution(0, settings)
     for _ in range(30):
         formula = started.ask().formula
-        assert {each.operator for each in formula.walk() if isinstance(each, Call)} <= {"add", "mul", "at_target"}
+        assert {node.operator for node in formula.walk() if isinstance(node, Call)} <= {"add", "mul", "at_target"}
         assert formula.names <= {"p"}
 
 
 def test_what_no_prediction_or_target_is_in_is_not_born():
-    for each in live(evolution(4), 12, random.Random(0)):
-        assert moves(each.formula)
-        assert each.birth != "random" or looks_at_target(each.formula)
+    for birth in live(evolution(4), 12, random.Random(0)):
+        assert moves(birth.formula)
+        assert birth.birth != "random" or looks_at_target(birth.formula)
 
 
 def test_a_constant_mutation_changes_one_number_alone():
@@ -115,7 +115,7 @@ def test_a_checkpoint_that_knows_more_of_its_members_goes_on():
     live(whole, 4, random.Random(0))
     saved = json.loads(json.dumps(whole.state()))
     older = saved | {"generation": 4, "seeds": [], "restarts": {"best": 0.9, "since": 2, "lacking": 0}, "left": {}}
-    older["population"] = [each | {"cases": [0.5], "generation": 3, "origin": None} for each in saved["population"]]
+    older["population"] = [member | {"cases": [0.5], "generation": 3, "origin": None} for member in saved["population"]]
     later = evolution(0)
     later.restore(older, parse)
     assert live(later, 5, random.Random(9)) == live(whole, 5, random.Random(9))

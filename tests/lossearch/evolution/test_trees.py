@@ -25,31 +25,31 @@ def test_what_is_grown_keeps_the_depth_and_the_vocabulary_and_leaves_the_global_
     before = random.getstate()
     generator, trees = random.Random(seed), Trees(EvolutionSettings(operators=("add", "at_target"), terminals=("p",)))
     grown = (trees.grow(generator) for _ in range(500))
-    formula = next(each for each in grown if each is not None)
+    formula = next(tree for tree in grown if tree is not None)
     assert random.getstate() == before
     assert formula.depth <= 5
     assert formula.names <= {"p"}
-    assert {each.operator for each in formula.walk() if isinstance(each, Call)} <= {"add", "at_target"}
+    assert {node.operator for node in formula.walk() if isinstance(node, Call)} <= {"add", "at_target"}
 
 
 @pytest.mark.parametrize("how", ["crossover", "subtree", "point", "constant"])
 @given(formulas(max_leaves=10), formulas(max_leaves=10), st.integers(0, 2**32))
 def test_a_variation_depends_on_its_generator_alone_and_leaves_its_parents(how, one, other, seed):
     parents = [one, other] if how == "crossover" else [one]
-    texts = [str(each) for each in parents]
+    texts = [str(parent) for parent in parents]
     first = TREES.vary(how, parents, random.Random(seed))
     random.random()
     assert TREES.vary(how, parents, random.Random(seed)) == first
-    assert [str(each) for each in parents] == texts
+    assert [str(parent) for parent in parents] == texts
 
 
 def test_a_crossover_of_one_leaf_takes_the_other_parent_or_a_part_of_it():
     giver = parse("ce(z) + p")
     found = {str(TREES.vary("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
-    assert found == {str(each) for each in giver.walk()}
+    assert found == {str(node) for node in giver.walk()}
 
 
 def test_other_kinds_of_variation_are_not_of_trees():
     assert [
-        each for each in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.can_vary(each)
+        kind for kind in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.can_vary(kind)
     ] == [*("crossover", "subtree", "point", "constant")]

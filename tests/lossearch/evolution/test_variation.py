@@ -23,7 +23,7 @@ def made(how, text, count=60, settings=SETTINGS):
     """Vary a formula ``count`` times, and return the distinct results."""
     generator = random.Random(0)
     found = [vary(how, parse(text), settings, generator) for _ in range(count)]
-    return {str(each) for each in found if each is not None}
+    return {str(child) for child in found if child is not None}
 
 
 @given(formulas(max_leaves=25), st.sampled_from(KINDS), st.integers(0, 2**32))
@@ -43,10 +43,10 @@ def test_whatever_is_varied_stays_in_the_language(formula, how, seed):
 @given(formulas(max_leaves=25))
 def test_every_place_can_be_replaced_by_itself(formula):
     found = list(walk_places(formula))
-    assert [each.node for each in found] == list(formula.walk())
-    for each in found:
-        assert each.node.shape <= each.holds
-        assert replace_at(formula, each.path, each.node) == formula
+    assert [place.node for place in found] == list(formula.walk())
+    for place in found:
+        assert place.node.shape <= place.holds
+        assert replace_at(formula, place.path, place.node) == formula
 
 
 def test_a_hoisted_part_looks_at_the_target():
@@ -60,31 +60,31 @@ def test_a_call_shrinks_to_what_fits_its_place():
 
 
 def test_terms_of_known_losses_are_added_or_put_for_terms():
-    terms = {str(each) for each in known_terms(SETTINGS.terminals, SETTINGS.operators)}
+    terms = {str(term) for term in known_terms(SETTINGS.terminals, SETTINGS.operators)}
     assert {"ce(z)", "square(y - p)"} & terms
-    assert all(looks_at_target(parse(each)) for each in terms)
+    assert all(looks_at_target(parse(term)) for term in terms)
     children = made("insertion", "ce(z) + mean_c(p)", 200)
-    assert any(each.startswith("ce(z) + mean_c(p) + ") for each in children)
-    assert any(each.endswith(" + mean_c(p)") and not each.startswith("ce(z)") for each in children)
+    assert any(child.startswith("ce(z) + mean_c(p) + ") for child in children)
+    assert any(child.endswith(" + mean_c(p)") and not child.startswith("ce(z)") for child in children)
     allowed = {*SETTINGS.terminals, "num_classes", "pi"}
-    assert all(parse(each).names <= allowed for each in children)
+    assert all(parse(child).names <= allowed for child in children)
 
 
 def test_no_term_of_a_discovered_loss_is_inserted():
     """A test split chose it, so a search on the same samples must not start from it."""
     vocabulary = ("p", "y", "z", "cosine", "prior")
-    terms = {str(each) for each in known_terms(vocabulary, SETTINGS.operators)}
-    assert any("log(prior)" in each for each in terms)
-    assert not {each for each in terms if "1.023" in each or "0.0624" in each}
+    terms = {str(term) for term in known_terms(vocabulary, SETTINGS.operators)}
+    assert any("log(prior)" in term for term in terms)
+    assert not {term for term in terms if "1.023" in term or "0.0624" in term}
 
 
 def test_margins_are_swapped_set_and_taken_away():
     angular = made("margin", "ce(30*(cosine - 0.35*y))")
     assert "ce(30*cosine)" in angular
-    assert any(each.startswith("ce(30*cos(arccos(cosine) + ") for each in angular)
+    assert any(formula.startswith("ce(30*cos(arccos(cosine) + ") for formula in angular)
     assert len(angular) > 2
     assert "ce(30*cosine)" in made("margin", "ce(30*cos(arccos(cosine) + 0.5*y))")
-    assert all(each.startswith("ce(z - ") for each in made("margin", "ce(z)"))
+    assert all(formula.startswith("ce(z - ") for formula in made("margin", "ce(z)"))
     assert made("margin", "mean_c(square(p - y))") == set()
     assert made("margin", "ce(z)", settings=EvolutionSettings(terminals=("p", "z"))) == set()
 
@@ -110,16 +110,16 @@ def test_births_keep_the_limit_of_nesting_and_every_kind_is_born():
     weights = dict.fromkeys(VARIATIONS.values(), 0.1)
     settings = SETTINGS.model_copy(update={"max_nesting": 1, "population": 30, **weights})
     born = live(evolution(2, settings), 40, random.Random(0))
-    assert {each.birth for each in born} == {"known", "random", *VARIATIONS}
-    assert max(deepest_nesting(each.formula) for each in born if each.birth != "known") == 1
+    assert {birth.birth for birth in born} == {"known", "random", *VARIATIONS}
+    assert max(deepest_nesting(birth.formula) for birth in born if birth.birth != "known") == 1
 
 
 def test_every_operator_of_a_family_takes_as_many_arguments():
     from lossearch.evolution.variation import FAMILIES
 
     for family in FAMILIES:
-        assert len({OPERATORS[each].arity for each in family}) == 1
-        assert len({(OPERATORS[each].takes, OPERATORS[each].elementwise) for each in family}) == 1
+        assert len({OPERATORS[operator].arity for operator in family}) == 1
+        assert len({(OPERATORS[operator].takes, OPERATORS[operator].elementwise) for operator in family}) == 1
 
 
 def test_the_root_holds_any_shape():

@@ -79,8 +79,8 @@ def test_a_missing_file_is_refused_with_the_nearest_shipped_experiment():
 
 def test_seeds_are_known_losses_aliases_and_formulas(tmp_path):
     text = MINIMAL + '[evolution]\nseeds = ["cosface", "pedcc", "ce(z) + 0.5*mean_c(p)", "ce(cosine)"]'
-    seeds = [named_loss(each) for each in loaded(tmp_path, text).evolution.seeds]
-    assert [(each.name, each.class_weights) for each in seeds] == [
+    seeds = [named_loss(seed) for seed in loaded(tmp_path, text).evolution.seeds]
+    assert [(seed.name, seed.class_weights) for seed in seeds] == [
         ("am_softmax", "learned"),
         ("pedcc", "pedcc"),
         (None, None),

@@ -48,8 +48,8 @@ def measurements(path, folder="measurements"):
     """Return the measurements of a comparison without times, in an order that does not depend on time."""
     found, damages = RecordStore(path / folder, Measurement).read()
     assert not damages
-    timeless = [replace(each, seconds=None, finished_at=None) for each in found]
-    return sorted(timeless, key=lambda each: each.measurement_id)
+    timeless = [replace(measurement, seconds=None, finished_at=None) for measurement in found]
+    return sorted(timeless, key=lambda measurement: measurement.measurement_id)
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +63,21 @@ def tuned(tmp_path_factory):
 
 
 def test_every_loss_is_measured_on_every_task_under_every_seed(whole):
-    found = {(each.task, each.loss, each.seed) for each in measurements(whole.path) if each.measure == "accuracy"}
+    found = {
+        (measurement.task, measurement.loss, measurement.seed)
+        for measurement in measurements(whole.path)
+        if measurement.measure == "accuracy"
+    }
     losses = ["cross_entropy", "mse", "am_softmax(m=0.2)", "pedcc", "0.5*ce(2*z)"]
     assert found == {(task, loss, seed) for task in SMALL.tasks for loss in losses for seed in range(3)}
-    assert {each.split for each in measurements(whole.path)} == {"test"}
+    assert {measurement.split for measurement in measurements(whole.path)} == {"test"}
 
 
 def test_measures_beyond_the_metric_are_kept(whole):
     assert {
         *("accuracy", "balanced accuracy", "macro F1", "calibration error", "distance ratio"),
         "gradient at the embedding",
-    } <= {each.measure for each in measurements(whole.path)}
+    } <= {measurement.measure for measurement in measurements(whole.path)}
 
 
 def test_the_confusion_matrix_counts_every_test_sample_under_every_seed(whole):
@@ -95,15 +99,16 @@ def test_what_is_measured_is_the_trained_network_on_the_test_split(whole):
     training.run(fidelity.steps)
     alone = training.metric_on(task.load_test())
     (recorded,) = [
-        each.value
-        for each in measurements(whole.path)
-        if (each.task, each.loss, each.seed, each.measure) == ("digits", "mse", 2, "accuracy")
+        measurement.value
+        for measurement in measurements(whole.path)
+        if (measurement.task, measurement.loss, measurement.seed, measurement.measure)
+        == ("digits", "mse", 2, "accuracy")
     ]
     assert recorded == pytest.approx(alone, abs=1.5 / len(task.load_test()))  # a sample on the edge may turn
 
 
 def test_the_directory_holds_what_a_reader_expects(whole):
-    names = {each.name for each in whole.path.iterdir()}
+    names = {path.name for path in whole.path.iterdir()}
     assert names == {"comparison.toml", "measurements", "tuning", "comparison.parquet", "comparison.md", "log.jsonl"}
     events = [json.loads(line)["event"] for line in (whole.path / "log.jsonl").read_text().splitlines()]
     assert events == ["started", "ended"]
@@ -168,33 +173,37 @@ def test_a_loss_whose_worker_never_comes_back_is_recorded_once_with_the_reason(t
 
 
 def test_every_loss_is_tuned_with_the_same_budget_on_the_validation_split(tuned):
-    trials = [each for each in measurements(tuned.path, "tuning") if each.measure == "accuracy"]
-    assert {each.split for each in trials} == {"validation"}
+    trials = [measurement for measurement in measurements(tuned.path, "tuning") if measurement.measure == "accuracy"]
+    assert {trial.split for trial in trials} == {"validation"}
     settings = {}
-    for each in trials:
-        settings.setdefault(each.loss, set()).add((each.formula, each.learning_rate))
+    for trial in trials:
+        settings.setdefault(trial.loss, set()).add((trial.formula, trial.learning_rate))
     assert {loss: len(found) for loss, found in settings.items()} == {
         "cross_entropy": 7,
         "mse": 7,
         "am_softmax(s=15)": 7,
         "ce(2*z)": 7,
     }
-    assert not {each.seed for each in trials} & set(range(3))
+    assert not {trial.seed for trial in trials} & set(range(3))
 
 
 def test_the_best_setting_on_the_validation_split_is_what_is_compared(tuned):
-    trials = [each for each in measurements(tuned.path, "tuning") if each.measure == "accuracy"]
+    trials = [measurement for measurement in measurements(tuned.path, "tuning") if measurement.measure == "accuracy"]
     for line in tuned.table.lines:
         worth = {}
-        for each in trials:
-            if each.loss == line.loss:
-                worth.setdefault((each.formula, each.learning_rate), []).append(each.value)
+        for trial in trials:
+            if trial.loss == line.loss:
+                worth.setdefault((trial.formula, trial.learning_rate), []).append(trial.value)
         best = max(sum(values) for values in worth.values())
         assert sum(worth[line.formula, line.learning_rate]) == best
 
 
 def test_a_given_setting_is_not_tuned(tuned):
-    formulas = {each.formula for each in measurements(tuned.path, "tuning") if each.loss == "am_softmax(s=15)"}
+    formulas = {
+        measurement.formula
+        for measurement in measurements(tuned.path, "tuning")
+        if measurement.loss == "am_softmax(s=15)"
+    }
     assert len(formulas) > 1
     assert all(formula.startswith("ce(15*(cosine - ") for formula in formulas)
 
@@ -207,24 +216,26 @@ def test_optuna_reads_what_was_tried(tuned):
     )
     names = optuna.get_all_study_names(journal)
     assert sorted(names) == sorted(f"digits: {line.loss}" for line in tuned.table.lines)
-    trials = [each for each in measurements(tuned.path, "tuning") if each.measure == "accuracy"]
+    trials = [measurement for measurement in measurements(tuned.path, "tuning") if measurement.measure == "accuracy"]
     for line in tuned.table.lines:
         study = optuna.load_study(study_name=f"digits: {line.loss}", storage=journal)
         assert len(study.trials) == 7
         worth = {}
-        for each in trials:
-            if each.loss == line.loss:
-                worth.setdefault((each.formula, each.learning_rate), []).append(each.value)
+        for trial in trials:
+            if trial.loss == line.loss:
+                worth.setdefault((trial.formula, trial.learning_rate), []).append(trial.value)
         means = sorted(sum(values) / len(values) for values in worth.values())
-        assert sorted(each.value for each in study.trials) == pytest.approx(means)
+        assert sorted(trial.value for trial in study.trials) == pytest.approx(means)
 
 
 def test_the_numbers_of_a_formula_are_tuned_under_its_own_name(tuned):
-    formulas = {each.formula for each in measurements(tuned.path, "tuning") if each.loss == "ce(2*z)"}
-    numbers = {float(each.removeprefix("ce(").removesuffix("*z)")) for each in formulas}
+    formulas = {
+        measurement.formula for measurement in measurements(tuned.path, "tuning") if measurement.loss == "ce(2*z)"
+    }
+    numbers = {float(formula.removeprefix("ce(").removesuffix("*z)")) for formula in formulas}
     assert 2.0 in numbers
     assert len(numbers) > 2
-    assert all(0.5 <= each <= 8.0 for each in numbers)
+    assert all(0.5 <= number <= 8.0 for number in numbers)
 
 
 @pytest.mark.parametrize("submissions", long_unless([2, 7, 9], (7,)))
@@ -252,7 +263,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_last_epoch(tmp_path, monke
     class Counting(Interrupting):
         def submit(self, work, states=()):
             done = super().submit(work, states)
-            begun = [state.step for each in states for state in each.values()]
+            begun = [state.step for by_key in states for state in by_key.values()]
             trained.append((work.until - max(begun, default=0)) * len(work.candidates) * work.fidelity.seeds)
             return done
 
@@ -313,8 +324,10 @@ def test_a_candidate_goes_on_whatever_else_is_trained_beside_it(tmp_path, monkey
 
         def submit(self, work, states=()):
             done = super().submit(work, states)
-            begun = {key: state.step for each in states for key, state in each.items()}
-            trained.extend((each.formula, work.until - begun.get(each.key, 0)) for each in work.candidates)
+            begun = {key: state.step for by_key in states for key, state in by_key.items()}
+            trained.extend(
+                (candidate.formula, work.until - begun.get(candidate.key, 0)) for candidate in work.candidates
+            )
             return done
 
     executors = iter([Counting(2, 1), Counting(1_000, 3)])  # other cohorts the second time
@@ -323,7 +336,7 @@ def test_a_candidate_goes_on_whatever_else_is_trained_beside_it(tmp_path, monkey
         compare(SMALL, run_dir=tmp_path / "stopped", **keys)
     compare(SMALL, run_dir=tmp_path / "stopped", resume=True, **keys)
     for formula in ("square(p - y)", "ce(z)"):
-        assert sum(steps for each, steps in trained if each == formula) == 12
+        assert sum(steps for loss, steps in trained if loss == formula) == 12
     assert not list((tmp_path / "stopped" / "checkpoint").iterdir())
 
 
@@ -337,4 +350,6 @@ def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, 
 @pytest.mark.usefixtures("shared_ray")
 def test_a_comparison_on_ray_is_that_in_this_process(tmp_path, whole):
     done = compare(SMALL, run_dir=tmp_path / "ray", executor="ray", tasks=["digits"], fidelity={"epoch": 6})
-    assert measurements(done.path) == [each for each in measurements(whole.path) if each.task == "digits"]
+    assert measurements(done.path) == [
+        measurement for measurement in measurements(whole.path) if measurement.task == "digits"
+    ]

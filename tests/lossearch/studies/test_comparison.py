@@ -16,13 +16,13 @@ def test_each_task_has_its_own_training_unless_the_file_says_otherwise():
         tasks=["digits", "shapes", "glyphs"], fidelity={"steps": 77}, fidelity_of={"glyphs": {"steps": 5}}, seeds=3
     )
     trainings = found.fidelity_of
-    assert {name: each.steps for name, each in trainings.items()} == {"digits": 77, "shapes": 77, "glyphs": 5}
-    assert {name: each.network for name, each in trainings.items()} == {
+    assert {name: training.steps for name, training in trainings.items()} == {"digits": 77, "shapes": 77, "glyphs": 5}
+    assert {name: training.network for name, training in trainings.items()} == {
         "digits": "mlp",
         "shapes": "resnet",
         "glyphs": "resnet",
     }
-    assert {each.seeds for each in trainings.values()} == {3}
+    assert {training.seeds for training in trainings.values()} == {3}
 
 
 def test_what_the_command_says_of_a_training_is_for_every_task(tmp_path):
@@ -32,8 +32,8 @@ def test_what_the_command_says_of_a_training_is_for_every_task(tmp_path):
         "[fidelity]\nhidden = 8\n[fidelity_of.shapes]\nsteps = 9\nbatch_size = 32\n"
     )
     found = load_comparison(str(path), fidelity={"steps": 5})
-    assert {each.steps for each in found.fidelity_of.values()} == {5}
-    assert [(each.hidden, each.batch_size) for each in found.fidelity_of.values()] == [(8, 64), (8, 32)]
+    assert {training.steps for training in found.fidelity_of.values()} == {5}
+    assert [(training.hidden, training.batch_size) for training in found.fidelity_of.values()] == [(8, 64), (8, 32)]
     assert load_comparison(str(path), tasks=["digits"]).fidelity_of.keys() == {"digits"}
 
 

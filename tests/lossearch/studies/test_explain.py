@@ -68,7 +68,8 @@ def measured(path):
 
 def untimed(path):
     return sorted(
-        (replace(each, seconds=None, finished_at=None) for each in measured(path)), key=lambda each: each.measurement_id
+        (replace(measurement, seconds=None, finished_at=None) for measurement in measured(path)),
+        key=lambda measurement: measurement.measurement_id,
     )
 
 
@@ -83,9 +84,9 @@ def test_a_loss_of_a_run_is_explained_in_its_directory(run, of_run):
 
 def test_every_loss_is_trained_under_fresh_seeds_on_the_validation_split_alone(run, of_run):
     found = measured(of_run.path)
-    assert {each.split for each in found} == {"validation"}
+    assert {measurement.split for measurement in found} == {"validation"}
     fresh = {*range(EXPLANATION, EXPLANATION + 3), *range(SIMPLIFIED_LOSS, SIMPLIFIED_LOSS + 3)}
-    assert {each.seed for each in found} <= fresh
+    assert {measurement.seed for measurement in found} <= fresh
     experiment = RunDirectory.recorded(run)
     trained = Work((), "digits", experiment.fidelity, experiment.seed)
     ours = {training_seed(replace(trained, measured="validation"), seed) for seed in fresh}
@@ -104,20 +105,20 @@ def test_the_test_split_is_not_looked_at(quick, tmp_path, monkeypatch):
 
 def test_the_training_is_the_searchs_on_its_task(run, of_run):
     fidelity = RunDirectory.recorded(run).fidelity
-    assert {each.fidelity for each in measured(of_run.path)} == {fidelity.label()}
+    assert {measurement.fidelity for measurement in measured(of_run.path)} == {fidelity.label()}
 
 
 def test_the_behaviour_is_seen_beside_cross_entropy_and_the_best_known_loss(run, of_run):
     board = Leaderboard(run)
     row = board.rows[1]
-    best = next(each.name for each in board.rows if each.name not in (None, "cross_entropy", row.name))
+    best = next(other.name for other in board.rows if other.name not in (None, "cross_entropy", row.name))
     called = row.name or row.formula
     for task in BEHAVIOUR:
         lines = {line.loss: line for line in of_run.explanation.behaviour if line.task == task}
         assert set(lines) == {called, "cross_entropy", best}
         own, theirs = (
-            {each.seed: each.value for each in measured(of_run.path)
-             if (each.task, each.loss, each.measure) == (task, loss, "accuracy") and each.seed < SIMPLIFIED_LOSS}
+            {record.seed: record.value for record in measured(of_run.path)
+             if (record.task, record.loss, record.measure) == (task, loss, "accuracy") and record.seed < SIMPLIFIED_LOSS}
             for loss in (called, "cross_entropy")
         )  # fmt: skip
         if called != "cross_entropy":
@@ -127,19 +128,19 @@ def test_the_behaviour_is_seen_beside_cross_entropy_and_the_best_known_loss(run,
 
 
 def test_parts_that_move_no_weight_are_known_without_training(of_formula):
-    parts = {each.part: each for each in of_formula.explanation.parts if each.kind == "term"}
+    parts = {part.part: part for part in of_formula.explanation.parts if part.kind == "term"}
     assert set(parts) == {"ce(z)", "+ 0.0001*mean_c(p**2)", "+ 3"}
     assert parts["+ 3"].verdict == "moves no weight"
     assert parts["+ 3"].mean is None
-    assert parts["+ 3"].formula not in {each.formula for each in measured(of_formula.path)}
+    assert parts["+ 3"].formula not in {measurement.formula for measurement in measured(of_formula.path)}
 
 
 def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
-    (part,) = [each for each in of_formula.explanation.parts if each.part == "+ 0.0001*mean_c(p**2)"]
+    (part,) = [part for part in of_formula.explanation.parts if part.part == "+ 0.0001*mean_c(p**2)"]
     assert part.formula == "ce(z) + 3"
     value = {
-        (each.formula, each.seed): each.value for each in measured(of_formula.path)
-        if each.task == "digits" and each.measure == "accuracy"
+        (measurement.formula, measurement.seed): measurement.value for measurement in measured(of_formula.path)
+        if measurement.task == "digits" and measurement.measure == "accuracy"
     }  # fmt: skip
     seeds = range(EXPLANATION, EXPLANATION + SEEDS)
     whole = of_formula.explanation.form.canonical
@@ -150,32 +151,32 @@ def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
 
 def test_the_simplified_loss_lacks_what_was_not_shown_to_matter_and_has_other_seeds(of_formula):
     """A ten-thousandth of a term changes no network's accuracy, or changes it both ways."""
-    (single,) = [each for each in of_formula.explanation.parts if each.part == "+ 0.0001*mean_c(p**2)"]
-    (simple,) = [each for each in of_formula.explanation.parts if each.kind == "simplified"]
+    (single,) = [part for part in of_formula.explanation.parts if part.part == "+ 0.0001*mean_c(p**2)"]
+    (simple,) = [part for part in of_formula.explanation.parts if part.kind == "simplified"]
     assert single.verdict == "no difference shown"
     assert simple.formula == "ce(z)"
     assert set(simple.part.split(", ")) == {"+ 0.0001*mean_c(p**2)", "+ 3"}
-    own = [each.value for each in measured(of_formula.path)
-           if each.formula == "ce(z)" and each.seed >= SIMPLIFIED_LOSS and each.measure == "accuracy"]  # fmt: skip
-    assert len(own) == SEEDS
-    assert simple.mean == pytest.approx(sum(own) / SEEDS)
+    values = [record.value for record in measured(of_formula.path)
+              if record.formula == "ce(z)" and record.seed >= SIMPLIFIED_LOSS and record.measure == "accuracy"]  # fmt: skip
+    assert len(values) == SEEDS
+    assert simple.mean == pytest.approx(sum(values) / SEEDS)
 
 
 def test_a_part_whose_rest_cannot_train_says_why(of_formula):
-    (part,) = [each for each in of_formula.explanation.parts if each.part == "ce(z)"]
+    (part,) = [part for part in of_formula.explanation.parts if part.part == "ce(z)"]
     assert (part.verdict, part.mean) == ("does not train", None)
     assert "untrainable" in part.reason
 
 
 def test_what_was_measured_is_not_measured_again_and_more_seeds_add_to_it(quick, of_formula, tmp_path):
-    before = {each.measurement_id for each in measured(of_formula.path)}
+    before = {measurement.measurement_id for measurement in measured(of_formula.path)}
     run_dir, called = of_formula.path.parent.parent, "ce(z) + 0.0001*mean_c(p**2) + 3"
     again = explain(called, task="digits", seeds=SEEDS, run_dir=run_dir)
     assert again.explanation == of_formula.explanation
-    assert {each.measurement_id for each in measured(of_formula.path)} == before
+    assert {measurement.measurement_id for measurement in measured(of_formula.path)} == before
     more = explain(called, task="digits", seeds=SEEDS + 1, run_dir=run_dir)
     assert more.explanation.form.seeds == SEEDS + 1
-    assert {each.measurement_id for each in measured(of_formula.path)} > before
+    assert {measurement.measurement_id for measurement in measured(of_formula.path)} > before
 
 
 @pytest.mark.parametrize("submissions", long_unless([0, 1, 3, 5], (3,)))
@@ -188,7 +189,7 @@ def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, m
     assert untimed(resumed.path) == untimed(whole.path)
     ours, theirs = resumed.explanation, whole.explanation
     assert (ours.form, ours.points, ours.parts) == (theirs.form, theirs.points, theirs.parts)
-    timeless = [[replace(line, seconds=None) for line in each.behaviour] for each in (ours, theirs)]
+    timeless = [[replace(line, seconds=None) for line in explanation.behaviour] for explanation in (ours, theirs)]
     assert timeless[0] == timeless[1]
 
 
@@ -206,21 +207,21 @@ def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, m
 )
 def test_losses_of_every_kind(quick, tmp_path, text, parts):
     found = explain(text, task="digits", seeds=1, run_dir=tmp_path).explanation
-    shown = {each.part for each in found.parts if each.kind != "simplified"}
+    shown = {part.part for part in found.parts if part.kind != "simplified"}
     assert shown == parts
     assert found.form.parts == len(shown)
     own = [line for line in found.behaviour if line.loss == found.form.called]
     assert len(own) == len(BEHAVIOUR)
     assert all(line.mean is not None for line in own)
     over_embeddings = parse(found.form.canonical).looks_at_embeddings
-    assert {each.axis for each in found.points} == {"angle" if over_embeddings else "probability"}
+    assert {point.axis for point in found.points} == {"angle" if over_embeddings else "probability"}
 
 
 def test_a_formula_of_one_part_says_so(quick, tmp_path):
     from lossearch.results.findings.explanation_text import sections
 
     found = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
-    text = {each.title: each for each in sections(found, str)}
+    text = {section.title: section for section in sections(found, str)}
     assert text["Which parts matter"].sentences == ("It has only one part: there is nothing to leave out.",)
     assert text["Which parts matter"].tables == ()
     assert found.form.nearest == "cross_entropy"
@@ -228,7 +229,7 @@ def test_a_formula_of_one_part_says_so(quick, tmp_path):
 
 def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
     """Without the norm only cosines are left, still over embeddings; without cosines, logits."""
-    found = {each.text: each for each in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
+    found = {ablation.text: ablation for ablation in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
     assert found["ce(16*cosine)"].candidate.class_weights is None
     assert found["+ ce(z)"].candidate.class_weights == "sub_centers"
 
@@ -340,7 +341,7 @@ def test_a_loss_of_a_search_on_several_tasks_is_told_of_each(tmp_path):
     assert found.form.task == "digits + digits_few_labels"
     assert best.calibration is None  # one factor for each task: that of the first is taken
     assert found.form.factor > 0.0
-    assert [each.task for each in found.parts if each.kind != "simplified"] == [
+    assert [part.task for part in found.parts if part.kind != "simplified"] == [
         task for task in two.tasks for _ in range(found.form.parts)
     ]
     assert {line.task for line in found.behaviour} == {*BEHAVIOUR, "digits_few_labels"}

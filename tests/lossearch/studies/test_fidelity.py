@@ -67,19 +67,19 @@ def done(quick, tmp_path_factory):
 def without_times(path):
     found, damages = RecordStore(path / "measurements", Measurement).read()
     assert not damages
-    timeless = (replace(each, seconds=None, finished_at=None) for each in found)
-    return sorted(timeless, key=lambda each: each.measurement_id)
+    timeless = (replace(measurement, seconds=None, finished_at=None) for measurement in found)
+    return sorted(timeless, key=lambda measurement: measurement.measurement_id)
 
 
 def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
     values = read_values(done.path)
-    losses = {each.loss_id for each in values}
+    losses = {value.loss_id for value in values}
     assert len(losses) == CANDIDATES
     for proxy, steps in ((FULL, STEPS), ("1/8", 2), ("1/4", 4), ("1/2", 8), ("all steps", STEPS)):
-        own = [each for each in values if each.proxy == proxy]
+        own = [value for value in values if value.proxy == proxy]
         first = FULL_TRAINING if proxy == FULL else PROXY_TRAINING
-        assert {each.steps for each in own} == {steps}
-        assert {(each.loss_id, each.seed) for each in own} == {
+        assert {value.steps for value in own} == {steps}
+        assert {(value.loss_id, value.seed) for value in own} == {
             (loss, seed) for loss in losses for seed in (first, first + 1)
         }
         assert len(own) == 2 * CANDIDATES
@@ -87,12 +87,16 @@ def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
 
 def test_a_value_is_that_of_the_training_recorded(done):
     found, _ = RecordStore(done.path / "measurements", Measurement).read()
-    measured = {(each.formula, each.fidelity, each.seed): each.value for each in found if each.measure == "accuracy"}
+    measured = {
+        (measurement.formula, measurement.fidelity, measurement.seed): measurement.value
+        for measurement in found
+        if measurement.measure == "accuracy"
+    }
     full = TASKS["digits"].fidelity
-    for each in read_values(done.path):
-        trained = full if each.proxy == FULL else proxy_of(full, each.proxy, 1)
-        assert each.fitness == measured[each.formula, trained.label(), each.seed]
-    assert {each.split for each in found} == {"validation"}
+    for value in read_values(done.path):
+        trained = full if value.proxy == FULL else proxy_of(full, value.proxy, 1)
+        assert value.fitness == measured[value.formula, trained.label(), value.seed]
+    assert {measurement.split for measurement in found} == {"validation"}
 
 
 def test_the_seeds_are_no_others(done):
@@ -202,25 +206,25 @@ def sample():
 
 
 def test_a_sample_is_as_large_as_asked_for_and_holds_known_losses_and_others(sample):
-    known = [each for each in sample if each.name is not None]
+    known = [candidate for candidate in sample if candidate.name is not None]
     assert len(sample) == 60
     assert len(known) == int(KNOWN_SHARE * 60)
-    assert {each.name for each in known} <= CATALOG.keys()
-    assert {each.birth for each in sample if each.name is None} == {"random"}
+    assert {loss.name for loss in known} <= CATALOG.keys()
+    assert {candidate.birth for candidate in sample if candidate.name is None} == {"random"}
 
 
 def test_no_two_of_a_sample_train_alike(sample):
     archive = FingerprintArchive()
-    columns = [parse(each.formula) for each in sample], [each.class_weights for each in sample]
-    for each, seen in zip(sample, fingerprints(*columns), strict=True):
-        assert archive.find(seen) is None, each.formula
-        archive.add(seen, each.loss_id)
+    columns = [parse(candidate.formula) for candidate in sample], [candidate.class_weights for candidate in sample]
+    for candidate, seen in zip(sample, fingerprints(*columns), strict=True):
+        assert archive.find(seen) is None, candidate.formula
+        archive.add(seen, candidate.loss_id)
 
 
 def test_a_sample_is_that_of_its_seed(sample):
     again, other = draw_samples(experiments("digits"), 60)[0], draw_samples(experiments("digits", seed=1), 60)[0]
     assert again == sample
-    assert {each.loss_id for each in other} != {each.loss_id for each in sample}
+    assert {candidate.loss_id for candidate in other} != {candidate.loss_id for candidate in sample}
 
 
 def test_tasks_that_the_same_losses_suit_have_one_sample():

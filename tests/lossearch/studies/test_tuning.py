@@ -17,7 +17,7 @@ def run(tuner, worth, seeds=3, rounds=4, count=3):
     for _ in range(rounds):
         tuner.ask(count)
         for seed in range(seeds):
-            tuner.report([worth(each, seed) for each in tuner.open_settings()], is_last=seed == seeds - 1)
+            tuner.report([worth(settings, seed) for settings in tuner.open_settings()], is_last=seed == seeds - 1)
     return tuner
 
 
@@ -41,12 +41,12 @@ def test_settings_behind_the_median_get_no_more_seeds():
         return peak(settings, seed)
 
     tuner = run(Tuner([RATE], 12, seed=0), worth)
-    pruned = [each for each in tuner.trials if each.pruned]
+    pruned = [trial for trial in tuner.trials if trial.pruned]
     assert pruned
-    assert len(asked) == 3 * 12 - sum(3 - len(each.values) for each in pruned)
-    assert all(len(each.values) < 3 for each in pruned)
-    kept = [each for each in tuner.trials if not each.pruned]
-    assert max(each.value for each in pruned) <= max(each.value for each in kept)
+    assert len(asked) == 3 * 12 - sum(3 - len(trial.values) for trial in pruned)
+    assert all(len(trial.values) < 3 for trial in pruned)
+    kept = [trial for trial in tuner.trials if not trial.pruned]
+    assert max(trial.value for trial in pruned) <= max(trial.value for trial in kept)
     assert not tuner.best().pruned
 
 
@@ -62,13 +62,13 @@ def test_a_training_that_fails_ends_the_settings():
         return None if settings["learning_rate"] > 0.1 or seed == 2 else 0.5
 
     tuner = run(Tuner([RATE], 6, seed=1), worth)
-    assert all(each.value is None or each.pruned for each in tuner.trials)
+    assert all(trial.value is None or trial.pruned for trial in tuner.trials)
     assert tuner.best().settings == {"learning_rate": 0.1}
 
 
 def test_the_same_seed_proposes_the_same_settings():
     tuners = [run(Tuner([RATE], 9, seed=5), peak) for _ in range(2)]
-    assert [each.settings for each in tuners[0].trials] == [each.settings for each in tuners[1].trials]
+    assert [trial.settings for trial in tuners[0].trials] == [trial.settings for trial in tuners[1].trials]
 
 
 def test_the_study_is_one_of_optunas(tmp_path):
@@ -77,9 +77,9 @@ def test_the_study_is_one_of_optunas(tmp_path):
         tuner.keep(tmp_path / "studies.journal", "digits: ce(z)")
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "studies.journal")))
     study = optuna.load_study(study_name="digits: ce(z)", storage=storage)
-    states = [each.state for each in study.trials]
+    states = [trial.state for trial in study.trials]
     assert len(states) == 12
-    assert states.count(optuna.trial.TrialState.PRUNED) == sum(each.pruned for each in tuner.trials)
+    assert states.count(optuna.trial.TrialState.PRUNED) == sum(trial.pruned for trial in tuner.trials)
     assert study.best_params["learning_rate"] == pytest.approx(tuner.best().settings["learning_rate"], rel=1e-3)
 
 

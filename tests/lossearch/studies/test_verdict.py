@@ -73,9 +73,9 @@ def judged(run, tuned):
 def test_losses_that_differ_by_their_numbers_alone_are_tuned_once(run):
     board = Leaderboard(run)
     found = survivors(board, 100)
-    assert all(board[each.rank - 1].row.name is None for each in found)
-    assert [each.rank for each in found] == sorted(each.rank for each in found)
-    assert len({each.loss for each in found}) == len(found) < len([row for row in board.rows if row.rank])
+    assert all(board[survivor.rank - 1].row.name is None for survivor in found)
+    assert [survivor.rank for survivor in found] == sorted(survivor.rank for survivor in found)
+    assert len({survivor.loss for survivor in found}) == len(found) < len([row for row in board.rows if row.rank])
 
 
 def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_be_found_again():
@@ -86,7 +86,7 @@ def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_
         for rank, (text, weights) in enumerate(zip([*known, discovered], [None, None, "learned", None], strict=True), 1)
     ]
     found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
-    assert [each.rank for each in found] == [4]
+    assert [survivor.rank for survivor in found] == [4]
     with pytest.raises(UserError, match="expected a loss that is no known one"):
         survivors(SimpleNamespace(rows=rows[:3], path="a"), 100)
 
@@ -105,28 +105,35 @@ def test_what_trains_nearly_as_a_better_one_is_not_tuned():
     ]
     rows.append(SimpleNamespace(rank=6, formula=texts[-1], name=None, class_weights="pedcc"))
     found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
-    assert [each.rank for each in found] == [1, 2, 4, 5, 6]
-    assert [each.rank for each in survivors(SimpleNamespace(rows=rows, path="a"), 3)] == [1, 2, 4]
+    assert [survivor.rank for survivor in found] == [1, 2, 4, 5, 6]
+    assert [survivor.rank for survivor in survivors(SimpleNamespace(rows=rows, path="a"), 3)] == [1, 2, 4]
 
 
 def test_every_loss_gets_the_same_budget(tuned):
-    assert {each.kind for each in tuned.losses} == {"found", "random search", "baseline"}
-    assert {each.trials for each in tuned.losses} == {4}
-    assert [each.loss for each in tuned.losses if each.kind == "baseline"] == KNOWN
-    assert all("learning_rate" in each.settings_by_name() for each in tuned.losses)
+    assert {loss.kind for loss in tuned.losses} == {"found", "random search", "baseline"}
+    assert {loss.trials for loss in tuned.losses} == {4}
+    assert [loss.loss for loss in tuned.losses if loss.kind == "baseline"] == KNOWN
+    assert all("learning_rate" in loss.settings_by_name() for loss in tuned.losses)
     assert read_tuned(tuned.path) == tuned.losses
 
 
 def test_what_the_best_settings_are_worth_is_told_by_seeds_that_chose_none(tuned):
     store = RecordStore(tuned.path / "tuning", Measurement)
-    measured = [each for each in store.read()[0] if each.measure == "accuracy"]
+    measured = [measurement for measurement in store.read()[0] if measurement.measure == "accuracy"]
     chosen_by = range(FIRST_SEED, FIRST_SEED + OPTIONS["seeds"])
     for loss in tuned.losses:
-        own = [each for each in measured if (each.formula, each.learning_rate) == (loss.formula, _rate(loss))]
-        fresh = {each.seed: each.value for each in own if each.seed not in chosen_by}
+        own = [
+            measurement
+            for measurement in measured
+            if (measurement.formula, measurement.learning_rate) == (loss.formula, _rate(loss))
+        ]
+        fresh = {measurement.seed: measurement.value for measurement in own if measurement.seed not in chosen_by}
         assert len(fresh) == CONFIRM
         assert loss.value == pytest.approx(sum(fresh.values()) / CONFIRM)
-    assert {each.seed for each in measured} == {*chosen_by, *range(chosen_by.stop, chosen_by.stop + CONFIRM)}
+    assert {measurement.seed for measurement in measured} == {
+        *chosen_by,
+        *range(chosen_by.stop, chosen_by.stop + CONFIRM),
+    }
 
 
 def _rate(loss):
@@ -163,39 +170,39 @@ def test_tuning_in_another_way_keeps_what_was_tuned(run, tuned, tmp_path):
     shutil.copytree(run, copy)
     tune(copy, **(OPTIONS | {"trials": 2}))
     assert read_tuned(copy / f"{TUNING}-1") == tuned.losses
-    assert {each.trials for each in read_tuned(copy / TUNING)} == {2}
+    assert {loss.trials for loss in read_tuned(copy / TUNING)} == {2}
 
 
 def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(judged):
-    assert [(each.scene, each.task) for each in judged.table.lines] == [
+    assert [(line.scene, line.task) for line in judged.table.lines] == [
         ("own", "digits"),
         ("second network", "digits"),
         ("second task", "digits_noisy"),
     ]
-    networks = [each.fidelity[:3] for each in judged.table.lines]
+    networks = [line.fidelity[:3] for line in judged.table.lines]
     assert networks == ["mlp", "cnn", "mlp"]
-    assert {each.seeds for each in judged.table.lines} == {7}
-    assert all(each.random_difference is not None for each in judged.table.lines)
+    assert {line.seeds for line in judged.table.lines} == {7}
+    assert all(line.random_difference is not None for line in judged.table.lines)
     for line in judged.table.lines:  # at the learning rate that was best, one may diverge under another seed
         scene = folder_of(line.scene, line.task)
         measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
-        failed = {each.loss for each in measured if each.value is None} & set(KNOWN)
+        failed = {measurement.loss for measurement in measured if measurement.value is None} & set(KNOWN)
         assert line.baselines == len(KNOWN) - len(failed)
     assert read_verdicts(judged.path).lines == judged.table.lines
 
 
 def test_the_loss_that_is_judged_is_the_best_on_the_validation_split(tuned, judged):
-    found = [each for each in tuned.losses if each.kind == "found"]
-    best = max(found, key=lambda each: each.value)
+    found = [loss for loss in tuned.losses if loss.kind == "found"]
+    best = max(found, key=lambda loss: loss.value)
     own = judged.table.lines[0]
     assert (own.loss, own.formula, own.rank) == (best.loss, best.formula, best.rank)
-    at_random = [each for each in tuned.losses if each.kind == "random search"]
-    assert own.random_search == max(at_random, key=lambda each: each.value).loss
+    at_random = [loss for loss in tuned.losses if loss.kind == "random search"]
+    assert own.random_search == max(at_random, key=lambda loss: loss.value).loss
 
 
 def test_it_says_from_how_many_candidates_a_loss_was_chosen(run, judged):
     counts = Leaderboard(run).counts()
-    assert {each.chosen_from for each in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
+    assert {line.chosen_from for line in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
 
 
 def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned, judged):
@@ -203,8 +210,8 @@ def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned,
     assert own.formula == second.formula
     log = (judged.path / "second_network_digits" / "log.jsonl").read_text().splitlines()
     tried = [json.loads(line) for line in log if '"tuned"' in line]
-    assert {each["trials"] for each in tried} == {6}
-    assert all(each.formula in {one["formula"] for one in tried} for each in tuned.losses if each.kind == "baseline")
+    assert {loss["trials"] for loss in tried} == {6}
+    assert all(loss.formula in {one["formula"] for one in tried} for loss in tuned.losses if loss.kind == "baseline")
 
 
 def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(run, judged, tmp_path, monkeypatch):
@@ -218,7 +225,7 @@ def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(
     assert found.table.lines == judged.table.lines[:2]
     assert not list((copy / VERDICT).glob("own*-1"))
     assert verdict(copy, seeds=6, top=1, tasks=[]).table.lines == few.table.lines  # and the seventh seed is left aside
-    assert {each.seeds for each in few.table.lines} == {6}
+    assert {line.seeds for line in few.table.lines} == {6}
 
 
 def test_what_is_judged_is_known_before_the_next_scene_begins(run, judged, tmp_path, monkeypatch):
@@ -267,8 +274,8 @@ def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random
         _SearchResult("found", [Survivor(3, "ce(2*z)")], 100),
         _SearchResult("random search", [Survivor(1, "ce(2*z)")], 90),
     ]
-    losses = [record for each in (both, known) for record in _records("digits", each, searches)]
-    assert [(each.kind, each.rank, each.chosen_from) for each in losses] == [
+    losses = [record for loss in (both, known) for record in _records("digits", loss, searches)]
+    assert [(loss.kind, loss.rank, loss.chosen_from) for loss in losses] == [
         ("found", 3, 100),
         ("random search", 1, 90),
         ("baseline", None, None),
@@ -327,10 +334,10 @@ def test_the_commands_print_what_may_be_said(run, judged):
     words = [str(run), "--top", "2", "--trials", "4", "--seeds", "2", "--baselines", ",".join(KNOWN)]
     printed = runner.invoke(app, ["tune", *words, "--json"])
     assert printed.exit_code == 0, printed.output
-    assert {each["kind"] for each in json.loads(printed.stdout)} == {"found", "random search", "baseline"}
+    assert {line["kind"] for line in json.loads(printed.stdout)} == {"found", "random search", "baseline"}
     printed = runner.invoke(app, ["compare", str(run), "--seeds", "7", "--top", "1", "--json"])
     assert printed.exit_code == 0, printed.output
-    assert [each["verdict"] for each in json.loads(printed.stdout)] == [each.verdict for each in judged.table.lines]
+    assert [line["verdict"] for line in json.loads(printed.stdout)] == [line.verdict for line in judged.table.lines]
     printed = runner.invoke(app, ["compare", str(run), "--seeds", "7", "--top", "1"])
     assert "chosen from" in printed.stderr
     assert runner.invoke(app, ["tune", str(run / "nowhere")]).exit_code == 2
@@ -346,7 +353,7 @@ def test_a_card_and_the_leaderboard_tell_the_verdicts(run, judged):
     own = judged.table.lines[0]
     printed = runner.invoke(app, ["leaderboard", str(run), "--top", "1000", "--json"])
     rows = {row["rank"]: row["verdicts"] for row in json.loads(printed.stdout)}
-    assert [each["verdict"] for each in rows[own.rank]] == [each.verdict for each in judged.table.lines]
+    assert [row["verdict"] for row in rows[own.rank]] == [line.verdict for line in judged.table.lines]
     assert all(not said for rank, said in rows.items() if rank != own.rank)
     file = run.parent / "loss.py"
     printed = runner.invoke(app, ["export", str(run), "--rank", str(own.rank), "--out", str(file), "--card"])

@@ -40,7 +40,7 @@ def responses(formula):
         gradients = [torch.zeros(())]
         if value.requires_grad:
             gradients = torch.autograd.grad(value, points, allow_unused=True, materialize_grads=True)
-        yield value.detach(), torch.cat([each.flatten() for each in gradients])
+        yield value.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def assert_alike(formula):

@@ -60,11 +60,11 @@ def require_close(ours, formula):
     """Require autograd's gradient, as closely as autograd agrees with itself one rounding step away."""
     theirs = alone(formula).to(ours.dtype)
     others = [alone(formula, one_hot=True), alone(formula, LOGITS * (1.0 + 1e-14))]
-    finite = torch.stack([torch.isfinite(each) for each in (theirs, *others)]).all(0)
-    noise = max((float((each - theirs)[finite].abs().max()) for each in others if finite.any()), default=0.0)
+    finite = torch.stack([torch.isfinite(gradient) for gradient in (theirs, *others)]).all(0)
+    noise = max((float((gradient - theirs)[finite].abs().max()) for gradient in others if finite.any()), default=0.0)
     size = float(theirs[finite].abs().max()) if finite.any() else 0.0
     torch.testing.assert_close(ours[finite], theirs[finite], rtol=1e-7, atol=max(1e-10 * size, 10.0 * noise, 1e-15))
-    nowhere_finite = ~torch.stack([torch.isfinite(each) for each in (theirs, *others)]).any(0)
+    nowhere_finite = ~torch.stack([torch.isfinite(gradient) for gradient in (theirs, *others)]).any(0)
     assert not torch.isfinite(ours[nowhere_finite]).any()
 
 
@@ -101,7 +101,7 @@ def test_every_kind_of_call(text):
 @settings(max_examples=60)
 @given(st.lists(losses(max_leaves=12), min_size=2, max_size=6))
 def test_random_formulas_together(formulas):
-    formulas = [bind_free_names(each) for each in formulas if not each.looks_at_embeddings]
+    formulas = [bind_free_names(formula) for formula in formulas if not formula.looks_at_embeddings]
     if formulas:
         for formula, ours in zip(formulas, joint(formulas), strict=True):
             require_close(ours, formula)
@@ -111,7 +111,7 @@ def test_a_formula_that_is_not_finite_changes_no_other():
     texts = ["ce(z)", "exp(exp(exp(z)))*exp(exp(z))*exp(exp(9*z))", "square(p - y)", "-at_target(p)"]
     logits = LOGITS.expand(4, -1, -1, -1).clone()
     logits[1] = float("nan")
-    found, undisturbed = (joint([parse(text) for text in texts], each) for each in (logits, None))
+    found, undisturbed = (joint([parse(text) for text in texts], given) for given in (logits, None))
     assert not torch.isfinite(found[1]).any()
     for k in (0, 2, 3):
         assert torch.equal(found[k], undisturbed[k])

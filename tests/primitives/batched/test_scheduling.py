@@ -18,8 +18,8 @@ def test_every_node_is_in_one_group_after_its_arguments(patient):
     done = set()
     for group in groups:
         for index in group:
-            inner = {each.index for each in everyone[index].arguments if each.source == "node"}
-            assert {each for each in inner if everyone[each] in live} <= done
+            inner = {argument.index for argument in everyone[index].arguments if argument.source == "node"}
+            assert {node for node in inner if everyone[node] in live} <= done
         done |= set(group)
     assert sum(map(len, groups)) == len(done) == len(live)
     assert all(len({everyone[index].function for index in group}) == 1 for group in groups)

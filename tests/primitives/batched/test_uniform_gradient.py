@@ -55,7 +55,7 @@ def test_values_are_those_of_each_program():
     given = features(len(over_logits))
     _, values = uniform(over_logits, given)
     for z, formula, ours in zip(given["z"], over_logits, values, strict=True):
-        inputs = {name: each[0].T for name, each in shared().items()} | {"z": z.T, "counted": torch.ones(SAMPLES, 1)}
+        inputs = {name: value[0].T for name, value in shared().items()} | {"z": z.T, "counted": torch.ones(SAMPLES, 1)}
         theirs = lower(formula).run(inputs)
         torch.testing.assert_close(ours, theirs.squeeze(1).expand(SAMPLES), rtol=1e-9, atol=1e-12)
 
@@ -78,7 +78,7 @@ def test_a_second_run_forgets_the_first():
     gradient = UniformGradient(KNOWN, torch.float64)
     gradient.prepare(CLASSES, SAMPLES)
     given = features(len(KNOWN))
-    first = {name: each.clone() for name, each in gradient.run(given, shared()).items()}
+    first = {name: values.clone() for name, values in gradient.run(given, shared()).items()}
     gradient.run({name: 1.5 * feature for name, feature in given.items()}, shared())
     gradient.prepare(CLASSES, SAMPLES)
     again = gradient.run(given, shared())

@@ -13,7 +13,7 @@ import numpy as np
 
 def log_softmax(z):
     top = max(z)
-    return z - top - math.log(sum(math.exp(each - top) for each in z))
+    return z - top - math.log(sum(math.exp(logit - top) for logit in z))
 
 
 def softmax(z):
@@ -98,7 +98,7 @@ def large_margin_cross_entropy(logits, target, lam=0.3):
     losses = []
     for z, t in zip(logits, target, strict=True):
         log_q = log_softmax(z[others(t, len(z))])
-        margin = sum((math.exp(each) - 1 / (len(z) - 1)) * each for each in log_q)
+        margin = sum((math.exp(log) - 1 / (len(z) - 1)) * log for log in log_q)
         losses.append(cross_entropy(z, t) + lam / 2 * margin)
     return np.array(losses)
 
@@ -212,7 +212,7 @@ def arcface_monotone(embeddings, weight, target, s=30.0, m=0.5):
 def monotone_arcface(c, t, s, m):
     # cross-entropy of s cos(theta_j) with s cos(theta_t + m) for the target, or s (cos(theta_t) - m sin(m)) where
     # theta_t + m > pi, Deng et al. 2019 as implemented by its authors
-    scores = [s * each for each in c]
+    scores = [s * cosine for cosine in c]
     theta = math.acos(c[t])
     scores[t] = s * math.cos(theta + m) if theta + m <= math.pi else s * (c[t] - m * math.sin(m))
     return cross_entropy(scores, t)

@@ -57,7 +57,7 @@ def test_float32_agrees_with_float64(entry):
 @pytest.mark.parametrize("loss", CATALOG.values(), ids=CATALOG)
 def test_every_known_loss_names_its_source_and_uses_each_hyperparameter(loss):
     assert len(loss.source) > 10
-    assert {each.name for each in loss.hyperparameters} == loss.formula.hyperparameters
+    assert {parameter.name for parameter in loss.hyperparameters} == loss.formula.hyperparameters
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from tests.primitives.strategies import formulas
 @given(formulas(max_leaves=30))
 def test_the_defaults_give_the_formula_back_and_every_end_of_a_range_is_allowed(formula):
     named, constants = tunable_constants(formula)
-    assert named.bind({each.name: each.default for each in constants}) == formula
+    assert named.bind({constant.name: constant.default for constant in constants}) == formula
     for end in ("low", "high"):
-        bound = named.bind({each.name: getattr(each, end) for each in constants})
-        assert not bound.names & {each.name for each in constants}
-    assert len(constants) <= min(MAX_CONSTANTS, sum(isinstance(each, Number) for each in formula.walk()))
+        bound = named.bind({constant.name: getattr(constant, end) for constant in constants})
+        assert not bound.names & {constant.name for constant in constants}
+    assert len(constants) <= min(MAX_CONSTANTS, sum(isinstance(node, Number) for node in formula.walk()))
 
 
 def test_constants_are_named_in_prefix_order_with_ranges_around_them():

@@ -42,17 +42,19 @@ CASES = [
 
 def arguments_of(name):
     """The inputs that a reference asks for by name."""
-    return [each for each in inspect.signature(REFERENCES[name]).parameters if each in INPUTS]
+    return [parameter for parameter in inspect.signature(REFERENCES[name]).parameters if parameter in INPUTS]
 
 
 def differentiated(name):
     """The inputs that the gradient is with respect to."""
-    return [each for each in arguments_of(name) if each in {"logits", "embeddings", "weight", "sub_centers"}]
+    return [
+        argument for argument in arguments_of(name) if argument in {"logits", "embeddings", "weight", "sub_centers"}
+    ]
 
 
 def reference(name, hyperparameters, **replaced):
     inputs = INPUTS | replaced
-    return REFERENCES[name](**{each: inputs[each] for each in arguments_of(name)}, **hyperparameters)
+    return REFERENCES[name](**{argument: inputs[argument] for argument in arguments_of(name)}, **hyperparameters)
 
 
 def finite_difference(value, x, step=2e-5):
@@ -127,10 +129,10 @@ def test_double_additive_margin_is_am_softmax_with_twice_the_margin(s, m):
 @pytest.mark.parametrize("name", REFERENCES)
 def test_the_other_set_moves_every_hyperparameter_within_its_range(name):
     others = OTHER_HYPERPARAMETERS.get(name, {})
-    assert others.keys() == {each.name for each in CATALOG[name].hyperparameters}
-    for each in CATALOG[name].hyperparameters:
-        assert each.low <= others[each.name] <= each.high
-        assert others[each.name] != each.default
+    assert others.keys() == {parameter.name for parameter in CATALOG[name].hyperparameters}
+    for parameter in CATALOG[name].hyperparameters:
+        assert parameter.low <= others[parameter.name] <= parameter.high
+        assert others[parameter.name] != parameter.default
 
 
 def test_every_known_loss_has_a_reference_or_golden_values():

@@ -56,7 +56,7 @@ def test_a_loss_that_looks_at_progress_or_the_prior_has_its_nearest():
 
 def test_directions_are_those_of_gradients_in_the_same_points_for_every_formula():
     like, scaled, moving, margin, flat = directions(
-        [parse(each) for each in ("ce(z)", "3*ce(z) - 2", "progress*ce(z)", "ce(cosine)", "sum_c(p)")]
+        [parse(text) for text in ("ce(z)", "3*ce(z) - 2", "progress*ce(z)", "ce(cosine)", "sum_c(p)")]
     )
     assert float(like @ scaled) == pytest.approx(1.0)
     assert 0.5 < float(like @ moving) < 1.0 - 1e-3  # another factor at each moment

@@ -558,7 +558,7 @@ def test_a_formula_with_a_few_changes_is_read_or_refused(text):
     read_or_refused(text)
 
 
-@given(st.sampled_from([each for each in PIECES if each.strip()]), st.integers(1, 5_000), st.text(max_size=3))
+@given(st.sampled_from([piece for piece in PIECES if piece.strip()]), st.integers(1, 5_000), st.text(max_size=3))
 @settings(max_examples=100)
 def test_any_repetition_is_read_or_refused(piece, times, end):
     read_or_refused(piece * times + end)

@@ -27,8 +27,8 @@ def extras(operator, like):
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_operator_is_total_in_value_and_gradient(name, dtype):
     operator = OPERATORS[name]
-    arguments = [each.requires_grad_() for each in edge_grid(operator.arity, dtype)]
-    shaped = [each[:, :1] for each in arguments] if operator.takes is Shape.SAMPLE else arguments
+    arguments = [argument.requires_grad_() for argument in edge_grid(operator.arity, dtype)]
+    shaped = [argument[:, :1] for argument in arguments] if operator.takes is Shape.SAMPLE else arguments
     if name == "pow":  # exponents are bounded
         shaped = [shaped[0], shaped[1].clamp(-64.0, 64.0)]
     result = operator.tensor(*shaped, *extras(operator, arguments[0]))

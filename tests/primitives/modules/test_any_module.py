@@ -116,8 +116,8 @@ def test_it_is_exported_for_a_batch_of_any_size(name):
 def test_its_gradient_is_taken_by_func_and_mapped_over_batches(name):
     loss = module(name, torch.float64)
     parts = [batch(loss, seed=seed) for seed in range(3)]
-    inputs, targets = torch.stack([each for each, _ in parts]).double(), torch.stack([each for _, each in parts])
-    expected = [value_and_gradient(loss, each.double(), target) for each, target in parts]
+    inputs, targets = torch.stack([batch for batch, _ in parts]).double(), torch.stack([batch for _, batch in parts])
+    expected = [value_and_gradient(loss, batch.double(), target) for batch, target in parts]
     torch.testing.assert_close(vmap(loss)(inputs, targets), torch.stack([value for value, _ in expected]))
     gradients = vmap(grad(loss))(inputs, targets)
     torch.testing.assert_close(gradients, torch.stack([gradient for _, gradient in expected]))
@@ -149,7 +149,9 @@ def test_it_is_copied_pickled_and_its_state_loaded(name):
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), fresh):
         assert torch.equal(other(inputs, target), loss(inputs, target))
         assert str(other) == str(loss)
-        assert [each.requires_grad for each in other.parameters()] == [each.requires_grad for each in loss.parameters()]
+        assert [parameter.requires_grad for parameter in other.parameters()] == [
+            parameter.requires_grad for parameter in loss.parameters()
+        ]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -175,5 +177,5 @@ def test_autocast_computes_in_float32_and_leaves_the_parameters_alone(name, dtyp
 def test_its_text_shows_the_formula_and_every_hyperparameter(name):
     text = repr(module(name))
     assert CATALOG[name].text.replace(" ", "") in text.replace(" ", "") or str(CATALOG[name].formula) in text
-    for each in CATALOG[name].hyperparameters:
-        assert f"{each.name}={each.default:g}" in text
+    for parameter in CATALOG[name].hyperparameters:
+        assert f"{parameter.name}={parameter.default:g}" in text

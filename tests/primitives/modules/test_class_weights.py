@@ -17,7 +17,7 @@ def test_pedcc_weights_are_the_regular_simplex_and_fixed():
     cosines = weight @ weight.T
     expected = torch.full((100, 100), -1.0 / 99.0, dtype=torch.float64).fill_diagonal_(1.0)
     torch.testing.assert_close(cosines, expected, rtol=0.0, atol=1e-6)
-    assert [(name, each.requires_grad) for name, each in loss.named_parameters()] == [("weight", False)]
+    assert [(name, parameter.requires_grad) for name, parameter in loss.named_parameters()] == [("weight", False)]
 
 
 def test_fixed_weights_are_not_moved_by_an_optimiser_that_lists_them():

@@ -76,7 +76,7 @@ def test_centroids_are_unit_vectors_in_float32(classes, size):
     torch.testing.assert_close(points.norm(dim=1), torch.ones(classes))
 
 
-@pytest.mark.parametrize(("classes", "size"), [each for each in EVERY_KIND if each[0] > 1])
+@pytest.mark.parametrize(("classes", "size"), [kind for kind in EVERY_KIND if kind[0] > 1])
 def test_mean_of_the_centroids_is_zero(classes, size):
     assert centroids(classes, size).mean(0).norm() < 1e-4
 
@@ -156,7 +156,7 @@ def test_repulsion_is_the_same_in_blocks_of_any_size():
 def test_rounding_is_not_magnified():
     start = random_directions(100, 16)
     other = start * (1.0 + 1e-15 * torch.randn(start.shape, generator=torch.Generator().manual_seed(2)))
-    found, again = (pedcc.at_rest(pedcc.balanced(each), steps=500) for each in (start, other))
+    found, again = (pedcc.at_rest(pedcc.balanced(vectors), steps=500) for vectors in (start, other))
     torch.testing.assert_close(found, again, rtol=0.0, atol=1e-9)
 
 

@@ -34,7 +34,7 @@ def patterns(classes, dtype):
 
 
 def assert_finite(loss, classes, dtype):
-    parameters = [each for each in loss.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in loss.parameters() if parameter.requires_grad]
     for name, inputs in patterns(SIZE if isinstance(loss, EmbeddingLoss) else classes, dtype).items():
         inputs = inputs.to(dtype).requires_grad_()
         index = torch.arange(len(inputs)) % classes
@@ -44,7 +44,7 @@ def assert_finite(loss, classes, dtype):
             assert torch.isfinite(value), (name, value)
             points = [inputs, *parameters]
             gradients = torch.autograd.grad(value, points, allow_unused=True, materialize_grads=True)
-            assert all(torch.isfinite(each).all() for each in gradients), name
+            assert all(torch.isfinite(gradient).all() for gradient in gradients), name
 
 
 def made(build, classes):

@@ -62,11 +62,14 @@ def arguments_of(function):
 
 
 def by_autograd(function, arguments, g, wanted):
-    leaves = [each.clone().requires_grad_() if needed else each for each, needed in zip(arguments, wanted, strict=True)]
+    leaves = [
+        argument.clone().requires_grad_() if needed else argument
+        for argument, needed in zip(arguments, wanted, strict=True)
+    ]
     inputs = [leaf for leaf, needed in zip(leaves, wanted, strict=True) if needed]
     result = function(*leaves)
     if not result.requires_grad:
-        return [torch.zeros_like(each) for each in inputs]
+        return [torch.zeros_like(tensor) for tensor in inputs]
     return torch.autograd.grad(result, inputs, g, allow_unused=True, materialize_grads=True)
 
 
@@ -77,13 +80,13 @@ FUNCTIONS = {function.__name__: function for function in (*RULES, numerics.log_o
 def test_a_rule_agrees_with_autograd(name):
     function = FUNCTIONS[name]
     for arguments in arguments_of(function):
-        wanted = [torch.is_tensor(each) and each.is_floating_point() for each in arguments]
+        wanted = [torch.is_tensor(argument) and argument.is_floating_point() for argument in arguments]
         result = function(*arguments)
         g = tensor(9, *result.shape).clamp(-3.0, 3.0)
         rules = RULES.get(function)
         if rules is not None:  # an argument without a rule has no gradient by the language
             wanted = [needed and rule is not None for needed, rule in zip(wanted, rules, strict=True)]
-        found = [each for each in gradients(function, g, result, arguments, wanted) if each is not None]
+        found = [gradient for gradient in gradients(function, g, result, arguments, wanted) if gradient is not None]
         expected = by_autograd(function, arguments, g, wanted)
         assert len(found) == sum(wanted)
         for ours, theirs in zip(found, expected, strict=True):
@@ -108,7 +111,7 @@ def test_functions_without_a_slope_have_no_gradient():
 
 
 def test_every_function_of_the_language_has_rules_but_for_a_few_that_autograd_differentiates():
-    called = {each.tensor for each in OPERATORS.values()}
+    called = {operator.tensor for operator in OPERATORS.values()}
     for loss in CATALOG.values():
         called |= {step.function for step in lower(loss.bound(), hard=True).steps}
     features = {
@@ -118,5 +121,11 @@ def test_every_function_of_the_language_has_rules_but_for_a_few_that_autograd_di
         numerics.class_weight_norm,
     }
     without = called - RULES.keys() - features - {numerics.scalar}
-    assert {each.__name__ for each in without} == {"power", "log_one_minus_softmax", "batch_mean", "minimum", "maximum"}
+    assert {function.__name__ for function in without} == {
+        "power",
+        "log_one_minus_softmax",
+        "batch_mean",
+        "minimum",
+        "maximum",
+    }
     assert F.softplus in RULES

@@ -15,7 +15,7 @@ from tests.primitives.modules.test_any_module import CLASSES, SAMPLED, batch, mo
 def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
     loss = module(name)
     model = onnxruntime.InferenceSession(onnx_model(loss, CLASSES).SerializeToString())
-    first, second = (each.name for each in model.get_inputs())
+    first, second = (input_.name for input_ in model.get_inputs())
     assert (first in ("logits", "embeddings"), second) == (True, "target")
     for samples in (1, 3, 11):
         inputs, target = batch(loss, samples)

@@ -32,12 +32,12 @@ def measured(loss, values, **changes):
 
 
 def lines(*groups, **options):
-    table = ComparisonTable([each for group in groups for each in group], "base", **options)
+    table = ComparisonTable([measurement for group in groups for measurement in group], "base", **options)
     return {line.loss: line for line in table.lines}
 
 
 def test_a_loss_that_is_better_under_every_seed_is_better():
-    found = lines(measured("base", BASE), measured("ours", [each + 0.02 + 0.001 * k for k, each in enumerate(BASE)]))
+    found = lines(measured("base", BASE), measured("ours", [value + 0.02 + 0.001 * k for k, value in enumerate(BASE)]))
     ours = found["ours"]
     assert ours.verdict == "better"
     assert ours.difference == pytest.approx(0.0235)
@@ -56,7 +56,7 @@ def test_differences_are_of_pairs_under_one_seed_and_not_of_means():
 
 
 def test_p_values_are_corrected_over_the_losses_of_a_task():
-    others = {f"loss{k}": [each + 0.01 * k + 0.001 * place for place, each in enumerate(BASE)] for k in range(4)}
+    others = {f"loss{k}": [value + 0.01 * k + 0.001 * place for place, value in enumerate(BASE)] for k in range(4)}
     found = lines(measured("base", BASE), *(measured(name, values) for name, values in others.items()))
     names = list(others)
     corrected = holm([found[name].p_wilcoxon for name in names])
@@ -73,11 +73,12 @@ def test_five_seeds_call_no_winner_and_say_why():
 def test_among_many_losses_more_seeds_are_needed():
     # 2/2**7 * 4 = 0.0625; 2/2**8 * 4 = 0.03125
     for seeds, verdicts in ((7, {"too few seeds"}), (8, {"better"})):
-        groups = [measured(f"loss{k}", [each + 0.1 + 0.001 * k for each in BASE[:seeds]]) for k in range(4)]
+        groups = [measured(f"loss{k}", [value + 0.1 + 0.001 * k for value in BASE[:seeds]]) for k in range(4)]
         found = lines(measured("base", BASE[:seeds]), *groups)
         assert {line.verdict for line in found.values()} == verdicts | {"baseline"}
     table = ComparisonTable(
-        [each for group in groups for each in group if each.seed < 7] + measured("base", BASE[:7]), "base"
+        [measurement for group in groups for measurement in group if measurement.seed < 7] + measured("base", BASE[:7]),
+        "base",
     )
     assert "fewer than 8 seeds among 4 losses" in why_no_winner(table.lines)
 
@@ -89,7 +90,7 @@ def test_where_less_is_better_a_smaller_error_is_better_and_comes_first():
         measured("base", [0.2] * 8, measure=name),
         measured("ours", [0.1 + 0.001 * k for k in range(8)], measure=name),
     )
-    table = ComparisonTable([each for group in (*own, *errors) for each in group], "base", name)
+    table = ComparisonTable([measurement for group in (*own, *errors) for measurement in group], "base", name)
     assert [(line.loss, line.verdict) for line in table.lines] == [("ours", "better"), ("base", "baseline")]
 
 

@@ -19,46 +19,46 @@ def drawn(text, name="own", classes=10, factor=1.0, size=64):
 
 
 def line(points, name, which="target"):
-    return [each for each in points if each.loss == name and each.line == which]
+    return [point for point in points if point.loss == name and point.line == which]
 
 
 def test_cross_entropy_and_focal_have_their_textbook_values_and_slopes():
     """-log p has slope -1/p, and p - 1 in the logit; focal twice -(1-p)^2 log p, by Eq. (4) of Lin et al. 2017."""
     points = curves([FOCAL, CE], 10, 64)
-    for each in line(points, "cross_entropy"):
-        p = each.at
-        assert each.value == pytest.approx(-math.log(p), rel=1e-9, abs=1e-12)
-        assert each.slope == pytest.approx(-1.0 / p, rel=1e-6)
-        assert each.slope_in_logit == pytest.approx(p - 1.0, rel=1e-6, abs=1e-12)
-    for each in line(points, "focal"):
-        p = each.at
+    for point in line(points, "cross_entropy"):
+        p = point.at
+        assert point.value == pytest.approx(-math.log(p), rel=1e-9, abs=1e-12)
+        assert point.slope == pytest.approx(-1.0 / p, rel=1e-6)
+        assert point.slope_in_logit == pytest.approx(p - 1.0, rel=1e-6, abs=1e-12)
+    for point in line(points, "focal"):
+        p = point.at
         of_p = 2.0 * (2.0 * (1.0 - p) * math.log(p) - (1.0 - p) ** 2 / p)
-        assert each.value == pytest.approx(-2.0 * (1.0 - p) ** 2 * math.log(p), rel=1e-6, abs=1e-12)
-        assert each.slope == pytest.approx(of_p, rel=1e-5, abs=1e-9)
-        assert each.slope_in_logit == pytest.approx(of_p * p * (1.0 - p), rel=1e-5, abs=1e-9)
+        assert point.value == pytest.approx(-2.0 * (1.0 - p) ** 2 * math.log(p), rel=1e-6, abs=1e-12)
+        assert point.slope == pytest.approx(of_p, rel=1e-5, abs=1e-9)
+        assert point.slope_in_logit == pytest.approx(of_p * p * (1.0 - p), rel=1e-5, abs=1e-9)
 
 
 def test_another_class_takes_the_targets_probability_while_the_others_hold_a_tenth():
-    for each in line(drawn("ce(z)", classes=5), "own", "other"):
-        assert each.target_probability == pytest.approx(0.9 - each.at, rel=1e-9, abs=1e-12)
-        assert each.value == pytest.approx(-math.log(0.9 - each.at), rel=1e-6)
-        assert each.slope_in_logit == pytest.approx(each.at, rel=1e-9)  # of cross-entropy: p of the other class
+    for point in line(drawn("ce(z)", classes=5), "own", "other"):
+        assert point.target_probability == pytest.approx(0.9 - point.at, rel=1e-9, abs=1e-12)
+        assert point.value == pytest.approx(-math.log(0.9 - point.at), rel=1e-6)
+        assert point.slope_in_logit == pytest.approx(point.at, rel=1e-9)  # of cross-entropy: p of the other class
 
 
 def test_with_two_classes_none_is_held():
-    for each in line(drawn("ce(z)", classes=2), "own", "other"):
-        assert each.target_probability == pytest.approx(1.0 - each.at, rel=1e-9, abs=1e-12)
+    for point in line(drawn("ce(z)", classes=2), "own", "other"):
+        assert point.target_probability == pytest.approx(1.0 - point.at, rel=1e-9, abs=1e-12)
 
 
 def test_a_loss_over_cosines_is_drawn_over_the_angle_and_so_is_cross_entropy():
     """z is 8 cos(angle) at the target, for an embedding of the length 8, and -1/9 of that at nine other classes."""
     points = drawn("ce(z*1) + 0*norm + at_target(1 - cosine)")
-    assert {each.axis for each in points} == {"angle"}
-    for each in line(points, "cross_entropy"):
-        z = 8.0 * math.cos(each.at)
+    assert {point.axis for point in points} == {"angle"}
+    for point in line(points, "cross_entropy"):
+        z = 8.0 * math.cos(point.at)
         cross_entropy = math.log(math.exp(z) + 9.0 * math.exp(-z / 9.0)) - z
-        assert each.value == pytest.approx(cross_entropy, rel=1e-9)
-        assert each.slope_in_logit is None
+        assert point.value == pytest.approx(cross_entropy, rel=1e-9)
+        assert point.slope_in_logit is None
     for one, other in zip(line(points, "own"), line(points, "cross_entropy"), strict=True):
         assert one.value - other.value == pytest.approx(1.0 - math.cos(one.at), rel=1e-6, abs=1e-9)
         assert one.slope - other.slope == pytest.approx(math.sin(one.at), rel=1e-6, abs=1e-9)
@@ -66,8 +66,8 @@ def test_a_loss_over_cosines_is_drawn_over_the_angle_and_so_is_cross_entropy():
 
 def test_an_embedding_on_its_class_center_has_no_distance():
     """At the angle a, centers of the embedding's length r = 8 are 2 r^2 (1 - cos a) away."""
-    for each in line(drawn("at_target(dist2)"), "own"):
-        assert each.value == pytest.approx(128.0 * (1.0 - math.cos(each.at)), rel=1e-6)
+    for point in line(drawn("at_target(dist2)"), "own"):
+        assert point.value == pytest.approx(128.0 * (1.0 - math.cos(point.at)), rel=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -81,10 +81,10 @@ def test_class_weights_are_equally_far_apart(classes):
 
 def test_a_loss_with_progress_is_drawn_at_three_moments_and_with_a_uniform_prior():
     points = line(drawn("(1 + progress)*ce(z + log(prior))"), "own")
-    halves = {moment: [each for each in points if each.progress == moment] for moment in (0.0, 0.5, 1.0)}
+    halves = {moment: [point for point in points if point.progress == moment] for moment in (0.0, 0.5, 1.0)}
     for moment, own in halves.items():
         assert own[5].value == pytest.approx(-(1.0 + moment) * math.log(own[5].at), rel=1e-6)
-    assert any(each.startswith("At 50% of the training: ") for each in curve_facts(points, "own"))
+    assert any(fact.startswith("At 50% of the training: ") for fact in curve_facts(points, "own"))
 
 
 def test_pulls_are_at_the_probabilities_and_angles_that_they_name():
@@ -92,7 +92,7 @@ def test_pulls_are_at_the_probabilities_and_angles_that_they_name():
         assert pull.where == f"p = {p:g}"
         assert pull.of_loss["own"] == pytest.approx(1.0 - p, rel=1e-9)
     of_angle = pulls(drawn("at_target(1 - cosine)"))
-    assert [each.where for each in of_angle] == [f"{each:g} degrees" for each in DEGREES]
+    assert [pull.where for pull in of_angle] == [f"{degrees:g} degrees" for degrees in DEGREES]
     for pull in of_angle:
         assert pull.of_loss["own"] == pytest.approx(1.0, rel=1e-9)  # the derivative in the cosine
 
@@ -128,7 +128,7 @@ def test_a_loss_that_ignores_the_prediction_is_described_so():
 
 
 def test_cross_entropy_is_not_compared_with_itself():
-    assert not any("beside cross-entropy" in each for each in curve_facts(curves([CE], 10, 64), "cross_entropy"))
+    assert not any("beside cross-entropy" in fact for fact in curve_facts(curves([CE], 10, 64), "cross_entropy"))
 
 
 @pytest.mark.parametrize(("axis", "at"), [("probability", 0.0), ("probability", 1.0), ("angle", 4.0), ("time", 0.5)])

@@ -29,7 +29,7 @@ WHOLE = Explanation(FORM, POINTS, [EFFECT], [LINE])
 
 def text_of(explanation=WHOLE, **changes):
     found = sections(replace(explanation, form=replace(explanation.form, **changes)), str)
-    return {each.title: " ".join((*each.sentences, *each.conclusions)) for each in found}
+    return {section.title: " ".join((*section.sentences, *section.conclusions)) for section in found}
 
 
 def test_a_written_explanation_is_read_back(tmp_path):
@@ -102,7 +102,7 @@ def test_the_conclusions_about_tasks_follow_their_verdicts():
 
 def test_behaviour_names_every_training():
     """Wrong labels are learned late, so 50 steps do not predict 200."""
-    lines = [replace(LINE, fidelity=each, task=task) for each, task in (("mlp64-50x64", "a"), ("cnn-9x9", "b"))]
+    lines = [replace(LINE, fidelity=fidelity, task=task) for fidelity, task in (("mlp64-50x64", "a"), ("cnn-9x9", "b"))]
     text = text_of(replace(WHOLE, behaviour=[*lines, lines[0]]))["Wrong labels and a long tail"]
     assert "Trained as mlp64-50x64, cnn-9x9 (network, steps x batch size, learning rate)" in text
 
@@ -119,7 +119,7 @@ def test_hostile_text_is_shown_as_code():
     form = replace(FORM, called=hostile, canonical=hostile, nearest=hostile, rejected=hostile)
     part = replace(EFFECT, part=hostile, formula=hostile, task=hostile, measure=hostile, reason=hostile)
     line = replace(LINE, task=hostile, loss=hostile, verdict=hostile)
-    points = [replace(each, loss=hostile) if each.loss == "ce(2*z)" else each for each in POINTS]
+    points = [replace(point, loss=hostile) if point.loss == "ce(2*z)" else point for point in POINTS]
     card = as_markdown(Explanation(form, points, [part, replace(part, kind="simplified")], [line]))
     assert "<script>" not in card
     assert "\x1b" not in card
@@ -142,7 +142,7 @@ def test_a_file_with_another_verdict_is_damaged(tmp_path):
 
 def test_curves_without_points_or_finite_values_are_described():
     assert text_of(replace(WHOLE, points=[]))["How it pulls"]
-    lost = [replace(each, value=None, slope=None, slope_in_logit=None) for each in POINTS]
+    lost = [replace(point, value=None, slope=None, slope_in_logit=None) for point in POINTS]
     assert "not finite along most of the line" in text_of(replace(WHOLE, points=lost))["How it pulls"]
 
 

@@ -44,13 +44,14 @@ def values(task="digits", full=RANKED, **of_proxy):
     ]
 
 
-def failing(found, loss, proxy, seed):
+def failing(scores, loss, proxy, seed):
     """Replace one value by a failure."""
     return [
-        replace(each, fitness=None, reason="diverged") if (each.loss_id, each.proxy, each.seed) == (loss, proxy, seed)
-        else each
-        for each in found
-    ]  # fmt: skip
+        replace(value, fitness=None, reason="diverged")
+        if (value.loss_id, value.proxy, value.seed) == (loss, proxy, seed)
+        else value
+        for value in scores
+    ]
 
 
 def by_proxy(lines):
@@ -89,9 +90,9 @@ def test_the_better_half_is_the_better_one_by_full_training():
 def test_more_seeds_are_averaged():
     """The first seed reverses the ranking. The second has the full ranking, with larger differences."""
     found = [
-        replace(each, fitness=REVERSED[LOSSES.index(each.loss_id)] / 4) if (each.proxy, each.seed) == ("1/8", 100)
-        else each
-        for each in values()
+        replace(value, fitness=REVERSED[LOSSES.index(value.loss_id)] / 4) if (value.proxy, value.seed) == ("1/8", 100)
+        else value
+        for value in values()
     ]  # fmt: skip
     lines = by_proxy(proxy_lines(found))
     assert (lines["1/8", 1].tau, lines["1/8", 2].tau) == (-1.0, 1.0)
@@ -106,7 +107,8 @@ def test_the_cheapest_that_is_good_enough_is_chosen():
 def test_of_two_at_the_same_cost_the_better_one_is_chosen():
     """An eighth under two seeds costs as much as a quarter under one; its first seed ranks nothing."""
     found = [
-        replace(each, fitness=0.5) if (each.proxy, each.seed) == ("1/8", 100) else each for each in values(p8=SWAPPED)
+        replace(value, fitness=0.5) if (value.proxy, value.seed) == ("1/8", 100) else value
+        for value in values(p8=SWAPPED)
     ]
     lines = by_proxy(proxy_lines(found))
     assert lines["1/8", 1].tau is None
@@ -125,7 +127,7 @@ def test_the_full_training_under_other_seeds_is_no_proxy():
 def test_a_training_at_the_cost_of_the_full_one_is_no_proxy():
     """With a full training of one seed, all steps under one seed cost as much, and under two more."""
     cheap = {"p8": REVERSED, "p4": REVERSED, "p2": REVERSED}
-    found = [each for each in values(**cheap) if each.proxy != FULL or each.seed == 0]
+    found = [value for value in values(**cheap) if value.proxy != FULL or value.seed == 0]
     lines = by_proxy(proxy_lines(found))
     assert (lines["all steps", 1].cost, lines["all steps", 2].cost) == (1.0, 2.0)
     assert (lines["all steps", 1].tau, lines["all steps", 2].tau) == (1.0, 1.0)

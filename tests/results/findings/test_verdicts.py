@@ -34,7 +34,7 @@ def measured(loss, values, right=None, measure="accuracy"):
 def scene(*groups, judged=("found",), baselines=("cross_entropy", "mse"), validation=1000, random=None):
     return SceneMeasurements(
         "own",
-        [each for group in groups for each in group],
+        [measurement for group in groups for measurement in group],
         [Judged(loss, 1) for loss in judged],
         list(baselines),
         baselines[-1],
@@ -77,7 +77,7 @@ def test_p_values_are_corrected_for_the_losses_that_are_judged_and_not_for_the_b
     names = [f"known{number}" for number in range(20)]
     judged = {"judged": ("found", "other"), "baselines": names}
     both = verdicts(scene(*many, measured("found", around(0.85)), measured("other", around(0.84)), **judged))
-    assert [each.p for each in both] == [pytest.approx(2 * 2 / 2**SEEDS)] * 2
+    assert [verdict.p for verdict in both] == [pytest.approx(2 * 2 / 2**SEEDS)] * 2
 
 
 def test_a_loss_behind_the_best_known_one_is_worse():

@@ -9,7 +9,7 @@ from lossearch.results.statistics.intervals import interval, mean, noise_of_a_di
 
 def plain_rows(evaluations):
     by_loss = groups(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
+    tasks = tasks_of(evaluation for group in by_loss.values() for evaluation in group)
     baseline = fitness_by_seed(baseline_of(by_loss), tasks)
     rows = [plain_row(group, baseline, tasks) for group in by_loss.values()]
     ranked = sorted(
@@ -23,47 +23,51 @@ def plain_rows(evaluations):
 
 def plain_noise(evaluations):
     by_loss = groups(evaluations)
-    tasks = tasks_of(each for group in by_loss.values() for each in group)
+    tasks = tasks_of(evaluation for group in by_loss.values() for evaluation in group)
     baseline = baseline_of(by_loss)
     theirs = fitness_by_seed(baseline, tasks)
     others = [fitness_by_seed(group, tasks) for group in by_loss.values() if group is not baseline]
-    others = sorted((each for each in others if each), key=lambda fitness: -mean(fitness.values()))
-    return noise_of_a_difference(paired_differences(each, theirs) for each in others[: (len(others) + 1) // 2])
+    others = sorted((fitness for fitness in others if fitness), key=lambda fitness: -mean(fitness.values()))
+    return noise_of_a_difference(paired_differences(fitness, theirs) for fitness in others[: (len(others) + 1) // 2])
 
 
 def tasks_of(evaluations):
-    return list(dict.fromkeys(each.task for each in evaluations if each.seed is not None))
+    return list(dict.fromkeys(evaluation.task for evaluation in evaluations if evaluation.seed is not None))
 
 
 def fitness_by_seed(group, tasks):
     """Fitness of the full trainings under each seed, the mean over the tasks; a seed needs all of them."""
     found = {}
-    for each in group:
-        if not each.at_a_rung and each.seed is not None and each.fitness is not None:
-            found.setdefault(each.seed, {})[each.task] = each.fitness
+    for evaluation in group:
+        if not evaluation.at_a_rung and evaluation.seed is not None and evaluation.fitness is not None:
+            found.setdefault(evaluation.seed, {})[evaluation.task] = evaluation.fitness
     return {seed: mean(by_task.values()) for seed, by_task in found.items() if len(by_task) == len(tasks)}
 
 
 def groups(evaluations):
     found = {}
-    for each in evaluations:
-        found.setdefault(each.loss_id, []).append(each)
+    for evaluation in evaluations:
+        found.setdefault(evaluation.loss_id, []).append(evaluation)
     return found
 
 
 def baseline_of(by_loss):
-    return next((group for group in by_loss.values() if any(each.name == BASELINE for each in group)), [])
+    return next((group for group in by_loss.values() if any(evaluation.name == BASELINE for evaluation in group)), [])
 
 
 def plain_row(group, baseline, tasks):
-    first = next((each for each in group if each.status != "duplicate"), group[0])
-    refused = [each for each in group if each.status in ("failed", "rejected")]
-    longest = max(group, key=lambda each: each.steps or 0)
+    first = next((evaluation for evaluation in group if evaluation.status != "duplicate"), group[0])
+    refused = [evaluation for evaluation in group if evaluation.status in ("failed", "rejected")]
+    longest = max(group, key=lambda evaluation: evaluation.steps or 0)
     fitness = fitness_by_seed(group, tasks)
     if fitness and not refused:
         status, reason = "evaluated", None
     elif not fitness and not refused and longest.at_a_rung:
-        there = [each.fitness for each in group if each.steps == longest.steps and each.fitness is not None]
+        there = [
+            evaluation.fitness
+            for evaluation in group
+            if evaluation.steps == longest.steps and evaluation.fitness is not None
+        ]
         status = "stopped"
         reason = f"trained to a rung: {longest.steps} of {longest.full_steps} steps"
         reason += f", with a fitness of {mean(there):.4f} there" if there else ""
@@ -72,8 +76,8 @@ def plain_row(group, baseline, tasks):
     complete = bool(fitness) and not refused
     differences = paired_differences(fitness, baseline) if complete else []
     limits = (interval(differences) if len(differences) > 2 and len(set(differences)) > 1 else None) or (None, None)
-    seconds = [each.seconds for each in group if each.seconds is not None]
-    metrics = {each.metric or "accuracy" for each in group}
+    seconds = [evaluation.seconds for evaluation in group if evaluation.seconds is not None]
+    metrics = {evaluation.metric or "accuracy" for evaluation in group}
     return Row(
         rank=None,
         loss_id=first.loss_id,
@@ -98,21 +102,21 @@ def plain_row(group, baseline, tasks):
         generation=first.generation,
         birth=first.birth,
         parents=first.parents,
-        duplicates=sum(each.status == "duplicate" for each in group),
+        duplicates=sum(evaluation.status == "duplicate" for evaluation in group),
         reason=reason,
         seconds=sum(seconds) if seconds else None,
-        finished_at=max((each.finished_at for each in group if each.finished_at), default=None),
+        finished_at=max((evaluation.finished_at for evaluation in group if evaluation.finished_at), default=None),
     )
 
 
 def on_each(group, tasks):
     for task in tasks:
-        fitness = fitness_by_seed([each for each in group if each.task == task], [task])
+        fitness = fitness_by_seed([evaluation for evaluation in group if evaluation.task == task], [task])
         yield f"{task} {mean(fitness.values()):.4f}"
 
 
 def fidelities(group, tasks):
     for task in tasks:
-        on_task = [each for each in group if each.task == task]
+        on_task = [evaluation for evaluation in group if evaluation.task == task]
         if on_task:
-            yield max(on_task, key=lambda each: each.steps or 0).fidelity
+            yield max(on_task, key=lambda evaluation: evaluation.steps or 0).fidelity

@@ -1,6 +1,7 @@
 """The leaderboard from columns equals the plain one, row for row, on evaluations of every kind."""
 
 import dataclasses
+import itertools
 import statistics
 import tempfile
 from collections import Counter
@@ -71,10 +72,10 @@ def stored(parts, folder):
 
 
 def once(parts):
-    found = {}
-    for each in (each for part in parts for each in part):
-        found.setdefault(each.evaluation_id, each)
-    return list(found.values())
+    by_id = {}
+    for record in itertools.chain.from_iterable(parts):
+        by_id.setdefault(record.evaluation_id, record)
+    return list(by_id.values())
 
 
 @given(PARTS)
@@ -89,7 +90,9 @@ def test_a_leaderboard_equals_the_plain_one_row_for_row(parts):
         assert board.ranked == sum(row.rank is not None for row in expected)
         assert board.counts() == Counter(row.status for row in expected)
         assert known_losses(board.rows) == known_losses(expected) == [row for row in expected if row.name is not None]
-        assert board.finished_at() == sorted(each.finished_at for each in once(parts) if each.finished_at)
+        assert board.finished_at() == sorted(
+            evaluation.finished_at for evaluation in once(parts) if evaluation.finished_at
+        )
         assert board.difference_noise() == plain_noise(once(parts))
         assert read_records(board.write(), Row) == expected
 
@@ -103,7 +106,7 @@ def test_evaluations_in_no_file_are_ranked_alike(records):
 @given(st.lists(st.lists(st.floats(0.0, 1.0), min_size=1), min_size=1))
 def test_means_of_runs_are_the_mean_of_each_run(values):
     starts = np.cumsum([0, *map(len, values)])[:-1]
-    assert means_of_runs(np.concatenate(values), starts) == pytest.approx([statistics.fmean(each) for each in values])
+    assert means_of_runs(np.concatenate(values), starts) == pytest.approx([statistics.fmean(value) for value in values])
 
 
 @given(st.permutations([0.1, 0.2, 0.3, 0.7, 1 / 3]))
@@ -139,7 +142,7 @@ def test_only_rows_that_are_read_are_built(monkeypatch):
         ),
     )
     assert [row.formula for row in rows[:2]] == ["199*ce(z)", "198*ce(z)"]
-    assert [[each.formula for each in group] for group in made] in (
+    assert [[evaluation.formula for evaluation in group] for group in made] in (
         [["199*ce(z)"], ["198*ce(z)"]],
         [["198*ce(z)"], ["199*ce(z)"]],
     )
@@ -185,7 +188,7 @@ def is_valid(row):
 def test_a_part_is_damaged_if_and_only_if_one_of_its_records_breaks_a_rule(parts):
     with tempfile.TemporaryDirectory() as folder:
         write_records(Path(folder) / "columns.parquet", Evaluation, [evaluation()])
-        schema = pa.schema([each.with_nullable(True) for each in pq.read_schema(Path(folder) / "columns.parquet")])
+        schema = pa.schema([field.with_nullable(True) for field in pq.read_schema(Path(folder) / "columns.parquet")])
         for number, part in enumerate(parts):
             columns = {name: [row[name] for row in part] for name in part[0]}
             pq.write_table(pa.table(columns, schema=schema), Path(folder) / f"{number}.parquet")

@@ -48,7 +48,7 @@ def opened(driver, path):
 
 def console(driver):
     """Warnings and errors of the console."""
-    return [each for each in driver.get_log("browser") if each["level"] in ("WARNING", "SEVERE")]
+    return [entry for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
 
 
 def requests(driver):
@@ -58,7 +58,7 @@ def requests(driver):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             found.append(message["params"]["request"]["url"])
-    return [each for each in found if not each.startswith(("file:", "data:", "blob:"))]
+    return [address for address in found if not address.startswith(("file:", "data:", "blob:"))]
 
 
 def all_of(driver, selector):

@@ -23,12 +23,12 @@ def run(tmp_path_factory):
 
 def test_counts_of_the_generations_add_up_to_those_of_the_run(run):
     report = gather_contents(run)
-    assert [each.number for each in report.generations] == [1, 2, 3, 4]
+    assert [generation.number for generation in report.generations] == [1, 2, 3, 4]
     for status in ("evaluated", "failed"):
-        assert sum(getattr(each, status) for each in report.generations) == report.counts.get(status, 0)
-    rejected = [each for each in Leaderboard(run).evaluations if each.status == "rejected"]
-    assert sum(each.rejected for each in report.generations) == len(rejected)
-    assert len({each.loss_id for each in rejected}) == report.counts["rejected"]
+        assert sum(getattr(generation, status) for generation in report.generations) == report.counts.get(status, 0)
+    rejected = [evaluation for evaluation in Leaderboard(run).evaluations if evaluation.status == "rejected"]
+    assert sum(generation.rejected for generation in report.generations) == len(rejected)
+    assert len({evaluation.loss_id for evaluation in rejected}) == report.counts["rejected"]
     assert report.generations[-1].best == pytest.approx(report.rows[0].fitness_mean)
     assert (report.name, report.task, report.metric, report.state) == ("small", "digits", "accuracy", "finished")
     refusals = sum(row.status in ("rejected", "failed") for row in report.rows)
@@ -38,17 +38,19 @@ def test_counts_of_the_generations_add_up_to_those_of_the_run(run):
 def test_a_survivor_goes_back_to_losses_without_parents_and_says_what_each_step_gained(run):
     report = gather_contents(run, top=5)
     rows = {row.loss_id: row for row in report.rows}
-    assert [each.row.rank for each in report.survivors] == [1, 2, 3, 4, 5]
+    assert [survivor.row.rank for survivor in report.survivors] == [1, 2, 3, 4, 5]
     for survivor in report.survivors:
         first, *older = survivor.ancestors
         assert first.row == survivor.row
-        assert {parent for each in survivor.ancestors for parent in each.row.parents} == {
-            each.row.loss_id for each in older
+        assert {parent for ancestor in survivor.ancestors for parent in ancestor.row.parents} == {
+            ancestor.row.loss_id for ancestor in older
         }
-        for each in survivor.ancestors:
-            better = [rows[parent].fitness_mean for parent in each.row.parents if rows[parent].fitness_mean is not None]
-            assert each.gained == (pytest.approx(each.row.fitness_mean - max(better)) if better else None)
-        assert {each.loss for each in survivor.curves} >= {"focal"} | ({BASELINE} - {survivor.row.name})
+        for ancestor in survivor.ancestors:
+            better = [
+                rows[parent].fitness_mean for parent in ancestor.row.parents if rows[parent].fitness_mean is not None
+            ]
+            assert ancestor.gained == (pytest.approx(ancestor.row.fitness_mean - max(better)) if better else None)
+        assert {point.loss for point in survivor.curves} >= {"focal"} | ({BASELINE} - {survivor.row.name})
 
 
 def test_the_command_writes_one_file_and_prints_where(run, tmp_path):
@@ -69,14 +71,14 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_an_empty_run_and_one_that_has_just_begun_say_what_is_missing(tmp_path):
     (tmp_path / "evaluations").mkdir()
     report = gather_contents(tmp_path)
-    assert any("No loss was trained" in each for each in report.missing)
-    assert any("No generation has ended" in each for each in report.missing)
+    assert any("No loss was trained" in sentence for sentence in report.missing)
+    assert any("No generation has ended" in sentence for sentence in report.missing)
     assert "What is missing" in render_page(report)
     EvaluationStore(tmp_path / "evaluations").append([refused("p")])
     assert "No loss was trained" in render_page(gather_contents(tmp_path))
     EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)"), evaluation("ce(2*z)", fitness=0.95)])
     report = gather_contents(tmp_path)
-    assert [each.row.formula for each in report.survivors] == ["ce(2*z)", "ce(z)"]
+    assert [survivor.row.formula for survivor in report.survivors] == ["ce(2*z)", "ce(z)"]
     assert 'id="pareto"' in render_page(report)
 
 
@@ -85,9 +87,9 @@ def test_a_run_of_the_first_schema_is_shown(tmp_path):
     old = Path(__file__).parent.parent / "storage" / "evaluations_v1.parquet"
     shutil.copy(old, tmp_path / "evaluations" / "000001.parquet")
     report = gather_contents(tmp_path)
-    assert [each.row.formula for each in report.survivors][:2] == ["mean_c(p)", "ce(z)"]
+    assert [survivor.row.formula for survivor in report.survivors][:2] == ["mean_c(p)", "ce(z)"]
     assert 'id="pareto"' in render_page(report)
-    assert any("No generation has ended" in each for each in report.missing)
+    assert any("No generation has ended" in sentence for sentence in report.missing)
 
 
 def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
@@ -102,10 +104,10 @@ def test_a_damaged_part_costs_that_part_alone(run, tmp_path):
         '[1]\n{"event": [2]}\n{"event": "generation", "number": 1, "evaluated": "many"}\n{"event": "gen'
     )
     report = gather_contents(copy)
-    assert any(part.name in each for each in report.missing)
-    assert any("Verdicts cannot be read" in each for each in report.missing)
+    assert any(part.name in sentence for sentence in report.missing)
+    assert any("Verdicts cannot be read" in sentence for sentence in report.missing)
     assert report.survivors
-    assert [each.evaluated for each in report.generations] == [0]
+    assert [generation.evaluated for generation in report.generations] == [0]
     assert part.name in render_page(report)
 
 
@@ -114,8 +116,8 @@ def test_a_survivor_without_a_valid_formula_is_reported_and_the_others_are_shown
         [evaluation("ce(z)"), evaluation("import os", fitness=0.99), evaluation("ce(3*z)", fitness=0.95)]
     )
     report = gather_contents(tmp_path)
-    assert [each.row.formula for each in report.survivors] == ["ce(3*z)", "ce(z)"]
-    assert any(each.startswith("Rank 1 cannot be shown") for each in report.missing)
+    assert [survivor.row.formula for survivor in report.survivors] == ["ce(3*z)", "ce(z)"]
+    assert any(sentence.startswith("Rank 1 cannot be shown") for sentence in report.missing)
 
 
 def test_invisible_characters_are_replaced():

@@ -34,11 +34,11 @@ def desk(report):
 
 
 def losses(driver):
-    return [each.text for each in all_of(driver, "#board tbody code")]
+    return [element.text for element in all_of(driver, "#board tbody code")]
 
 
 def column(driver, place):
-    return [each.text for each in all_of(driver, f"#board tbody td:nth-child({place + 1})")]
+    return [element.text for element in all_of(driver, f"#board tbody td:nth-child({place + 1})")]
 
 
 def test_nothing_is_asked_for_and_the_console_is_empty(report):
@@ -53,21 +53,21 @@ def test_every_plot_is_drawn_and_shows_something(desk):
     assert len(plots) >= 3 + 3 * 4
     for plot in plots:
         marks = plot.find_elements(By.CSS_SELECTOR, ".points path, .js-line")
-        assert any(each.get_attribute("d") for each in marks), plot.get_attribute("id")
+        assert any(mark.get_attribute("d") for mark in marks), plot.get_attribute("id")
 
 
 def test_the_leaderboard_is_sorted_and_filtered(desk):
-    (button,) = [each for each in all_of(desk, "#board th button") if each.text == "size"]
+    (button,) = [element for element in all_of(desk, "#board th button") if element.text == "size"]
     button.click()
-    sizes = [int(each) for each in column(desk, 6)]
+    sizes = [int(cell) for cell in column(desk, 6)]
     assert sizes == sorted(sizes)
     button.click()
-    assert [int(each) for each in column(desk, 6)] == sorted(sizes, reverse=True)
+    assert [int(cell) for cell in column(desk, 6)] == sorted(sizes, reverse=True)
     assert button.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
     field = desk.find_element(By.ID, "filter")
     field.send_keys("CE(Z")
     assert losses(desk)
-    assert all("ce(z" in each for each in losses(desk))
+    assert all("ce(z" in loss for loss in losses(desk))
     field.send_keys("nothing like this")
     assert losses(desk) == []
     field.send_keys(Keys.CONTROL, "a")
@@ -116,12 +116,14 @@ def test_it_fits_a_phone(report):
         )
         opened(driver, report)
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
-        assert max(each.size["width"] for each in all_of(driver, ".plot")) <= 360
+        assert max(element.size["width"] for element in all_of(driver, ".plot")) <= 360
 
 
 def _luminance(color):
-    parts = [float(each) for each in color.strip("rgba()").split(",")[:3]]
-    linear = [each / 255 / 12.92 if each <= 10.31 else ((each / 255 + 0.055) / 1.055) ** 2.4 for each in parts]
+    parts = [float(channel) for channel in color.strip("rgba()").split(",")[:3]]
+    linear = [
+        channel / 255 / 12.92 if channel <= 10.31 else ((channel / 255 + 0.055) / 1.055) ** 2.4 for channel in parts
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -156,7 +158,7 @@ def test_keyboard_and_screen_reader_find_their_way(desk, report):
         "return [...document.querySelectorAll('section, [role=region], input')].every(named)"
     )
     assert named
-    levels = [int(each.tag_name[1]) for each in all_of(desk, "h1, h2, h3")]
+    levels = [int(element.tag_name[1]) for element in all_of(desk, "h1, h2, h3")]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
@@ -187,7 +189,7 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         more = driver.find_element(By.ID, "more")
         if more.is_displayed():
             more.click()
-        assert any("<img src=x" in each for each in losses(driver))
+        assert any("<img src=x" in loss for loss in losses(driver))
 
 
 @pytest.mark.long

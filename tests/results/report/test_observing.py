@@ -29,7 +29,7 @@ def test_a_training_that_is_watched_ends_as_one_that_is_not():
     seen = observe_training(formula, None, task, FIDELITY, seed=3)
     loss = loss_for(formula, task, FIDELITY)
     alone = train_and_score(loss, task, FIDELITY, 3, calibration_factor(loss, task, FIDELITY, 3))
-    assert [each.step for each in seen.course][:: len(seen.course) - 1] == [0, 30]
+    assert [point.step for point in seen.course][:: len(seen.course) - 1] == [0, 30]
     assert len(seen.course) == min(MOMENTS, 30) + 1
     assert seen.course[-1].fitness == pytest.approx(alone, abs=1e-6)
     assert seen.course[-1].loss < seen.course[0].loss
@@ -72,9 +72,9 @@ def test_the_report_shows_what_was_seen_and_trains_once(run, tmp_path):
     with browser() as driver:
         opened(driver, tmp_path / "a.html")
         assert console(driver) == []
-        drawn = {each.get_attribute("id") for each in all_of(driver, ".plot")}
+        drawn = {element.get_attribute("id") for element in all_of(driver, ".plot")}
         assert drawn >= {
-            f"{each}-1" for each in ("course-fitness", "course-gradient", "confusion", "embedded-0", "maps")
+            f"{figure}-1" for figure in ("course-fitness", "course-gradient", "confusion", "embedded-0", "maps")
         }
         assert drawn >= {"grid-value-0-1", "grid-ratio-0-1"}
         assert len(all_of(driver, "#maps-1 image")) == 2 * 8
@@ -113,5 +113,5 @@ def test_an_unreadable_observation_is_reported(run):
     (folder / "form.parquet").touch()
     (folder / "course.parquet").write_bytes(whole[:50])
     report = gather_contents(run, 1)
-    assert any("cannot be read" in each for each in report.missing)
+    assert any("cannot be read" in sentence for sentence in report.missing)
     assert report.survivors[0].observation is None

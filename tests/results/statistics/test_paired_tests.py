@@ -19,7 +19,7 @@ def test_all_positive_differences_have_the_smallest_p_there_is():
 
 def test_the_permutation_test_counts_sign_patterns():
     extreme = sum(
-        abs(sum(sign * each for sign, each in zip(signs, TEN, strict=True))) >= abs(sum(TEN)) - 1e-12
+        abs(sum(sign * difference for sign, difference in zip(signs, TEN, strict=True))) >= abs(sum(TEN)) - 1e-12
         for signs in itertools.product((1, -1), repeat=10)
     )
     assert paired_test(TEN).p_permutation == pytest.approx(extreme / 2**10)
@@ -32,20 +32,22 @@ def test_wilcoxons_rank_sums_by_hand():
 
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=9).filter(any))
 def test_wilcoxons_p_is_that_of_all_sign_patterns_where_differences_tie(differences):
-    moved = [float(each) for each in differences if each]
-    ranks = stats.rankdata([abs(each) for each in moved])
+    moved = [float(difference) for difference in differences if difference]
+    ranks = stats.rankdata([abs(difference) for difference in moved])
     sums = [
         sum(r for r, up in zip(ranks, signs, strict=True) if up)
         for signs in itertools.product((0, 1), repeat=len(moved))
     ]
-    reached = sum(rank for rank, each in zip(ranks, moved, strict=True) if each > 0)
-    tail = min(sum(each <= reached for each in sums), sum(each >= reached for each in sums)) / len(sums)
-    assert paired_test([float(each) for each in differences]).p_wilcoxon == pytest.approx(min(1.0, 2 * tail))
+    reached = sum(rank for rank, difference in zip(ranks, moved, strict=True) if difference > 0)
+    tail = min(sum(total <= reached for total in sums), sum(total >= reached for total in sums)) / len(sums)
+    assert paired_test([float(difference) for difference in differences]).p_wilcoxon == pytest.approx(
+        min(1.0, 2 * tail)
+    )
 
 
-@given(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=60, unique_by=lambda each: round(abs(each), 6)))
+@given(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=60, unique_by=lambda value: round(abs(value), 6)))
 def test_wilcoxons_p_is_scipys_where_none_ties(differences):
-    moved = [each for each in differences if abs(each) > 1e-6] or [1.0]
+    moved = [difference for difference in differences if abs(difference) > 1e-6] or [1.0]
     if len(moved) > 1:
         assert paired_test(moved).p_wilcoxon == pytest.approx(stats.wilcoxon(moved, method="exact").pvalue)
 

@@ -33,7 +33,7 @@ def test_it_is_symmetric_and_turns_with_a_ranking(pairs):
     ours, theirs = columns(pairs)
     found = tau_b(ours, theirs)
     assert tau_b(theirs, ours) == (None if found is None else pytest.approx(found))
-    assert tau_b([-each for each in ours], theirs) == (None if found is None else pytest.approx(-found))
+    assert tau_b([-value for value in ours], theirs) == (None if found is None else pytest.approx(-found))
 
 
 def test_it_is_undefined_where_one_ranking_ties_everything():

@@ -40,7 +40,7 @@ def interrupt_at(line, action):
 
 def read_identities(path):
     parts = [read_records(part, Evaluation) for part in sorted(path.glob("*.parquet"))]
-    return [each.evaluation_id for part in parts for each in part]
+    return [evaluation.evaluation_id for part in parts for evaluation in part]
 
 
 def test_an_interruption_at_any_line_loses_nothing_and_writes_nothing_twice(tmp_path):
@@ -48,7 +48,7 @@ def test_an_interruption_at_any_line_loses_nothing_and_writes_nothing_twice(tmp_
     line, lost, struck = 0, 0, True
     while struck:
         path = tmp_path / str(line)
-        recorder = Recorder(EvaluationStore(path), lambda each: each.evaluation_id)
+        recorder = Recorder(EvaluationStore(path), lambda evaluation: evaluation.evaluation_id)
         recorder.record([first])
         recorder.save()
 

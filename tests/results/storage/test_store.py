@@ -79,8 +79,8 @@ def test_a_part_appears_under_its_name_only_when_it_is_complete(tmp_path, monkey
 def test_the_first_versions_file_always_loads():
     """Version 0.1.0 wrote the file; it must never be written again."""
     evaluations = read_records(Path(__file__).parent / "evaluations_v1.parquet", Evaluation)
-    assert [each.status for each in evaluations] == ["evaluated", "evaluated", "rejected", "evaluated"]
-    assert [each.fitness for each in evaluations] == [0.9, 0.8, None, 0.9]
+    assert [evaluation.status for evaluation in evaluations] == ["evaluated", "evaluated", "rejected", "evaluated"]
+    assert [evaluation.fitness for evaluation in evaluations] == [0.9, 0.8, None, 0.9]
     assert evaluations[3].parents == ("a", "b")
 
 
@@ -88,10 +88,10 @@ def test_columns_that_an_older_file_lacks_are_null(tmp_path):
     kept = [field for field in dataclasses.fields(Evaluation) if field.name not in ("seconds", "reason")]
     hints = typing.get_type_hints(Evaluation)
     older = dataclasses.make_dataclass("Older", [(field.name, hints[field.name]) for field in kept])
-    records = [older(**{field.name: getattr(each, field.name) for field in kept}) for each in MANY[:2]]
+    records = [older(**{field.name: getattr(evaluation, field.name) for field in kept}) for evaluation in MANY[:2]]
     write_records(tmp_path / "old.parquet", older, records)
     assert read_records(tmp_path / "old.parquet", Evaluation) == [
-        dataclasses.replace(each, seconds=None) for each in MANY[:2]
+        dataclasses.replace(evaluation, seconds=None) for evaluation in MANY[:2]
     ]
 
 
@@ -114,7 +114,7 @@ def test_other_readers_open_the_files(tmp_path):
     assert frame["fitness"].null_count() == 1
     assert frame.filter(polars.col("formula") == "mean_c(p)")["parents"].to_list() == [["a", "b"]]
     table = pandas.read_parquet(tmp_path)
-    assert table["status"].tolist() == [each.status for each in MANY]
+    assert table["status"].tolist() == [evaluation.status for evaluation in MANY]
     assert table["fitness"].dtype == "float64"
 
 
