@@ -97,26 +97,28 @@ def worth(case: str, task: str, seed: int, population: int, generations: int) ->
     }
 
 
-def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
     """Summarise mean gains by task, and differences to the plain search with 95 % intervals.
 
     An entry is None if there are too few pairs. Raises ValueError if the searches differ in their budget.
     """
-    budgets = {(line.get("population"), line.get("generations")) for line in found}
+    budgets = {(line.get("population"), line.get("generations")) for line in searches}
     if len(budgets) > 1:
         raise ValueError(f"Expected searches of one budget, got {sorted(budgets, key=str)}. Sum up each by itself.")
-    gains = {(line["case"], line["task"], line["seed"]): line["gain"] for line in found if line["gain"] is not None}
+    gains = {(line["case"], line["task"], line["seed"]): line["gain"] for line in searches if line["gain"] is not None}
     result: dict[str, Any] = {}
-    for case in dict.fromkeys(line["case"] for line in found):
-        own = {(task, seed): gain for (name, task, seed), gain in gains.items() if name == case}
-        differences = [gain - gains["plain", *key] for key, gain in own.items() if ("plain", *key) in gains]
+    for case in dict.fromkeys(line["case"] for line in searches):
+        of_case = {(task, seed): gain for (name, task, seed), gain in gains.items() if name == case}
+        differences = [gain - gains["plain", *key] for key, gain in of_case.items() if ("plain", *key) in gains]
         limits = interval(differences)
         result[case] = {
-            "gain": {name: round(mean(g for (task, _), g in own.items() if task == name), 4) for name, _ in own},
+            "gain": {
+                name: round(mean(g for (task, _), g in of_case.items() if task == name), 4) for name, _ in of_case
+            },
             "difference_to_plain": round(mean(differences), 4) if differences else None,
             "interval": None if limits is None else [round(limit, 4) for limit in limits],
-            "complexity": round(mean(line["complexity"] for line in found if line["case"] == case), 1),
-            "searches": len(own),
+            "complexity": round(mean(line["complexity"] for line in searches if line["case"] == case), 1),
+            "searches": len(of_case),
         }
     return result
 
@@ -183,15 +185,15 @@ def main() -> None:
         known = {key_of(line): line for line in held(chosen.out)}
     except ValueError as error:
         parser.error(str(error))
-    found = [line for key, line in known.items() if key[-2:] == budget]
+    searches = [line for key, line in known.items() if key[-2:] == budget]
     missing = [key for key in wanted if key not in known]
     failed = len(missing)
     with ProcessPoolExecutor(chosen.processes) as pool:
         for line in as_they_end({pool.submit(worth, *key): str(key) for key in missing}):
             add(chosen.out, line)
-            found.append(line)
+            searches.append(line)
             failed -= 1
-    print(json.dumps({"budget": chosen.population * chosen.generations, "cases": summary(found)}, indent=2))
+    print(json.dumps({"budget": chosen.population * chosen.generations, "cases": summary(searches)}, indent=2))
     if failed:
         sys.exit(f"{failed} of {len(missing)} searches failed")
 

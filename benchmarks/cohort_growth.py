@@ -45,20 +45,20 @@ def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
             for value, (formulas, on_task, fidelity) in case.items():
                 seconds[axis][value].append(together(formulas, on_task, fidelity, CPU))
     return {
-        axis: {value: round(1e3 * statistics.median(found) / steps, 4) for value, found in case.items()}
+        axis: {value: round(1e3 * statistics.median(times) / steps, 4) for value, times in case.items()}
         for axis, case in seconds.items()
     }
 
 
-def plot(found: dict[str, dict[int, float]], path: Path) -> None:
+def plot(figures: dict[str, dict[int, float]], path: Path) -> None:
     """Draw the four axes side by side."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(found), figsize=(11, 2.6), sharey=True, layout="constrained")
-    for axis, (name, case) in zip(axes, found.items(), strict=True):
+    figure, axes = pyplot.subplots(1, len(figures), figsize=(11, 2.6), sharey=True, layout="constrained")
+    for axis, (name, case) in zip(axes, figures.items(), strict=True):
         axis.plot(list(case), list(case.values()), marker="o", color="#1f5fa8")
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
@@ -79,10 +79,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw the figures, as SVG or PNG")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(options.steps, options.rounds)
+    figures = measure(options.steps, options.rounds)
     if options.plot:
-        plot(found, options.plot)
-    print(json.dumps({"device": "cpu", "threads": 1, "ms_per_candidate_step": found}, indent=2))
+        plot(figures, options.plot)
+    print(json.dumps({"device": "cpu", "threads": 1, "ms_per_candidate_step": figures}, indent=2))
 
 
 if __name__ == "__main__":

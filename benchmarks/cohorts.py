@@ -24,32 +24,32 @@ from lossearch.primitives.language.formula import Formula
 
 def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, rounds: int) -> float:
     """Time the making of a cohort's program, for each candidate."""
-    found = []
+    times = []
     for _ in range(rounds):
         started = time.perf_counter()
         JointGradient(formulas, 10, device)
-        found.append(time.perf_counter() - started)
-    return round(1e3 * statistics.median(found) / len(formulas), 3)
+        times.append(time.perf_counter() - started)
+    return round(1e3 * statistics.median(times) / len(formulas), 3)
 
 
 def on_a_core(steps: int, rounds: int) -> dict[str, Any]:
     """Measure the figures of one core, on digits."""
     task, device = known_task("digits"), torch.device("cpu")
-    one, eight = TrainingSettings(steps=steps, seeds=1), TrainingSettings(steps=steps, seeds=8)
+    one_seed, eight_seeds = TrainingSettings(steps=steps, seeds=1), TrainingSettings(steps=steps, seeds=8)
     small_cnn, residual = (TrainingSettings(steps=steps, seeds=1, network=name) for name in ("cnn", "resnet"))
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, formulas, fidelity, sample in (
-        ("mlp_cohort_of_64", evolved(64), one, 16),
-        ("mlp_cohort_of_16", evolved(16), one, 16),
-        ("mlp_cohort_of_256", evolved(256), one, 16),
+        ("mlp_cohort_of_64", evolved(64), one_seed, 16),
+        ("mlp_cohort_of_16", evolved(16), one_seed, 16),
+        ("mlp_cohort_of_256", evolved(256), one_seed, 16),
         ("cnn_cohort_of_64", evolved(64), small_cnn, 8),
         ("resnet_cohort_of_64", evolved(64), residual, 8),
-        ("mlp_8_formulas_x_8_seeds", evolved(8), eight, 2),
-        ("mlp_8_formulas_x_8_settings", settings_of(evolved(8), 8), one, 16),
+        ("mlp_8_formulas_x_8_seeds", evolved(8), eight_seeds, 2),
+        ("mlp_8_formulas_x_8_settings", settings_of(evolved(8), 8), one_seed, 16),
     ):
         measured = ratio(formulas, task, fidelity, sample, rounds, device)
-        found |= {f"{name}_to_one_at_a_time_{what}": value for what, value in measured.items()}
-    return found
+        figures |= {f"{name}_to_one_at_a_time_{what}": value for what, value in measured.items()}
+    return figures
 
 
 def on_a_gpu(rounds: int, device: torch.device) -> dict[str, Any]:
@@ -72,12 +72,12 @@ def main() -> None:
     device = choose_device(options.device)
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    found: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}
-    found["first_compile_ms_per_candidate"] = compile_milliseconds(evolved(256)[128:], device, 1)
-    found["compile_ms_per_candidate"] = compile_milliseconds(evolved(64), device, options.rounds)
+    figures: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}
+    figures["first_compile_ms_per_candidate"] = compile_milliseconds(evolved(256)[128:], device, 1)
+    figures["compile_ms_per_candidate"] = compile_milliseconds(evolved(64), device, options.rounds)
     together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # loads what is loaded once
     measured = on_a_gpu(options.rounds, device) if device.type == "cuda" else on_a_core(options.steps, options.rounds)
-    print(json.dumps(found | measured, indent=2))
+    print(json.dumps(figures | measured, indent=2))
 
 
 if __name__ == "__main__":

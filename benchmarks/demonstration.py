@@ -39,12 +39,12 @@ def searched(run: Path) -> dict[str, Any]:
 
 
 def demonstrate(family: str, run: Path, executor: str, options: Mapping[str, int]) -> dict[str, Any]:
-    found: dict[str, float] = {}
+    durations: dict[str, float] = {}
     if not (run / "leaderboard.parquet").exists():
-        found["search"] = seconds_of("search", family, "--run-dir", str(run), "--executor", executor)
+        durations["search"] = seconds_of("search", family, "--run-dir", str(run), "--executor", executor)
     tune = [text for name in ("top", "trials", "seeds") for text in (f"--{name}", str(options[f"tune_{name}"]))]
-    found["tune"] = seconds_of("tune", str(run), "--executor", executor, *tune)
-    found["compare"] = seconds_of("compare", str(run), "--executor", executor, "--seeds", str(options["seeds"]))
+    durations["tune"] = seconds_of("tune", str(run), "--executor", executor, *tune)
+    durations["compare"] = seconds_of("compare", str(run), "--executor", executor, "--seeds", str(options["seeds"]))
     judged = read_verdicts(run / "verdict")
     assert judged is not None
     return {
@@ -52,8 +52,8 @@ def demonstrate(family: str, run: Path, executor: str, options: Mapping[str, int
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "executor": executor,
         **options,
-        "minutes": round(sum(found.values()) / 60, 1),
-        "seconds": found,
+        "minutes": round(sum(durations.values()) / 60, 1),
+        "seconds": durations,
         "search": searched(run),
         "random_search": searched(run / "random_search"),
         "verdicts": [f"{line.scene}: {line.verdict}" for line in judged.lines],

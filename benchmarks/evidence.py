@@ -125,19 +125,21 @@ def _measured(scene: Path) -> Iterator[Measurement]:
     Archived comparisons, and seeds beyond those of the comparison, are left out.
     """
     seeds = ComparisonDirectory.recorded(scene).seeds
-    found, damages = RecordStore(scene / "measurements", Measurement).read()
+    measurements, damages = RecordStore(scene / "measurements", Measurement).read()
     assert not damages, damages
-    yield from (measurement for measurement in found if measurement.measure in METRICS and measurement.seed < seeds)
+    yield from (
+        measurement for measurement in measurements if measurement.measure in METRICS and measurement.seed < seeds
+    )
 
 
 def judged_again(folder: Path) -> list[Verdict]:
     """Judge the trainings kept in a folder again."""
     table, tuned = _judged(folder), read_tuned(folder)
     measured: list[Measurement] = read_records(folder / MEASURED, Measurement)
-    found: list[Verdict] = []
+    judged: list[Verdict] = []
     for name in table.scenes:
-        own = table.of_scene(name)
-        head = own[0]
+        of_scene = table.of_scene(name)
+        head = of_scene[0]
         here = [measurement for measurement in measured if _trained_as(measurement) == _trained_as(head)]
         losses = {measurement.loss for measurement in here}
         baselines = [loss for loss in tuned if loss.kind == "baseline" and loss.loss in losses]
@@ -145,20 +147,20 @@ def judged_again(folder: Path) -> list[Verdict]:
         scene = SceneMeasurements(
             name=head.scene,
             measurements=here,
-            judged=[Judged(verdict.loss, verdict.rank) for verdict in own],
+            judged=[Judged(verdict.loss, verdict.rank) for verdict in of_scene],
             baselines=[baseline.loss for baseline in baselines],
             favourite=baselines[0].loss,
             random_search=head.random_search,
             chosen_from=head.chosen_from,
             validation_samples=samples_of_validation(TASKS[tuned[0].task]),
         )
-        found += verdicts(scene)
-    return found
+        judged += verdicts(scene)
+    return judged
 
 
-def _trained_as(found: Measurement | Verdict) -> tuple[str, str]:
+def _trained_as(record: Measurement | Verdict) -> tuple[str, str]:
     """Return the task and the training without its learning rate, which each loss has for itself."""
-    return found.task, found.fidelity.partition("-lr")[0]
+    return record.task, record.fidelity.partition("-lr")[0]
 
 
 def page() -> str:
@@ -174,11 +176,11 @@ def page() -> str:
 
 def _rounds() -> dict[str, list[Path]]:
     """Find the folders of each family, ``FAMILY_1`` and so on, in the order of their rounds."""
-    found: dict[str, list[Path]] = {}
+    rounds: dict[str, list[Path]] = {}
     for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
         family = folder.name.rpartition("_")[0].replace("_", " ").capitalize()
-        found.setdefault(family, []).append(folder)
-    return found
+        rounds.setdefault(family, []).append(folder)
+    return rounds
 
 
 def _judged(folder: Path) -> VerdictTable:
@@ -194,8 +196,8 @@ def _goal(rounds: Mapping[str, Sequence[Path]]) -> Iterator[str]:
     yield f"|{'---|' * len(columns)}"
     reached = 0
     for family, folders in rounds.items():
-        own = [line for line in _judged(folders[-1]).lines if line.scene == "own" and line.mean is not None]
-        best = max(own, key=lambda verdict: (_reaches(verdict, len(folders)), verdict.mean or 0.0))
+        judged = [line for line in _judged(folders[-1]).lines if line.scene == "own" and line.mean is not None]
+        best = max(judged, key=lambda verdict: (_reaches(verdict, len(folders)), verdict.mean or 0.0))
         reached += _reaches(best, len(folders))
         cells = (
             family,
@@ -225,20 +227,20 @@ def _reaches(line: Verdict, rounds: int) -> bool:
 def _tuned(losses: Sequence[TunedLoss]) -> Iterator[str]:
     """Yield the best loss of each kind on the validation split, and the budget."""
     candidates = max(loss.chosen_from or 0 for loss in losses)
-    found = sum(loss.kind == "found" for loss in losses)
-    known = sum(loss.kind == "baseline" for loss in losses)
+    num_found = sum(loss.kind == "found" for loss in losses)
+    num_known = sum(loss.kind == "baseline" for loss in losses)
     trials = max(loss.trials for loss in losses)
     yield (
-        f"The search and the random search trained {candidates:,} candidates each. The best {found} of each and "
-        f"{known} known losses got {trials} settings each. The losses judged below were chosen by these values on "
+        f"The search and the random search trained {candidates:,} candidates each. The best {num_found} of each and "
+        f"{num_known} known losses got {trials} settings each. The losses judged below were chosen by these values on "
         "the validation split, after tuning:"
     )
     yield ""
     yield "| | best | validation | learning rate |"
     yield "|---|---|---|---|"
     for kind in ("found", "random search", "baseline"):
-        own = [loss for loss in losses if loss.kind == kind and loss.value is not None]
-        best = max(own, key=lambda loss: loss.value or 0.0)
+        of_kind = [loss for loss in losses if loss.kind == kind and loss.value is not None]
+        best = max(of_kind, key=lambda loss: loss.value or 0.0)
         rate = best.settings_by_name()["learning_rate"]
         shown = f"`{best.formula}`" if kind != "baseline" else f"{best.loss}: `{best.formula}`"
         yield f"| {kind} | {shown} | {best.value:.4f} | {rate:.3g} |"

@@ -58,15 +58,15 @@ Values and tables are in [fidelity/](fidelity) as Parquet.
 
 def keep(runs: Sequence[Path]) -> None:
     """Copy the values of runs, and write the table that follows from all."""
-    found = read_values(KEPT) if (KEPT / FILE).exists() else []
+    values = read_values(KEPT) if (KEPT / FILE).exists() else []
     for run in runs:
         new = read_values(run)
         tasks = {value.task for value in new}
-        found = [*(value for value in found if value.task not in tasks), *new]
-    found.sort(key=_order)  # the sort is stable: the order within a task stays
+        values = [*(value for value in values if value.task not in tasks), *new]
+    values.sort(key=_order)  # the sort is stable: the order within a task stays
     KEPT.mkdir(exist_ok=True)
-    write_values(KEPT, found)
-    write_lines(KEPT, proxy_lines(found))
+    write_values(KEPT, values)
+    write_lines(KEPT, proxy_lines(values))
 
 
 def _order(value: ProxyValue) -> int:

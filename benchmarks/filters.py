@@ -66,14 +66,14 @@ def check_of(reason: str) -> str:
 
 def filters(history: Sequence[Evaluation], steps: int) -> list[Filter]:
     """List the filters of a search with ``steps`` steps, in the order in which a candidate meets them."""
-    found: dict[str, list[Candidate]] = defaultdict(list)
+    refused_by: dict[str, list[Candidate]] = defaultdict(list)
     for evaluation in history:
         if evaluation.status in ("duplicate", "rejected"):
-            found[DUPLICATE if evaluation.status == "duplicate" else check_of(evaluation.reason or "")].append(
+            refused_by[DUPLICATE if evaluation.status == "duplicate" else check_of(evaluation.reason or "")].append(
                 candidate_of(evaluation)
             )
     return [
-        *(Filter(name, tuple(refused), steps) for name, refused in sorted(found.items())),
+        *(Filter(name, tuple(refused), steps) for name, refused in sorted(refused_by.items())),
         *(Filter(f"rung at {rung}", tuple(stopped), steps - rung) for rung, stopped in _stopped(history)),
     ]
 
@@ -85,22 +85,22 @@ def _stopped(history: Sequence[Evaluation]) -> list[tuple[int, list[Candidate]]]
     for evaluation in sorted(history, key=lambda evaluation: evaluation.steps or 0):
         if evaluation.steps is not None and evaluation.birth_number not in failed:
             last[evaluation.birth_number] = evaluation
-    found: dict[int, list[Candidate]] = defaultdict(list)
+    stopped: dict[int, list[Candidate]] = defaultdict(list)
     for number in sorted(last):
         if last[number].at_a_rung:
-            found[last[number].steps or 0].append(candidate_of(last[number]))
-    return sorted(found.items())
+            stopped[last[number].steps or 0].append(candidate_of(last[number]))
+    return sorted(stopped.items())
 
 
 def trained(history: Sequence[Evaluation]) -> dict[str, float]:
     """Return mean fitness by loss id, for losses that the search trained to the end under every seed."""
-    own: dict[str, list[Evaluation]] = defaultdict(list)
+    by_loss: dict[str, list[Evaluation]] = defaultdict(list)
     for evaluation in history:
         if evaluation.seed is not None and (evaluation.status == "failed" or not evaluation.at_a_rung):
-            own[evaluation.loss_id].append(evaluation)
+            by_loss[evaluation.loss_id].append(evaluation)
     return {
         loss: mean(evaluation.fitness for evaluation in group if evaluation.fitness is not None)
-        for loss, group in own.items()
+        for loss, group in by_loss.items()
         if all(evaluation.fitness is not None for evaluation in group)
     }
 
@@ -118,13 +118,13 @@ def bars(history: Sequence[Evaluation]) -> dict[str, float]:
 def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -> dict[int, float | None]:
     """Train candidates like those that were admitted; return their worth in the order given."""
     numbered = [_admitted(candidate) for candidate in candidates]
-    found: dict[str, list[float | None]] = defaultdict(list)
+    fitness: dict[str, list[float | None]] = defaultdict(list)
     for start in range(0, len(numbered), COHORT):
         cohort = tuple(numbered[start : start + COHORT])
         work = Work(cohort, experiment.tasks[0], experiment.fidelity, experiment.seed, device="cpu")
         for evaluation in evaluate(work).evaluations:
-            found[evaluation.loss_id].append(evaluation.fitness)
-    return {int(number): _mean_of_all(own) for number, own in found.items()}
+            fitness[evaluation.loss_id].append(evaluation.fitness)
+    return {int(number): _mean_of_all(values) for number, values in fitness.items()}
 
 
 def _admitted(refused: Candidate) -> Candidate:
@@ -153,8 +153,8 @@ def share(count: int, of: int) -> dict[str, Any]:
 
 def limits_of(count: int, of: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a share, from a count in a sample."""
-    found = binomtest(count, of).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
+    limits = binomtest(count, of).proportion_ci(0.95, method="exact")
+    return float(limits.low), float(limits.high)
 
 
 def good_ones(search: Mapping[str, Any], kept: int | None = None) -> dict[str, Any]:
@@ -206,9 +206,9 @@ def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds:
     limits, births = bars(history), max(evaluation.birth_number for evaluation in history)
     twins = {evaluation.birth_number: evaluation.loss_id for evaluation in filter_.refused}
     known = trained(history)
-    own = {number: known.get(twins[number]) for number in sample}
+    originals = {number: known.get(twins[number]) for number in sample}
     finished = [value for value in sample.values() if value is not None]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "filter": filter_.name,
         "refused": len(filter_.refused),
         "share_of_births": round(len(filter_.refused) / births, 4),
@@ -219,10 +219,10 @@ def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds:
         "best_fitness": round(max(finished), 4) if finished else None,
     }
     for name, bar in limits.items():
-        found[name] = share(sum(reaches(worth, bar) for worth in sample.values()), len(sample))
+        result[name] = share(sum(reaches(worth, bar) for worth in sample.values()), len(sample))
     if filter_.name == DUPLICATE:
-        found |= dict(_beside_originals(sample, own, limits))
-    return found
+        result |= dict(_beside_originals(sample, originals, limits))
+    return result
 
 
 def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
@@ -258,9 +258,9 @@ def history_of(declared: Experiment) -> list[Evaluation]:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(declared, Path(folder) / "run")
         GenerationalSearch(declared, run, InlineExecutor("cpu"), SilentView()).execute()
-        found, _ = run.store.read()
+        evaluations, _ = run.store.read()
         run.close()
-    return found
+    return evaluations
 
 
 def case_of(declared: Experiment, size: int) -> dict[str, Any]:
@@ -287,14 +287,14 @@ def measure(declared: Experiment, size: int) -> dict[str, Any]:
             chosen = generator.sample(filter_.refused, min(size, len(filter_.refused)))
             reports.append(report(filter_, trained_after_all(chosen, declared), history, declared.fidelity.seeds))
     worth, limits = trained(history), bars(history)
-    found = case_of(declared, size) | {
+    result = case_of(declared, size) | {
         "births": max(evaluation.birth_number for evaluation in history),
         "trained_to_the_end": len(worth),
         "bars": {name: round(bar, 4) for name, bar in limits.items()},
         "filters": reports,
     }
     kept = sum(reaches(fitness, limits["top_tenth"]) for fitness in worth.values())
-    return found | {"good_ones": good_ones(found, kept)}
+    return result | {"good_ones": good_ones(result, kept)}
 
 
 def main() -> None:
@@ -311,21 +311,21 @@ def main() -> None:
     sizes = (chosen.seed, chosen.population, chosen.generations)
     declared = [experiment(task, rungs, *sizes) for task in chosen.tasks for rungs in (False, True)]
     wanted = [(setup, case_of(setup, chosen.sample)) for setup in declared]
-    found = held(chosen.out)
-    missing = [(setup, case) for setup, case in wanted if not _of_case(case, found)]
+    searches = held(chosen.out)
+    missing = [(setup, case) for setup, case in wanted if not _of_case(case, searches)]
     with ProcessPoolExecutor(chosen.processes) as pool:
         for search in as_they_end({pool.submit(measure, setup, chosen.sample): str(case) for setup, case in missing}):
             add(chosen.out, search)
-            found.append(search)
-    ended = [search for _, case in wanted for search in _of_case(case, found)]
+            searches.append(search)
+    ended = [search for _, case in wanted for search in _of_case(case, searches)]
     print(json.dumps({"filters": ended}, indent=2))
     if len(ended) < len(wanted):
         sys.exit(f"{len(wanted) - len(ended)} of {len(wanted)} searches failed")
 
 
-def _of_case(case: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_case(case: Mapping[str, Any], searches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first search of a case, if there is one."""
-    return [search for search in found if case.items() <= search.items()][:1]
+    return [search for search in searches if case.items() <= search.items()][:1]
 
 
 if __name__ == "__main__":

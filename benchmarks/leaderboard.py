@@ -100,7 +100,7 @@ def _text(name: str) -> str:
 def _formula(lines: list[str], chance: random.Random) -> str:
     """Return one of two formulas that a search made, with other numbers in it."""
     text = f"{chance.choice(lines)} + {chance.uniform(0.1, 3.0):.10g}*({chance.choice(lines)})"
-    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]) * chance.uniform(0.5, 2.0):.10g}", text)
+    return re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]) * chance.uniform(0.5, 2.0):.10g}", text)
 
 
 def _facts(formula: str, number: int, chance: random.Random) -> dict[str, Any]:
@@ -122,14 +122,14 @@ def _trained(name: str | None, formula: str, number: int, chance: random.Random)
     facts, level = _facts(formula, number, chance) | {"name": name}, min(chance.gauss(0.8, 0.1), 0.97)
     diverges = name is None and chance.random() < 0.025
     outcome: dict[str, Any] = {"status": "failed", "reason": f"diverged at step {chance.randrange(600)}"}
-    found = []
+    evaluations = []
     for seed in (0, 1):
         right = min(max(round(360 * chance.gauss(level, 0.01)), 0), 360)
         outcome = outcome if diverges else {"status": "evaluated", "fitness": right / 360, "metric": "accuracy"}
         training: dict[str, Any] = {"seed": seed, "steps": 600, "full_steps": 600}
         training |= {"calibration": chance.uniform(0.1, 9.0), "seconds": SECONDS * chance.uniform(0.9, 1.1)}
-        found.append(Evaluation(digest(number, seed), **facts, **training, finished_at=_time(number), **outcome))
-    return found
+        evaluations.append(Evaluation(digest(number, seed), **facts, **training, finished_at=_time(number), **outcome))
+    return evaluations
 
 
 def _refused(formula: str, status: Any, reason: str, number: int, chance: random.Random) -> Evaluation:
@@ -178,8 +178,10 @@ def main() -> None:
         run = options.run or Path(folder)
         if not (run / "evaluations").is_dir():
             write(run, options.evaluations, options.parts)
-        found = measure(run, options.rounds)
-    print(json.dumps({"leaderboard": {"evaluations": options.evaluations, "parts": options.parts, **found}}, indent=2))
+        figures = measure(run, options.rounds)
+    print(
+        json.dumps({"leaderboard": {"evaluations": options.evaluations, "parts": options.parts, **figures}}, indent=2)
+    )
 
 
 if __name__ == "__main__":

@@ -116,15 +116,15 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled modules out")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found: dict[str, Any] = {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    figures: dict[str, Any] = {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
     for name, ours, theirs, inputs, target, by_hand in pairs(device):
         ours, theirs = ours.to(device), theirs.to(device)
-        found[f"{name}_ratio"] = ratio(step_of(ours, inputs, target), step_of(theirs, inputs, target), options.rounds)
+        figures[f"{name}_ratio"] = ratio(step_of(ours, inputs, target), step_of(theirs, inputs, target), options.rounds)
         if by_hand and not options.no_compile:
-            found[f"{name}_compiled_ratio"] = ratio(
+            figures[f"{name}_compiled_ratio"] = ratio(
                 step_of(compiled(ours), inputs, target), step_of(compiled(theirs), inputs, target), options.rounds
             )
-    print(json.dumps(found, indent=2))
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

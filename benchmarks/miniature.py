@@ -102,10 +102,10 @@ def keep(run: Path) -> None:
     """Copy a run's measurements, its tuning and its declaration."""
     KEPT.mkdir(exist_ok=True)
     for folder in ("measurements", "tuning"):
-        found, damages = RecordStore(run / folder, Measurement).read()
+        measurements, damages = RecordStore(run / folder, Measurement).read()
         assert not damages, damages
         order = sorted(
-            found,
+            measurements,
             key=lambda measurement: (
                 measurement.task,
                 measurement.loss,
@@ -120,35 +120,35 @@ def keep(run: Path) -> None:
 
 def page() -> str:
     """Write the page, from what is kept."""
-    found = read_records(KEPT / "measurements.parquet", Measurement)
+    measurements = read_records(KEPT / "measurements.parquet", Measurement)
     tuning = read_records(KEPT / "tuning.parquet", Measurement)
     settings = {
         (measurement.task, measurement.loss, measurement.formula, measurement.learning_rate) for measurement in tuning
     }
     pairs = {(measurement.task, measurement.loss) for measurement in tuning}
     head = HEAD.format(
-        losses=len({measurement.loss for measurement in found}),
-        tasks=len({measurement.task for measurement in found}),
-        seeds=len({measurement.seed for measurement in found}),
+        losses=len({measurement.loss for measurement in measurements}),
+        tasks=len({measurement.task for measurement in measurements}),
+        seeds=len({measurement.seed for measurement in measurements}),
         tune=max(sum(setting[:2] == pair for setting in settings) for pair in pairs),
     )
-    parts = [head, *(part for twin in TWINS for part in _of_twin(twin, found)), "## All losses together", ""]
-    every = ComparisonTable(found, BASELINE)
+    parts = [head, *(part for twin in TWINS for part in _of_twin(twin, measurements)), "## All losses together", ""]
+    every = ComparisonTable(measurements, BASELINE)
     parts.append(as_markdown(every.lines, 3))
     parts += ["## The settings that were found best", "", *_settings(every.lines), ""]
     parts += [SEARCHES, fidelity.section()]
     return "\n".join(parts)
 
 
-def _of_twin(twin: Twin, found: Sequence[Measurement]) -> Iterator[str]:
-    own = [
+def _of_twin(twin: Twin, measurements: Sequence[Measurement]) -> Iterator[str]:
+    of_twin = [
         measurement
-        for measurement in found
+        for measurement in measurements
         if measurement.task in twin.tasks and measurement.loss in (BASELINE, *twin.losses)
     ]
-    own.sort(key=lambda measurement: twin.tasks.index(measurement.task))
+    of_twin.sort(key=lambda measurement: twin.tasks.index(measurement.task))
     yield from (f"## {twin.title}", "", twin.of, "")
-    yield as_markdown(ComparisonTable(own, BASELINE).lines, 3)
+    yield as_markdown(ComparisonTable(of_twin, BASELINE).lines, 3)
 
 
 def _settings(lines: Sequence[Line]) -> Iterator[str]:

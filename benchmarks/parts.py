@@ -93,8 +93,8 @@ def page() -> str:
     """Write the page, from what was measured."""
     parts = [HEAD]
     for title, file in TABLES:
-        found = [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]
-        parts += [f"### {title}", "", *_cases(summary(found)), ""]
+        searches_of_file = [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]
+        parts += [f"### {title}", "", *_cases(summary(searches_of_file)), ""]
     searches = json.loads((HERE / "filters.json").read_text(encoding="utf-8"))["filters"]
     parts += [FILTERS, *_filters(searches), GOOD_ONES, *_good_ones(searches), RUNGS]
     return "\n".join(parts)

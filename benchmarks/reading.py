@@ -139,8 +139,8 @@ def declared(source: Path, record: str) -> Iterator[tuple[str, str, str]]:
     """Yield name, type and comment of every field of a record, in order."""
     text = source.read_text(encoding="utf-8")
     lines = text.splitlines()
-    (found,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == record)
-    for node in found.body:
+    (declaration,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == record)
+    for node in declaration.body:
         if isinstance(node, ast.AnnAssign):
             assert isinstance(node.target, ast.Name)
             assert node.end_lineno is not None

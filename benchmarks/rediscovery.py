@@ -87,9 +87,9 @@ def reached(history: Sequence[Evaluation]) -> Sighting | None:
         evaluation.fitness for evaluation in history if evaluation.name == BASELINE and evaluation.fitness is not None
     )
     good = next((pair for pair in _trained(history) if (pair[1] or 0.0) >= line - ROUNDING), None)
-    found = identical(history)
-    if good is None or (found is not None and found.candidate.birth_number < good[0].birth_number):
-        return found
+    twin = identical(history)
+    if good is None or (twin is not None and twin.candidate.birth_number < good[0].birth_number):
+        return twin
     return _sighting(history, *good)
 
 
@@ -137,14 +137,14 @@ def measure(case: str, seed: int, candidates: int) -> dict[str, Any]:
         search.execute()
         run.close()
     first, same = reached(search.history), identical(search.history)
-    own = None if first is None else first.facts() | {"fresh_difference": fresh_difference(declared, first)}
+    reached_by = None if first is None else first.facts() | {"fresh_difference": fresh_difference(declared, first)}
     return {
         "case": case,
         "seed": seed,
         "budget": candidates,
         "candidates_trained": search.progress.finished - 1,  # less the baseline
         "cross_entropy": search.progress.baseline_fitness,
-        "reached": own,
+        "reached": reached_by,
         "identical": same and same.facts(),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -158,10 +158,10 @@ def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
     baseline = Candidate(BASELINE, "ce(z)", 2, 0, "baseline", 0, name=BASELINE)
     pair = (baseline, first.candidate)
     work = Work(pair, declared.tasks[0], fidelity, declared.seed, device="cpu", first_seed=seed_ranges.FRESH_SEED_TEST)
-    found: dict[str, list[float | None]] = defaultdict(list)
+    accuracies: dict[str, list[float | None]] = defaultdict(list)
     for evaluation in evaluate(work).evaluations:
-        found[evaluation.loss_id].append(evaluation.fitness)
-    ours, theirs = found[first.candidate.loss_id], found[BASELINE]
+        accuracies[evaluation.loss_id].append(evaluation.fitness)
+    ours, theirs = accuracies[first.candidate.loss_id], accuracies[BASELINE]
     if None in ours or None in theirs:
         return None
     return round(
@@ -174,24 +174,26 @@ def fresh_difference(declared: Experiment, first: Sighting) -> float | None:
 def quartiles(values: Sequence[float | None]) -> list[float | None]:
     """Return lower quartile, median and upper quartile; None (not reached) counts as later than every number."""
     ordered = sorted(math.inf if value is None else value for value in values)
-    found: list[float | None] = []
+    result: list[float | None] = []
     for share in (0.25, 0.5, 0.75):
         place = share * (len(ordered) - 1)
         low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
         value = low if low == high else low + (place - math.floor(place)) * (high - low)
-        found.append(value if math.isfinite(value) else None)
-    return found
+        result.append(value if math.isfinite(value) else None)
+    return result
 
 
-def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(searches: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise the searches of a case: their quartiles, and the differences of those trained again."""
-    result: dict[str, Any] = {"searches": len(found), "budget": found[0]["budget"]}
+    result: dict[str, Any] = {"searches": len(searches), "budget": searches[0]["budget"]}
     for event in ("reached", "identical"):
-        result[event] = {"times": sum(search[event] is not None for search in found)}
+        result[event] = {"times": sum(search[event] is not None for search in searches)}
         for count in ("candidates_trained", "births_considered"):
-            values = [search[event] and search[event][count] for search in found]
+            values = [search[event] and search[event][count] for search in searches]
             result[event][count] = {"quartiles": quartiles(values), "values": values}
-    again = [search["reached"] for search in found if search["reached"] and search["reached"]["accuracy"] is not None]
+    again = [
+        search["reached"] for search in searches if search["reached"] and search["reached"]["accuracy"] is not None
+    ]
     differences = [sighting["fresh_difference"] for sighting in again if sighting["fresh_difference"] is not None]
     limits = interval(differences)
     result["fresh_difference"] = {
@@ -216,8 +218,8 @@ def main() -> None:
             case: [pool.submit(measure, case, seed, chosen.candidates or BUDGET[case]) for seed in range(chosen.seeds)]
             for case in chosen.cases
         }
-        found = {case: [job.result() for job in own] for case, own in jobs.items()}
-    cases = {case: summary(own) | {"each": own} for case, own in found.items()}
+        searches = {case: [job.result() for job in own] for case, own in jobs.items()}
+    cases = {case: summary(own) | {"each": own} for case, own in searches.items()}
     print(json.dumps({"rediscovery": {"cases": cases}}, indent=2))
 
 

@@ -94,13 +94,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = [
+    counts = [
         measure(path, task, steps, options.seeds)
         for path in (FIRST, FORMULAS)
         for task in ("digits", "digits_noisy")
         for steps in options.steps
     ]
-    print(json.dumps({"rungs": found}, indent=2))
+    print(json.dumps({"rungs": counts}, indent=2))
 
 
 if __name__ == "__main__":

@@ -78,13 +78,13 @@ def main() -> None:
     parser.add_argument("--mode", choices=("generational", "steady"), default="steady")
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     chosen = parser.parse_args()
-    found = []
+    figures = []
     for workers in chosen.workers:
         for seconds in chosen.seconds:
             with tempfile.TemporaryDirectory() as folder:
                 case = measure(chosen.mode, workers, seconds, 1, chosen.driver_seconds, Path(folder) / "run")
-            found.append(case)
-    print(json.dumps({"saturation": found}))
+            figures.append(case)
+    print(json.dumps({"saturation": figures}))
 
 
 if __name__ == "__main__":

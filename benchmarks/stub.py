@@ -87,12 +87,12 @@ class StubExecutor:
 
 def evaluations(work: Work) -> Result:
     """Make finished trainings whose fitness depends on the formula: simpler formulas and those for logits do better."""
-    found = []
+    records = []
     for candidate in work.candidates:
         luck = int(candidate.loss_id[:6], 16) / 16**6
         fitness = 0.5 * luck + 0.3 * ("ce(" in candidate.formula) + 0.2 / candidate.complexity
         for seed in work.seeds:
-            found.append(
+            records.append(
                 record(
                     candidate,
                     work,
@@ -104,4 +104,4 @@ def evaluations(work: Work) -> Result:
                     finished_at="2026-01-01T00:00:00.000+00:00",
                 )
             )
-    return Result(found)
+    return Result(records)

@@ -49,17 +49,19 @@ def seconds_on(pool: RayExecutor, works: list[Work]) -> float:
 def measure(count: int, steps: int, repeats: int) -> dict[str, object]:
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)  # one pool works, one is idle
     pools = {workers: RayExecutor(workers=workers) for workers in (1, 2)}
-    found: dict[int, list[float]] = {1: [], 2: []}
+    durations: dict[int, list[float]] = {1: [], 2: []}
     for workers, pool in pools.items():
         seconds_on(pool, cohorts(2 * workers, 10))  # start the actors
     for _ in range(repeats):
         for workers, pool in pools.items():
-            found[workers].append(seconds_on(pool, cohorts(count, steps)))
+            durations[workers].append(seconds_on(pool, cohorts(count, steps)))
     ray.shutdown()
-    medians = {workers: statistics.median(seconds) for workers, seconds in found.items()}
+    medians = {workers: statistics.median(seconds) for workers, seconds in durations.items()}
     return {
         "cohorts": count,
-        "seconds": {str(workers): [round(duration, 2) for duration in seconds] for workers, seconds in found.items()},
+        "seconds": {
+            str(workers): [round(duration, 2) for duration in seconds] for workers, seconds in durations.items()
+        },
         "two_workers_over_one": round(medians[1] / medians[2], 2),
     }
 

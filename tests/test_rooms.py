@@ -123,7 +123,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     order: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_nodes: list[str] = []
-    found = []
+    components = []
 
     def visit(node: str) -> None:
         order[node] = lowest[node] = len(order)
@@ -139,12 +139,12 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
             component = open_nodes[start:]
             del open_nodes[start:]
             if len(component) > 1:
-                found.append(sorted(component))
+                components.append(sorted(component))
 
     for node in graph:
         if node not in order:
             visit(node)
-    return found
+    return components
 
 
 def test_no_import_runs_upward_between_rooms() -> None:
@@ -168,9 +168,9 @@ def test_no_import_runs_upward_between_wings() -> None:
 
 
 def test_every_wing_has_a_floor() -> None:
-    found = {room: {wing_of(name) for name in SOURCES if room_of(name) == room} for room in FLOORS}
+    wings_of = {room: {wing_of(name) for name in SOURCES if room_of(name) == room} for room in FLOORS}
     for room, wings in WINGS.items():
-        assert set().union(*wings) | {"__init__"} == found[room] | {"__init__"}
+        assert set().union(*wings) | {"__init__"} == wings_of[room] | {"__init__"}
 
 
 def test_no_file_is_in_a_circle() -> None:
@@ -202,10 +202,10 @@ def test_evaluators_know_of_results_only_the_record() -> None:
 @pytest.mark.parametrize("library", THEIR_FILES)
 def test_each_engine_is_imported_in_its_own_files_alone(library: str) -> None:
     names = {path: {name.split(".")[0] for name in imported(path)} for path in SOURCES.values()}
-    assert {relative(path) for path, own in names.items() if library in own} == set(THEIR_FILES[library])
+    assert {relative(path) for path, libraries in names.items() if library in libraries} == set(THEIR_FILES[library])
 
 
 def test_every_package_is_installed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {name for name, path in SOURCES.items() if path.name == "__init__.py"} | {"lossearch.experiments"}
-    assert found == set(listed)
+    packages = {name for name, path in SOURCES.items() if path.name == "__init__.py"} | {"lossearch.experiments"}
+    assert packages == set(listed)

@@ -51,15 +51,15 @@ def relative(path):
 def forbidden(tree):
     """Each use of what is forbidden, under the name by which it is forbidden, in the order of the lines."""
     imported = _imported_names(tree)
-    found = []
+    uses = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found += [(node.lineno, name) for name in _forbidden_imports(node)]
+            uses += [(node.lineno, name) for name in _forbidden_imports(node)]
         elif isinstance(node, ast.Name | ast.Attribute):
-            found += [(node.lineno, name) for name in _forbidden_names(node, imported)]
+            uses += [(node.lineno, name) for name in _forbidden_names(node, imported)]
         elif isinstance(node, ast.Call):
-            found += [(node.lineno, name) for name in _forbidden_calls(node, imported)]
-    return [name for _, name in sorted(found)]
+            uses += [(node.lineno, name) for name in _forbidden_calls(node, imported)]
+    return [name for _, name in sorted(uses)]
 
 
 def _forbidden_imports(node):
@@ -121,8 +121,8 @@ def _dotted(node, imported):
 
 
 def test_nothing_runs_text_or_reads_a_pickle():
-    found = {relative(path): forbidden(ast.parse(path.read_text())) for path in sources()}
-    assert {name: uses for name, uses in found.items() if uses} == ALLOWED
+    by_file = {relative(path): forbidden(ast.parse(path.read_text())) for path in sources()}
+    assert {name: uses for name, uses in by_file.items() if uses} == ALLOWED
 
 
 @pytest.mark.parametrize("path", LAZY)

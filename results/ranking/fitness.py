@@ -55,16 +55,16 @@ class SeedFitness:
     def means(self) -> NDArray[np.float64]:
         """Return the mean fitness over the seeds, [losses]; NaN for a loss without fitness."""
         starts = starts_of_runs(self._loss)
-        found = np.full(len(self._bounds) - 1, np.nan)
-        found[self._loss[starts]] = means_of_runs(self._fitness, starts)
-        return found
+        means = np.full(len(self._bounds) - 1, np.nan)
+        means[self._loss[starts]] = means_of_runs(self._fitness, starts)
+        return means
 
 
 def is_at_a_rung(evaluations: "StoredRecords[Evaluation]") -> Flags:
     """Return True for the trainings that stopped at a rung."""
     (steps, has_steps), (full_steps, has_full_steps) = evaluations.numbers("steps"), evaluations.numbers("full_steps")
-    found: Flags = has_steps & has_full_steps & (steps < full_steps)
-    return found
+    is_stopped: Flags = has_steps & has_full_steps & (steps < full_steps)
+    return is_stopped
 
 
 def starts_of_runs(*keys: NDArray[Any]) -> Places:

@@ -70,8 +70,8 @@ class Ranking:
     def is_stopped(self) -> Flags:
         """True for the losses that were trained to a rung and so far no longer, [losses]."""
         stops = is_at_a_rung(self._evaluations)[self.longest]
-        found: Flags = np.isnan(self._fitness) & ~self._is_refused & stops
-        return found
+        is_stopped: Flags = np.isnan(self._fitness) & ~self._is_refused & stops
+        return is_stopped
 
     def status(self, loss: int) -> RowStatus:
         """Return the status of a loss on the leaderboard."""
@@ -153,9 +153,9 @@ def _find_baseline(evaluations: StoredRecords[Evaluation], loss: Places) -> int 
 
 
 def _is_simpler_than_all_before(complexity: NDArray[np.int64]) -> Flags:
-    found = np.ones(len(complexity), dtype=bool)
-    found[1:] = complexity[1:] < np.minimum.accumulate(complexity)[:-1]
-    return found
+    is_simpler = np.ones(len(complexity), dtype=bool)
+    is_simpler[1:] = complexity[1:] < np.minimum.accumulate(complexity)[:-1]
+    return is_simpler
 
 
 def difference_noise(evaluations: Iterable[Evaluation]) -> float | None:

@@ -82,12 +82,12 @@ class PairedValues:
 
         Losses that failed, or whose samples are not recorded, are left out.
         """
-        found = {}
+        samples = {}
         for loss, group in self._groups.items():
             rows = [measurement.right for measurement in sorted(group, key=lambda measurement: measurement.seed)]
             if rows[0] and all(len(row) == len(rows[0]) for row in rows):
-                found[loss] = np.asarray(rows, np.float64)
-        return found
+                samples[loss] = np.asarray(rows, np.float64)
+        return samples
 
     def _by_seed(self, loss: str) -> dict[int, float]:
         return {

@@ -42,8 +42,8 @@ class Texts:
     def are_in(self, texts: Sequence[str]) -> Flags:
         """Return True for the records that have one of these texts."""
         is_wanted = np.array([value in texts for value in self.values()] + [False])  # the last is for code -1
-        found: Flags = is_wanted[self.codes]
-        return found
+        is_listed: Flags = is_wanted[self.codes]
+        return is_listed
 
     def sort(self, codes: Places) -> Places:
         """Return the indices that sort codes by their texts."""
@@ -158,11 +158,11 @@ class StoredRecords(Generic[Record]):
         parts = np.searchsorted(self._starts, rows, side="right") - 1
         order = np.argsort(parts, kind="stable")
         bounds = np.searchsorted(parts[order], np.arange(len(self._tables) + 1))
-        found: list[Record] = []
+        records: list[Record] = []
         for part in np.flatnonzero(np.diff(bounds)):
             rows_of_part = rows[order[bounds[part] : bounds[part + 1]]] - self._starts[part]
-            found += objects(self.record_type, self._tables[part].take(_to_arrow(rows_of_part)), checked=True)
-        return [found[place] for place in np.argsort(order).tolist()]
+            records += objects(self.record_type, self._tables[part].take(_to_arrow(rows_of_part)), checked=True)
+        return [records[place] for place in np.argsort(order).tolist()]
 
 
 def first_of_each(groups: Places, count: int, among: Flags | None = None) -> Places:
@@ -171,9 +171,9 @@ def first_of_each(groups: Places, count: int, among: Flags | None = None) -> Pla
     ``groups`` has the group of each element, an index below ``count``. A group without a place has ``len(groups)``.
     """
     places = np.arange(len(groups)) if among is None else np.flatnonzero(among)
-    found = np.full(count, len(groups))
-    found[groups[places][::-1]] = places[::-1]  # where an index repeats, numpy keeps the last value
-    return found
+    first = np.full(count, len(groups))
+    first[groups[places][::-1]] = places[::-1]  # where an index repeats, numpy keeps the last value
+    return first
 
 
 # Pyarrow's own conversions from and to numpy import pandas if it is installed. That takes as long as the ranking.

@@ -14,26 +14,26 @@ GAINS = {"plain": 0.02, "family": 0.03, "margin": 0.01}
 
 
 def line(case, seed, gain, **more):
-    own = {"task": "digits", "population": 40, "generations": 8, "complexity": 4}
-    return {"case": case, "seed": seed, "gain": gain} | own | more
+    facts = {"task": "digits", "population": 40, "generations": 8, "complexity": 4}
+    return {"case": case, "seed": seed, "gain": gain} | facts | more
 
 
 @pytest.fixture
 def begun(monkeypatch):
     """Case, task and seed of each search that begins."""
-    found = []
+    searches = []
 
     def search(declared, run_dir):
         evolution = declared.evolution
         case = "family" if evolution.family_mutation else "margin" if evolution.margin else "plain"
-        found.append((case, declared.task, declared.seed))
+        searches.append((case, declared.task, declared.seed))
         row = SimpleNamespace(difference_to_cross_entropy=0.1, complexity=3, formula="ce(z)")
         trial = SimpleNamespace(difference=GAINS[case] + declared.seed / 100)
         return SimpleNamespace(trial=trial, leaderboard=SimpleNamespace(rows=[row]))
 
     monkeypatch.setattr(ablation, "search", search)
     monkeypatch.setattr(ablation, "ProcessPoolExecutor", ThreadPoolExecutor)
-    return found
+    return searches
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def run(begun, monkeypatch, capsys):
 
 
 def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
-    found = ablation.summary(
+    summary = ablation.summary(
         [
             line("plain", 0, 0.02),
             line("plain", 1, 0.04),
@@ -63,24 +63,24 @@ def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
             line("family", 2, 0.9),  # beside no plain search
         ]
     )
-    assert found["plain"]["gain"] == {"digits": 0.03, "shapes": 0.1}
-    assert found["family"]["difference_to_plain"] == pytest.approx(0.015)  # of 0.01 and 0.02
+    assert summary["plain"]["gain"] == {"digits": 0.03, "shapes": 0.1}
+    assert summary["family"]["difference_to_plain"] == pytest.approx(0.015)  # of 0.01 and 0.02
     # Student's t with 1 degree of freedom is 12.7062 at 97.5 %, and the standard error is 0.005
-    assert found["family"]["interval"] == pytest.approx([0.015 - 0.0635, 0.015 + 0.0635])
-    assert (found["family"]["complexity"], found["family"]["searches"]) == (5.0, 3)
+    assert summary["family"]["interval"] == pytest.approx([0.015 - 0.0635, 0.015 + 0.0635])
+    assert (summary["family"]["complexity"], summary["family"]["searches"]) == (5.0, 3)
 
 
 def test_one_pair_has_no_interval():
-    found = ablation.summary([line("plain", 0, 0.02), line("family", 0, 0.03)])
-    assert (found["family"]["difference_to_plain"], found["family"]["interval"]) == (0.01, None)
-    assert "NaN" not in json.dumps(found)
+    summary = ablation.summary([line("plain", 0, 0.02), line("family", 0, 0.03)])
+    assert (summary["family"]["difference_to_plain"], summary["family"]["interval"]) == (0.01, None)
+    assert "NaN" not in json.dumps(summary)
 
 
 def test_without_a_plain_search_beside_it_a_case_has_no_difference():
-    found = ablation.summary([line("plain", 0, None), line("family", 0, 0.03), line("family", 1, 0.05)])
-    assert (found["family"]["gain"], found["family"]["searches"]) == ({"digits": 0.04}, 2)
-    assert (found["family"]["difference_to_plain"], found["family"]["interval"]) == (None, None)
-    assert (found["plain"]["gain"], found["plain"]["searches"]) == ({}, 0)
+    summary = ablation.summary([line("plain", 0, None), line("family", 0, 0.03), line("family", 1, 0.05)])
+    assert (summary["family"]["gain"], summary["family"]["searches"]) == ({"digits": 0.04}, 2)
+    assert (summary["family"]["difference_to_plain"], summary["family"]["interval"]) == (None, None)
+    assert (summary["plain"]["gain"], summary["plain"]["searches"]) == ({}, 0)
 
 
 def test_searches_of_several_budgets_are_not_summed_up_together():
@@ -90,21 +90,21 @@ def test_searches_of_several_budgets_are_not_summed_up_together():
 
 @pytest.mark.parametrize("file", [file for _, file in parts.TABLES])
 def test_files_that_do_not_say_their_budget_are_summed_up_and_not_added_to(file):
-    found = ablation.held(parts.HERE / file)
-    assert ablation.summary(found)["plain"]["searches"] == 20
+    searches = ablation.held(parts.HERE / file)
+    assert ablation.summary(searches)["plain"]["searches"] == 20
     with pytest.raises(ValueError, match=r"Expected lines with population, generations, got .* Give --out another"):
-        ablation.key_of(found[0])
+        ablation.key_of(searches[0])
 
 
 # --- what is searched -----------------------------------------------------------------------------------
 
 
 def test_the_plain_search_is_beside_every_case(run, begun):
-    found = run("--cases", "family", "--seeds", 1)
+    printed = run("--cases", "family", "--seeds", 1)
     assert begun == [("plain", "digits", 0), ("family", "digits", 0)]
-    assert found["budget"] == 320
-    assert found["cases"]["family"]["difference_to_plain"] == pytest.approx(0.01)
-    assert found["cases"]["family"]["interval"] is None
+    assert printed["budget"] == 320
+    assert printed["cases"]["family"]["difference_to_plain"] == pytest.approx(0.01)
+    assert printed["cases"]["family"]["interval"] is None
 
 
 def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
@@ -112,19 +112,19 @@ def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
     run("--cases", "family", "--seeds", 1, "--out", out)
     first = ablation.held(out)
     assert {(line["population"], line["generations"]) for line in first} == {(40, 8)}
-    found = run("--cases", "family", "margin", "--seeds", 2, "--out", out)
+    printed = run("--cases", "family", "margin", "--seeds", 2, "--out", out)
     assert begun == [("margin", "digits", 0), *((case, "digits", 1) for case in ("plain", "family", "margin"))]
     assert ablation.held(out)[:2] == first
-    assert run("--cases", "family", "margin", "--seeds", 2, "--out", out) == found
+    assert run("--cases", "family", "margin", "--seeds", 2, "--out", out) == printed
     assert begun == []
 
 
 def test_searches_of_another_budget_are_done_and_stay_apart(run, begun, tmp_path):
     out = tmp_path / "found.jsonl"
     ablation.add(out, line("plain", 0, 0.5))
-    found = run("--cases", "plain", "--seeds", 1, "--generations", 30, "--out", out)
+    printed = run("--cases", "plain", "--seeds", 1, "--generations", 30, "--out", out)
     assert begun == [("plain", "digits", 0)]
-    assert (found["budget"], found["cases"]["plain"]["gain"]) == (1_200, {"digits": 0.02})
+    assert (printed["budget"], printed["cases"]["plain"]["gain"]) == (1_200, {"digits": 0.02})
     assert run("--cases", "plain", "--seeds", 1, "--out", out)["cases"]["plain"]["gain"] == {"digits": 0.5}
     assert begun == []
 

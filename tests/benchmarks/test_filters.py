@@ -82,11 +82,11 @@ def test_a_rung_has_those_that_ended_there_and_neither_those_that_went_on_nor_th
         *refused(6, "duplicate", "trains like ce", "ce"),
         *refused(7, "rejected", "flat: the largest slope is 0"),
     ]
-    found = {
-        filter_.name: (sorted(one.birth_number for one in filter_.refused), filter_.steps_saved)
+    by_filter = {
+        filter_.name: (sorted(candidate.birth_number for candidate in filter_.refused), filter_.steps_saved)
         for filter_ in filters(history, 80)
     }
-    assert found == {"duplicate": ([6], 80), "flat": ([7], 80), "rung at 10": ([2], 70), "rung at 40": ([3], 40)}
+    assert by_filter == {"duplicate": ([6], 80), "flat": ([7], 80), "rung at 10": ([2], 70), "rung at 40": ([3], 40)}
     assert trained(history) == {"ce": pytest.approx(0.8), "loss-4": pytest.approx(0.65)}
 
 
@@ -115,40 +115,40 @@ def test_intervals_are_exact_ones():
 def test_a_duplicate_is_lost_where_it_is_good_and_its_original_is_not():
     history = [*BASELINE, *evaluated(2, 0.2, 0.2), *evaluated(3, 0.9, 0.9)]
     known = Filter("duplicate", tuple(candidate(*facts) for facts in ((4, "loss-2"), (5, "loss-3"), (6, "gone"))), 80)
-    found = report(known, {4: 0.95, 5: 0.90, 6: None}, history, seeds=2)
-    assert found["training_steps_saved"] == 3 * 80 * 2
-    assert (found["sample"], found["failed"], found["originals_trained"]) == (3, 1, 2)
-    assert (found["top_tenth"]["count"], found["cross_entropy"]["count"]) == (2, 2)
-    assert found["top_tenth_but_not_its_original"]["count"] == 1
-    assert found["mean_absolute_difference"] == pytest.approx((0.75 + 0.0) / 2)
-    assert (found["largest_difference"], found["exactly_as_good"]) == (pytest.approx(0.75), 1)
+    result = report(known, {4: 0.95, 5: 0.90, 6: None}, history, seeds=2)
+    assert result["training_steps_saved"] == 3 * 80 * 2
+    assert (result["sample"], result["failed"], result["originals_trained"]) == (3, 1, 2)
+    assert (result["top_tenth"]["count"], result["cross_entropy"]["count"]) == (2, 2)
+    assert result["top_tenth_but_not_its_original"]["count"] == 1
+    assert result["mean_absolute_difference"] == pytest.approx((0.75 + 0.0) / 2)
+    assert (result["largest_difference"], result["exactly_as_good"]) == (pytest.approx(0.75), 1)
 
 
 def searched(*reports, trained_to_the_end=180):
     """What a search's filters are said to have done: refused, sample and how many of it were good."""
-    found = [{"refused": refused, "sample": sample, "top_tenth": {"count": lost}} for refused, sample, lost in reports]
-    return {"trained_to_the_end": trained_to_the_end, "filters": found}
+    rows = [{"refused": refused, "sample": sample, "top_tenth": {"count": lost}} for refused, sample, lost in reports]
+    return {"trained_to_the_end": trained_to_the_end, "filters": rows}
 
 
 def test_where_all_of_the_refused_were_trained_the_lost_are_known():
-    found = good_ones(searched((10, 10, 2), (4, 4, 1)), kept=9)
-    assert (found["lost"], found["lost_interval"]) == (3.0, [3.0, 3.0])
-    assert (found["kept"], found["kept_is"]) == (9, "exact")
-    assert (found["share_lost"], found["interval"]) == (0.25, [0.25, 0.25])
+    good = good_ones(searched((10, 10, 2), (4, 4, 1)), kept=9)
+    assert (good["lost"], good["lost_interval"]) == (3.0, [3.0, 3.0])
+    assert (good["kept"], good["kept_is"]) == (9, "exact")
+    assert (good["share_lost"], good["interval"]) == (0.25, [0.25, 0.25])
 
 
 def test_a_filter_loses_as_large_a_share_of_the_refused_as_of_its_sample():
-    found = good_ones(searched((1_000, 200, 10)), kept=150)
+    good = good_ones(searched((1_000, 200, 10)), kept=150)
     low, high = (1_000 * limit for limit in share(10, 200)["interval"])
-    assert (found["lost"], found["share_lost"]) == (50.0, 0.25)
-    assert found["lost_interval"] == pytest.approx([low, high], abs=0.1)
-    assert found["interval"] == pytest.approx([low / (low + 150), high / (high + 150)], abs=1e-3)
+    assert (good["lost"], good["share_lost"]) == (50.0, 0.25)
+    assert good["lost_interval"] == pytest.approx([low, high], abs=0.1)
+    assert good["interval"] == pytest.approx([low / (low + 150), high / (high + 150)], abs=1e-3)
 
 
 def test_limits_of_filters_are_the_sides_of_a_right_angle():
     most = 1.0 - 0.025 ** (1 / 200)  # of none in 200, Clopper and Pearson
-    found = good_ones(searched((3_000, 200, 0), (4_000, 200, 0)), kept=10)
-    assert found["lost_interval"] == pytest.approx([0.0, 5_000 * most], abs=0.1)
+    good = good_ones(searched((3_000, 200, 0), (4_000, 200, 0)), kept=10)
+    assert good["lost_interval"] == pytest.approx([0.0, 5_000 * most], abs=0.1)
 
 
 def test_no_fewer_are_lost_than_were_seen():
@@ -156,8 +156,8 @@ def test_no_fewer_are_lost_than_were_seen():
 
 
 def test_what_was_kept_is_the_top_tenth_at_least_where_it_is_not_known():
-    found = good_ones(searched((1_000, 1_000, 18), trained_to_the_end=189))
-    assert (found["kept"], found["kept_is"], found["share_lost"]) == (18, "at least", 0.5)
+    good = good_ones(searched((1_000, 1_000, 18), trained_to_the_end=189))
+    assert (good["kept"], good["kept_is"], good["share_lost"]) == (18, "at least", 0.5)
     assert good_ones(searched((10, 10, 0), trained_to_the_end=9))["kept"] == 1
 
 
@@ -173,10 +173,10 @@ def test_what_the_kept_searches_lost_follows_from_what_was_counted():
 
 
 def test_a_measured_search_says_how_many_good_ones_it_kept():
-    found = benchmarks.filters.measure(experiment("digits", True, seed=2, population=12, generations=1), 3)
-    assert found["good_ones"] == good_ones(found, found["good_ones"]["kept"])
-    assert 1 <= found["good_ones"]["kept"] <= found["trained_to_the_end"]
-    assert {filter_["filter"] for filter_ in found["filters"]} == {"rung at 15"}  # none is left to stop at the second
+    result = benchmarks.filters.measure(experiment("digits", True, seed=2, population=12, generations=1), 3)
+    assert result["good_ones"] == good_ones(result, result["good_ones"]["kept"])
+    assert 1 <= result["good_ones"]["kept"] <= result["trained_to_the_end"]
+    assert {filter_["filter"] for filter_ in result["filters"]} == {"rung at 15"}  # none is left to stop at the second
 
 
 def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(tmp_path, monkeypatch, capsys):

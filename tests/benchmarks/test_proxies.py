@@ -18,9 +18,9 @@ def test_the_table_follows_from_the_values():
 
 @pytest.mark.parametrize("task", MEASURED)
 def test_the_proxy_of_a_task_is_the_cheapest_with_a_tau_of_six_tenths(task):
-    own = [line for line in LINES if line.task == task and not line.ceiling]
-    good = [line for line in own if line.tau is not None and line.tau >= GOOD_ENOUGH == 0.6]
-    assert own[0].full_steps == TASKS[task].fidelity.steps
+    lines = [line for line in LINES if line.task == task and not line.ceiling]
+    good = [line for line in lines if line.tau is not None and line.tau >= GOOD_ENOUGH == 0.6]
+    assert lines[0].full_steps == TASKS[task].fidelity.steps
     if not good:
         assert TASKS[task].proxy is None
         return
@@ -41,10 +41,10 @@ def test_no_seed_of_a_proxy_is_one_of_the_full_training():
 
 @pytest.mark.parametrize("task", MEASURED)
 def test_every_candidate_stands_there_with_a_value_or_a_reason_under_every_seed(task):
-    own = [value for value in VALUES if value.task == task]
-    losses = {value.loss_id for value in own}
-    for proxy in {value.proxy for value in own}:
-        found = [(value.loss_id, value.seed) for value in own if value.proxy == proxy]
-        seeds = {seed for _, seed in found}
-        assert sorted(found) == sorted((loss, seed) for loss in losses for seed in seeds)
-    assert all((value.fitness is None) != (value.reason is None) for value in own)
+    values = [value for value in VALUES if value.task == task]
+    losses = {value.loss_id for value in values}
+    for proxy in {value.proxy for value in values}:
+        trainings = [(value.loss_id, value.seed) for value in values if value.proxy == proxy]
+        seeds = {seed for _, seed in trainings}
+        assert sorted(trainings) == sorted((loss, seed) for loss in losses for seed in seeds)
+    assert all((value.fitness is None) != (value.reason is None) for value in values)

@@ -51,8 +51,8 @@ def test_the_first_as_good_under_the_same_seeds_counts_with_all_that_were_born_b
         *trained(5, 0.92, 0.92),  # arrives after 6, and was born before
         *refused(7, "duplicate", loss="ce"),
     ]
-    found, same = reached(history), identical(history)
-    assert (found.births, found.trained, found.accuracy) == (4, 3, pytest.approx(0.92))
+    first, same = reached(history), identical(history)
+    assert (first.births, first.trained, first.accuracy) == (4, 3, pytest.approx(0.92))
     assert (same.births, same.trained, same.accuracy) == (6, 4, None)
 
 

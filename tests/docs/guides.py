@@ -20,8 +20,8 @@ class Block:
 
 def blocks(page):
     """The blocks of a page, in order."""
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [Block(match[1], match[2], match.string[: match.start()].rstrip().rpartition("\n")[2]) for match in found]
+    matches = re.finditer(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(match[1], match[2], match.string[: match.start()].rstrip().rpartition("\n")[2]) for match in matches]
 
 
 def commands(text):

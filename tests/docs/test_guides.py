@@ -94,7 +94,7 @@ def desk(done, tmp_path, monkeypatch):
 def smaller(text):
     """The text with what stands for its long parts; of two that fit a place the longer one."""
     parts = "|".join(re.escape(part) for part in sorted(SMALLER, key=len, reverse=True))
-    return re.sub(parts, lambda found: SMALLER[found[0]], text)
+    return re.sub(parts, lambda match: SMALLER[match[0]], text)
 
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.stem)
@@ -123,14 +123,14 @@ def call(words, desk):
     given = shlex.split(line)
     if given[0] in TRAINING and "--executor" not in given:
         given += ["--executor", "inline"]
-    found = CliRunner().invoke(app, given)
-    assert found.exit_code == 0, (line, found.output, found.stderr)
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, (line, result.output, result.stderr)
     if target is not None:
-        assert found.stdout
+        assert result.stdout
         if target == "mine.toml":
-            assert tomllib.loads(found.stdout)["name"] == "digits"
+            assert tomllib.loads(result.stdout)["name"] == "digits"
         else:
-            (desk / target).write_text(found.stdout)
+            (desk / target).write_text(result.stdout)
 
 
 def declared(block, desk):
@@ -183,8 +183,8 @@ def test_what_is_added_to_the_language_as_the_guide_says_is_there(tmp_path):
     small = 'seeds = ["cross_entropy"]\nrandom_trees = 1.0\npopulation = 30\ngenerations = 1\n'
     (tmp_path / "waves.toml").write_text(waves + small + "[fidelity]\nsteps = 3\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    found = subprocess.run([sys.executable, "-W", "error", "-c", CHECK], cwd=tmp_path, env=environment, check=False)
-    assert found.returncode == 0
+    result = subprocess.run([sys.executable, "-W", "error", "-c", CHECK], cwd=tmp_path, env=environment, check=False)
+    assert result.returncode == 0
 
 
 def test_the_rest_of_that_guide_runs(desk):

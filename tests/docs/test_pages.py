@@ -35,14 +35,14 @@ def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
         table = read_verdicts(folder)
         measured = read_records(folder / "measurements.parquet", Measurement)
         for verdict in table.lines:
-            own = [
+            values = [
                 measurement.value
                 for measurement in measured
                 if (measurement.task, measurement.loss, measurement.fidelity, measurement.measure)
                 == (verdict.task, verdict.loss, verdict.fidelity, verdict.measure)
             ]
-            assert len(own) == verdict.seeds
-            assert sum(own) / len(own) == pytest.approx(verdict.mean)
+            assert len(values) == verdict.seeds
+            assert sum(values) / len(values) == pytest.approx(verdict.mean)
 
 
 NAMES = sorted(folder.name for folder in evidence.KEPT.iterdir())

@@ -39,8 +39,8 @@ def values(result):
 def test_a_cohort_larger_than_memory_is_split_with_a_note(monkeypatch):
     plain = evaluate(work())
     formulas = [parse(text) for text in TEXTS]
-    one = Cohort(TrainingPlan(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1])).estimate_bytes()
-    monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: int(2.5 * one))
+    bytes_of_one = Cohort(TrainingPlan(formulas[:1], None, known_task("digits"), FIDELITY, [0, 1])).estimate_bytes()
+    monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: int(2.5 * bytes_of_one))
     split = evaluate(work())
     assert values(split) == values(plain)
     assert plain.notes == []

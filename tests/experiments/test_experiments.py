@@ -143,12 +143,14 @@ def known():
     """Formulas of known losses that screening lets pass, without those that train as an earlier one does."""
     seeds = {name: named_loss(name) for name, loss in CATALOG.items() if loss.origin == "literature"}
     columns = [seed.formula for seed in seeds.values()], [seed.class_weights for seed in seeds.values()]
-    archive, found = FingerprintArchive(), {}
-    for (name, seed), seen, reason in zip(seeds.items(), fingerprints(*columns), rejections(*columns), strict=True):
-        if reason is None and seen is not None and archive.find(seen) is None:
-            archive.add(seen, name)
-            found[name] = seed.formula
-    return found
+    archive, names = FingerprintArchive(), {}
+    for (name, seed), fingerprint, reason in zip(
+        seeds.items(), fingerprints(*columns), rejections(*columns), strict=True
+    ):
+        if reason is None and fingerprint is not None and archive.find(fingerprint) is None:
+            archive.add(fingerprint, name)
+            names[name] = seed.formula
+    return names
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -22,8 +22,8 @@ def test_a_name_with_hyperparameters(tmp_path):
 def test_an_alias_and_a_formula(tmp_path):
     alias = lossearch.export("cosface", tmp_path / "a.py")
     assert "am_softmax" in alias.read_text()
-    own = lossearch.export("ce(z) + e*mean_c(p)", tmp_path / "b.py", e=0.25)
-    loss = load_exported(own).Loss(e=0.5)
+    of_formula = lossearch.export("ce(z) + e*mean_c(p)", tmp_path / "b.py", e=0.25)
+    loss = load_exported(of_formula).Loss(e=0.5)
     torch.testing.assert_close(loss(*batch()), lossearch.loss("ce(z) + e*mean_c(p)", e=0.5)(*batch()))
 
 
@@ -48,10 +48,10 @@ def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
     assert "Under seeds that the search did not use, on the same split: accuracy" in card
     assert "(450 samples)" in card
     assert "under 6 fresh seeds" in path.read_text()
-    exported, own = load_exported(path).Loss, entry.loss(num_classes=4, embedding_size=4)
+    exported, module = load_exported(path).Loss, entry.loss(num_classes=4, embedding_size=4)
     assert exported.calibration == entry.calibration
     if not entry.formula.looks_at_embeddings:
-        torch.testing.assert_close(exported()(*batch()), own(*batch()))
+        torch.testing.assert_close(exported()(*batch()), module(*batch()))
 
 
 @pytest.mark.parametrize(

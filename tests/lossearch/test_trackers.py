@@ -23,9 +23,9 @@ NUMBERS = {"evaluated", "stopped", "failed", "rejected", "duplicates", "best_fit
 def run_with(tmp_path):
     def run(callback):
         view = Warned()
-        found = search(SMALL, run_dir=tmp_path / "run", callbacks=[callback], view=view)
+        result = search(SMALL, run_dir=tmp_path / "run", callbacks=[callback], view=view)
         assert view.warnings == []
-        return found
+        return result
 
     return run
 
@@ -68,26 +68,26 @@ class TestMLflow:
     def test_it_has_settings_course_and_files(self, tmp_path, mlflow, run_with):
         run = run_with(MLflow(f"sqlite:///{tmp_path}/mlflow.db", "losses"))
         assert mlflow.active_run() is None
-        (found,) = mlflow.search_runs(experiment_names=["losses"], output_format="list")
-        assert (found.info.run_name, found.info.status) == ("run", "FINISHED")
-        assert found.data.params["fidelity.steps"] == "12"
-        assert found.data.params["evolution.seeds"] == "cross_entropy, mse, ngl, am_softmax"
-        assert found.data.metrics.keys() >= {*NUMBERS, "trial_fitness"}
-        assert found.data.tags["best_formula"] == str(run.leaderboard[0].formula)
+        (tracked,) = mlflow.search_runs(experiment_names=["losses"], output_format="list")
+        assert (tracked.info.run_name, tracked.info.status) == ("run", "FINISHED")
+        assert tracked.data.params["fidelity.steps"] == "12"
+        assert tracked.data.params["evolution.seeds"] == "cross_entropy, mse, ngl, am_softmax"
+        assert tracked.data.metrics.keys() >= {*NUMBERS, "trial_fitness"}
+        assert tracked.data.tags["best_formula"] == str(run.leaderboard[0].formula)
         client = mlflow.MlflowClient()
-        course = client.get_metric_history(found.info.run_id, "best_fitness")
+        course = client.get_metric_history(tracked.info.run_id, "best_fitness")
         assert [point.step for point in course] == [1, 2, 3, 4]
-        kept = {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
+        kept = {artifact.path for artifact in client.list_artifacts(tracked.info.run_id)}
         assert kept == {"experiment.toml", "leaderboard.parquet", "best_loss.py"}
 
     def test_a_run_of_the_users_own_is_used_and_left_open(self, mlflow, run_with):
         mlflow.set_experiment("own")
-        with mlflow.start_run() as own:
+        with mlflow.start_run() as users_run:
             run_with(MLflow())
-            assert mlflow.active_run().info.run_id == own.info.run_id
-        (found,) = mlflow.search_runs(experiment_ids=[own.info.experiment_id], output_format="list")
-        assert found.info.run_id == own.info.run_id
-        assert found.data.metrics.keys() >= NUMBERS
+            assert mlflow.active_run().info.run_id == users_run.info.run_id
+        (tracked,) = mlflow.search_runs(experiment_ids=[users_run.info.experiment_id], output_format="list")
+        assert tracked.info.run_id == users_run.info.run_id
+        assert tracked.data.metrics.keys() >= NUMBERS
 
 
 def log_records(data):
@@ -129,8 +129,8 @@ def test_weights_and_biases_has_settings_course_and_files(tmp_path, monkeypatch,
 
 def test_the_command_sends_a_search_to_the_tracker_that_it_names(tmp_path):
     (tmp_path / "small.toml").write_text(TOML)
-    found = command("search", "small.toml", "--run-dir", "a", "--track", "tensorboard", cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
+    result = command("search", "small.toml", "--run-dir", "a", "--track", "tensorboard", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert list((tmp_path / "a" / "tensorboard").iterdir())
 
 

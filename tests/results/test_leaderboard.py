@@ -49,9 +49,9 @@ def test_a_difference_has_an_interval_from_three_seeds_on():
         rows = leaderboard_rows(
             evaluation(formula, seed, values[seed]) for formula, values in fitness.items() for seed in range(seeds)
         )
-        found = {row.formula: (row.difference_low, row.difference_high) for row in rows}
-        assert found["mse"] == (limits if limits == (None, None) else pytest.approx(limits, rel=1e-4))
-        assert found["ce(z)"] == found["p"] == (None, None)  # equal under every seed: no spread
+        intervals = {row.formula: (row.difference_low, row.difference_high) for row in rows}
+        assert intervals["mse"] == (limits if limits == (None, None) else pytest.approx(limits, rel=1e-4))
+        assert intervals["ce(z)"] == intervals["p"] == (None, None)  # equal under every seed: no spread
 
 
 def test_no_loss_beats_one_on_the_pareto_front_in_fitness_and_simplicity():

@@ -178,8 +178,8 @@ def test_outcomes_equal_those_of_training_one_at_a_time(kind):
 
 def test_calibration_factors_equal_those_of_single_candidates():
     names = ["mse", "focal", "ngl", "mae"]
-    found = Cohort(TrainingPlan(formulas(names), None, TASK, FIFTY_STEPS, SEEDS)).calibrate()
-    for name, ours in zip(names, found, strict=True):
+    factors = Cohort(TrainingPlan(formulas(names), None, TASK, FIFTY_STEPS, SEEDS)).calibrate()
+    for name, ours in zip(names, factors, strict=True):
         loss = loss_for(CATALOG[name].bound(), TASK, FIFTY_STEPS)
         assert ours == pytest.approx(calibration_factor(loss, TASK, FIFTY_STEPS, SEEDS[0]), rel=1e-4)
 
@@ -245,18 +245,18 @@ def test_features_and_their_gradients_equal_those_of_an_embedding_loss(kind):
     heads = ClassWeightHeads([weight], [centers], len(names), torch.device("cpu"), learned=True)
     gradient = JointGradient(formulas(names), 4, dtype=torch.float64)
     gradient.prepare(7, 1, [1.0] * len(names))
-    seen = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
-    features = heads.compute_features(seen, [name for name in FEATURES if gradient.used[name]])
+    leaf = embeddings.T.expand(1, len(names), -1, -1).clone().requires_grad_()
+    features = heads.compute_features(leaf, [name for name in FEATURES if gradient.used[name]])
     given = {name: feature.transpose(0, 1).transpose(1, 2) for name, feature in features.items()}
-    found = gradient.run(given, {"index": index.reshape(1, 1, -1)})
-    torch.autograd.backward([given[name] for name in found], list(found.values()))
+    gradients = gradient.run(given, {"index": index.reshape(1, 1, -1)})
+    torch.autograd.backward([given[name] for name in gradients], list(gradients.values()))
     for k, loss in enumerate(losses):
         loss.weight.data.copy_(weight)
         if loss.centers is not None:
             loss.centers.data.copy_(centers)
         x = embeddings.clone().requires_grad_()
         loss(x, index).backward()
-        torch.testing.assert_close(seen.grad[0, k].T, x.grad, msg=names[k])
+        torch.testing.assert_close(leaf.grad[0, k].T, x.grad, msg=names[k])
         expected = (
             torch.zeros_like(weight if kind == "learned" else loss.weight)
             if loss.weight.grad is None

@@ -15,12 +15,12 @@ pytestmark = pytest.mark.usefixtures("home")
 def test_masks_of_coco_stuff_keep_their_classes(home):
     raw = raw_folder("coco_stuff")
     files.write_coco_stuff(raw)
-    found = parts("coco_stuff")
-    assert [len(part) for part in found] == [9, 1, 3]
-    for image, target in ((*pair,) for part in found for pair in zip(part.inputs, part.targets, strict=True)):
+    splits = parts("coco_stuff")
+    assert [len(part) for part in splits] == [9, 1, 3]
+    for image, target in ((*pair,) for part in splits for pair in zip(part.inputs, part.targets, strict=True)):
         assert (target.numpy() == files.mask_of(image, 181)).all()
-    assert int(found[0].targets.min()) == -1
-    assert int(found[0].targets.max()) == 181
+    assert int(splits[0].targets.min()) == -1
+    assert int(splits[0].targets.max()) == 181
     (raw / "annotations" / "val" / f"{100:012d}.png").write_bytes(b"torn")
     with pytest.raises(
         UserError, match=r"Expected images and their masks in .* got .*0100.png: no image of a known .* Replace both"

@@ -20,34 +20,34 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
 def test_mnist_and_its_like_are_read_from_their_files(name, kind, datasets):
     (images, labels), test = files.write_mnist(raw_folder(name), kind)
-    found = parts(name)
-    assert [len(part) for part in found] == [90, 10, 20]
-    assert torch.bincount(found[1].targets).tolist() == [1] * 10
-    assert apart(found)
-    assert (found[2].inputs[:, 0].numpy() == test[0]).all()
+    splits = parts(name)
+    assert [len(part) for part in splits] == [90, 10, 20]
+    assert torch.bincount(splits[1].targets).tolist() == [1] * 10
+    assert apart(splits)
+    assert (splits[2].inputs[:, 0].numpy() == test[0]).all()
     by_class = {tuple(image.flatten().tolist()): label for image, label in zip(images, labels, strict=True)}
-    for image, label in zip(found[0].inputs, found[0].targets, strict=True):
+    for image, label in zip(splits[0].inputs, splits[0].targets, strict=True):
         assert by_class[tuple(image.flatten().tolist())] == label
 
 
 def test_emnist_is_turned_upright(datasets):
     prefix = ("emnist-balanced-train", "emnist-balanced-test")
     _, (images, _) = files.write_mnist(raw_folder("emnist_balanced"), "EMNIST", 47, prefix, (6, 1))
-    found = parts("emnist_balanced")
-    assert [len(part) for part in found] == [235, 47, 47]
-    assert (found[2].inputs[:, 0].numpy() == images.transpose(0, 2, 1)).all()
+    splits = parts("emnist_balanced")
+    assert [len(part) for part in splits] == [235, 47, 47]
+    assert (splits[2].inputs[:, 0].numpy() == images.transpose(0, 2, 1)).all()
 
 
 @pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
 def test_cifar_is_read_from_its_batches(name, classes, datasets, monkeypatch):
     files.write_cifar(raw_folder(name), monkeypatch, getattr(datasets, name.upper()), classes)
-    found = parts(name)
+    splits = parts(name)
     samples = 10 * classes * (5 if classes == 10 else 1)
-    assert [len(part) for part in found] == [samples * 9 // 10, samples // 10, 10 * classes]
-    assert apart(found)
+    assert [len(part) for part in splits] == [samples * 9 // 10, samples // 10, 10 * classes]
+    assert apart(splits)
     first = pixels(10_000, 32).flatten().reshape(3, 32, 32)  # the test batch's: channels first
-    assert (found[2].inputs[0].numpy() == first).all()
-    assert found[2].targets[:12].tolist() == [k % classes for k in range(12)]
+    assert (splits[2].inputs[0].numpy() == first).all()
+    assert splits[2].targets[:12].tolist() == [k % classes for k in range(12)]
 
 
 class Planted:
@@ -111,18 +111,18 @@ def test_a_data_set_with_a_class_too_many_is_refused(datasets):
 
 def test_svhn_is_read_with_its_tens_as_zeros(datasets, monkeypatch):
     files.write_svhn(raw_folder("svhn"), monkeypatch, datasets.SVHN)
-    found = parts("svhn")
-    assert [len(part) for part in found] == [90, 10, 100]
-    assert found[2].targets[:11].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
-    assert (found[2].inputs[3].numpy() == pixels(10_003, 32).transpose(2, 0, 1)).all()
+    splits = parts("svhn")
+    assert [len(part) for part in splits] == [90, 10, 100]
+    assert splits[2].targets[:11].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert (splits[2].inputs[3].numpy() == pixels(10_003, 32).transpose(2, 0, 1)).all()
 
 
 def test_pcam_is_read_in_its_three_official_parts(datasets):
     files.write_pcam(raw_folder("pcam"))
-    found = parts("pcam")
-    assert [len(part) for part in found] == [4, 4, 4]
-    assert [part.targets.tolist() for part in found] == [[0, 1, 0, 1]] * 3
-    assert apart(found)
+    splits = parts("pcam")
+    assert [len(part) for part in splits] == [4, 4, 4]
+    assert [part.targets.tolist() for part in splits] == [[0, 1, 0, 1]] * 3
+    assert apart(splits)
 
 
 def shades(part):
@@ -132,9 +132,9 @@ def shades(part):
 
 def test_caltech_is_read_without_its_background(datasets):
     files.write_caltech(raw_folder("caltech101"))
-    found = parts("caltech101")
-    assert [len(part) for part in found] == [202, 101, 101]
-    assert all(part.targets.equal(shades(part)) for part in found)
+    splits = parts("caltech101")
+    assert [len(part) for part in splits] == [202, 101, 101]
+    assert all(part.targets.equal(shades(part)) for part in splits)
     files.write_image(raw_folder("caltech101") / "caltech101" / "101_ObjectCategories" / "category_000" / "odd.jpg")
     with pytest.raises(DataMissing, match=r"Expected the data of caltech101 .*image_0005.jpg"):
         torchvision_data.read_torchvision("caltech101", 101)
@@ -142,19 +142,19 @@ def test_caltech_is_read_without_its_background(datasets):
 
 def test_food_is_read_by_its_lists(datasets):
     files.write_food(raw_folder("food101"))
-    found = parts("food101")
-    assert [len(part) for part in found] == [505, 101, 101]
-    assert all(part.targets.equal(shades(part)) for part in found)
+    splits = parts("food101")
+    assert [len(part) for part in splits] == [505, 101, 101]
+    assert all(part.targets.equal(shades(part)) for part in splits)
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "icml_face_data.csv"])
 def test_fer_is_read_from_its_table(name, datasets, monkeypatch):
     files.write_fer(raw_folder("fer2013"), monkeypatch, datasets.FER2013, name)
-    found = parts("fer2013")
-    assert [len(part) for part in found] == [63, 7, 14]
-    assert all(part.targets.equal(part.inputs[:, 0, 0, 0] % 7) for part in found)
-    assert (found[2].inputs[8, 0].numpy() == files.fer_pixels(2, 1)).all()
-    assert apart(found)
+    splits = parts("fer2013")
+    assert [len(part) for part in splits] == [63, 7, 14]
+    assert all(part.targets.equal(part.inputs[:, 0, 0, 0] % 7) for part in splits)
+    assert (splits[2].inputs[8, 0].numpy() == files.fer_pixels(2, 1)).all()
+    assert apart(splits)
 
 
 def test_fer_without_classes_of_test_samples_is_refused(datasets, monkeypatch):
@@ -167,10 +167,10 @@ def test_fer_without_classes_of_test_samples_is_refused(datasets, monkeypatch):
 
 def test_masks_of_voc_keep_their_classes_and_ignore_borders(datasets):
     files.write_voc(raw_folder("voc2012"))
-    found = parts("voc2012")
-    assert [len(part) for part in found] == [9, 1, 3]
+    splits = parts("voc2012")
+    assert [len(part) for part in splits] == [9, 1, 3]
     for image, target in (
-        (image, target) for part in found for image, target in zip(part.inputs, part.targets, strict=True)
+        (image, target) for part in splits for image, target in zip(part.inputs, part.targets, strict=True)
     ):
         assert (target.numpy() == files.mask_of(image, 20)).all()
     assert TASKS["voc2012"].ignores_pixels

@@ -62,7 +62,7 @@ def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
     assert pool.slots == 2
     pending = [pool.submit(cohort("ce(z)")), pool.submit(cohort("square(p - y)"))]
     until(lambda: all(job.done() for job in pending), pool)
-    assert len({span.worker for one in pending for span in one.spent()}) == 2
+    assert len({span.worker for work_ in pending for span in work_.spent()}) == 2
     cluster.kill(node)
     until(lambda: pool.slots == 1, pool)
     assert outcomes(pool.submit(cohort("ce(z)")).result()) == outcomes(evaluate(cohort("ce(z)")).evaluations)

@@ -140,8 +140,8 @@ def to_a_rung(texts, stage=None):
 
 def test_work_goes_on_from_the_states_of_earlier_work(executor):
     pending = [executor.submit(to_a_rung(texts, 6)) for texts in (["ce(z)", "abs(p - y)"], ["square(p - y)"])]
-    assert {evaluation.steps for one in pending for evaluation in one.result()} == {6}
-    states = [handle for one in pending for handle in one.states()]
+    assert {evaluation.steps for job in pending for evaluation in job.result()} == {6}
+    states = [handle for job in pending for handle in job.states()]
     whole = to_a_rung(["ce(z)", "square(p - y)"])
     went_on = executor.submit(whole, states).result()
     assert without_times(went_on) == without_times(evaluate(whole).evaluations)
@@ -157,8 +157,8 @@ def test_states_can_be_fetched_and_what_is_measured_comes_with_the_work(executor
     measured = executor.submit(replace(work(), measured="test"))
     measured.result()
     ours, theirs = (
-        sorted((measurement.measurement_id, measurement.value) for measurement in found)
-        for found in (measured.measurements(), evaluate(replace(work(), measured="test")).measurements)
+        sorted((measurement.measurement_id, measurement.value) for measurement in measurements)
+        for measurements in (measured.measurements(), evaluate(replace(work(), measured="test")).measurements)
     )
     assert ours == theirs
     assert ours

@@ -45,9 +45,9 @@ def test_values_and_ratios_are_computed_at_the_points_and_the_weights_end_where_
     before = parameter.detach().clone()
     along = draw_directions([parameter], torch.Generator().manual_seed(2))
     grid = (-1.0, 0.0, 0.5)
-    for a, b, found in values_around(value, [parameter], along, grid):
+    for a, b, measured in values_around(value, [parameter], along, grid):
         there = (before + a * along[0][0] + b * along[1][0]).flatten()
-        assert found == pytest.approx(float(0.5 * there @ matrix @ there), rel=1e-4)
+        assert measured == pytest.approx(float(0.5 * there @ matrix @ there), rel=1e-4)
     ratios = ratios_around(value, [parameter], along, grid)
     assert [(a, b) for a, b, _ in ratios] == [(a, b) for a in grid for b in grid]
     assert np.allclose([ratio for *_, ratio in ratios], 0.4, rtol=0.1)
@@ -57,8 +57,8 @@ def test_values_and_ratios_are_computed_at_the_points_and_the_weights_end_where_
 def test_points_without_a_finite_value_are_left_out():
     parameter = torch.ones(2, 2, requires_grad=True)
     along = [[torch.ones(2, 2)], [torch.zeros(2, 2)]]
-    found = values_around(lambda: (parameter.sum() + 2.0).log(), [parameter], along, (-2.0, 0.0))
-    assert {a for a, _, _ in found} == {0.0}
+    points = values_around(lambda: (parameter.sum() + 2.0).log(), [parameter], along, (-2.0, 0.0))
+    assert {a for a, _, _ in points} == {0.0}
 
 
 def test_a_class_map_lies_where_the_class_is_decided():

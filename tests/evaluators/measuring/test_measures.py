@@ -26,18 +26,18 @@ EMBEDDINGS = torch.eye(3)[SPLIT.targets].T
 
 
 def test_measures_of_classes_by_hand():
-    found = compute_measures("accuracy", Outputs(LOGITS, EMBEDDINGS), SPLIT)
-    assert found["accuracy"] == pytest.approx(4 / 6)
-    assert found["balanced accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
-    assert found["macro recall"] == found["balanced accuracy"]
-    assert found["macro precision"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    measures = compute_measures("accuracy", Outputs(LOGITS, EMBEDDINGS), SPLIT)
+    assert measures["accuracy"] == pytest.approx(4 / 6)
+    assert measures["balanced accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert measures["macro recall"] == measures["balanced accuracy"]
+    assert measures["macro precision"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     # F1 of each class: 2*(2/3*1)/(5/3) = .8; 2*(.5*1)/1.5 = 2/3; 2*(1*1/3)/(4/3) = .5
-    assert found["macro F1"] == pytest.approx((0.8 + 2 / 3 + 0.5) / 3)
+    assert measures["macro F1"] == pytest.approx((0.8 + 2 / 3 + 0.5) / 3)
     confidence = float(torch.softmax(torch.tensor([5.0, 0.0, 0.0]), 0)[0])
-    assert found["calibration error"] == pytest.approx(confidence - 4 / 6)
-    assert found["intra-class distance"] == 0.0
-    assert found["inter-class distance"] == pytest.approx(2**0.5)
-    assert found["distance ratio"] == 0.0  # no spread to compare with
+    assert measures["calibration error"] == pytest.approx(confidence - 4 / 6)
+    assert measures["intra-class distance"] == 0.0
+    assert measures["inter-class distance"] == pytest.approx(2**0.5)
+    assert measures["distance ratio"] == 0.0  # no spread to compare with
 
 
 def test_the_confusion_matrix_has_true_classes_in_rows():
@@ -63,21 +63,23 @@ def test_distances_are_those_of_unit_embeddings():
 def test_measures_of_pixels():
     targets = torch.tensor([[[0, 0], [1, 1]]])
     logits = torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, 9.0]])
-    found = compute_measures("mean IoU", Outputs(logits, torch.zeros(2, 4)), Split(torch.zeros(1, 1, 2, 2), targets))
-    assert found == pytest.approx({"mean IoU": (2 / 3 + 1 / 2) / 2, "pixel accuracy": 0.75, "balanced accuracy": 0.75})
+    measures = compute_measures("mean IoU", Outputs(logits, torch.zeros(2, 4)), Split(torch.zeros(1, 1, 2, 2), targets))
+    assert measures == pytest.approx(
+        {"mean IoU": (2 / 3 + 1 / 2) / 2, "pixel accuracy": 0.75, "balanced accuracy": 0.75}
+    )
 
 
 def test_measures_of_pairs_by_hand():
     angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first decrease
     embeddings = torch.stack([angles.cos(), angles.sin()])
     pairs = Pairs(torch.zeros(4, dtype=torch.int64), torch.arange(1, 5), torch.tensor([True, False, True, False]))
-    found = compute_measures(
+    measures = compute_measures(
         "verification accuracy", Outputs(torch.zeros(1, 5), embeddings), Split(angles, angles, pairs)
     )
     # sorted by similarity, most similar first: same, different, same, different
-    assert found["area under ROC"] == pytest.approx(0.75)
-    assert found["equal error rate"] == pytest.approx(0.5)
-    assert found["true acceptance at false acceptance 0.001"] == pytest.approx(0.5)
+    assert measures["area under ROC"] == pytest.approx(0.75)
+    assert measures["equal error rate"] == pytest.approx(0.5)
+    assert measures["true acceptance at false acceptance 0.001"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, MEAN_IOU, VERIFICATION])

@@ -64,10 +64,10 @@ def test_inputs_of_every_size_are_mapped_to_embeddings(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_are_those_of_the_generator_and_of_no_other(name):
     shape, before = shapes(name)[0], torch.get_rng_state()
-    one, again, other = (made(name, shape, seed=seed).state_dict() for seed in (3, 3, 4))
+    first, again, other = (made(name, shape, seed=seed).state_dict() for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
-    assert all(torch.equal(one[key], again[key]) for key in one)
-    assert not all(torch.equal(one[key], other[key]) for key in one)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
 @pytest.mark.parametrize(("name", "shape", "size"), PARAMETERS)
@@ -150,9 +150,9 @@ def test_a_network_without_a_batched_form_says_so(name):
 
 
 def test_labels_tell_networks_whose_names_end_in_numbers_apart():
-    one, other = TrainingSettings(network="resnet18", hidden=64), TrainingSettings(network="resnet", hidden=1864)
-    assert one.label().startswith("resnet18-64-")
-    assert one.label() != other.label()
+    first, other = TrainingSettings(network="resnet18", hidden=64), TrainingSettings(network="resnet", hidden=1864)
+    assert first.label().startswith("resnet18-64-")
+    assert first.label() != other.label()
 
 
 def test_the_main_branch_of_emosynthnet_has_the_parameters_and_the_size_of_its_table():

@@ -71,12 +71,12 @@ def test_people_of_ck_plus_are_in_one_part_each():
             for frame in range(2):
                 name = f"S{person:03d}_{expression:03d}_{frame:08d}.png"
                 write_image(raw_folder("ck_plus") / str(expression) / name, 20 * person + 2 * expression + frame)
-    found = parts("ck_plus")
+    splits = parts("ck_plus")
     person_of = {}
     for file in raw_folder("ck_plus").glob("*/*.png"):
         person_of[tuple(decode(file, 48, grey=True).flatten().tolist())] = file.name[:4]
-    people = [{person_of[row] for row in rows(part)} for part in found]
-    assert [len(part) for part in found] == [280, 140, 140]
+    people = [{person_of[row] for row in rows(part)} for part in splits]
+    assert [len(part) for part in splits] == [280, 140, 140]
     assert list(map(len, people)) == [20, 10, 10]
     assert len(set.union(*people)) == 40
 

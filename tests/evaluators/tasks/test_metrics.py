@@ -67,7 +67,7 @@ def test_embeddings_that_tell_identities_apart_verify_all_and_constant_ones_half
     different = Pairs(torch.arange(20), torch.arange(20).roll(1), torch.zeros(20, dtype=torch.bool))
     both = Pairs(
         *(
-            torch.stack([getattr(one, name) for one in (pairs, different)], 1).flatten()
+            torch.stack([getattr(half, name) for half in (pairs, different)], 1).flatten()
             for name in ("first", "second", "same")
         )
     )

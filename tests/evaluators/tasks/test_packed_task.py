@@ -12,11 +12,11 @@ from lossearch.evaluators.tasks.packed_task import pack_task, unpack_task
 WITHOUT_DOWNLOAD = [task for task in TASKS.values() if not task.needs_download]
 
 
-def same(one, other):
-    pairs = [(one.inputs, other.inputs), (one.targets, other.targets)]
-    if one.pairs is not None:
-        pairs += [(getattr(one.pairs, name), getattr(other.pairs, name)) for name in ("first", "second", "same")]
-    assert (one.pairs is None) == (other.pairs is None)
+def same(first, other):
+    pairs = [(first.inputs, other.inputs), (first.targets, other.targets)]
+    if first.pairs is not None:
+        pairs += [(getattr(first.pairs, name), getattr(other.pairs, name)) for name in ("first", "second", "same")]
+    assert (first.pairs is None) == (other.pairs is None)
     return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 

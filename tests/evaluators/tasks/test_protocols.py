@@ -182,13 +182,13 @@ def half_labelled(targets_of_the_rest):
 
 def test_a_step_uses_only_pixels_with_a_class():
     fidelity = TrainingSettings(steps=1, network="dense", batch_size=8, hidden=8)
-    one = training(fidelity, task=half_labelled(-1))
-    (inputs,), (targets,) = one._schedule.batch()
-    logits = one.model.head(one.model.backbone(inputs))
+    labelled = training(fidelity, task=half_labelled(-1))
+    (inputs,), (targets,) = labelled._schedule.batch()
+    logits = labelled.model.head(labelled.model.backbone(inputs))
     kept = targets >= 0
     by_hand = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
     assert kept.sum() == kept.numel() // 2
-    assert one._loss_of_batch().item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert labelled._loss_of_batch().item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("text", ["ce(z)", "square(p - y)", "ce(8*cosine)"])

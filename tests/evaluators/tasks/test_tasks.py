@@ -104,11 +104,11 @@ def test_masks_are_where_the_shapes_are():
 
 
 def test_generated_images_come_from_the_generator_alone():
-    one, again, other = (draw_scenes(6, 3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one[0], again[0])
-    assert torch.equal(one[1], again[1])
-    assert not torch.equal(one[0], other[0])
-    assert set(one[1].unique().tolist()) == {0, 1, 2, 3}
+    first, again, other = (draw_scenes(6, 3, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+    assert set(first[1].unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_symmetric_noise_moves_labels_to_every_other_class_alike():

@@ -27,9 +27,9 @@ def shift_and_flip(image, down, right, flip):
 
 @pytest.mark.parametrize(("shift", "flip"), [(2, False), (0, True), (2, True)])
 def test_each_image_is_shifted_and_flipped_in_one_of_the_allowed_ways(shift, flip):
-    found = augmented(shift=shift, flip=flip)
+    changed = augmented(shift=shift, flip=flip)
     ways = [(d, r, f) for d in range(-shift, shift + 1) for r in range(-shift, shift + 1) for f in {False, flip}]
-    for before, after in zip(IMAGES.flatten(0, 1), found.flatten(0, 1), strict=True):
+    for before, after in zip(IMAGES.flatten(0, 1), changed.flatten(0, 1), strict=True):
         assert any(torch.equal(after, shift_and_flip(before, *way)) for way in ways)
 
 
@@ -37,14 +37,14 @@ def test_half_of_many_images_are_flipped_and_every_shift_occurs():
     fidelity = TrainingSettings(steps=2, batch_size=400, shift=1, flip=True)
     image = torch.arange(20.0).view(1, 4, 5)
     images = image.expand(1, 400, 1, 4, 5)
-    found = [image.tolist() for image in Augmentation(fidelity, (1, 4, 5), [0])(images, POSITION)[0]]
+    changed = [image.tolist() for image in Augmentation(fidelity, (1, 4, 5), [0])(images, POSITION)[0]]
     ways = {
         (d, r, f): shift_and_flip(image, d, r, f).tolist()
         for d in (-1, 0, 1)
         for r in (-1, 0, 1)
         for f in (False, True)
     }
-    counts = {way: found.count(expected) for way, expected in ways.items()}
+    counts = {way: changed.count(expected) for way, expected in ways.items()}
     assert sum(counts.values()) == 400
     assert min(counts.values()) > 0
     assert 150 < sum(count for (_, _, flip), count in counts.items() if flip) < 250

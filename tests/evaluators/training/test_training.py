@@ -41,11 +41,11 @@ def test_our_cross_entropy_trains_as_torchs_does():
 
 
 def test_every_loss_starts_from_the_seeds_weights_and_sees_the_seeds_batches():
-    one, other = build_model(TASK, SHORT, 9), build_model(TASK, SHORT, 9)
-    assert torch.equal(one.head.weight, other.head.weight)
-    assert torch.equal(one.backbone.hidden.weight, other.backbone.hidden.weight)
+    first, other = build_model(TASK, SHORT, 9), build_model(TASK, SHORT, 9)
+    assert torch.equal(first.head.weight, other.head.weight)
+    assert torch.equal(first.backbone.hidden.weight, other.backbone.hidden.weight)
     assert torch.equal(torch.cat(draw_batches(800, SHORT, 9)), torch.cat(draw_batches(800, SHORT, 9)))
-    assert not torch.equal(one.head.weight, build_model(TASK, SHORT, 10).head.weight)
+    assert not torch.equal(first.head.weight, build_model(TASK, SHORT, 10).head.weight)
 
 
 def test_an_epoch_sees_every_sample_once():

@@ -24,10 +24,10 @@ def lossearch(*arguments, cwd):
     """Run the command in this process: to start another takes seconds."""
     words = list(map(str, arguments))
     with chdir(cwd):
-        found = CliRunner().invoke(app, words)
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return subprocess.CompletedProcess(words, found.exit_code, found.stdout, found.stderr)
+        result = CliRunner().invoke(app, words)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 def started(*arguments, cwd):

@@ -50,16 +50,16 @@ def calls(monkeypatch):
 
 @pytest.mark.parametrize("words", WITHOUT_A_SEARCH, ids=lambda words: words[0])
 def test_an_option_that_a_search_has_no_use_for_is_refused(run, calls, words):
-    found = compared(run, *words)
-    assert found.exit_code == 2
-    assert found.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
-    assert "Leave that out" in found.stderr
+    result = compared(run, *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
+    assert "Leave that out" in result.stderr
     assert not calls
 
 
 def test_all_such_options_are_named_at_once(run, calls):
-    found = compared(run, *(word for words in WITHOUT_A_SEARCH for word in words))
-    named = found.stderr.removeprefix("error: ").split(": ")[0].split(", ")
+    result = compared(run, *(word for words in WITHOUT_A_SEARCH for word in words))
+    named = result.stderr.removeprefix("error: ").split(": ")[0].split(", ")
     assert sorted(named) == sorted(words[0] for words in WITHOUT_A_SEARCH)
     assert not calls
 
@@ -75,9 +75,9 @@ def test_what_a_search_is_judged_by_arrives(run, calls):
 
 def test_top_is_refused_without_a_search(calls):
     for words in (["--task", "digits", "--losses", "mse"], ["miniature"]):
-        found = compared(*words, "--top", 2)
-        assert found.exit_code == 2
-        assert found.stderr.startswith("error: --top: expected beside a search's directory, got none")
+        result = compared(*words, "--top", 2)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: --top: expected beside a search's directory, got none")
         assert not calls
 
 
@@ -103,14 +103,14 @@ def test_the_help_says_how_many_seeds_there_are_with_and_without_a_search():
     ],
 )
 def test_what_is_no_file_is_refused_however_long_it_is(words, message):
-    found = compared(*words)
-    assert found.exit_code == 2
-    assert message in found.stderr
-    assert TOO_LONG not in found.stderr
-    assert "Errno" not in found.stderr
+    result = compared(*words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert TOO_LONG not in result.stderr
+    assert "Errno" not in result.stderr
 
 
 def test_a_task_that_is_too_long_for_a_path_is_an_unknown_one():
-    found = compared("--task", TOO_LONG, "--losses", "mse")
-    assert found.exit_code == 2
-    assert "tasks: Unknown task '1*ce(z)" in found.stderr
+    result = compared("--task", TOO_LONG, "--losses", "mse")
+    assert result.exit_code == 2
+    assert "tasks: Unknown task '1*ce(z)" in result.stderr

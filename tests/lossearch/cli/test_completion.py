@@ -21,8 +21,8 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
-def names(found):
-    return [name for name, _ in found]
+def names(items):
+    return [name for name, _ in items]
 
 
 def test_shipped_names_are_completed_where_they_can_be_searched_or_compared():
@@ -43,8 +43,8 @@ def test_files_and_directories_are_completed(desk):
 
 def test_a_shell_is_told(desk):
     asked = {"_LOSSEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "lossearch search noisy", "COMP_CWORD": "2"}
-    found = subprocess.run([SCRIPT], env=os.environ | asked, capture_output=True, text=True, check=False)
-    assert found.stdout.split() == ["noisy_labels"]
+    result = subprocess.run([SCRIPT], env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["noisy_labels"]
     asked = {"_LOSSEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "lossearch leaderboard --pa", "COMP_CWORD": "2"}
-    found = subprocess.run([SCRIPT], env=os.environ | asked, capture_output=True, text=True, check=False)
-    assert found.stdout.split() == ["--pareto"]
+    result = subprocess.run([SCRIPT], env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["--pareto"]

@@ -22,13 +22,13 @@ def finished(tmp_path_factory):
 
 
 def test_a_finished_run(finished):
-    found = status(finished.path)
+    health = status(finished.path)
     best = finished.leaderboard.rows[0]
-    assert (found.state, found.generation, found.generations) == ("finished", 4, 4)
-    assert (found.best_formula, found.best_fitness) == (best.formula, best.fitness_mean)
-    assert found.candidates["evaluated"] == sum(row.rank is not None for row in finished.leaderboard.rows)
-    assert found.seconds.keys() == {"breeding", "waiting for trainings", "selecting", "recording"}
-    assert all(spent >= 0.0 for spent in found.seconds.values())
+    assert (health.state, health.generation, health.generations) == ("finished", 4, 4)
+    assert (health.best_formula, health.best_fitness) == (best.formula, best.fitness_mean)
+    assert health.candidates["evaluated"] == sum(row.rank is not None for row in finished.leaderboard.rows)
+    assert health.seconds.keys() == {"breeding", "waiting for trainings", "selecting", "recording"}
+    assert all(spent >= 0.0 for spent in health.seconds.values())
 
 
 @pytest.mark.xdist_group("ray")
@@ -40,9 +40,9 @@ def test_where_the_time_goes_by_worker(finished, tmp_path):
     assert alone[1].seconds.keys() == {"loading", "compiling", "training", "idle"}
     assert alone[1].per_minute > 0.0
     run = search(SMALL, run_dir=tmp_path / "ray", executor="ray")
-    found = status(run.path).workers
-    assert sum(worker.trainings for worker in found.values()) == status(run.path).trainings
-    assert all(":" in name for name in found)  # host and process
+    workers = status(run.path).workers
+    assert sum(worker.trainings for worker in workers.values()) == status(run.path).trainings
+    assert all(":" in name for name in workers)  # host and process
 
 
 def test_an_interrupted_run_and_one_that_was_killed(tmp_path, monkeypatch):
@@ -75,8 +75,8 @@ def test_the_command_shows_it_and_gives_it_as_json(finished):
     assert shown.exit_code == 0
     assert "small: finished, generation 4 of 4" in shown.stdout
     assert "driver: " in shown.stdout
-    found = json.loads(CliRunner().invoke(app, ["status", str(finished.path), "--json"]).stdout)
-    assert found == status(finished.path).to_dict()
+    printed = json.loads(CliRunner().invoke(app, ["status", str(finished.path), "--json"]).stdout)
+    assert printed == status(finished.path).to_dict()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -115,11 +115,11 @@ def test_time_within_something_else_counts_there_alone(monkeypatch):
 def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
     node = {"name": "here", "cores": "2", **doctor_versions()}
     monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [node])
-    found = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
-    assert [check.what for check in found] == [
+    checks = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
+    assert [check.what for check in checks] == [
         *("python", "packages", "torch", "run directory", "data", "shared memory", "ray", "node here")
     ]
-    assert "problem" not in {check.state for check in found}
+    assert "problem" not in {check.state for check in checks}
     assert not (tmp_path / "not").exists()
 
 
@@ -139,10 +139,10 @@ def doctor_versions():
 )
 def test_a_node_that_differs_is_a_problem_with_advice(tmp_path, monkeypatch, node, message):
     monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [{"name": "other", "cores": "4", **node}])
-    found = CliRunner().invoke(app, ["doctor", "--run-dir", str(tmp_path)])
-    assert found.exit_code == 1
-    assert message in found.stdout
-    assert "every node" in found.stdout or "this node" in found.stdout
+    result = CliRunner().invoke(app, ["doctor", "--run-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert message in result.stdout
+    assert "every node" in result.stdout or "this node" in result.stdout
 
 
 def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
@@ -161,10 +161,10 @@ def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatc
 
 def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
     started = time.monotonic()
-    found = CliRunner().invoke(app, ["doctor", "--ray-address", "127.0.0.1:1", "--run-dir", str(tmp_path), "--json"])
-    assert found.exit_code == 1
+    result = CliRunner().invoke(app, ["doctor", "--ray-address", "127.0.0.1:1", "--run-dir", str(tmp_path), "--json"])
+    assert result.exit_code == 1
     assert time.monotonic() - started < 600.0  # Ray itself would try for longer
-    (ray,) = [check for check in json.loads(found.stdout) if check["what"] == "ray"]
+    (ray,) = [check for check in json.loads(result.stdout) if check["what"] == "ray"]
     assert "No Ray cluster answered at '127.0.0.1:1'" in ray["found"]
 
 

@@ -51,9 +51,9 @@ def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path,
     monkeypatch.setattr(launch_tuning, "tune", raising(StudyInterrupted(run, "tuning")))
     monkeypatch.setattr(launch_verdict, "verdict", raising(StudyInterrupted(run, "verdict")))
     words = [str(run) if word == "RUN" else word for word in words]
-    found = CliRunner().invoke(app, words)
-    assert found.exit_code == 130
-    assert found.stderr.splitlines()[-1].split()[-len(words) :] == words  # after the name of the program
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].split()[-len(words) :] == words  # after the name of the program
 
 
 def test_verdicts_from_a_stranger_forge_no_line(tmp_path):
@@ -62,8 +62,8 @@ def test_verdicts_from_a_stranger_forge_no_line(tmp_path):
     hostile = replace(kept, rank=1, scene=HOSTILE, task=HOSTILE, verdict=HOSTILE, why=HOSTILE)
     (tmp_path / "run" / "verdict").mkdir()
     VerdictTable([hostile]).write(tmp_path / "run" / "verdict")
-    found = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "run")])
-    assert found.exit_code == 0
-    assert "\x1b" not in found.output + found.stderr
-    assert [line for line in found.stderr.splitlines() if line.startswith("error")] == []
-    assert "[red]x[/red]" in found.stderr
+    result = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "run")])
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output + result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("error")] == []
+    assert "[red]x[/red]" in result.stderr

@@ -10,15 +10,15 @@ TOO_LONG = " + ".join(f"{number}*ce(z)" for number in range(1, 60))
 
 @pytest.mark.parametrize("more", [[], ["--no-random-search"]])
 def test_a_formula_in_the_place_of_a_run_is_refused_however_long_it_is(more):
-    found = CliRunner().invoke(app, ["tune", TOO_LONG, *more])
-    assert found.exit_code == 2
-    assert "expected the directory of a run, got no such directory" in found.stderr
-    assert TOO_LONG not in found.stderr
-    assert "Errno" not in found.stderr
+    result = CliRunner().invoke(app, ["tune", TOO_LONG, *more])
+    assert result.exit_code == 2
+    assert "expected the directory of a run, got no such directory" in result.stderr
+    assert TOO_LONG not in result.stderr
+    assert "Errno" not in result.stderr
 
 
 def test_a_run_of_another_name_that_is_near_is_told(tmp_path):
     (tmp_path / "noisy_labels").mkdir()
-    found = CliRunner().invoke(app, ["tune", str(tmp_path / "noisy_label")])
-    assert found.exit_code == 2
-    assert "did you mean noisy_labels?" in found.stderr
+    result = CliRunner().invoke(app, ["tune", str(tmp_path / "noisy_label")])
+    assert result.exit_code == 2
+    assert "did you mean noisy_labels?" in result.stderr

@@ -51,7 +51,7 @@ def test_what_a_loss_was_worth_is_told_to_its_island_alone():
 def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
     started = islands()
     lived(started, 30, lambda birth: 0.3 * birth.island + 0.001 * birth.formula.size)
-    best = [max(island.population, key=lambda one: one.fitness.values[0]).loss_id for island in started.islands]
+    best = [max(island.population, key=lambda member: member.fitness.values[0]).loss_id for island in started.islands]
     started.migrate()
     there = [{member.loss_id for member in island.population} for island in started.islands]
     assert best[2] in there[0]  # better than all that is there
@@ -67,19 +67,19 @@ def test_one_island_is_a_plain_evolution():
 
 
 def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
-    one, other = islands(), islands()
-    lived(one, 31, lambda birth: birth.formula.size / 100)
-    other.restore(json.loads(json.dumps(one.state())), parse, births=31)
-    for archipelago in (one, other):
+    whole, other = islands(), islands()
+    lived(whole, 31, lambda birth: birth.formula.size / 100)
+    other.restore(json.loads(json.dumps(whole.state())), parse, births=31)
+    for archipelago in (whole, other):
         archipelago.migrate()
-    assert [one.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
+    assert [whole.ask() for _ in range(30)] == [other.ask() for _ in range(30)]
 
 
 @pytest.mark.parametrize("asked", [0, 1, 3])
 def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
-    one = islands()
-    born = lived(one, asked, lambda birth: 0.5)
-    state = json.loads(json.dumps(one.state()))
+    before = islands()
+    born = lived(before, asked, lambda birth: 0.5)
+    state = json.loads(json.dumps(before.state()))
     other = islands(SETTINGS.model_copy(update={"islands": 2}))
     other.restore(state, parse, births=asked)
     seeds = [other.ask() for _ in range(len(SETTINGS.seeds) - asked)]

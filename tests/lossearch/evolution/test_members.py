@@ -22,8 +22,8 @@ def test_the_formulas_have_the_sizes_that_they_stand_for():
 
 def test_a_tournament_is_won_by_who_dominates():
     parents, generator = Tournament(select([of("better", 0.9), of("worse", 0.8)], 2)), random.Random(0)
-    found = Counter(parents.draw(generator).loss_id for _ in range(400))
-    assert 250 < found["better"] < 350  # three pairs of four have the better one
+    wins = Counter(parents.draw(generator).loss_id for _ in range(400))
+    assert 250 < wins["better"] < 350  # three pairs of four have the better one
 
 
 @given(st.data())

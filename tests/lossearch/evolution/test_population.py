@@ -86,11 +86,11 @@ def test_a_constant_mutation_changes_one_number_alone():
 
 def test_one_seed_gives_one_evolution_whatever_the_global_generator_does():
     random.seed(1)
-    one = live(evolution(5), 6, random.Random(0))
+    first = live(evolution(5), 6, random.Random(0))
     random.seed(2)
     other = live(evolution(5), 6, random.Random(0))
-    assert one == other
-    assert one != live(evolution(6), 6, random.Random(0))
+    assert first == other
+    assert first != live(evolution(6), 6, random.Random(0))
 
 
 def test_the_global_generator_is_left_as_it_was():

@@ -45,8 +45,8 @@ def test_a_variation_depends_on_its_generator_alone_and_leaves_its_parents(how, 
 
 def test_a_crossover_of_one_leaf_takes_the_other_parent_or_a_part_of_it():
     giver = parse("ce(z) + p")
-    found = {str(TREES.vary("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
-    assert found == {str(node) for node in giver.walk()}
+    children = {str(TREES.vary("crossover", [parse("y"), giver], random.Random(seed))) for seed in range(60)}
+    assert children == {str(node) for node in giver.walk()}
 
 
 def test_other_kinds_of_variation_are_not_of_trees():

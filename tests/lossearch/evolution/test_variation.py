@@ -22,8 +22,8 @@ SETTINGS = EvolutionSettings(terminals=("p", "y", "z", "cosine"))
 def made(how, text, count=60, settings=SETTINGS):
     """Vary a formula ``count`` times, and return the distinct results."""
     generator = random.Random(0)
-    found = [vary(how, parse(text), settings, generator) for _ in range(count)]
-    return {str(child) for child in found if child is not None}
+    children = [vary(how, parse(text), settings, generator) for _ in range(count)]
+    return {str(child) for child in children if child is not None}
 
 
 @given(formulas(max_leaves=25), st.sampled_from(KINDS), st.integers(0, 2**32))
@@ -42,9 +42,9 @@ def test_whatever_is_varied_stays_in_the_language(formula, how, seed):
 
 @given(formulas(max_leaves=25))
 def test_every_place_can_be_replaced_by_itself(formula):
-    found = list(walk_places(formula))
-    assert [place.node for place in found] == list(formula.walk())
-    for place in found:
+    places = list(walk_places(formula))
+    assert [place.node for place in places] == list(formula.walk())
+    for place in places:
         assert place.node.shape <= place.holds
         assert replace_at(formula, place.path, place.node) == formula
 

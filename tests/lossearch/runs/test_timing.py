@@ -13,14 +13,14 @@ def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
     force.add([Spent("a:1", 10, {"compiling": 1.0, "training": 3.0}), Spent("b:2", 4, {"training": 2.0})])
     now[0] = 126.0
     force.add([Spent("a:1", 20, {"training": 6.0})])
-    found = force.summary()
-    assert found["a:1"] == {
+    summary = force.summary()
+    assert summary["a:1"] == {
         "trainings": 30,
         "per_minute": 60.0,  # in 30 s, since the beginning of the first piece of work
         "seconds": {"compiling": 1.0, "training": 9.0, "idle": 20.0},
     }
-    assert found["b:2"]["trainings"] == 4
-    assert found["b:2"]["seconds"]["idle"] == 26.0  # it is there, and waits
+    assert summary["b:2"]["trainings"] == 4
+    assert summary["b:2"]["seconds"]["idle"] == 26.0  # it is there, and waits
 
 
 def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monkeypatch):

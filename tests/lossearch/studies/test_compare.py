@@ -46,9 +46,9 @@ TUNED = validated_comparison(
 
 def measurements(path, folder="measurements"):
     """Return the measurements of a comparison without times, in an order that does not depend on time."""
-    found, damages = RecordStore(path / folder, Measurement).read()
+    records, damages = RecordStore(path / folder, Measurement).read()
     assert not damages
-    timeless = [replace(measurement, seconds=None, finished_at=None) for measurement in found]
+    timeless = [replace(measurement, seconds=None, finished_at=None) for measurement in records]
     return sorted(timeless, key=lambda measurement: measurement.measurement_id)
 
 
@@ -63,13 +63,13 @@ def tuned(tmp_path_factory):
 
 
 def test_every_loss_is_measured_on_every_task_under_every_seed(whole):
-    found = {
+    trainings = {
         (measurement.task, measurement.loss, measurement.seed)
         for measurement in measurements(whole.path)
         if measurement.measure == "accuracy"
     }
     losses = ["cross_entropy", "mse", "am_softmax(m=0.2)", "pedcc", "0.5*ce(2*z)"]
-    assert found == {(task, loss, seed) for task in SMALL.tasks for loss in losses for seed in range(3)}
+    assert trainings == {(task, loss, seed) for task in SMALL.tasks for loss in losses for seed in range(3)}
     assert {measurement.split for measurement in measurements(whole.path)} == {"test"}
 
 
@@ -178,7 +178,7 @@ def test_every_loss_is_tuned_with_the_same_budget_on_the_validation_split(tuned)
     settings = {}
     for trial in trials:
         settings.setdefault(trial.loss, set()).add((trial.formula, trial.learning_rate))
-    assert {loss: len(found) for loss, found in settings.items()} == {
+    assert {loss: len(tried) for loss, tried in settings.items()} == {
         "cross_entropy": 7,
         "mse": 7,
         "am_softmax(s=15)": 7,

@@ -12,10 +12,10 @@ def declared(**changes):
 
 
 def test_each_task_has_its_own_training_unless_the_file_says_otherwise():
-    found = declared(
+    comparison = declared(
         tasks=["digits", "shapes", "glyphs"], fidelity={"steps": 77}, fidelity_of={"glyphs": {"steps": 5}}, seeds=3
     )
-    trainings = found.fidelity_of
+    trainings = comparison.fidelity_of
     assert {name: training.steps for name, training in trainings.items()} == {"digits": 77, "shapes": 77, "glyphs": 5}
     assert {name: training.network for name, training in trainings.items()} == {
         "digits": "mlp",
@@ -31,15 +31,18 @@ def test_what_the_command_says_of_a_training_is_for_every_task(tmp_path):
         'name = "mine"\ntasks = ["digits", "shapes"]\nlosses = ["focal"]\n'
         "[fidelity]\nhidden = 8\n[fidelity_of.shapes]\nsteps = 9\nbatch_size = 32\n"
     )
-    found = load_comparison(str(path), fidelity={"steps": 5})
-    assert {training.steps for training in found.fidelity_of.values()} == {5}
-    assert [(training.hidden, training.batch_size) for training in found.fidelity_of.values()] == [(8, 64), (8, 32)]
+    comparison = load_comparison(str(path), fidelity={"steps": 5})
+    assert {training.steps for training in comparison.fidelity_of.values()} == {5}
+    assert [(training.hidden, training.batch_size) for training in comparison.fidelity_of.values()] == [
+        (8, 64),
+        (8, 32),
+    ]
     assert load_comparison(str(path), tasks=["digits"]).fidelity_of.keys() == {"digits"}
 
 
 def test_a_resolved_comparison_is_resolved_to_itself():
-    found = declared(tasks=["digits", "shapes"], fidelity={"steps": 9})
-    assert validated_comparison(found.model_dump(mode="json"), "again") == found
+    comparison = declared(tasks=["digits", "shapes"], fidelity={"steps": 9})
+    assert validated_comparison(comparison.model_dump(mode="json"), "again") == comparison
 
 
 def test_the_baseline_is_compared_with_whether_it_is_listed_or_not():
@@ -83,5 +86,9 @@ def test_a_comparison_is_no_search():
 def test_a_file_and_what_replaces_its_keys(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\ntasks = ["digits"]\nlosses = ["focal"]\n[fidelity_of.digits]\nsteps = 9\n')
-    found = load_comparison(str(path), seeds=4, baseline=None)
-    assert (found.seeds, found.fidelity_of["digits"].steps, found.fidelity_of["digits"].seeds) == (4, 9, 4)
+    comparison = load_comparison(str(path), seeds=4, baseline=None)
+    assert (comparison.seeds, comparison.fidelity_of["digits"].steps, comparison.fidelity_of["digits"].seeds) == (
+        4,
+        9,
+        4,
+    )

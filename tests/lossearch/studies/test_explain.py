@@ -61,9 +61,9 @@ def of_formula(quick, tmp_path_factory):
 
 
 def measured(path):
-    found, damages = RecordStore(path / "measurements", Measurement).read()
+    records, damages = RecordStore(path / "measurements", Measurement).read()
     assert not damages
-    return found
+    return records
 
 
 def untimed(path):
@@ -83,10 +83,10 @@ def test_a_loss_of_a_run_is_explained_in_its_directory(run, of_run):
 
 
 def test_every_loss_is_trained_under_fresh_seeds_on_the_validation_split_alone(run, of_run):
-    found = measured(of_run.path)
-    assert {measurement.split for measurement in found} == {"validation"}
+    records = measured(of_run.path)
+    assert {measurement.split for measurement in records} == {"validation"}
     fresh = {*range(EXPLANATION, EXPLANATION + 3), *range(SIMPLIFIED_LOSS, SIMPLIFIED_LOSS + 3)}
-    assert {measurement.seed for measurement in found} <= fresh
+    assert {measurement.seed for measurement in records} <= fresh
     experiment = RunDirectory.recorded(run)
     trained = Work((), "digits", experiment.fidelity, experiment.seed)
     ours = {training_seed(replace(trained, measured="validation"), seed) for seed in fresh}
@@ -116,13 +116,17 @@ def test_the_behaviour_is_seen_beside_cross_entropy_and_the_best_known_loss(run,
     for task in BEHAVIOUR:
         lines = {line.loss: line for line in of_run.explanation.behaviour if line.task == task}
         assert set(lines) == {called, "cross_entropy", best}
-        own, theirs = (
-            {record.seed: record.value for record in measured(of_run.path)
-             if (record.task, record.loss, record.measure) == (task, loss, "accuracy") and record.seed < SIMPLIFIED_LOSS}
+        ours, theirs = (
+            {
+                record.seed: record.value
+                for record in measured(of_run.path)
+                if (record.task, record.loss, record.measure) == (task, loss, "accuracy")
+                and record.seed < SIMPLIFIED_LOSS
+            }
             for loss in (called, "cross_entropy")
-        )  # fmt: skip
+        )
         if called != "cross_entropy":
-            expected = paired_test([own[seed] - theirs[seed] for seed in sorted(own)])
+            expected = paired_test([ours[seed] - theirs[seed] for seed in sorted(ours)])
             assert lines[called].difference == pytest.approx(expected.difference)
             assert (lines[called].low, lines[called].high) == (expected.low, expected.high)
 
@@ -156,8 +160,11 @@ def test_the_simplified_loss_lacks_what_was_not_shown_to_matter_and_has_other_se
     assert single.verdict == "no difference shown"
     assert simple.formula == "ce(z)"
     assert set(simple.part.split(", ")) == {"+ 0.0001*mean_c(p**2)", "+ 3"}
-    values = [record.value for record in measured(of_formula.path)
-              if record.formula == "ce(z)" and record.seed >= SIMPLIFIED_LOSS and record.measure == "accuracy"]  # fmt: skip
+    values = [
+        record.value
+        for record in measured(of_formula.path)
+        if record.formula == "ce(z)" and record.seed >= SIMPLIFIED_LOSS and record.measure == "accuracy"
+    ]
     assert len(values) == SEEDS
     assert simple.mean == pytest.approx(sum(values) / SEEDS)
 
@@ -206,32 +213,32 @@ def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, m
     ],
 )
 def test_losses_of_every_kind(quick, tmp_path, text, parts):
-    found = explain(text, task="digits", seeds=1, run_dir=tmp_path).explanation
-    shown = {part.part for part in found.parts if part.kind != "simplified"}
+    explanation = explain(text, task="digits", seeds=1, run_dir=tmp_path).explanation
+    shown = {part.part for part in explanation.parts if part.kind != "simplified"}
     assert shown == parts
-    assert found.form.parts == len(shown)
-    own = [line for line in found.behaviour if line.loss == found.form.called]
-    assert len(own) == len(BEHAVIOUR)
-    assert all(line.mean is not None for line in own)
-    over_embeddings = parse(found.form.canonical).looks_at_embeddings
-    assert {point.axis for point in found.points} == {"angle" if over_embeddings else "probability"}
+    assert explanation.form.parts == len(shown)
+    lines = [line for line in explanation.behaviour if line.loss == explanation.form.called]
+    assert len(lines) == len(BEHAVIOUR)
+    assert all(line.mean is not None for line in lines)
+    over_embeddings = parse(explanation.form.canonical).looks_at_embeddings
+    assert {point.axis for point in explanation.points} == {"angle" if over_embeddings else "probability"}
 
 
 def test_a_formula_of_one_part_says_so(quick, tmp_path):
     from lossearch.results.findings.explanation_text import sections
 
-    found = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
-    text = {section.title: section for section in sections(found, str)}
+    explanation = explain("ce(z)", task="digits", seeds=1, run_dir=tmp_path).explanation
+    text = {section.title: section for section in sections(explanation, str)}
     assert text["Which parts matter"].sentences == ("It has only one part: there is nothing to leave out.",)
     assert text["Which parts matter"].tables == ()
-    assert found.form.nearest == "cross_entropy"
+    assert explanation.form.nearest == "cross_entropy"
 
 
 def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
     """Without the norm only cosines are left, still over embeddings; without cosines, logits."""
-    found = {ablation.text: ablation for ablation in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
-    assert found["ce(16*cosine)"].candidate.class_weights is None
-    assert found["+ ce(z)"].candidate.class_weights == "sub_centers"
+    by_text = {ablation.text: ablation for ablation in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
+    assert by_text["ce(16*cosine)"].candidate.class_weights is None
+    assert by_text["+ ce(z)"].candidate.class_weights == "sub_centers"
 
 
 @pytest.mark.parametrize(
@@ -337,11 +344,11 @@ def test_a_loss_of_a_search_on_several_tasks_is_told_of_each(tmp_path):
     two = validated(SMALL.model_dump() | {"task": ["digits", "digits_few_labels"]}, "two")
     search(two, run_dir=tmp_path)
     best = Leaderboard(tmp_path).rows[0]
-    found = explain(tmp_path, seeds=1).explanation
-    assert found.form.task == "digits + digits_few_labels"
+    explanation = explain(tmp_path, seeds=1).explanation
+    assert explanation.form.task == "digits + digits_few_labels"
     assert best.calibration is None  # one factor for each task: that of the first is taken
-    assert found.form.factor > 0.0
-    assert [part.task for part in found.parts if part.kind != "simplified"] == [
-        task for task in two.tasks for _ in range(found.form.parts)
+    assert explanation.form.factor > 0.0
+    assert [part.task for part in explanation.parts if part.kind != "simplified"] == [
+        task for task in two.tasks for _ in range(explanation.form.parts)
     ]
-    assert {line.task for line in found.behaviour} == {*BEHAVIOUR, "digits_few_labels"}
+    assert {line.task for line in explanation.behaviour} == {*BEHAVIOUR, "digits_few_labels"}

@@ -53,9 +53,9 @@ def quick():
     def refused():
         raise AssertionError("the test split was loaded")
 
-    own = TASKS["digits"].fidelity.model_copy(update={"steps": STEPS})
+    short = TASKS["digits"].fidelity.model_copy(update={"steps": STEPS})
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=own, load_test=refused))
+        patched.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=short, load_test=refused))
         yield
 
 
@@ -65,9 +65,9 @@ def done(quick, tmp_path_factory):
 
 
 def without_times(path):
-    found, damages = RecordStore(path / "measurements", Measurement).read()
+    records, damages = RecordStore(path / "measurements", Measurement).read()
     assert not damages
-    timeless = (replace(measurement, seconds=None, finished_at=None) for measurement in found)
+    timeless = (replace(measurement, seconds=None, finished_at=None) for measurement in records)
     return sorted(timeless, key=lambda measurement: measurement.measurement_id)
 
 
@@ -76,27 +76,27 @@ def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
     losses = {value.loss_id for value in values}
     assert len(losses) == CANDIDATES
     for proxy, steps in ((FULL, STEPS), ("1/8", 2), ("1/4", 4), ("1/2", 8), ("all steps", STEPS)):
-        own = [value for value in values if value.proxy == proxy]
+        of_proxy = [value for value in values if value.proxy == proxy]
         first = FULL_TRAINING if proxy == FULL else PROXY_TRAINING
-        assert {value.steps for value in own} == {steps}
-        assert {(value.loss_id, value.seed) for value in own} == {
+        assert {value.steps for value in of_proxy} == {steps}
+        assert {(value.loss_id, value.seed) for value in of_proxy} == {
             (loss, seed) for loss in losses for seed in (first, first + 1)
         }
-        assert len(own) == 2 * CANDIDATES
+        assert len(of_proxy) == 2 * CANDIDATES
 
 
 def test_a_value_is_that_of_the_training_recorded(done):
-    found, _ = RecordStore(done.path / "measurements", Measurement).read()
+    records, _ = RecordStore(done.path / "measurements", Measurement).read()
     measured = {
         (measurement.formula, measurement.fidelity, measurement.seed): measurement.value
-        for measurement in found
+        for measurement in records
         if measurement.measure == "accuracy"
     }
     full = TASKS["digits"].fidelity
     for value in read_values(done.path):
         trained = full if value.proxy == FULL else proxy_of(full, value.proxy, 1)
         assert value.fitness == measured[value.formula, trained.label(), value.seed]
-    assert {measurement.split for measurement in found} == {"validation"}
+    assert {measurement.split for measurement in records} == {"validation"}
 
 
 def test_the_seeds_are_no_others(done):
@@ -143,8 +143,8 @@ def test_a_directory_of_another_study_is_refused(done):
 
 
 def test_a_full_training_that_changed_is_not_mixed_with_the_earlier_one(done, monkeypatch):
-    own = TASKS["digits"].fidelity.model_copy(update={"learning_rate": 0.2})
-    monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=own))
+    changed = TASKS["digits"].fidelity.model_copy(update={"learning_rate": 0.2})
+    monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], fidelity=changed))
     with pytest.raises(UserError, match=r"learning_rate was 0\.1, is 0\.2"):
         fidelity(["digits"], **SMALL, out=done.path)
 
@@ -216,9 +216,9 @@ def test_a_sample_is_as_large_as_asked_for_and_holds_known_losses_and_others(sam
 def test_no_two_of_a_sample_train_alike(sample):
     archive = FingerprintArchive()
     columns = [parse(candidate.formula) for candidate in sample], [candidate.class_weights for candidate in sample]
-    for candidate, seen in zip(sample, fingerprints(*columns), strict=True):
-        assert archive.find(seen) is None, candidate.formula
-        archive.add(seen, candidate.loss_id)
+    for candidate, fingerprint in zip(sample, fingerprints(*columns), strict=True):
+        assert archive.find(fingerprint) is None, candidate.formula
+        archive.add(fingerprint, candidate.loss_id)
 
 
 def test_a_sample_is_that_of_its_seed(sample):

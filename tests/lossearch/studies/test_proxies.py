@@ -19,10 +19,10 @@ def scale_at_the_end(fidelity):
 
 @pytest.mark.parametrize(("proxy", "epoch"), [("1/8", 125), ("1/4", 250), ("1/2", 500), ("all steps", 1_000)])
 def test_a_plateau_falls_as_often_in_a_proxy_as_in_the_full_training(proxy, epoch):
-    found = proxy_of(PLATEAU, proxy, 1)
-    assert found.epoch == epoch
+    short = proxy_of(PLATEAU, proxy, 1)
+    assert short.epoch == epoch
     # of 8 looks the first is the best; the 4th and the 7th come after more than 2 without a better one
-    assert scale_at_the_end(found) == scale_at_the_end(PLATEAU) == 0.25
+    assert scale_at_the_end(short) == scale_at_the_end(PLATEAU) == 0.25
 
 
 def test_an_epoch_of_a_plateau_is_one_step_at_least():

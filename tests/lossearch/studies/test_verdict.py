@@ -72,10 +72,10 @@ def judged(run, tuned):
 
 def test_losses_that_differ_by_their_numbers_alone_are_tuned_once(run):
     board = Leaderboard(run)
-    found = survivors(board, 100)
-    assert all(board[survivor.rank - 1].row.name is None for survivor in found)
-    assert [survivor.rank for survivor in found] == sorted(survivor.rank for survivor in found)
-    assert len({survivor.loss for survivor in found}) == len(found) < len([row for row in board.rows if row.rank])
+    selected = survivors(board, 100)
+    assert all(board[survivor.rank - 1].row.name is None for survivor in selected)
+    assert [survivor.rank for survivor in selected] == sorted(survivor.rank for survivor in selected)
+    assert len({survivor.loss for survivor in selected}) == len(selected) < len([row for row in board.rows if row.rank])
 
 
 def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_be_found_again():
@@ -85,8 +85,8 @@ def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_
         SimpleNamespace(rank=rank, formula=str(canonical(parse(text))), name=None, class_weights=weights)
         for rank, (text, weights) in enumerate(zip([*known, discovered], [None, None, "learned", None], strict=True), 1)
     ]
-    found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
-    assert [survivor.rank for survivor in found] == [4]
+    selected = survivors(SimpleNamespace(rows=rows, path="a"), 100)
+    assert [survivor.rank for survivor in selected] == [4]
     with pytest.raises(UserError, match="expected a loss that is no known one"):
         survivors(SimpleNamespace(rows=rows[:3], path="a"), 100)
 
@@ -104,8 +104,8 @@ def test_what_trains_nearly_as_a_better_one_is_not_tuned():
         for rank, (text, weights) in enumerate(zip(texts, [None, None, None, None, "learned"], strict=True), 1)
     ]
     rows.append(SimpleNamespace(rank=6, formula=texts[-1], name=None, class_weights="pedcc"))
-    found = survivors(SimpleNamespace(rows=rows, path="a"), 100)
-    assert [survivor.rank for survivor in found] == [1, 2, 4, 5, 6]
+    selected = survivors(SimpleNamespace(rows=rows, path="a"), 100)
+    assert [survivor.rank for survivor in selected] == [1, 2, 4, 5, 6]
     assert [survivor.rank for survivor in survivors(SimpleNamespace(rows=rows, path="a"), 3)] == [1, 2, 4]
 
 
@@ -122,12 +122,12 @@ def test_what_the_best_settings_are_worth_is_told_by_seeds_that_chose_none(tuned
     measured = [measurement for measurement in store.read()[0] if measurement.measure == "accuracy"]
     chosen_by = range(FIRST_SEED, FIRST_SEED + OPTIONS["seeds"])
     for loss in tuned.losses:
-        own = [
+        of_loss = [
             measurement
             for measurement in measured
             if (measurement.formula, measurement.learning_rate) == (loss.formula, _rate(loss))
         ]
-        fresh = {measurement.seed: measurement.value for measurement in own if measurement.seed not in chosen_by}
+        fresh = {measurement.seed: measurement.value for measurement in of_loss if measurement.seed not in chosen_by}
         assert len(fresh) == CONFIRM
         assert loss.value == pytest.approx(sum(fresh.values()) / CONFIRM)
     assert {measurement.seed for measurement in measured} == {
@@ -192,12 +192,12 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
 
 
 def test_the_loss_that_is_judged_is_the_best_on_the_validation_split(tuned, judged):
-    found = [loss for loss in tuned.losses if loss.kind == "found"]
-    best = max(found, key=lambda loss: loss.value)
-    own = judged.table.lines[0]
-    assert (own.loss, own.formula, own.rank) == (best.loss, best.formula, best.rank)
+    candidates = [loss for loss in tuned.losses if loss.kind == "found"]
+    best = max(candidates, key=lambda loss: loss.value)
+    first = judged.table.lines[0]
+    assert (first.loss, first.formula, first.rank) == (best.loss, best.formula, best.rank)
     at_random = [loss for loss in tuned.losses if loss.kind == "random search"]
-    assert own.random_search == max(at_random, key=lambda loss: loss.value).loss
+    assert first.random_search == max(at_random, key=lambda loss: loss.value).loss
 
 
 def test_it_says_from_how_many_candidates_a_loss_was_chosen(run, judged):
@@ -206,12 +206,14 @@ def test_it_says_from_how_many_candidates_a_loss_was_chosen(run, judged):
 
 
 def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned, judged):
-    own, second, _ = judged.table.lines
-    assert own.formula == second.formula
+    first, second, _ = judged.table.lines
+    assert first.formula == second.formula
     log = (judged.path / "second_network_digits" / "log.jsonl").read_text().splitlines()
     tried = [json.loads(line) for line in log if '"tuned"' in line]
     assert {loss["trials"] for loss in tried} == {6}
-    assert all(loss.formula in {one["formula"] for one in tried} for loss in tuned.losses if loss.kind == "baseline")
+    assert all(
+        loss.formula in {record["formula"] for record in tried} for loss in tuned.losses if loss.kind == "baseline"
+    )
 
 
 def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(run, judged, tmp_path, monkeypatch):
@@ -221,8 +223,8 @@ def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(
     with stopped_at(monkeypatch, 2, StudyInterrupted):
         verdict(copy, seeds=6, top=1, tasks=[])
     few = verdict(copy, seeds=6, top=1, tasks=[])
-    found = verdict(copy, seeds=7, top=1, tasks=[])
-    assert found.table.lines == judged.table.lines[:2]
+    judged_again = verdict(copy, seeds=7, top=1, tasks=[])
+    assert judged_again.table.lines == judged.table.lines[:2]
     assert not list((copy / VERDICT).glob("own*-1"))
     assert verdict(copy, seeds=6, top=1, tasks=[]).table.lines == few.table.lines  # and the seventh seed is left aside
     assert {line.seeds for line in few.table.lines} == {6}
@@ -350,14 +352,14 @@ def test_search_at_random_is_done_once(run, tuned, monkeypatch):
 
 def test_a_card_and_the_leaderboard_tell_the_verdicts(run, judged):
     runner = CliRunner()
-    own = judged.table.lines[0]
+    first = judged.table.lines[0]
     printed = runner.invoke(app, ["leaderboard", str(run), "--top", "1000", "--json"])
     rows = {row["rank"]: row["verdicts"] for row in json.loads(printed.stdout)}
-    assert [row["verdict"] for row in rows[own.rank]] == [line.verdict for line in judged.table.lines]
-    assert all(not said for rank, said in rows.items() if rank != own.rank)
+    assert [row["verdict"] for row in rows[first.rank]] == [line.verdict for line in judged.table.lines]
+    assert all(not said for rank, said in rows.items() if rank != first.rank)
     file = run.parent / "loss.py"
-    printed = runner.invoke(app, ["export", str(run), "--rank", str(own.rank), "--out", str(file), "--card"])
+    printed = runner.invoke(app, ["export", str(run), "--rank", str(first.rank), "--out", str(file), "--card"])
     assert printed.exit_code == 0, printed.output
     card = (run.parent / "loss.py.md").read_text()
-    assert f"**{own.verdict}**" in card
-    assert f"chosen from {own.chosen_from:,} candidates" in card
+    assert f"**{first.verdict}**" in card
+    assert f"chosen from {first.chosen_from:,} candidates" in card

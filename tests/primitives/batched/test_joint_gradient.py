@@ -45,15 +45,15 @@ def alone(formula, logits=LOGITS, one_hot=False):
     """Gradients by autograd, one segment at a time, on class indices or on the same targets one-hot."""
     loss = loss_module(formula, prior=PRIOR).double()
     loss.set_progress(0.3)
-    found = []
+    gradients = []
     for segment in range(SEGMENTS):
         z = logits[:, segment].T.clone().requires_grad_()
         value = loss(z, F.one_hot(INDEX[segment], CLASSES).double() if one_hot else INDEX[segment])
         gradient = torch.zeros_like(z)
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(value, z, allow_unused=True, materialize_grads=True)
-        found.append(gradient.T)
-    return torch.stack(found, 1)
+        gradients.append(gradient.T)
+    return torch.stack(gradients, 1)
 
 
 def require_close(ours, formula):
@@ -69,8 +69,8 @@ def require_close(ours, formula):
 
 
 def test_every_known_loss_over_logits_together():
-    found = joint([CATALOG[name].bound() for name in OVER_LOGITS])
-    for name, ours in zip(OVER_LOGITS, found, strict=True):
+    gradients = joint([CATALOG[name].bound() for name in OVER_LOGITS])
+    for name, ours in zip(OVER_LOGITS, gradients, strict=True):
         require_close(ours, CATALOG[name].bound())
 
 
@@ -111,18 +111,18 @@ def test_a_formula_that_is_not_finite_changes_no_other():
     texts = ["ce(z)", "exp(exp(exp(z)))*exp(exp(z))*exp(exp(9*z))", "square(p - y)", "-at_target(p)"]
     logits = LOGITS.expand(4, -1, -1, -1).clone()
     logits[1] = float("nan")
-    found, undisturbed = (joint([parse(text) for text in texts], given) for given in (logits, None))
-    assert not torch.isfinite(found[1]).any()
+    disturbed, undisturbed = (joint([parse(text) for text in texts], given) for given in (logits, None))
+    assert not torch.isfinite(disturbed[1]).any()
     for k in (0, 2, 3):
-        assert torch.equal(found[k], undisturbed[k])
+        assert torch.equal(disturbed[k], undisturbed[k])
 
 
 def test_formulas_that_differ_in_numbers_are_the_same_calls():
     def calls(texts):
         return len(JointGradient([parse(text) for text in texts], CLASSES).calls)
 
-    one = calls(["ce(z) + 0.5*mean_c(p*p)"])
-    assert calls([f"ce(z) + {k / 10}*mean_c(p*p)" for k in range(1, 100)]) == one
+    first = calls(["ce(z) + 0.5*mean_c(p*p)"])
+    assert calls([f"ce(z) + {k / 10}*mean_c(p*p)" for k in range(1, 100)]) == first
 
 
 def test_what_many_formulas_share_is_one_call():
@@ -156,9 +156,9 @@ def test_a_second_run_forgets_the_first():
 
 def test_formulas_without_a_gradient_have_none():
     assert JointGradient([parse("y"), parse("detach(ce(z))"), parse("sign(z)")], CLASSES).used["z"] == []
-    found = joint([parse("y"), parse("ce(z)")])
-    assert torch.equal(found[0], torch.zeros_like(found[0]))
-    require_close(found[1], parse("ce(z)"))
+    gradients = joint([parse("y"), parse("ce(z)")])
+    assert torch.equal(gradients[0], torch.zeros_like(gradients[0]))
+    require_close(gradients[1], parse("ce(z)"))
 
 
 def test_a_feature_that_nothing_moves_has_a_gradient_of_zeros():
@@ -167,20 +167,20 @@ def test_a_feature_that_nothing_moves_has_a_gradient_of_zeros():
     for text in texts:
         gradient = JointGradient([parse(text)], CLASSES, dtype=torch.float64)
         gradient.prepare(SAMPLES, SEGMENTS, [1.0])
-        found = gradient.run({"z": logits, "cosine": logits.cos(), "norm": logits[:, :1].exp()}, shared())
+        gradients = gradient.run({"z": logits, "cosine": logits.cos(), "norm": logits[:, :1].exp()}, shared())
         for name, feature in {"cosine": logits, "norm": logits[:, :1]}.items():
-            if name in found:
-                assert torch.equal(found[name], torch.zeros_like(feature))
-        assert found["z"].abs().max() > 0
+            if name in gradients:
+                assert torch.equal(gradients[name], torch.zeros_like(feature))
+        assert gradients["z"].abs().max() > 0
 
 
 def test_a_formula_that_is_a_feature_has_its_gradient():
     gradient = JointGradient([parse("norm"), parse("ce(z)")], CLASSES, dtype=torch.float64)
     gradient.prepare(SAMPLES, SEGMENTS, [2.0, 1.0])
     norm = torch.ones(2, 1, SEGMENTS, SAMPLES, dtype=torch.float64)
-    found = gradient.run({"z": LOGITS.expand(2, -1, -1, -1), "norm": norm}, shared())["norm"]
-    assert torch.equal(found[0], torch.full_like(norm[0], 2.0 / SAMPLES))
-    assert not found[1].any()
+    of_norm = gradient.run({"z": LOGITS.expand(2, -1, -1, -1), "norm": norm}, shared())["norm"]
+    assert torch.equal(of_norm[0], torch.full_like(norm[0], 2.0 / SAMPLES))
+    assert not of_norm[1].any()
 
 
 def test_a_number_beyond_the_language_is_refused_when_it_is_parsed():

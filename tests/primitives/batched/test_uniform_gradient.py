@@ -19,8 +19,8 @@ KNOWN = [loss.bound() for loss in CATALOG.values()]
 
 def features(formulas):
     """Features [formulas, classes, samples], different for each formula."""
-    found = torch.rand(len(FEATURES), formulas, CLASSES, SAMPLES, generator=GENERATOR, dtype=torch.float64)
-    given = dict(zip(FEATURES, found, strict=True))
+    values = torch.rand(len(FEATURES), formulas, CLASSES, SAMPLES, generator=GENERATOR, dtype=torch.float64)
+    given = dict(zip(FEATURES, values, strict=True))
     return given | {"z": 4.0 * given["z"] - 2.0, "norm": given["norm"][:, :1]}
 
 
@@ -67,11 +67,11 @@ def test_a_formula_that_is_not_finite_changes_no_other():
     with_nan = {name: feature.clone() for name, feature in given.items()}
     for feature in with_nan.values():
         feature[1] = float("nan")
-    found, disturbed = uniform(formulas, with_nan)
+    with_inf, disturbed = uniform(formulas, with_nan)
     assert not torch.isfinite(disturbed[1]).any()
     for place in (0, 2, 3):
         assert torch.equal(disturbed[place], values[place])
-        assert all(torch.equal(found[name][place], undisturbed[name][place]) for name in found)
+        assert all(torch.equal(with_inf[name][place], undisturbed[name][place]) for name in with_inf)
 
 
 def test_a_second_run_forgets_the_first():
@@ -87,9 +87,9 @@ def test_a_second_run_forgets_the_first():
 
 @pytest.mark.parametrize("text", ["y", "pi*y", "detach(ce(z))", "sign(z)"])
 def test_what_nothing_moves_has_no_gradient(text):
-    found, values = uniform([parse(text), parse("ce(z)")], features(2))
-    assert not found["z"][0].any()
-    assert found["z"][1].any()
+    gradients, values = uniform([parse(text), parse("ce(z)")], features(2))
+    assert not gradients["z"][0].any()
+    assert gradients["z"][1].any()
     assert torch.isfinite(values).all()
 
 

@@ -114,8 +114,8 @@ def test_known_loss_has_the_gradients_of_its_reference(name, hyperparameters):
 @pytest.mark.parametrize(("name", "hyperparameters"), CASES)
 def test_float32_agrees_with_float64(name, hyperparameters):
     single, double = (computed(name, hyperparameters, dtype) for dtype in (torch.float32, torch.float64))
-    for one, other in zip(single, double, strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-5)
+    for coarse, fine in zip(single, double, strict=True):
+        torch.testing.assert_close(coarse.double(), fine, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("s", "m"), [(30.0, 0.2), (12.0, 0.45)])

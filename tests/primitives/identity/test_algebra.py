@@ -37,18 +37,18 @@ def test_canonical_form(text, expected):
 @pytest.mark.parametrize("loss", CATALOG.values(), ids=CATALOG)
 def test_known_losses_keep_their_meaning_and_do_not_grow(loss):
     formula = loss.bound()
-    found = canonical(formula)
-    assert same_on_probe(found, formula)
-    assert found.size <= formula.size
-    assert canonical(found) == found
+    simplest = canonical(formula)
+    assert same_on_probe(simplest, formula)
+    assert simplest.size <= formula.size
+    assert canonical(simplest) == simplest
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
 def test_canonical_form_agrees_in_value_and_gradient_and_is_no_larger(formula):
-    found = canonical(formula)
-    assert found == formula or same_on_probe(found, formula)
-    assert found.size <= formula.size
+    simplest = canonical(formula)
+    assert simplest == formula or same_on_probe(simplest, formula)
+    assert simplest.size <= formula.size
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_canonical_form_agrees_in_value_and_gradient_and_is_no_larger(formula):
 )
 def test_a_terminal_that_algebra_removes_or_a_pi_is_no_obstacle(text):
     formula = parse(text)
-    found = canonical(formula)
-    assert found == formula or same_on_probe(found, formula)
+    simplest = canonical(formula)
+    assert simplest == formula or same_on_probe(simplest, formula)
 
 
 def test_a_canonical_form_is_no_deeper():

@@ -20,9 +20,9 @@ from lossearch.primitives.language.parser import parse
     ],
 )
 def test_a_known_loss_is_recognised_up_to_a_factor_and_a_shift(formula, name):
-    found = nearest_known(parse(formula))
-    assert found.name == name
-    assert found.cosine >= SAME
+    nearest = nearest_known(parse(formula))
+    assert nearest.name == name
+    assert nearest.cosine >= SAME
 
 
 def test_the_cosine_is_that_of_the_gradients():
@@ -35,14 +35,14 @@ def test_the_cosine_is_that_of_the_gradients():
     names = {name: loss for name, loss in CATALOG.items() if name == "cross_entropy"}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("lossearch.primitives.identity.kinship.CATALOG", names)
-        found = nearest_known(parse("ce(2*z)"))
-    assert found.cosine == pytest.approx(expected, abs=1e-12)
+        nearest = nearest_known(parse("ce(2*z)"))
+    assert nearest.cosine == pytest.approx(expected, abs=1e-12)
     assert 0.9 < expected < 1.0
 
 
 def test_the_opposite_of_a_loss_is_not_near_it():
-    found = nearest_known(parse("-ce(z)"))
-    assert found is None or found.cosine < 0.5
+    nearest = nearest_known(parse("-ce(z)"))
+    assert nearest is None or nearest.cosine < 0.5
 
 
 def test_a_flat_formula_is_near_none():

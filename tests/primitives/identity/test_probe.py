@@ -29,8 +29,8 @@ def by_autograd(formula, target):
     ).double()
     for name, parameter in loss.named_parameters():
         parameter.data.copy_(batch[name])
-    seen = [at(loss, moment, target) for moment in (PROGRESS if "progress" in formula.names else PROGRESS[:1])]
-    return tuple(map(torch.cat, zip(*seen, strict=True)))
+    responses = [at(loss, moment, target) for moment in (PROGRESS if "progress" in formula.names else PROGRESS[:1])]
+    return tuple(map(torch.cat, zip(*responses, strict=True)))
 
 
 def at(loss, progress, target):
@@ -42,8 +42,8 @@ def at(loss, progress, target):
     values = loss(inputs, batch[target])
     gradients = {name: torch.zeros_like(point) for name, point in points.items()}
     if values.requires_grad:
-        found = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
-        gradients = dict(zip(points, found, strict=True))
+        slopes = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(points, slopes, strict=True))
     if isinstance(loss, EmbeddingLoss):
         gradients.setdefault("centers", torch.zeros_like(batch["centers"]))
     return values.detach(), torch.cat([gradient.flatten() for gradient in gradients.values()])
@@ -51,12 +51,12 @@ def at(loss, progress, target):
 
 def require_close(ours, theirs, others):
     """Require the same finite numbers, and a difference no larger than that of autograd on a rounded batch."""
-    for one, other, noisy in zip(ours, theirs, others, strict=True):
+    for ours_, other, noisy in zip(ours, theirs, others, strict=True):
         finite = torch.isfinite(other) & torch.isfinite(noisy)
         size = float(other[finite].abs().max()) if finite.any() else 0.0
         noise = float((other - noisy)[finite].abs().max()) if finite.any() else 0.0
-        assert one.shape == other.shape
-        torch.testing.assert_close(one[finite], other[finite], rtol=1e-8, atol=max(1e-11 * size, 10 * noise, 1e-15))
+        assert ours_.shape == other.shape
+        torch.testing.assert_close(ours_[finite], other[finite], rtol=1e-8, atol=max(1e-11 * size, 10 * noise, 1e-15))
 
 
 @pytest.mark.parametrize("target", ["hard", "mixed"])

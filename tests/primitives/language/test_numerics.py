@@ -63,8 +63,8 @@ def test_whole_and_fractional_powers_are_the_mathematical_ones():
 def test_log_one_minus_softmax_is_exact_where_subtraction_fails():
     # p = 1/(1 + 2e-20): log(1 - p) = log(2) - 20 log(10) + O(1e-20)
     logits = torch.tensor([[46.051701859880914, 0.0, 0.0]])
-    found = numerics.log_one_minus_softmax(logits)[0, 0]
-    assert found.item() == pytest.approx(0.6931471805599453 - 46.051701859880914, rel=1e-6)
+    values = numerics.log_one_minus_softmax(logits)[0, 0]
+    assert values.item() == pytest.approx(0.6931471805599453 - 46.051701859880914, rel=1e-6)
     assert torch.log(1.0 - torch.softmax(logits, 1))[0, 0] == -torch.inf
 
 

@@ -165,9 +165,9 @@ def test_autocast_computes_in_float32_and_leaves_the_parameters_alone(name, dtyp
         with torch.autocast("cpu", dtype=dtype):
             return loss(inputs, target)
 
-    found = value_and_gradient(under_autocast, inputs, target)
+    response = value_and_gradient(under_autocast, inputs, target)
     half = value_and_gradient(under_autocast, inputs.to(dtype), target)
-    assert_same(found, expected)
+    assert_same(response, expected)
     assert half[0].dtype is torch.float32
     assert half[1].dtype is dtype
     assert all(parameter.dtype is torch.float32 for parameter in loss.parameters())

@@ -209,8 +209,8 @@ def test_a_weight_or_prior_of_another_number_of_classes_is_refused():
 def test_half_precision_is_computed_in_float32(dtype, name):
     loss, logits, target = lossearch.loss(name), normal(6, 5, dtype=torch.float32), torch.arange(6) % 5
     expected, unrounded = loss(logits.to(dtype).float(), target), loss(logits, target)
-    found = loss(logits.to(dtype), target)
-    assert found.dtype is torch.float32
-    torch.testing.assert_close(found, expected)
+    value = loss(logits.to(dtype), target)
+    assert value.dtype is torch.float32
+    torch.testing.assert_close(value, expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(loss(logits, target), unrounded)

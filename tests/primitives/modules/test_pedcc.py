@@ -85,8 +85,8 @@ def test_mean_of_the_centroids_is_zero(classes, size):
     ("classes", "size"), [(2, 1), (2, 5), (3, 2), (4, 3), (10, 9), (10, 64), (100, 99), (100, 512)]
 )
 def test_every_pair_of_at_most_size_plus_one_classes_has_the_cosine_of_the_simplex(classes, size):
-    found = cosines(centroids(classes, size))
-    torch.testing.assert_close(found, torch.full_like(found, -1.0 / (classes - 1)), rtol=0.0, atol=3e-7)
+    all_cosines = cosines(centroids(classes, size))
+    torch.testing.assert_close(all_cosines, torch.full_like(all_cosines, -1.0 / (classes - 1)), rtol=0.0, atol=3e-7)
 
 
 @pytest.mark.parametrize(("classes", "size"), [(4, 2), (5, 3), (7, 4), (20, 16), (100, 64), (128, 64), (1000, 512)])
@@ -109,8 +109,8 @@ def test_moved_charges_find_no_less_energy_than_orthogonal_simplices(classes, si
 
 @pytest.mark.parametrize("classes", [5, 10, 100])
 def test_largest_cosine_on_the_circle_is_that_of_the_regular_polygon(classes):
-    found = cosines(centroids(classes, 2)).max().item()
-    assert found == pytest.approx(math.cos(2.0 * math.pi / classes), abs=3e-7)
+    largest = cosines(centroids(classes, 2)).max().item()
+    assert largest == pytest.approx(math.cos(2.0 * math.pi / classes), abs=3e-7)
 
 
 @pytest.mark.parametrize("classes", THOMSON)
@@ -156,8 +156,8 @@ def test_repulsion_is_the_same_in_blocks_of_any_size():
 def test_rounding_is_not_magnified():
     start = random_directions(100, 16)
     other = start * (1.0 + 1e-15 * torch.randn(start.shape, generator=torch.Generator().manual_seed(2)))
-    found, again = (pedcc.at_rest(pedcc.balanced(vectors), steps=500) for vectors in (start, other))
-    torch.testing.assert_close(found, again, rtol=0.0, atol=1e-9)
+    first, again = (pedcc.at_rest(pedcc.balanced(vectors), steps=500) for vectors in (start, other))
+    torch.testing.assert_close(first, again, rtol=0.0, atol=1e-9)
 
 
 def test_every_embedding_dimension_is_used():
@@ -170,8 +170,8 @@ def test_centroids_depend_on_nothing_but_their_number_and_size(classes, size):
     torch.manual_seed(12345)
     state = torch.get_rng_state()
     with torch.device("meta"):
-        found = evenly_distributed(classes, size)
-    assert torch.equal(found, expected)
+        first = evenly_distributed(classes, size)
+    assert torch.equal(first, expected)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -86,10 +86,10 @@ def test_a_rule_agrees_with_autograd(name):
         rules = RULES.get(function)
         if rules is not None:  # an argument without a rule has no gradient by the language
             wanted = [needed and rule is not None for needed, rule in zip(wanted, rules, strict=True)]
-        found = [gradient for gradient in gradients(function, g, result, arguments, wanted) if gradient is not None]
+        by_rules = [gradient for gradient in gradients(function, g, result, arguments, wanted) if gradient is not None]
         expected = by_autograd(function, arguments, g, wanted)
-        assert len(found) == sum(wanted)
-        for ours, theirs in zip(found, expected, strict=True):
+        assert len(by_rules) == sum(wanted)
+        for ours, theirs in zip(by_rules, expected, strict=True):
             assert ours.shape == theirs.shape
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -98,10 +98,10 @@ def test_a_clamp_has_the_gradient_of_torchs_at_a_tie_too():
     x = torch.tensor([[[-1.0], [0.5], [2.0]]], dtype=torch.float64)
     bound = torch.full((1, 1, 1), 0.5, dtype=torch.float64)
     for function, options in ((clamped_above, {"max": 0.5}), (clamped_below, {"min": 0.5})):
-        found = gradients(function, torch.ones_like(x), function(x, bound), (x, bound), (True, False))
+        by_rule = gradients(function, torch.ones_like(x), function(x, bound), (x, bound), (True, False))
         leaf = x.clone().requires_grad_()
         leaf.clamp(**options).sum().backward()
-        torch.testing.assert_close(found, [leaf.grad, None])
+        torch.testing.assert_close(by_rule, [leaf.grad, None])
 
 
 def test_functions_without_a_slope_have_no_gradient():

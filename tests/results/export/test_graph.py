@@ -19,8 +19,8 @@ def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
     assert (first in ("logits", "embeddings"), second) == (True, "target")
     for samples in (1, 3, 11):
         inputs, target = batch(loss, samples)
-        (found,) = model.run(["loss"], {first: inputs.numpy(), second: target.numpy()})
-        torch.testing.assert_close(torch.tensor(found), loss(inputs, target).detach(), rtol=1e-4, atol=1e-5)
+        (value,) = model.run(["loss"], {first: inputs.numpy(), second: target.numpy()})
+        torch.testing.assert_close(torch.tensor(value), loss(inputs, target).detach(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["focal", "arcface"])

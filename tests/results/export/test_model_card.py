@@ -100,8 +100,8 @@ def test_a_card_without_a_run_says_that_there_are_no_results():
 
 def test_text_of_a_run_is_inert():
     hostile = [evaluation(OWN, 0, 0.9, fidelity="<script>alert(1)</script>`|", birth="# [x](javascript:1)")]
-    found = Evidence(leaderboard_rows(hostile)[0], leaderboard_rows(hostile), hostile)
-    text = model_card(of_row(found.row, "<b>run</b>"), "x.py", "py", found)
+    hostile_evidence = Evidence(leaderboard_rows(hostile)[0], leaderboard_rows(hostile), hostile)
+    text = model_card(of_row(hostile_evidence.row, "<b>run</b>"), "x.py", "py", hostile_evidence)
     assert "<script>" not in text
     assert "](" not in text
 
@@ -110,8 +110,8 @@ def test_text_of_a_run_is_inert():
 def test_markup_of_a_run_stands_as_code(field):
     hostile = "- *bold* https://evil.example @octocat # title"
     changed = [evaluation(OWN, 0, 0.9, **{field: hostile})]
-    found = Evidence(leaderboard_rows(changed)[0], leaderboard_rows(changed), changed)
-    for line in model_card(of_row(found.row, hostile), "x.py", "py", found).splitlines():
+    with_markup = Evidence(leaderboard_rows(changed)[0], leaderboard_rows(changed), changed)
+    for line in model_card(of_row(with_markup.row, hostile), "x.py", "py", with_markup).splitlines():
         outside_code = "".join(line.split("`")[::2])
         assert "evil" not in outside_code
         assert "octocat" not in outside_code
@@ -196,10 +196,10 @@ def test_a_loss_that_gives_up_on_hard_samples_is_known():
 @pytest.mark.parametrize("text", ["detach(ce(z))", "1 + 0*ce(z)", "sign(z)"])
 def test_a_flat_loss_is_called_flat(text):
     formula = parse(text)
-    found = model_card(of_formula(formula, {}), "x.py", rejected=rejection(formula))
-    assert "**rejected**: `flat" in found
-    assert "at certainty" not in found
-    assert "its gradient: **it has none**" in found
+    page = model_card(of_formula(formula, {}), "x.py", rejected=rejection(formula))
+    assert "**rejected**: `flat" in page
+    assert "at certainty" not in page
+    assert "its gradient: **it has none**" in page
 
 
 def test_equal_differences_have_no_interval_that_looks_certain():

@@ -37,14 +37,16 @@ def lines(*groups, **options):
 
 
 def test_a_loss_that_is_better_under_every_seed_is_better():
-    found = lines(measured("base", BASE), measured("ours", [value + 0.02 + 0.001 * k for k, value in enumerate(BASE)]))
-    ours = found["ours"]
+    by_loss = lines(
+        measured("base", BASE), measured("ours", [value + 0.02 + 0.001 * k for k, value in enumerate(BASE)])
+    )
+    ours = by_loss["ours"]
     assert ours.verdict == "better"
     assert ours.difference == pytest.approx(0.0235)
     assert 0.0 < ours.low < ours.difference < ours.high
     assert ours.p_wilcoxon == pytest.approx(2 / 2**8)
-    assert found["base"].verdict == "baseline"
-    assert found["base"].difference is None
+    assert by_loss["base"].verdict == "baseline"
+    assert by_loss["base"].difference is None
 
 
 def test_differences_are_of_pairs_under_one_seed_and_not_of_means():
@@ -57,10 +59,10 @@ def test_differences_are_of_pairs_under_one_seed_and_not_of_means():
 
 def test_p_values_are_corrected_over_the_losses_of_a_task():
     others = {f"loss{k}": [value + 0.01 * k + 0.001 * place for place, value in enumerate(BASE)] for k in range(4)}
-    found = lines(measured("base", BASE), *(measured(name, values) for name, values in others.items()))
+    by_loss = lines(measured("base", BASE), *(measured(name, values) for name, values in others.items()))
     names = list(others)
-    corrected = holm([found[name].p_wilcoxon for name in names])
-    assert [found[name].p_corrected for name in names] == pytest.approx(corrected)
+    corrected = holm([by_loss[name].p_wilcoxon for name in names])
+    assert [by_loss[name].p_corrected for name in names] == pytest.approx(corrected)
 
 
 def test_five_seeds_call_no_winner_and_say_why():
@@ -74,8 +76,8 @@ def test_among_many_losses_more_seeds_are_needed():
     # 2/2**7 * 4 = 0.0625; 2/2**8 * 4 = 0.03125
     for seeds, verdicts in ((7, {"too few seeds"}), (8, {"better"})):
         groups = [measured(f"loss{k}", [value + 0.1 + 0.001 * k for value in BASE[:seeds]]) for k in range(4)]
-        found = lines(measured("base", BASE[:seeds]), *groups)
-        assert {line.verdict for line in found.values()} == verdicts | {"baseline"}
+        by_loss = lines(measured("base", BASE[:seeds]), *groups)
+        assert {line.verdict for line in by_loss.values()} == verdicts | {"baseline"}
     table = ComparisonTable(
         [measurement for group in groups for measurement in group if measurement.seed < 7] + measured("base", BASE[:7]),
         "base",
@@ -85,12 +87,12 @@ def test_among_many_losses_more_seeds_are_needed():
 
 def test_where_less_is_better_a_smaller_error_is_better_and_comes_first():
     name = "calibration error"
-    own = measured("base", BASE), measured("ours", BASE)
+    accuracies = measured("base", BASE), measured("ours", BASE)
     errors = (
         measured("base", [0.2] * 8, measure=name),
         measured("ours", [0.1 + 0.001 * k for k in range(8)], measure=name),
     )
-    table = ComparisonTable([measurement for group in (*own, *errors) for measurement in group], "base", name)
+    table = ComparisonTable([measurement for group in (*accuracies, *errors) for measurement in group], "base", name)
     assert [(line.loss, line.verdict) for line in table.lines] == [("ours", "better"), ("base", "baseline")]
 
 

@@ -59,9 +59,9 @@ def test_a_loss_over_cosines_is_drawn_over_the_angle_and_so_is_cross_entropy():
         cross_entropy = math.log(math.exp(z) + 9.0 * math.exp(-z / 9.0)) - z
         assert point.value == pytest.approx(cross_entropy, rel=1e-9)
         assert point.slope_in_logit is None
-    for one, other in zip(line(points, "own"), line(points, "cross_entropy"), strict=True):
-        assert one.value - other.value == pytest.approx(1.0 - math.cos(one.at), rel=1e-6, abs=1e-9)
-        assert one.slope - other.slope == pytest.approx(math.sin(one.at), rel=1e-6, abs=1e-9)
+    for ours, theirs in zip(line(points, "own"), line(points, "cross_entropy"), strict=True):
+        assert ours.value - theirs.value == pytest.approx(1.0 - math.cos(ours.at), rel=1e-6, abs=1e-9)
+        assert ours.slope - theirs.slope == pytest.approx(math.sin(ours.at), rel=1e-6, abs=1e-9)
 
 
 def test_an_embedding_on_its_class_center_has_no_distance():
@@ -82,8 +82,8 @@ def test_class_weights_are_equally_far_apart(classes):
 def test_a_loss_with_progress_is_drawn_at_three_moments_and_with_a_uniform_prior():
     points = line(drawn("(1 + progress)*ce(z + log(prior))"), "own")
     halves = {moment: [point for point in points if point.progress == moment] for moment in (0.0, 0.5, 1.0)}
-    for moment, own in halves.items():
-        assert own[5].value == pytest.approx(-(1.0 + moment) * math.log(own[5].at), rel=1e-6)
+    for moment, drawn_then in halves.items():
+        assert drawn_then[5].value == pytest.approx(-(1.0 + moment) * math.log(drawn_then[5].at), rel=1e-6)
     assert any(fact.startswith("At 50% of the training: ") for fact in curve_facts(points, "own"))
 
 

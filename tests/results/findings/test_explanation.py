@@ -28,8 +28,8 @@ WHOLE = Explanation(FORM, POINTS, [EFFECT], [LINE])
 
 
 def text_of(explanation=WHOLE, **changes):
-    found = sections(replace(explanation, form=replace(explanation.form, **changes)), str)
-    return {section.title: " ".join((*section.sentences, *section.conclusions)) for section in found}
+    described = sections(replace(explanation, form=replace(explanation.form, **changes)), str)
+    return {section.title: " ".join((*section.sentences, *section.conclusions)) for section in described}
 
 
 def test_a_written_explanation_is_read_back(tmp_path):
@@ -73,8 +73,8 @@ def test_a_flat_loss_and_one_that_screening_rejects():
     ],
 )
 def test_the_conclusion_about_a_part_follows_its_verdict(verdict, words):
-    found = replace(WHOLE, parts=[replace(EFFECT, verdict=verdict)])
-    assert words in text_of(found)["Which parts matter"]
+    changed = replace(WHOLE, parts=[replace(EFFECT, verdict=verdict)])
+    assert words in text_of(changed)["Which parts matter"]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_the_conclusion_about_a_part_follows_its_verdict(verdict, words):
     ],
 )  # fmt: skip
 def test_the_conclusion_about_the_simplified_loss_follows_its_verdict(verdict, words):
-    found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, kind="simplified", verdict=verdict)])
-    assert words in text_of(found)["Which parts matter"]
+    changed = replace(WHOLE, parts=[EFFECT, replace(EFFECT, kind="simplified", verdict=verdict)])
+    assert words in text_of(changed)["Which parts matter"]
     failed = replace(EFFECT, kind="simplified", verdict="failed", mean=None, difference=None, reason="diverged")
     assert "was not trained to the end: diverged." in text_of(replace(WHOLE, parts=[failed]))["Which parts matter"]
 
@@ -108,8 +108,8 @@ def test_behaviour_names_every_training():
 
 
 def test_conclusions_name_the_task_if_there_are_several():
-    found = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
-    text = text_of(found)["Which parts matter"]
+    changed = replace(WHOLE, parts=[EFFECT, replace(EFFECT, task="shapes", verdict="better without")])
+    text = text_of(changed)["Which parts matter"]
     assert "On digits: These parts matter" in text
     assert "On shapes: Without one of these parts the loss is better" in text
 

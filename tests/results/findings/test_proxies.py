@@ -89,12 +89,12 @@ def test_the_better_half_is_the_better_one_by_full_training():
 
 def test_more_seeds_are_averaged():
     """The first seed reverses the ranking. The second has the full ranking, with larger differences."""
-    found = [
+    scores = [
         replace(value, fitness=REVERSED[LOSSES.index(value.loss_id)] / 4) if (value.proxy, value.seed) == ("1/8", 100)
         else value
         for value in values()
     ]  # fmt: skip
-    lines = by_proxy(proxy_lines(found))
+    lines = by_proxy(proxy_lines(scores))
     assert (lines["1/8", 1].tau, lines["1/8", 2].tau) == (-1.0, 1.0)
 
 
@@ -106,11 +106,11 @@ def test_the_cheapest_that_is_good_enough_is_chosen():
 
 def test_of_two_at_the_same_cost_the_better_one_is_chosen():
     """An eighth under two seeds costs as much as a quarter under one; its first seed ranks nothing."""
-    found = [
+    scores = [
         replace(value, fitness=0.5) if (value.proxy, value.seed) == ("1/8", 100) else value
         for value in values(p8=SWAPPED)
     ]
-    lines = by_proxy(proxy_lines(found))
+    lines = by_proxy(proxy_lines(scores))
     assert lines["1/8", 1].tau is None
     assert 0.6 < lines["1/8", 2].tau < lines["1/4", 1].tau
     assert lines["1/4", 1].cheapest
@@ -127,8 +127,8 @@ def test_the_full_training_under_other_seeds_is_no_proxy():
 def test_a_training_at_the_cost_of_the_full_one_is_no_proxy():
     """With a full training of one seed, all steps under one seed cost as much, and under two more."""
     cheap = {"p8": REVERSED, "p4": REVERSED, "p2": REVERSED}
-    found = [value for value in values(**cheap) if value.proxy != FULL or value.seed == 0]
-    lines = by_proxy(proxy_lines(found))
+    scores = [value for value in values(**cheap) if value.proxy != FULL or value.seed == 0]
+    lines = by_proxy(proxy_lines(scores))
     assert (lines["all steps", 1].cost, lines["all steps", 2].cost) == (1.0, 2.0)
     assert (lines["all steps", 1].tau, lines["all steps", 2].tau) == (1.0, 1.0)
     assert not any(line.cheapest for line in lines.values())
@@ -163,10 +163,10 @@ def test_tasks_are_judged_apart():
 
 
 def test_files_give_back_what_was_written(tmp_path):
-    found = failing(values(), "loss3", FULL, 2)
-    write_values(tmp_path, found)
-    write_lines(tmp_path, proxy_lines(found))
-    assert read_values(tmp_path) == found
+    written = failing(values(), "loss3", FULL, 2)
+    write_values(tmp_path, written)
+    write_lines(tmp_path, proxy_lines(written))
+    assert read_values(tmp_path) == written
     assert read_lines(tmp_path) == proxy_lines(read_values(tmp_path))
 
 

@@ -58,18 +58,18 @@ def judge(*groups, **options):
 
 
 def test_a_loss_that_beats_every_baseline_under_every_seed_is_better():
-    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
-    assert found.verdict == "better than every baseline"
-    assert (found.closest, found.baselines, found.chosen_from) == ("mse", 2, 1532)
-    assert found.difference == pytest.approx(0.03 + 0.0005 * 5.5)
-    assert found.p == pytest.approx(2 / 2**SEEDS)  # the largest of two that are alike, of one loss
+    verdict = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+    assert verdict.verdict == "better than every baseline"
+    assert (verdict.closest, verdict.baselines, verdict.chosen_from) == ("mse", 2, 1532)
+    assert verdict.difference == pytest.approx(0.03 + 0.0005 * 5.5)
+    assert verdict.p == pytest.approx(2 / 2**SEEDS)  # the largest of two that are alike, of one loss
 
 
 def test_one_unbeaten_baseline_is_enough_for_no_difference_shown():
     level = measured("mse", [0.85 + 0.01 * (-1) ** seed for seed in range(SEEDS)])
-    found = judge(CROSS_ENTROPY, level, measured("found", [0.85 + 0.0001 * seed for seed in range(SEEDS)]))
-    assert found.verdict == "no difference shown"
-    assert found.why == "not shown to be better than mse"
+    verdict = judge(CROSS_ENTROPY, level, measured("found", [0.85 + 0.0001 * seed for seed in range(SEEDS)]))
+    assert verdict.verdict == "no difference shown"
+    assert verdict.why == "not shown to be better than mse"
 
 
 def test_p_values_are_corrected_for_the_losses_that_are_judged_and_not_for_the_baselines():
@@ -81,9 +81,9 @@ def test_p_values_are_corrected_for_the_losses_that_are_judged_and_not_for_the_b
 
 
 def test_a_loss_behind_the_best_known_one_is_worse():
-    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.75)))
-    assert found.verdict == "worse than a known loss"
-    assert "worse than mse" in found.why
+    verdict = judge(CROSS_ENTROPY, MSE, measured("found", around(0.75)))
+    assert verdict.verdict == "worse than a known loss"
+    assert "worse than mse" in verdict.why
 
 
 def test_being_behind_another_baseline_counts_after_correction_for_all():
@@ -100,21 +100,21 @@ def test_being_behind_another_baseline_counts_after_correction_for_all():
 
 def test_five_seeds_are_too_few():
     groups = [measured(loss, [0.8] * 5) for loss in ("cross_entropy", "mse")]
-    found = judge(*groups, measured("found", around(0.9, seeds=5)))
-    assert found.verdict == "too few seeds"
-    assert found.why == "5 seeds; it takes 6 for so many losses"
+    verdict = judge(*groups, measured("found", around(0.9, seeds=5)))
+    assert verdict.verdict == "too few seeds"
+    assert verdict.why == "5 seeds; it takes 6 for so many losses"
 
 
 def test_a_loss_that_failed_under_a_seed_has_failed():
     values = [*around(0.9)[1:], None]
-    found = judge(CROSS_ENTROPY, MSE, measured("found", values))
-    assert (found.verdict, found.why, found.mean) == ("failed", "diverged", None)
+    verdict = judge(CROSS_ENTROPY, MSE, measured("found", values))
+    assert (verdict.verdict, verdict.why, verdict.mean) == ("failed", "diverged", None)
 
 
 def test_a_baseline_that_failed_is_not_compared_with():
-    found = judge(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
-    assert (found.verdict, found.baselines) == ("better than every baseline", 1)
-    assert "better than each of 1 baselines; mse failed" in found.why
+    verdict = judge(CROSS_ENTROPY, measured("mse", [None] * SEEDS), measured("found", around(0.85)))
+    assert (verdict.verdict, verdict.baselines) == ("better than every baseline", 1)
+    assert "better than each of 1 baselines; mse failed" in verdict.why
     none = judge(
         *(measured(name, [None] * SEEDS) for name in ("cross_entropy", "mse")), measured("found", around(0.85))
     )
@@ -123,9 +123,9 @@ def test_a_baseline_that_failed_is_not_compared_with():
 
 def test_a_baseline_that_failed_under_one_seed_must_be_beaten_under_the_others():
     ahead = measured("mse", [None, *around(0.95)[1:]])
-    found = judge(CROSS_ENTROPY, ahead, measured("found", around(0.85)))
-    assert found.verdict == "no difference shown"
-    assert found.why == "not shown to be better than mse, which failed, under the seeds that were finished"
+    verdict = judge(CROSS_ENTROPY, ahead, measured("found", around(0.85)))
+    assert verdict.verdict == "no difference shown"
+    assert verdict.why == "not shown to be better than mse, which failed, under the seeds that were finished"
     behind = measured("mse", [None, *around(0.7, step=0.001)[1:]])
     assert judge(CROSS_ENTROPY, behind, measured("found", around(0.85))).verdict == "better than every baseline"
 
@@ -147,20 +147,20 @@ def rows(accuracy, samples, shift=0):
 def test_a_task_on_which_little_is_left_to_win_is_saturated():
     right = rows(0.97, 100)
     groups = [measured(loss, [0.97] * SEEDS, right) for loss in ("cross_entropy", "mse")]
-    found = judge(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
-    assert found.verdict == "saturated"
-    assert "3.0 errors on 100 samples" in found.why
+    verdict = judge(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
+    assert verdict.verdict == "saturated"
+    assert "3.0 errors on 100 samples" in verdict.why
 
 
 def test_a_loss_that_is_clearly_behind_is_worse_also_where_little_is_left_to_win():
     groups = [measured(loss, [0.97] * SEEDS, rows(0.97, 100)) for loss in ("cross_entropy", "mse")]
-    found = judge(*groups, measured("found", around(0.5), rows(0.5, 100)))
-    assert (found.verdict, found.why) == ("worse than a known loss", "worse than mse")
+    verdict = judge(*groups, measured("found", around(0.5), rows(0.5, 100)))
+    assert (verdict.verdict, verdict.why) == ("worse than a known loss", "worse than mse")
 
 
 def test_a_metric_without_samples_is_judged_by_the_seeds_alone():
-    found = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
-    assert "by the seeds alone" in found.why
+    verdict = judge(CROSS_ENTROPY, MSE, measured("found", around(0.85)))
+    assert "by the seeds alone" in verdict.why
 
 
 def test_a_difference_that_other_samples_might_not_show_is_not_claimed():
@@ -188,12 +188,12 @@ def test_a_difference_of_less_than_one_validation_sample_is_not_claimed():
 
 
 def test_the_best_of_a_random_search_is_compared():
-    found = judge(
+    verdict = judge(
         CROSS_ENTROPY, MSE, measured("found", around(0.85)), measured("grown", [0.84] * SEEDS), random="grown"
     )
-    assert found.random_search == "grown"
-    assert found.random_difference == pytest.approx(0.01 + 0.0005 * 5.5)
-    assert found.random_p == pytest.approx(2 / 2**SEEDS)
+    assert verdict.random_search == "grown"
+    assert verdict.random_difference == pytest.approx(0.01 + 0.0005 * 5.5)
+    assert verdict.random_p == pytest.approx(2 / 2**SEEDS)
 
 
 def test_written_verdicts_are_read_back(tmp_path):

@@ -37,18 +37,18 @@ def tasks_of(evaluations):
 
 def fitness_by_seed(group, tasks):
     """Fitness of the full trainings under each seed, the mean over the tasks; a seed needs all of them."""
-    found = {}
+    by_seed = {}
     for evaluation in group:
         if not evaluation.at_a_rung and evaluation.seed is not None and evaluation.fitness is not None:
-            found.setdefault(evaluation.seed, {})[evaluation.task] = evaluation.fitness
-    return {seed: mean(by_task.values()) for seed, by_task in found.items() if len(by_task) == len(tasks)}
+            by_seed.setdefault(evaluation.seed, {})[evaluation.task] = evaluation.fitness
+    return {seed: mean(by_task.values()) for seed, by_task in by_seed.items() if len(by_task) == len(tasks)}
 
 
 def groups(evaluations):
-    found = {}
+    by_loss = {}
     for evaluation in evaluations:
-        found.setdefault(evaluation.loss_id, []).append(evaluation)
-    return found
+        by_loss.setdefault(evaluation.loss_id, []).append(evaluation)
+    return by_loss
 
 
 def baseline_of(by_loss):

@@ -192,11 +192,11 @@ def test_a_part_is_damaged_if_and_only_if_one_of_its_records_breaks_a_rule(parts
         for number, part in enumerate(parts):
             columns = {name: [row[name] for row in part] for name in part[0]}
             pq.write_table(pa.table(columns, schema=schema), Path(folder) / f"{number}.parquet")
-        found, damages = EvaluationStore(Path(folder)).read()
+        evaluations_read, damages = EvaluationStore(Path(folder)).read()
         expected = [number for number, part in enumerate(parts) if not all(map(is_valid, part))]
         assert [int(damage.path.stem) for damage in damages] == expected
         rest = [row for number, part in enumerate(parts) if number not in expected for row in part]
-        assert len(found) == len({row["evaluation_id"] for row in rest})
+        assert len(evaluations_read) == len({row["evaluation_id"] for row in rest})
 
 
 def test_parts_of_older_versions_are_read_beside_new_ones(tmp_path):

@@ -53,12 +53,12 @@ def console(driver):
 
 def requests(driver):
     """Requested addresses, without the file itself and data in it."""
-    found = []
+    addresses = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
-            found.append(message["params"]["request"]["url"])
-    return [address for address in found if not address.startswith(("file:", "data:", "blob:"))]
+            addresses.append(message["params"]["request"]["url"])
+    return [address for address in addresses if not address.startswith(("file:", "data:", "blob:"))]
 
 
 def all_of(driver, selector):

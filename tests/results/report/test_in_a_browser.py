@@ -195,11 +195,11 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
 @pytest.mark.long
 def test_a_large_run_opens_soon(tmp_path):
     store = EvaluationStore(tmp_path / "evaluations")
-    found = [
+    evaluations = [
         evaluation(f"ce({number / 1000 + 1}*z) + 0.1*mean_c(p**2)", fitness=0.5 + (number % 997) / 2500, complexity=9)
         for number in range(MANY)
     ]
-    store.append([evaluation("ce(z)"), *found])
+    store.append([evaluation("ce(z)"), *evaluations])
     path = write_report(tmp_path)
     assert path.stat().st_size < LARGEST
     with browser() as driver:

@@ -26,21 +26,21 @@ def test_a_training_that_is_watched_ends_as_one_that_is_not():
     from lossearch.evaluators.training.calibration import calibration_factor
 
     task, formula = known_task("digits"), parse("ce(2*z)")
-    seen = observe_training(formula, None, task, FIDELITY, seed=3)
+    observed = observe_training(formula, None, task, FIDELITY, seed=3)
     loss = loss_for(formula, task, FIDELITY)
     alone = train_and_score(loss, task, FIDELITY, 3, calibration_factor(loss, task, FIDELITY, 3))
-    assert [point.step for point in seen.course][:: len(seen.course) - 1] == [0, 30]
-    assert len(seen.course) == min(MOMENTS, 30) + 1
-    assert seen.course[-1].fitness == pytest.approx(alone, abs=1e-6)
-    assert seen.course[-1].loss < seen.course[0].loss
+    assert [point.step for point in observed.course][:: len(observed.course) - 1] == [0, 30]
+    assert len(observed.course) == min(MOMENTS, 30) + 1
+    assert observed.course[-1].fitness == pytest.approx(alone, abs=1e-6)
+    assert observed.course[-1].loss < observed.course[0].loss
     validation = task.load().validation
-    assert sum(seen.confusion) == len(validation)
-    assert sum(seen.confusion[:: task.classes + 1]) / len(validation) == pytest.approx(alone, abs=1e-6)
-    assert len(seen.values) == len(VALUES_AT) ** 2
-    assert {a for a, _, _ in seen.ratios} == set(RATIOS_AT)
-    center = next(value for a, b, value in seen.values if a == b == 0.0)
-    assert center == pytest.approx(seen.course[-1].loss, rel=1e-4)
-    assert seen.maps.shape == seen.images.shape == (8, 8, 8)
+    assert sum(observed.confusion) == len(validation)
+    assert sum(observed.confusion[:: task.classes + 1]) / len(validation) == pytest.approx(alone, abs=1e-6)
+    assert len(observed.values) == len(VALUES_AT) ** 2
+    assert {a for a, _, _ in observed.ratios} == set(RATIOS_AT)
+    center = next(value for a, b, value in observed.values if a == b == 0.0)
+    assert center == pytest.approx(observed.course[-1].loss, rel=1e-4)
+    assert observed.maps.shape == observed.images.shape == (8, 8, 8)
 
 
 def test_losses_over_embeddings_verification_and_pixels_are_watched_too():

@@ -58,10 +58,10 @@ def test_the_p_of_very_many_pairs_is_asymptotic():
 
 
 def test_the_interval_holds_the_mean_and_is_scipys():
-    found = paired_test(TEN)
-    assert found.low < found.difference < found.high
-    low, high = stats.t.interval(0.95, 9, found.difference, stats.sem(TEN))
-    assert (found.low, found.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
+    test = paired_test(TEN)
+    assert test.low < test.difference < test.high
+    low, high = stats.t.interval(0.95, 9, test.difference, stats.sem(TEN))
+    assert (test.low, test.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
 
 
 def test_a_test_repeats():
@@ -69,8 +69,8 @@ def test_a_test_repeats():
 
 
 def test_ties_and_zeros_are_allowed():
-    found = paired_test([0.01, 0.01, 0.0, 0.01, -0.01, 0.01, 0.01, 0.0, 0.01, 0.01])
-    assert 0.0 < found.p_wilcoxon < 0.2
+    test = paired_test([0.01, 0.01, 0.0, 0.01, -0.01, 0.01, 0.01, 0.0, 0.01, 0.01])
+    assert 0.0 < test.p_wilcoxon < 0.2
     assert paired_test([0.0] * 8) == PairedTest(8, 0.0, 0.0, 0.0, 1.0, 1.0)
     assert paired_test([0.02]) == PairedTest(1, 0.02, None, None, None, None)
 

@@ -24,16 +24,16 @@ def test_it_is_what_a_small_example_gives_by_hand():
 @given(RANKS)
 def test_it_is_scipys(pairs):
     expected = kendalltau(*columns(pairs)).statistic
-    found = tau_b(*columns(pairs))
-    assert found is None if np.isnan(expected) else found == pytest.approx(expected)
+    tau = tau_b(*columns(pairs))
+    assert tau is None if np.isnan(expected) else tau == pytest.approx(expected)
 
 
 @given(RANKS)
 def test_it_is_symmetric_and_turns_with_a_ranking(pairs):
     ours, theirs = columns(pairs)
-    found = tau_b(ours, theirs)
-    assert tau_b(theirs, ours) == (None if found is None else pytest.approx(found))
-    assert tau_b([-value for value in ours], theirs) == (None if found is None else pytest.approx(-found))
+    tau = tau_b(ours, theirs)
+    assert tau_b(theirs, ours) == (None if tau is None else pytest.approx(tau))
+    assert tau_b([-value for value in ours], theirs) == (None if tau is None else pytest.approx(-tau))
 
 
 def test_it_is_undefined_where_one_ranking_ties_everything():
@@ -46,17 +46,17 @@ def test_it_is_undefined_where_one_ranking_ties_everything():
 def test_the_interval_is_that_of_scipys_tau_over_things_drawn_anew(monkeypatch):
     monkeypatch.setattr(rank_correlation, "RESAMPLES", 300)
     ours, theirs = [3, 1, 2, 2, 5, 4, 7, 7, 9, 0], [1, 2, 2, 3, 5, 4, 9, 6, 7, 0]
-    found = tau_b_interval(ours, theirs, np.random.default_rng(5))
+    limits = tau_b_interval(ours, theirs, np.random.default_rng(5))
     counts = np.random.default_rng(5).multinomial(10, [0.1] * 10, size=300)
     drawn = [kendalltau(np.repeat(ours, row), np.repeat(theirs, row)).statistic for row in counts]
-    assert found == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
-    assert found[0] < tau_b(ours, theirs) < found[1]
+    assert limits == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    assert limits[0] < tau_b(ours, theirs) < limits[1]
 
 
 def test_the_interval_of_one_generator_is_one_interval():
     ours, theirs = list(range(12)), [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10]
-    found = [tau_b_interval(ours, theirs, np.random.default_rng(1)) for _ in range(2)]
-    assert found[0] == found[1]
+    intervals = [tau_b_interval(ours, theirs, np.random.default_rng(1)) for _ in range(2)]
+    assert intervals[0] == intervals[1]
 
 
 def test_rankings_that_agree_have_no_interval_below_one():

@@ -58,10 +58,10 @@ def test_an_interruption_at_any_line_loses_nothing_and_writes_nothing_twice(tmp_
 
         struck = interrupt_at(line, record_and_save)
         recorder.save()
-        found = read_identities(path)
-        assert found == sorted(set(found))
-        assert set(found) >= {"a", *recorder.recorded}
-        lost += "b" not in found
+        identities = read_identities(path)
+        assert identities == sorted(set(identities))
+        assert set(identities) >= {"a", *recorder.recorded}
+        lost += "b" not in identities
         line += 1
     assert line > 20
     assert lost < 6  # interrupted before it was recorded

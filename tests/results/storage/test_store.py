@@ -47,11 +47,11 @@ def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path, damage):
     broken = tmp_path / "000001.parquet"
     content = broken.read_bytes()
     broken.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"not parquet"}[damage])
-    evaluations, (found,) = parts.read()
+    evaluations, (reported,) = parts.read()
     assert evaluations == MANY[1:]
-    assert found.path == broken
-    assert "000001.parquet: expected a whole Parquet file, got:" in found.reason
-    kept = parts.set_aside(found)
+    assert reported.path == broken
+    assert "000001.parquet: expected a whole Parquet file, got:" in reported.reason
+    kept = parts.set_aside(reported)
     assert kept.exists()
     assert parts.read() == (MANY[1:], [])
     parts.append(MANY[:1])
@@ -69,11 +69,11 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_part_appears_under_its_name_only_when_it_is_complete(tmp_path, monkeypatch):
-    seen = []
+    names = []
     replace = os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(sorted(os.listdir(tmp_path))), replace(a, b)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (names.append(sorted(os.listdir(tmp_path))), replace(a, b)))
     EvaluationStore(tmp_path).append(MANY)
-    assert seen == [[".000001.parquet.writing"]]
+    assert names == [[".000001.parquet.writing"]]
 
 
 def test_the_first_versions_file_always_loads():
