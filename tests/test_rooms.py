@@ -181,7 +181,7 @@ def test_a_circle_is_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
 
 
-def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
+def test_no_folder_holds_too_many_files() -> None:
     folders = {path.parent for path in SOURCES.values()}
     full = {relative(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > MOST_FILES}
     assert full == {}
@@ -194,13 +194,13 @@ def test_no_file_takes_the_name_of_a_public_function() -> None:
     assert inner & set(lossearch.__all__) <= {"errors", "plot", "trackers"}  # which are modules in public, too
 
 
-def test_evaluators_know_of_results_only_the_record() -> None:
+def test_evaluators_import_only_the_records_of_results() -> None:
     names = {other for name, others in GRAPH.items() if room_of(name) == "evaluators" for other in others}
     assert {name for name in names if room_of(name) == "results"} == {"lossearch.results.records"}
 
 
 @pytest.mark.parametrize("library", THEIR_FILES)
-def test_each_engine_is_imported_in_its_own_files_alone(library: str) -> None:
+def test_each_library_is_imported_only_in_its_own_files(library: str) -> None:
     names = {path: {name.split(".")[0] for name in imported(path)} for path in SOURCES.values()}
     assert {relative(path) for path, libraries in names.items() if library in libraries} == set(THEIR_FILES[library])
 

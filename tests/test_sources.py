@@ -140,7 +140,7 @@ def test_every_room_is_read():
     assert {relative(path).split("/")[0] for path in sources()} == set(ROOMS)
 
 
-def test_only_the_trial_loads_a_file_and_only_the_one_that_was_just_exported():
+def test_only_the_export_check_loads_a_file_and_only_the_exported_one():
     """What ``exec_module`` is given is the path that ``export`` returned."""
     launch = (ROOT / "lossearch/engine/launch.py").read_text()
     assert 'exported = board[0].export(run.path / "best_loss.py")' in launch
@@ -245,5 +245,5 @@ def test_each_forbidden_thing_is_found(snippet):
 
 
 @pytest.mark.parametrize("snippet", GOOD)
-def test_what_is_harmless_is_not_found(snippet):
+def test_harmless_code_is_not_reported(snippet):
     assert forbidden(ast.parse(snippet)) == []

@@ -19,7 +19,7 @@ SKIPPING = {
 #: Tests all of whose cases are long. A shorter test shows the same kind of thing.
 LONG_ALONE = {
     "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
-    "tests/evaluators/executors/test_cluster_address.py::test_with_its_token_a_cluster_is_joined",
+    "tests/evaluators/executors/test_cluster_address.py::test_a_cluster_is_joined_with_its_token",
     "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
 }
 
@@ -29,7 +29,7 @@ def test_the_mark_of_long_tests_is_registered_and_an_unknown_one_is_an_error():
     assert [marker.partition(":")[0] for marker in PYTEST["markers"]] == ["long"]
 
 
-def test_continuous_integration_runs_every_test_and_skips_none_for_want_of_a_browser():
+def test_continuous_integration_runs_every_test_and_needs_a_browser():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert "export LOSSEARCH_BROWSER_TESTS=required" in lines
     assert lines[-2:] == ["make test", "make test-long"]
@@ -47,6 +47,6 @@ def test_only_what_needs_a_gpu_or_a_browser_may_be_skipped():
     assert skipping == set(SKIPPING)
 
 
-def test_every_test_but_those_that_are_named_has_a_case_that_is_not_long(request):
+def test_every_test_has_a_short_case_except_the_listed_ones(request):
     """Of the tests that were collected: in a run of all, of all tests."""
     assert request.config.stash[ALWAYS_LONG] <= LONG_ALONE

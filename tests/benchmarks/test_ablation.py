@@ -83,13 +83,13 @@ def test_without_a_plain_search_beside_it_a_case_has_no_difference():
     assert (summary["plain"]["gain"], summary["plain"]["searches"]) == ({}, 0)
 
 
-def test_searches_of_several_budgets_are_not_summed_up_together():
+def test_searches_with_different_budgets_are_refused_in_one_summary():
     with pytest.raises(ValueError, match=r"one budget, got \[\(40, 30\), \(40, 8\)\]"):
         ablation.summary([line("plain", 0, 0.02), line("plain", 1, 0.02, generations=30)])
 
 
 @pytest.mark.parametrize("file", [file for _, file in parts.TABLES])
-def test_files_that_do_not_say_their_budget_are_summed_up_and_not_added_to(file):
+def test_files_without_a_budget_are_summarised_but_not_extended(file):
     searches = ablation.held(parts.HERE / file)
     assert ablation.summary(searches)["plain"]["searches"] == 20
     with pytest.raises(ValueError, match=r"Expected lines with population, generations, got .* Give --out another"):
@@ -99,7 +99,7 @@ def test_files_that_do_not_say_their_budget_are_summed_up_and_not_added_to(file)
 # --- what is searched -----------------------------------------------------------------------------------
 
 
-def test_the_plain_search_is_beside_every_case(run, begun):
+def test_the_plain_search_runs_beside_every_case(run, begun):
     printed = run("--cases", "family", "--seeds", 1)
     assert begun == [("plain", "digits", 0), ("family", "digits", 0)]
     assert printed["budget"] == 320
@@ -107,7 +107,7 @@ def test_the_plain_search_is_beside_every_case(run, begun):
     assert printed["cases"]["family"]["interval"] is None
 
 
-def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
+def test_searches_in_a_file_are_not_repeated(run, begun, tmp_path):
     out = tmp_path / "new" / "found.jsonl"
     run("--cases", "family", "--seeds", 1, "--out", out)
     first = ablation.held(out)
@@ -119,7 +119,7 @@ def test_searches_of_a_file_are_not_done_again(run, begun, tmp_path):
     assert begun == []
 
 
-def test_searches_of_another_budget_are_done_and_stay_apart(run, begun, tmp_path):
+def test_searches_with_another_budget_run_and_are_summarised_separately(run, begun, tmp_path):
     out = tmp_path / "found.jsonl"
     ablation.add(out, line("plain", 0, 0.5))
     printed = run("--cases", "plain", "--seeds", 1, "--generations", 30, "--out", out)
@@ -129,7 +129,7 @@ def test_searches_of_another_budget_are_done_and_stay_apart(run, begun, tmp_path
     assert begun == []
 
 
-def test_a_file_that_does_not_say_its_budget_is_left_as_it_is(run, begun, tmp_path, capsys):
+def test_a_file_without_a_budget_is_left_unchanged(run, begun, tmp_path, capsys):
     out = tmp_path / "found.jsonl"
     out.write_text((parts.HERE / "ablation.jsonl").read_text())
     with pytest.raises(SystemExit):
@@ -138,7 +138,7 @@ def test_a_file_that_does_not_say_its_budget_is_left_as_it_is(run, begun, tmp_pa
     assert (begun, len(ablation.held(out))) == ([], 300)
 
 
-def test_a_search_that_fails_is_named_and_the_others_go_on_and_stay(run, begun, tmp_path, monkeypatch, capsys):
+def test_a_failed_search_is_named_and_the_others_finish_and_are_kept(run, begun, tmp_path, monkeypatch, capsys):
     search, out = ablation.search, tmp_path / "found.jsonl"
 
     def breaking(declared, run_dir):
@@ -158,7 +158,7 @@ def test_a_search_that_fails_is_named_and_the_others_go_on_and_stay(run, begun, 
     assert begun == [("family", "digits", 0)]
 
 
-def test_what_ended_is_kept_when_the_rest_is_interrupted(run, tmp_path, monkeypatch):
+def test_finished_searches_are_kept_after_an_interruption(run, tmp_path, monkeypatch):
     out, add = tmp_path / "found.jsonl", ablation.add
 
     def interrupted(path, found):

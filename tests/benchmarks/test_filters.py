@@ -64,11 +64,11 @@ BASELINE = evaluated(1, 0.7, 0.9, loss="ce", name="cross_entropy")
         ("RuntimeError: out of range: 3", "RuntimeError"),
     ],
 )
-def test_a_reason_tells_its_check(reason, check):
+def test_a_reason_names_its_check(reason, check):
     assert check_of(reason) == check
 
 
-def test_a_rung_has_those_that_ended_there_and_neither_those_that_went_on_nor_those_that_failed():
+def test_a_rung_lists_only_candidates_that_stopped_there_without_failing():
     history = [
         *BASELINE,
         *evaluated(2, 0.3, 0.4, stage=10),
@@ -90,7 +90,7 @@ def test_a_rung_has_those_that_ended_there_and_neither_those_that_went_on_nor_th
     assert trained(history) == {"ce": pytest.approx(0.8), "loss-4": pytest.approx(0.65)}
 
 
-def test_the_top_tenth_ends_with_its_worst_and_is_one_loss_at_least():
+def test_the_bar_is_the_worst_of_the_top_tenth_which_has_at_least_one_loss():
     many = [
         *BASELINE,
         *(evaluation for number in range(2, 31) for evaluation in evaluated(number, number / 100, number / 100)),
@@ -106,7 +106,7 @@ def test_a_mean_reaches_a_bar_up_to_rounding_and_a_failure_reaches_none():
     assert not reaches(None, 0.0)
 
 
-def test_intervals_are_exact_ones():
+def test_intervals_are_exact_binomial_intervals():
     assert share(0, 200)["interval"] == [0.0, round(1.0 - 0.025 ** (1 / 200), 4)]
     assert share(5, 5)["interval"] == [round(0.025 ** (1 / 5), 4), 1.0]
     assert share(1, 10)["interval"] == [0.0025, 0.445]  # Clopper and Pearson, as tables have it
@@ -130,14 +130,14 @@ def searched(*reports, trained_to_the_end=180):
     return {"trained_to_the_end": trained_to_the_end, "filters": rows}
 
 
-def test_where_all_of_the_refused_were_trained_the_lost_are_known():
+def test_the_number_lost_is_known_if_every_refused_candidate_was_trained():
     good = good_ones(searched((10, 10, 2), (4, 4, 1)), kept=9)
     assert (good["lost"], good["lost_interval"]) == (3.0, [3.0, 3.0])
     assert (good["kept"], good["kept_is"]) == (9, "exact")
     assert (good["share_lost"], good["interval"]) == (0.25, [0.25, 0.25])
 
 
-def test_a_filter_loses_as_large_a_share_of_the_refused_as_of_its_sample():
+def test_the_share_lost_is_that_of_the_sample():
     good = good_ones(searched((1_000, 200, 10)), kept=150)
     low, high = (1_000 * limit for limit in share(10, 200)["interval"])
     assert (good["lost"], good["share_lost"]) == (50.0, 0.25)
@@ -151,35 +151,35 @@ def test_limits_of_filters_are_the_sides_of_a_right_angle():
     assert good["lost_interval"] == pytest.approx([0.0, 5_000 * most], abs=0.1)
 
 
-def test_no_fewer_are_lost_than_were_seen():
+def test_the_number_lost_is_at_least_the_number_lost_in_the_sample():
     assert good_ones(searched((1_000, 200, 1)), kept=10)["lost_interval"][0] == 1.0  # 1,000 times 0.0001 is less
 
 
-def test_what_was_kept_is_the_top_tenth_at_least_where_it_is_not_known():
+def test_an_unknown_number_kept_is_at_least_the_top_tenth():
     good = good_ones(searched((1_000, 1_000, 18), trained_to_the_end=189))
     assert (good["kept"], good["kept_is"], good["share_lost"]) == (18, "at least", 0.5)
     assert good_ones(searched((10, 10, 0), trained_to_the_end=9))["kept"] == 1
 
 
-def test_of_good_duplicates_those_are_lost_whose_original_is_not_good():
+def test_a_good_duplicate_is_lost_if_its_original_is_not_good():
     search = searched((10, 10, 6))
     search["filters"][0]["top_tenth_but_not_its_original"] = {"count": 2}
     assert good_ones(search, kept=2)["share_lost"] == 0.5
 
 
-def test_what_the_kept_searches_lost_follows_from_what_was_counted():
+def test_losses_of_the_kept_searches_follow_from_their_counts():
     for search in json.loads((parts.HERE / "filters.json").read_text(encoding="utf-8"))["filters"]:
         assert good_ones(search) == search["good_ones"]
 
 
-def test_a_measured_search_says_how_many_good_ones_it_kept():
+def test_a_measured_search_reports_how_many_good_losses_it_kept():
     result = benchmarks.filters.measure(experiment("digits", True, seed=2, population=12, generations=1), 3)
     assert result["good_ones"] == good_ones(result, result["good_ones"]["kept"])
     assert 1 <= result["good_ones"]["kept"] <= result["trained_to_the_end"]
     assert {filter_["filter"] for filter_ in result["filters"]} == {"rung at 15"}  # none is left to stop at the second
 
 
-def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(tmp_path, monkeypatch, capsys):
+def test_searches_are_written_as_they_end_and_a_rerun_adds_only_missing_ones(tmp_path, monkeypatch, capsys):
     begun, broken = [], {("digits", True)}
 
     def measured(declared, size):
@@ -214,7 +214,7 @@ def test_searches_are_written_as_they_end_and_a_rerun_has_only_what_is_missing(t
     assert len(begun) == 4
 
 
-def test_what_a_search_trained_is_worth_the_same_when_it_is_trained_after_all():
+def test_training_a_candidate_again_gives_the_fitness_of_its_search():
     declared = experiment("digits", with_rungs=True, seed=2, population=12, generations=1)
     history = history_of(declared)
     assert {evaluation.at_a_rung for evaluation in history if evaluation.steps} == {True, False}

@@ -40,7 +40,7 @@ def test_no_seed_of_a_proxy_is_one_of_the_full_training():
 
 
 @pytest.mark.parametrize("task", MEASURED)
-def test_every_candidate_stands_there_with_a_value_or_a_reason_under_every_seed(task):
+def test_every_candidate_has_a_value_or_a_reason_under_every_seed(task):
     values = [value for value in VALUES if value.task == task]
     losses = {value.loss_id for value in values}
     for proxy in {value.proxy for value in values}:

@@ -41,7 +41,7 @@ def refused(number, status, loss="other"):
 BASELINE = trained(1, 0.90, 0.94, loss="ce", name="cross_entropy")
 
 
-def test_the_first_as_good_under_the_same_seeds_counts_with_all_that_were_born_before():
+def test_the_first_candidate_as_good_as_cross_entropy_counts_all_earlier_births():
     history = [
         *BASELINE,
         *refused(2, "rejected"),
@@ -71,7 +71,7 @@ def test_a_duplicate_of_another_loss_and_a_candidate_below_the_line_reach_nothin
 @pytest.mark.parametrize(
     "text", ["-at_target(log(p))", "3*log(1/at_target(p)) + 2", "log(sum_c(exp(z))) - at_target(z)"]
 )
-def test_cross_entropy_written_otherwise_is_a_duplicate_of_the_baseline(text):
+def test_cross_entropy_in_another_form_is_a_duplicate_of_the_baseline(text):
     admission = Admission()
     baseline = admission.decide(birth_of_named("cross_entropy", "baseline"), 0)
     again = admission.decide(Birth(parse(text), "random"), 0)
@@ -79,7 +79,7 @@ def test_cross_entropy_written_otherwise_is_a_duplicate_of_the_baseline(text):
     assert (again.status, again.candidate.loss_id) == ("duplicate", baseline.loss_id)
 
 
-def test_quartiles_lie_between_the_values_and_those_not_reached_come_last():
+def test_quartiles_lie_between_values_and_unreached_searches_come_last():
     assert quartiles([4, 1, 2, 3]) == [1.75, 2.5, 3.25]
     assert quartiles([5, None, 1, 3, None]) == [3, 5, None]
     assert quartiles([None, 1]) == [None, None, None]
@@ -95,7 +95,7 @@ def test_no_case_has_the_operator_or_a_known_loss(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_figures_that_were_kept_are_those_of_ten_searches(case):
+def test_the_kept_figures_are_those_of_ten_searches(case):
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["rediscovery"]["cases"][case]
     assert [search["seed"] for search in kept["each"]] == list(range(10))
     assert {search["budget"] for search in kept["each"]} == {BUDGET[case]}

@@ -43,13 +43,13 @@ def text_of(page):
 
 
 @pytest.mark.parametrize(("page", "file", "key", "meaning"), KEYS)
-def test_every_key_of_a_file_stands_there_with_its_meaning(page, file, key, meaning):
+def test_every_key_of_a_file_is_documented_with_its_meaning(page, file, key, meaning):
     section = text_of(page).partition(f"## The {file} file\n")[2].partition("\n#")[0]
     (line,) = [line for line in section.splitlines() if line.startswith(f"| `{key}` |")]
     assert line.endswith(f"| {meaning} |")
 
 
-def test_every_word_of_the_language_stands_there():
+def test_every_word_of_the_language_is_documented():
     words = set(re.findall(r"[a-z_0-9]+", text_of("primitives")))
     assert (FUNCTIONS.keys() | TERMINALS.keys()) <= words
 
@@ -65,7 +65,7 @@ def test_every_command_that_is_mentioned_exists_with_its_options(page):
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
-def test_every_link_to_a_file_or_heading_of_ours_leads_somewhere(page):
+def test_every_link_to_our_files_and_headings_has_a_target(page):
     for target in re.findall(r"\]\(\s*([^)\s]+)\)", page.read_text()):
         if target.startswith(("http://", "https://")):
             continue

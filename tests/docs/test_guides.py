@@ -98,7 +98,7 @@ def smaller(text):
 
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.stem)
-def test_what_stands_on_a_page_runs(page, desk):
+def test_code_and_commands_of_a_page_run(page, desk):
     if page.stem == "searching":
         shutil.rmtree(desk / "runs" / "a")  # is made there
     names = {}
@@ -166,7 +166,7 @@ assert any("arcsinh" in row.formula for row in run.leaderboard.rows)
 """
 
 
-def test_what_is_added_to_the_language_as_the_guide_says_is_there(tmp_path):
+def test_additions_to_the_language_by_the_guide_are_available(tmp_path):
     package, unwanted = tmp_path / "lossearch", shutil.ignore_patterns("__pycache__", "*.parquet")
     shutil.copytree(ROOT / "lossearch", package, ignore=unwanted)
     for room in ROOMS:  # laid out as in an installed package, which is found before the editable one
@@ -195,7 +195,7 @@ def test_the_rest_of_that_guide_runs(desk):
             declared(block, desk)
 
 
-def test_what_is_replaced_or_left_out_stands_on_a_page():
+def test_every_replaced_or_omitted_text_is_on_a_page():
     text = "\n".join(page.read_text(encoding="utf-8") for page in RUN_HERE)
     lines = {shlex.join(words) for page in RUN_HERE for block in blocks(page) for words in commands(block.text)}
     everything = "\n".join([text, *lines])

@@ -16,12 +16,12 @@ from tests.lossearch.small import finished_run
 
 
 @pytest.mark.parametrize("page", [evidence, parts, reading])
-def test_a_page_is_made_of_what_was_measured(page):
+def test_a_page_follows_from_its_measurements(page):
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
 @pytest.mark.parametrize("loss", [loss for loss in CATALOG.values() if loss.origin == "discovered"], ids=str)
-def test_a_discovered_loss_is_one_that_was_judged_better_than_every_baseline(loss):
+def test_every_discovered_loss_was_judged_better_than_every_baseline(loss):
     logits, target = 3.0 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 5
     prior = [0.4, 0.3, 0.15, 0.1, 0.05]
     value = loss.module(prior=prior)(logits, target)
@@ -30,7 +30,7 @@ def test_a_discovered_loss_is_one_that_was_judged_better_than_every_baseline(los
     assert any(torch.isclose(value, lossearch.loss(formula, prior=prior)(logits, target)) for formula in better)
 
 
-def test_all_that_a_verdict_is_based_on_is_kept_beside_it():
+def test_the_measurements_behind_every_verdict_are_kept():
     for folder in evidence.KEPT.iterdir():
         table = read_verdicts(folder)
         measured = read_records(folder / "measurements.parquet", Measurement)
@@ -49,7 +49,7 @@ NAMES = sorted(folder.name for folder in evidence.KEPT.iterdir())
 
 
 @pytest.mark.parametrize("name", long_unless(NAMES, ("few_labels_1",)))
-def test_verdicts_are_those_that_follow_from_what_is_kept(name):
+def test_verdicts_follow_from_the_kept_measurements(name):
     assert evidence.judged_again(evidence.KEPT / name) == read_verdicts(evidence.KEPT / name).lines
 
 

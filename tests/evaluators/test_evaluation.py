@@ -64,7 +64,7 @@ def test_the_metric_alone_equals_the_metric_among_all_measures():
     assert metric[-1].value is None
 
 
-def test_a_candidate_alone_is_trained_whatever_the_memory(monkeypatch):
+def test_a_single_candidate_is_trained_regardless_of_memory(monkeypatch):
     monkeypatch.setattr(evaluation_module, "free_bytes", lambda device, sharers: 0)
     assert {evaluation.status for evaluation in evaluate(work()).evaluations} == {"evaluated"}
 

@@ -36,13 +36,13 @@ def trainings(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_it_loads_under_the_name_of_its_file(name):
+def test_an_experiment_has_the_name_of_its_file(name):
     assert (load_experiment if is_search(name) else load_comparison)(name).name == name
     assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_its_head_says_how_to_run_it(name):
+def test_the_head_of_an_experiment_names_its_command(name):
     head = re.match(r"(#.*\n)+", TEXTS[name])
     assert head is not None
     commands = [line.removeprefix("#").strip() for line in head[0].splitlines()]
@@ -50,7 +50,7 @@ def test_its_head_says_how_to_run_it(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_its_trainings_are_whole_epochs(name):
+def test_trainings_of_an_experiment_are_whole_epochs(name):
     for task, fidelity in trainings(name).items():
         if fidelity.epoch is not None:
             odd = [step for step in (*fidelity.milestones, fidelity.steps) if step % fidelity.epoch]
@@ -101,7 +101,7 @@ PAPERS = [name for name in TEXTS if name.startswith(("pedcc_", "ngl_", "emosynth
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_an_epoch_sees_the_training_part_once_and_there_are_as_many_as_the_paper_has(name):
+def test_epochs_see_the_training_part_once_and_their_number_is_the_papers(name):
     for task, fidelity in trainings(name).items():
         assert fidelity.epoch == math.ceil(TRAINED[task] / fidelity.batch_size), task
         assert fidelity.steps == fidelity.epoch * EPOCHS.get((name, task), EPOCHS[name]), task
@@ -124,7 +124,7 @@ def test_a_table_of_a_paper_trains_losses_as_they_are_and_saves_every_epoch(name
         assert fidelity.epoch is not None
 
 
-def test_the_page_of_the_miniature_tables_is_made_of_what_was_measured():
+def test_the_page_of_the_miniature_tables_follows_from_its_measurements():
     assert miniature.PAGE.read_text(encoding="utf-8") == miniature.page()
 
 
@@ -179,7 +179,7 @@ def test_the_page_names_every_search():
     assert sorted(listed) == [name for name in TEXTS if is_search(name)]
 
 
-def test_rediscovery_has_to_put_cross_entropy_together():
+def test_rediscovery_has_no_cross_entropy_to_start_from():
     evolution = load_experiment("rediscovery").evolution
     assert evolution.seeds == ()
     assert set(evolution.operators) == set(EvolutionSettings().operators) - {"ce"}

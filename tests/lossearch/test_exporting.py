@@ -14,12 +14,12 @@ def batch(width=4):
     return torch.randn(5, width, generator=generator), torch.tensor([0, 1, 2, 3, 1])
 
 
-def test_a_name_with_hyperparameters(tmp_path):
+def test_a_name_takes_hyperparameters(tmp_path):
     path = lossearch.export("focal", tmp_path / "focal.py", gamma=0.5)
     torch.testing.assert_close(load_exported(path).Loss()(*batch()), lossearch.loss("focal", gamma=0.5)(*batch()))
 
 
-def test_an_alias_and_a_formula(tmp_path):
+def test_aliases_and_formulas_are_exported(tmp_path):
     alias = lossearch.export("cosface", tmp_path / "a.py")
     assert "am_softmax" in alias.read_text()
     of_formula = lossearch.export("ce(z) + e*mean_c(p)", tmp_path / "b.py", e=0.25)
@@ -39,7 +39,7 @@ def test_a_loss_with_a_prior_is_exported_as_a_graph_from_its_module(tmp_path):
     torch.testing.assert_close(torch.export.load(path).module()(*batch()), module(*batch()))
 
 
-def test_an_entry_of_a_leaderboard_with_its_card(tmp_path):
+def test_an_entry_of_a_leaderboard_is_exported_with_its_card(tmp_path):
     finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     path = lossearch.export(entry, tmp_path / "best.py", card=True)
@@ -110,7 +110,7 @@ def test_mistakes_are_refused_and_nothing_is_written(loss, path, options, messag
         '{"fitness": null, "cross_entropy": 0.8, "difference": null, "difference_std": null, "seeds": 2}',
     ],
 )
-def test_a_strangers_log_makes_no_trial(trial, tmp_path):
+def test_a_strangers_log_gives_no_fresh_seed_test(trial, tmp_path):
     finished_run(tmp_path / "run")
     entry = Leaderboard(tmp_path / "run")[0]
     (tmp_path / "run" / "log.jsonl").write_text(f'not json\n{{"best": "{entry.loss_id}", "trial": {trial}}}\n')
@@ -152,7 +152,7 @@ def test_a_graphs_limits_are_on_its_card(tmp_path):
     assert "The class weights of the graph are random" in (tmp_path / "z.pt2.md").read_text()
 
 
-def test_what_a_file_cannot_keep_of_a_module_is_warned_of(tmp_path):
+def test_an_export_warns_of_module_settings_that_a_file_cannot_keep(tmp_path):
     with pytest.warns(UserWarning, match="The module's weight is not in the file"):
         lossearch.export(lossearch.loss("focal", weight=[1.0, 2.0]), tmp_path / "x.py")
     module = lossearch.loss("am_softmax", num_classes=4, embedding_size=3)
@@ -189,7 +189,7 @@ def test_an_export_draws_nothing_from_the_global_generator(tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match="Expected a path in a directory that exists"):
         lossearch.export("focal", tmp_path / "gone" / "x.py")
 
@@ -241,7 +241,7 @@ def test_options_and_sizes_beside_a_module_are_refused(tmp_path):
         lossearch.export(weighted, tmp_path / "x.pt2", num_classes=2)
 
 
-def test_random_class_weights_of_a_graph_are_warned_of(tmp_path):
+def test_an_export_warns_of_random_class_weights_in_a_graph(tmp_path):
     with pytest.warns(UserWarning, match="The class weights of the graph are random"):
         lossearch.export("arcface", tmp_path / "x.pt2", num_classes=4, embedding_size=3)
     fixed = lossearch.export("arcface", tmp_path / "y.pt2", num_classes=4, embedding_size=3, class_weights="pedcc")
@@ -259,7 +259,7 @@ def test_options_become_defaults_of_the_file(tmp_path):
     assert exported.fine_tune_from == 0.5
 
 
-def test_a_changed_entry_is_a_loss_that_was_not_measured(tmp_path):
+def test_a_changed_entry_has_no_measurements(tmp_path):
     finished_run(tmp_path / "run")
     entry = next(entry for entry in Leaderboard(tmp_path / "run") if entry.name == "am_softmax")
     path = lossearch.export(entry, tmp_path / "a.py", m=0.2, label_smoothing=0.1, card=True)
@@ -273,7 +273,7 @@ def test_a_changed_entry_is_a_loss_that_was_not_measured(tmp_path):
         lossearch.export(entry, tmp_path / "b.py", q=0.2)
 
 
-def test_a_graph_says_what_it_is(tmp_path):
+def test_a_graph_describes_itself(tmp_path):
     import json
 
     import onnx

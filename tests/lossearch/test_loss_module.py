@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import lossearch
 
 
-def test_the_public_names():
+def test_the_public_names_are_listed():
     functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
     assert set(dir(lossearch)) == {"Callback", "Leaderboard", "__version__", "errors", "plot", "trackers", *functions}
     assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
@@ -36,20 +36,20 @@ def test_public_functions_are_functions_after_every_way_of_importing(program):
     subprocess.run([sys.executable, "-c", program + check], check=True)
 
 
-def test_a_known_loss_by_name():
+def test_a_known_loss_is_made_by_name():
     loss = lossearch.loss("focal", gamma=0.0)
     logits, target = torch.tensor([[0.3, 0.1], [2.0, 1.0]]), torch.tensor([0, 1])
     torch.testing.assert_close(loss(logits, target), F.cross_entropy(logits, target))
     assert "gamma=0" in repr(loss)
 
 
-def test_an_embedding_loss_by_name():
+def test_an_embedding_loss_is_made_by_name():
     loss = lossearch.loss("am_softmax", num_classes=100, embedding_size=16, m=0.2)
     assert loss.weight.shape == (100, 16)
     assert loss(torch.randn(3, 16), torch.tensor([0, 1, 99])).ndim == 0
 
 
-def test_any_formula_with_hyperparameters():
+def test_any_formula_takes_hyperparameters():
     loss = lossearch.loss("ce(z) + eps*(1 - at_target(p))", eps=1.0, reduction="none")
     logits, target = torch.tensor([[0.3, 0.1], [2.0, 1.0]]), torch.tensor([0, 1])
     torch.testing.assert_close(loss(logits, target), lossearch.loss("poly1", reduction="none")(logits, target))
@@ -74,7 +74,7 @@ def test_mistakes_are_refused(name, options, message):
         lossearch.loss(name, **options)
 
 
-def test_a_formula_over_class_weights_alone():
+def test_a_formula_over_class_weights_alone_is_a_loss():
     loss = lossearch.loss("ce(weight_norm*y)", num_classes=3, embedding_size=2)
     loss(torch.randn(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     assert torch.isfinite(loss.weight.grad).all()

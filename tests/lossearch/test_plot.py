@@ -74,7 +74,7 @@ def test_class_maps_are_drawn_of_networks_that_see_images(tmp_path):
     assert {(len(picture.z), len(picture.z[0])) for picture in pictures} == {(8, 8)}
 
 
-def test_what_is_missing_is_reported(run, tmp_path):
+def test_missing_data_is_reported(run, tmp_path):
     with pytest.raises(UserError, match="Expected a rank from 1 to"):
         lossearch.plot.family(run, rank=10_000)
     with pytest.raises(UserError, match="did you mean focal"):

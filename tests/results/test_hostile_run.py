@@ -190,7 +190,7 @@ def test_the_name_of_a_directory_is_text_in_the_exported_file(string, tmp_path):
 
 
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
-def test_a_row_that_is_no_formula_is_read_and_shown_and_refused_where_it_would_be_compiled(formula, tmp_path):
+def test_a_row_without_a_valid_formula_is_shown_but_not_compiled(formula, tmp_path):
     board = board_of(tmp_path, evaluation(formula, 0, 0.95), evaluation("ce(z)", 0, 0.9))
     assert board[0].row.formula == formula
     assert printable(shown(board.rows[:1]))
@@ -333,7 +333,7 @@ def test_strings_in_a_column_are_text_or_the_part_is_named_as_damaged_in_a_print
 
 
 @EACH_COLUMN
-def test_a_column_that_stands_twice_is_damage(column, tmp_path):
+def test_a_column_with_a_repeated_name_is_damage(column, tmp_path):
     table = table_of(evaluation("ce(z) + p", 0, 0.95))
     board, messages = opened(spoiled(tmp_path, table.append_column(column, table[column])))
     assert len(messages) == len(board.damages) == 1
@@ -375,7 +375,7 @@ def test_numbers_that_break_a_rule_are_damage(column, number, tmp_path):
     ],
     ids=lambda version: version[:20],
 )
-def test_a_version_that_is_no_number_is_no_version_and_a_long_one_is_a_newer(version, tmp_path):
+def test_an_invalid_version_is_ignored_and_a_long_one_counts_as_newer(version, tmp_path):
     table = table_of(evaluation("ce(z) + p", 0, 0.95)).replace_schema_metadata({"lossearch.schema_version": version})
     spoiled(tmp_path, table)
     if not version.isdigit():

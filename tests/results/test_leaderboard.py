@@ -34,7 +34,7 @@ def test_rows_are_ranked_by_fitness_and_then_by_complexity():
     assert [(row.rank, row.formula) for row in rows] == [(1, GOOD), (2, "ce(z)"), (3, SIMPLE), (None, BAD), (None, "y")]
 
 
-def test_mean_spread_and_paired_difference_to_cross_entropy():
+def test_rows_have_mean_spread_and_paired_difference_to_cross_entropy():
     row = by_formula()[GOOD]
     assert row.fitness_mean == pytest.approx(0.91)
     assert row.fitness_std == pytest.approx(0.02 / 2**0.5)

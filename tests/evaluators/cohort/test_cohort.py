@@ -188,7 +188,7 @@ def test_calibration_factors_equal_those_of_single_candidates():
     ("name", "network"), [("glyphs", "cnn"), ("shapes_segmentation", "dense"), ("shapes_segmentation", "fcn")]
 )
 @pytest.mark.parametrize("kind", [None, "learned"])
-def test_verification_and_segmentation_are_scored_as_one_at_a_time(name, network, kind):
+def test_verification_and_segmentation_scores_equal_those_of_single_candidates(name, network, kind):
     task = known_task(name)
     fidelity = TrainingSettings(steps=20, seeds=2, network=network, hidden=12, batch_size=16)
     names = ["cross_entropy", "mse"] if kind is None else ["am_softmax", "center"]
@@ -314,7 +314,7 @@ def test_a_member_equals_the_candidate_trained_alone_on_augmented_inputs(network
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("trainer", [Cohort, OneByOne])
 @pytest.mark.parametrize("kind", [None, "learned", "pedcc"])
-def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(trainer, kind, optimizer):
+def test_a_training_with_rungs_equals_one_without(trainer, kind, optimizer):
     names = ["cross_entropy", "mse", "ngl"] if kind is None else ["am_softmax", "center"]
     rate = 0.1 if optimizer == "sgd" else 0.01
     fidelity = TrainingSettings(steps=30, seeds=2, rungs=(6, 15), optimizer=optimizer, learning_rate=rate)
@@ -331,7 +331,7 @@ def test_a_training_that_stops_at_rungs_and_goes_on_equals_one_that_does_not(tra
 
 
 @pytest.mark.parametrize("kind", [None, "learned"])
-def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_iterates(kind):
+def test_scores_at_a_rung_use_the_mean_of_the_last_quarter_of_iterates(kind):
     names = ["cross_entropy", "mse"] if kind is None else ["am_softmax"]
     fidelity = TrainingSettings(steps=40, seeds=2, rungs=(20,))
     assert fidelity.averaged_from(20) == 15
@@ -351,7 +351,7 @@ def test_scores_at_a_rung_are_those_of_the_mean_of_the_last_quarter_of_the_itera
         assert theirs.fitness[0] == pytest.approx(expected, abs=1 / 450 + 1e-9)
 
 
-def test_failed_candidates_are_dropped_and_recorded_alike_whatever_their_cohort():
+def test_failed_candidates_are_dropped_and_recorded_alike_in_any_cohort():
     diverging = [f"square(ce(z))*lse_c(square(z))*exp(square(z))*{k}" for k in range(1, 4)]
     texts = ["ce(z)", *diverging, "square(p - y)", "sum_c(y)"]
     fidelity = TrainingSettings(steps=40, seeds=2, learning_rate=2.0)

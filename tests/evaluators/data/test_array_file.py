@@ -112,7 +112,7 @@ def test_identities_are_verified_in_parts_of_their_own(tmp_path):
     assert parts["train"].pairs is None
 
 
-def test_samples_in_two_parts_are_warned_of(tmp_path):
+def test_samples_in_two_parts_cause_a_warning(tmp_path):
     named = {f"{part}_{name}": array for part in ("train", "test") for name, array in samples(12).items()}
     with pytest.warns(UserWarning, match="12 samples of .* are in more than one part"):
         task_of(written(tmp_path, **named))

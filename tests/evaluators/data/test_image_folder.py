@@ -76,7 +76,7 @@ def test_a_broken_file_is_skipped_with_its_name_or_refused(tmp_path, kind):
         task_of(folder, broken="refuse").load()
 
 
-def test_a_folder_that_is_split_stays_so(tmp_path):
+def test_a_split_folder_keeps_its_parts(tmp_path):
     folder = tmp_path / "pets"
     for number, (part, count) in enumerate({"train": 5, "val": 2, "test": 3}.items()):
         write_folder(folder / part, ("cats", "dogs"), count, size=8 + number)

@@ -47,7 +47,7 @@ def test_images_of_every_mode_become_colors(tmp_path, mode):
     assert decode(write_image(tmp_path / f"a.{suffix}", mode=mode), 8).shape == (3, 8, 8)
 
 
-def test_a_large_image_that_pillow_only_warns_of_is_broken(tmp_path, monkeypatch):
+def test_a_large_image_that_only_causes_a_warning_in_pillow_is_broken(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow raises at twice as many
     with pytest.raises(BrokenImage, match=r"DecompressionBombWarning"):
         decode(write_image(tmp_path / "a.png"), 8)

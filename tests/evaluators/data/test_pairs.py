@@ -38,7 +38,7 @@ def test_verification_needs_two_identities_with_two_images_in_each_part(tmp_path
         task_of(folder, verification=True)
 
 
-def test_identities_that_are_split_by_the_user_stay_so(tmp_path):
+def test_identities_split_by_the_user_keep_their_parts(tmp_path):
     folder = tmp_path / "people"
     for number, part in enumerate(("train", "val", "test")):
         write_folder(folder / part, [f"{part} {k}" for k in range(2 + number)], each=2, size=8 + number)

@@ -20,7 +20,7 @@ def test_every_name_is_in_one_part_and_no_part_is_empty_if_there_are_enough(shar
 
 @pytest.mark.parametrize("shares", [SHARES, HELD_OUT])
 @given(NAMES, st.text(min_size=6, max_size=6))
-def test_one_name_more_moves_one_other_at_most_over_each_border(shares, names, more):
+def test_one_more_name_moves_at_most_one_other_over_each_border(shares, names, more):
     before, after = (
         {name: k for k, part in enumerate(cut(all, shares)) for name in part} for all in (names, {*names, more})
     )

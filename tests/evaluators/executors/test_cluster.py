@@ -80,7 +80,7 @@ def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
     pool.close()
 
 
-def test_a_node_that_vanishes_costs_its_work_in_flight_and_blames_nobody(cluster, monkeypatch, tmp_path):
+def test_a_vanished_node_costs_only_its_work_in_flight(cluster, monkeypatch, tmp_path):
     mark = tmp_path / "at work"
     monkeypatch.setattr(ray_pool, "Worker", blocked_worker(mark))
     lost = cluster.add(DOOMED="1")
@@ -104,7 +104,7 @@ class TalkativeWorker(Worker):
         return replace(result, notes=["x" * 1_000_000]), states
 
 
-def test_a_result_that_is_lost_with_its_node_before_it_is_fetched_is_done_again(cluster, monkeypatch):
+def test_a_result_lost_with_its_node_is_computed_again(cluster, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", TalkativeWorker)
     lost = cluster.add()
     pool = RayExecutor()
@@ -151,7 +151,7 @@ class PickyWorker(Worker):
         return super().evaluate(work, *more)
 
 
-def test_a_node_on_which_no_worker_can_start_delays_no_other_and_is_told_of_once(cluster, monkeypatch):
+def test_a_node_where_no_worker_starts_is_reported_once_and_delays_no_other(cluster, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", PickyWorker)
     monkeypatch.setattr(ray_pool, "PAUSE", 0.0)
     cluster.add()
@@ -197,7 +197,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(ray_pool, "START_TIMEOUT", 1.0)
 
 
-def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
+def test_lost_workers_may_return_much_later(cluster, monkeypatch):
     pool = RayExecutor()
     without_workers(cluster, pool)
     impatient(monkeypatch)
@@ -209,7 +209,7 @@ def test_workers_that_are_gone_may_come_back_much_later(cluster, monkeypatch):
     pool.close()
 
 
-def test_a_cluster_that_no_worker_ever_started_on_is_given_up(cluster, monkeypatch):
+def test_a_cluster_where_no_worker_ever_started_is_given_up(cluster, monkeypatch):
     impatient(monkeypatch)
     pool = RayExecutor()
     with pytest.raises(ClusterUnreachable, match="No worker started within 1 s: the Ray cluster has no free CPU"):
@@ -217,7 +217,7 @@ def test_a_cluster_that_no_worker_ever_started_on_is_given_up(cluster, monkeypat
     pool.close()
 
 
-def test_workers_that_are_gone_do_not_come_back_to_a_cluster_that_cannot_grow(cluster, monkeypatch):
+def test_lost_workers_do_not_return_to_a_cluster_that_cannot_grow(cluster, monkeypatch):
     pool = RayExecutor()
     pool._pool._capped = True  # as on a cluster that was started here
     without_workers(cluster, pool)

@@ -17,7 +17,7 @@ from lossearch.evaluators.executors.cluster_address import (
     job_address,
     require_answer,
 )
-from lossearch.evaluators.executors.ray_cluster import WELCOME_TIMEOUT
+from lossearch.evaluators.executors.ray_cluster import ADMISSION_TIMEOUT
 from tests.clusters import wait_until
 from tests.long_cases import long_unless
 
@@ -90,12 +90,12 @@ def listening():
         listener.close()
 
 
-def test_something_else_than_ray_is_told_from_it(listening):
+def test_an_address_of_another_service_is_recognised(listening):
     with pytest.raises(ClusterUnreachable, match=r"something other than Ray answers there.*not the dashboard's"):
         require_answer(listening(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
 
-def test_what_says_nothing_is_not_waited_for(listening, monkeypatch):
+def test_a_silent_address_is_given_up_soon(listening, monkeypatch):
     monkeypatch.setattr("lossearch.evaluators.executors.cluster_address.CONNECT_TIMEOUT", 0.5)
     started = time.monotonic()
     with pytest.raises(ClusterUnreachable, match="no answer within"):
@@ -137,7 +137,7 @@ def joined(address, folder, before="", **environment):
 
 
 def test_a_cluster_has_less_than_half_a_minute_to_answer():
-    assert CONNECT_TIMEOUT + WELCOME_TIMEOUT < 30.0
+    assert CONNECT_TIMEOUT + ADMISSION_TIMEOUT < 30.0
 
 
 def test_another_version_of_ray_is_named_with_both(tmp_path):
@@ -148,7 +148,7 @@ def test_another_version_of_ray_is_named_with_both(tmp_path):
     assert "install the same versions" in message
 
 
-def test_a_token_that_is_wrong_is_told_of(tmp_path):
+def test_a_wrong_token_is_reported(tmp_path):
     with cluster() as address:
         message = joined(address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
     assert "token" in message
@@ -156,7 +156,7 @@ def test_a_token_that_is_wrong_is_told_of(tmp_path):
 
 
 @pytest.mark.long
-def test_with_its_token_a_cluster_is_joined(tmp_path):
+def test_a_cluster_is_joined_with_its_token(tmp_path):
     with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}
     with cluster(**with_token) as address:
         assert joined(address, tmp_path, **with_token) == "joined\n"
@@ -168,7 +168,7 @@ def test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster(tmp_path):
         assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled") == "joined\n"
 
 
-def test_a_worker_without_the_package_is_told_of(tmp_path):
+def test_a_worker_without_the_package_is_reported(tmp_path):
     (tmp_path / "lossearch.py").write_text("raise ModuleNotFoundError(\"No module named 'lossearch'\")")
     (tmp_path / "elsewhere").mkdir()
     with cluster(PYTHONPATH=str(tmp_path), RAY_AUTH_MODE="disabled") as address:
@@ -188,7 +188,7 @@ def test_a_worker_without_the_package_is_told_of(tmp_path):
         ("null", None),
     ],
 )
-def test_in_a_ray_job_its_cluster_is_used(monkeypatch, job, address):
+def test_a_ray_job_uses_its_cluster(monkeypatch, job, address):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", job)
     assert job_address() == address
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
@@ -202,7 +202,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", long_unless(STARTS, ("ray is imported first",)))
-def test_a_search_on_this_machine_listens_on_this_machine_alone(tmp_path, start):
+def test_a_local_search_listens_only_locally(tmp_path, start):
     """While a search runs, no process of its Ray is bound to an address that others reach."""
     words = [sys.executable, *STARTS[start], "search", "digits", "--run-dir", str(tmp_path / "run")]
     search = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=without_ray())

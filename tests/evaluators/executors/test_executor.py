@@ -111,7 +111,7 @@ def without_times(evaluations):
     return [(e.evaluation_id, e.loss_id, e.seed, e.status, e.fitness, e.calibration, e.reason) for e in evaluations]
 
 
-def test_results_are_those_of_the_work_whatever_the_order(executor):
+def test_results_belong_to_their_work_in_any_order(executor):
     works = [work("ce(z)", 1), work("abs(p - y)", 2), work("ce(30*(cosine - 0.35*y))", 3)]
     pending = [executor.submit(work) for work in works]
     deadline = time.monotonic() + 600
@@ -138,7 +138,7 @@ def to_a_rung(texts, stage=None):
     return replace(work(), candidates=candidates, fidelity=fidelity, stage=stage)
 
 
-def test_work_goes_on_from_the_states_of_earlier_work(executor):
+def test_work_continues_from_the_states_of_earlier_work(executor):
     pending = [executor.submit(to_a_rung(texts, 6)) for texts in (["ce(z)", "abs(p - y)"], ["square(p - y)"])]
     assert {evaluation.steps for job in pending for evaluation in job.result()} == {6}
     states = [handle for job in pending for handle in job.states()]
@@ -148,7 +148,7 @@ def test_work_goes_on_from_the_states_of_earlier_work(executor):
     assert {evaluation.steps for evaluation in went_on} == {15}
 
 
-def test_states_can_be_fetched_and_what_is_measured_comes_with_the_work(executor):
+def test_states_can_be_fetched_and_measurements_come_with_the_work(executor):
     done = executor.submit(to_a_rung(["ce(z)", "abs(p - y)"], 6))
     done.result()
     fetched, expected = done.fetched(), evaluate(to_a_rung(["ce(z)", "abs(p - y)"], 6)).states
@@ -186,7 +186,7 @@ class DeadlyWorker(Worker):
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
-def test_a_candidate_that_kills_or_blocks_its_worker_fails_and_the_others_do_not(monkeypatch):
+def test_only_the_candidate_that_kills_or_blocks_its_worker_fails(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
     hurry_only(monkeypatch, lambda formula: formula == "y")
     pool = RayExecutor(workers=1, deadline=5.0)
@@ -213,7 +213,7 @@ def far_worker(arrived):
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
-def test_the_way_of_the_data_to_a_worker_takes_no_time_of_the_work(monkeypatch, tmp_path):
+def test_sending_data_to_a_worker_does_not_count_as_work_time(monkeypatch, tmp_path):
     monkeypatch.setattr(actors, "Worker", far_worker(tmp_path / "arrived"))
     pool = RayExecutor(workers=1, deadline=1.0)
     try:
@@ -263,7 +263,7 @@ class Unconfigured(Worker):
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
-def test_a_worker_that_has_not_what_ray_counts_is_the_clusters_fault(monkeypatch):
+def test_a_worker_without_the_counted_gpu_is_an_error_of_the_cluster(monkeypatch):
     monkeypatch.setattr(actors, "Worker", Unconfigured)
     pool = RayExecutor(workers=1)
     try:
@@ -277,7 +277,7 @@ def lost():
     raise RuntimeError("gone")
 
 
-def test_states_that_are_lost_cost_a_training_from_the_start_and_no_word_of_ray(ray_pool, caplog):
+def test_lost_states_cost_a_training_from_the_start_without_an_error_of_ray(ray_pool, caplog):
     reference = actors.ray.remote(num_cpus=0)(lost).remote()
     went_on = ray_pool.submit(to_a_rung(["ce(z)"]), [reference]).result()
     assert without_times(went_on) == without_times(evaluate(to_a_rung(["ce(z)"])).evaluations)
@@ -310,12 +310,12 @@ def test_a_worker_that_dies_with_states_costs_a_training_from_the_start(monkeypa
 
 
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster, which has no GPU
-def test_a_gpu_that_the_cluster_has_not_is_refused():
+def test_a_gpu_that_the_cluster_lacks_is_refused():
     with pytest.raises(ValueError, match="Expected a GPU for device = 'cuda', got a Ray cluster without one"):
         RayExecutor(workers=1, device="cuda")
 
 
-def test_a_gpu_that_this_machine_has_not_is_refused(monkeypatch):
+def test_a_gpu_that_this_machine_lacks_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="Expected a CUDA GPU, got none"):
         InlineExecutor("cuda")
@@ -356,13 +356,13 @@ def test_a_cluster_with_gpus_has_one_worker_for_each():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_an_address_that_does_not_answer_is_named():
+def test_an_address_without_an_answer_is_named():
     with pytest.raises(ClusterUnreachable, match=r"No Ray cluster answered at '127\.0\.0\.1:1'"):
         require_answer("127.0.0.1:1")
     require_answer("auto")
 
 
 @pytest.mark.parametrize("address", ["nowhere", "host:port", "host:99999", ":6379", ""])
-def test_an_address_that_is_none_is_the_users_mistake(address):
+def test_an_invalid_address_is_a_user_error(address):
     with pytest.raises(ValueError, match="Expected a Ray address like"):
         require_answer(address)

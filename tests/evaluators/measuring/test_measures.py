@@ -25,7 +25,7 @@ SPLIT = Split(torch.zeros(6, 1), torch.tensor([0, 0, 1, 2, 2, 2]))
 EMBEDDINGS = torch.eye(3)[SPLIT.targets].T
 
 
-def test_measures_of_classes_by_hand():
+def test_measures_of_classes_equal_those_by_hand():
     measures = compute_measures("accuracy", Outputs(LOGITS, EMBEDDINGS), SPLIT)
     assert measures["accuracy"] == pytest.approx(4 / 6)
     assert measures["balanced accuracy"] == pytest.approx((1 + 1 + 1 / 3) / 3)
@@ -60,7 +60,7 @@ def test_distances_are_those_of_unit_embeddings():
     assert between == pytest.approx(0.5**0.5)
 
 
-def test_measures_of_pixels():
+def test_measures_of_pixels_equal_those_by_hand():
     targets = torch.tensor([[[0, 0], [1, 1]]])
     logits = torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, 9.0]])
     measures = compute_measures("mean IoU", Outputs(logits, torch.zeros(2, 4)), Split(torch.zeros(1, 1, 2, 2), targets))
@@ -69,7 +69,7 @@ def test_measures_of_pixels():
     )
 
 
-def test_measures_of_pairs_by_hand():
+def test_measures_of_pairs_equal_those_by_hand():
     angles = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.5])  # cosines to the first decrease
     embeddings = torch.stack([angles.cos(), angles.sin()])
     pairs = Pairs(torch.zeros(4, dtype=torch.int64), torch.arange(1, 5), torch.tensor([True, False, True, False]))

@@ -38,7 +38,7 @@ def test_missing_data_is_reported_with_its_command_or_page(name, home, operators
     assert task.obstacle(task.fidelity) is None
 
 
-def test_nothing_is_imported_for_a_list_of_tasks():
+def test_listing_tasks_imports_nothing():
     code = "import sys, lossearch.evaluators.tasks; print({'torchvision', 'sklearn', 'h5py'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
@@ -133,7 +133,7 @@ def test_an_archive_of_all_parts_is_fetched_once(name, kind, datasets, monkeypat
     "error",
     [tarfile.ReadError("cut"), zipfile.BadZipFile("cut"), IncompleteRead(b"x"), EOFError("cut"), zlib.error("cut")],
 )
-def test_a_download_that_breaks_is_no_traceback(error, datasets, monkeypatch):
+def test_a_broken_download_raises_no_traceback(error, datasets, monkeypatch):
     def broken(*_, **__):
         raise error
 

@@ -26,7 +26,7 @@ def training(fidelity, text="ce(z)", kind=None, task=TASK):
     return Training(loss_for(parse(text), task, fidelity, kind), task, fidelity, 3, 1.0)
 
 
-def test_learning_rates_by_hand():
+def test_learning_rates_equal_those_by_hand():
     step = TrainingSettings(steps=100, learning_rate=0.4, schedule="step", milestones=(50, 80), decay=0.1, warm_up=3)
     rates = [step.learning_rate_at(k) for k in (0, 1, 2, 3, 49, 50, 80)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.04, 0.004])
@@ -45,7 +45,7 @@ def test_a_plateau_lowers_the_rate_after_more_epochs_than_it_has_patience_for():
 
 
 @pytest.mark.parametrize("correct", range(1, 450, 7))
-def test_a_plateau_that_was_saved_takes_the_same_score_for_no_better_one(correct):
+def test_a_restored_plateau_does_not_count_an_equal_score_as_better(correct):
     plateau = Plateau(scale=0.1, best=correct / 450)
     saved = Plateau.of(plateau.as_tensor())
     saved.look(correct / 450, TrainingSettings(steps=10, schedule="plateau", epoch=2))
@@ -134,7 +134,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("protocol", STOPPED)
-def test_a_training_that_was_stopped_and_goes_on_equals_one_that_was_not(protocol):
+def test_a_resumed_training_equals_an_uninterrupted_one(protocol):
     fidelity = STOPPED[protocol]
     task = known_task("shapes") if fidelity.network == "resnet18_ir" else TASK
     formula, stages = CATALOG["pedcc"].bound(), (fidelity.steps // 3, 2 * fidelity.steps // 3, fidelity.steps)
@@ -156,7 +156,7 @@ def test_dropout_leaves_torchs_generator_as_it_was():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_bytes_of_images_are_trained_on_as_the_numbers_they_stand_for():
+def test_training_on_image_bytes_equals_training_on_their_values():
     original = TASK.load()
     images = ((original.train.inputs + 1.0) * 127.5).round().to(torch.uint8)
     as_bytes = replace(TASK, load=lambda: Splits(replace(original.train, inputs=images), original.validation))

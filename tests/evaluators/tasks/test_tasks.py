@@ -55,7 +55,7 @@ def test_only_training_labels_have_noise():
 
 
 @pytest.mark.parametrize("name", ["digits_noisy_20", "digits_noisy_60", "digits_asymmetric_40", "shapes_noisy"])
-def test_the_share_of_wrong_labels_is_that_in_the_name(name):
+def test_the_share_of_wrong_labels_equals_that_in_the_name(name):
     task = TASKS[name]
     clean = TASKS["shapes" if name.startswith("shapes") else "digits"].load().train.targets
     share = {"20": 0.2, "60": 0.6}.get(name[-2:], 0.4)
@@ -131,7 +131,7 @@ def test_an_unknown_task_is_refused_with_the_nearest():
         known_task("digit")
 
 
-def test_every_metric_may_be_recorded():
+def test_every_metric_is_a_valid_measure():
     from lossearch.results.records import METRICS
 
     assert {task.metric.name for task in TASKS.values()} == set(METRICS)

@@ -79,7 +79,7 @@ def test_the_leaderboard_as_a_table_and_as_json(folder, finished):
     assert {"loss_id", "formula", "complexity", "fitness_mean", "difference_to_cross_entropy"} <= rows[0].keys()
 
 
-def test_the_leaderboard_is_chosen_from_and_printed_as_csv(folder, finished):
+def test_the_leaderboard_is_filtered_and_printed_as_csv(folder, finished):
     chosen = ["--sort", "-complexity", "--where", "complexity<20", "--where", "birth!=known"]
     rows = json.loads(lossearch("leaderboard", "run", *chosen, "--json", cwd=folder).stdout)
     assert rows
@@ -170,7 +170,7 @@ def test_losses_and_tasks_are_listed(folder):
     assert "digits_noisy" in lossearch("tasks", cwd=folder).stdout
 
 
-def test_the_plan_tells_rungs_and_seeds_that_are_formulas(folder):
+def test_the_plan_lists_rungs_and_starting_formulas(folder):
     text = TOML.replace("steps = 12", "steps = 12\nrungs = [2, 5]").replace('"ngl"', '"ce(z) + 0.1*mean_c(p)"')
     (folder / "rungs.toml").write_text(text)
     result = lossearch("search", "rungs.toml", "--dry-run", cwd=folder)
@@ -320,7 +320,7 @@ class Hopeless(InlineExecutor):
         return FinishedWork(work, Result(failures(work, "diverged")))
 
 
-def test_a_search_without_a_valid_candidate_ends_with_code_3(folder, monkeypatch):
+def test_a_search_without_a_valid_candidate_ends_with_exit_code_3(folder, monkeypatch):
     monkeypatch.setattr(workers, "InlineExecutor", Hopeless)
     monkeypatch.chdir(folder)
     result = CliRunner().invoke(app, ["search", "small.toml", "--run-dir", "hopeless"])
@@ -347,7 +347,7 @@ def stopped(folder, run, executor, event, number):
     [("inline", "started", signal.SIGINT), ("inline", "generation", signal.SIGTERM), ("ray", "started", signal.SIGINT)],
 )
 @pytest.mark.usefixtures("finished")
-def test_being_stopped_leaves_a_run_that_the_printed_command_continues(folder, executor, event, number):
+def test_the_printed_command_continues_a_stopped_run(folder, executor, event, number):
     for attempt in range(20):
         run = f"stopped-{executor}-{event}-{attempt}"
         code, messages = stopped(folder, run, executor, event, number)

@@ -49,7 +49,7 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize("words", WITHOUT_A_SEARCH, ids=lambda words: words[0])
-def test_an_option_that_a_search_has_no_use_for_is_refused(run, calls, words):
+def test_an_option_that_does_not_apply_to_a_search_is_refused(run, calls, words):
     result = compared(run, *words)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
@@ -64,7 +64,7 @@ def test_all_such_options_are_named_at_once(run, calls):
     assert not calls
 
 
-def test_what_a_search_is_judged_by_arrives(run, calls):
+def test_options_of_judging_reach_the_study(run, calls):
     words = ["--seeds", 7, "--top", 1, "--network", "cnn", "--task", "glyphs", "--executor", "inline"]
     assert compared(run, *words).exit_code == 2
     (((path,), given),) = calls
@@ -81,7 +81,7 @@ def test_top_is_refused_without_a_search(calls):
         assert not calls
 
 
-def test_a_network_without_a_search_is_that_of_every_task(calls):
+def test_a_network_without_a_search_applies_to_every_task(calls):
     compared("--task", "digits", "--task", "digits_noisy", "--losses", "mse", "--network", "cnn")
     (((declared,), _),) = calls
     assert {training.network for training in declared.fidelity_of.values()} == {"cnn"}
@@ -102,7 +102,7 @@ def test_the_help_says_how_many_seeds_there_are_with_and_without_a_search():
         (["miniatur"], "did you mean miniature"),
     ],
 )
-def test_what_is_no_file_is_refused_however_long_it_is(words, message):
+def test_a_path_without_a_file_is_refused_at_any_length(words, message):
     result = compared(*words)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -110,7 +110,7 @@ def test_what_is_no_file_is_refused_however_long_it_is(words, message):
     assert "Errno" not in result.stderr
 
 
-def test_a_task_that_is_too_long_for_a_path_is_an_unknown_one():
+def test_a_task_name_too_long_for_a_path_is_unknown():
     result = compared("--task", TOO_LONG, "--losses", "mse")
     assert result.exit_code == 2
     assert "tasks: Unknown task '1*ce(z)" in result.stderr

@@ -41,7 +41,7 @@ def test_files_and_directories_are_completed(desk):
     assert not {"notes.txt", ".hidden/"} & set(names(searches("")))
 
 
-def test_a_shell_is_told(desk):
+def test_a_shell_gets_its_completions(desk):
     asked = {"_LOSSEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "lossearch search noisy", "COMP_CWORD": "2"}
     result = subprocess.run([SCRIPT], env=os.environ | asked, capture_output=True, text=True, check=False)
     assert result.stdout.split() == ["noisy_labels"]

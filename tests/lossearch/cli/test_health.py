@@ -21,7 +21,7 @@ def finished(tmp_path_factory):
     return finished_run(tmp_path_factory.mktemp("runs") / "finished")
 
 
-def test_a_finished_run(finished):
+def test_the_status_of_a_finished_run(finished):
     health = status(finished.path)
     best = finished.leaderboard.rows[0]
     assert (health.state, health.generation, health.generations) == ("finished", 4, 4)
@@ -33,7 +33,7 @@ def test_a_finished_run(finished):
 
 @pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("shared_ray")
-def test_where_the_time_goes_by_worker(finished, tmp_path):
+def test_time_is_shared_out_by_worker(finished, tmp_path):
     (alone,) = status(finished.path).workers.items()
     assert alone[0] == "this process"
     assert alone[1].trainings == status(finished.path).trainings
@@ -45,7 +45,7 @@ def test_where_the_time_goes_by_worker(finished, tmp_path):
     assert all(":" in name for name in workers)  # host and process
 
 
-def test_an_interrupted_run_and_one_that_was_killed(tmp_path, monkeypatch):
+def test_interrupted_and_killed_runs_have_different_states(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: Interrupting(5))
     with pytest.raises(SearchInterrupted):
         run_search(tmp_path / "run")
@@ -65,12 +65,12 @@ def test_a_run_that_somebody_writes_to_is_running(finished):
     assert status(finished.path).state == "finished"
 
 
-def test_status_holds_nobody_up(finished):
+def test_status_does_not_lock_the_run(finished):
     status(finished.path)
     search(SMALL, run_dir=finished.path, resume=True)
 
 
-def test_the_command_shows_it_and_gives_it_as_json(finished):
+def test_the_command_shows_the_status_as_text_and_json(finished):
     shown = CliRunner().invoke(app, ["status", str(finished.path)])
     assert shown.exit_code == 0
     assert "small: finished, generation 4 of 4" in shown.stdout
@@ -79,13 +79,13 @@ def test_the_command_shows_it_and_gives_it_as_json(finished):
     assert printed == status(finished.path).to_dict()
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_a_directory_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"experiment\.toml"):
         status(tmp_path)
     assert CliRunner().invoke(app, ["status", str(tmp_path)]).exit_code == 2
 
 
-def test_a_strangers_log_is_data(finished, tmp_path):
+def test_a_strangers_log_is_only_data(finished, tmp_path):
     import shutil
 
     path = tmp_path / "run"
@@ -145,7 +145,7 @@ def test_a_node_that_differs_is_a_problem_with_advice(tmp_path, monkeypatch, nod
     assert "every node" in result.stdout or "this node" in result.stdout
 
 
-def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
+def test_a_full_disk_and_an_unwritable_directory_are_problems(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10, 10, 0))
     (low,) = doctor._writable("run directory", tmp_path)
@@ -159,7 +159,7 @@ def test_a_full_disk_and_a_directory_that_cannot_be_written(tmp_path, monkeypatc
     assert (refused.state, "Read-only file system" in refused.found) == ("problem", True)
 
 
-def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
+def test_an_address_without_an_answer_is_named_at_once(tmp_path):
     started = time.monotonic()
     result = CliRunner().invoke(app, ["doctor", "--ray-address", "127.0.0.1:1", "--run-dir", str(tmp_path), "--json"])
     assert result.exit_code == 1
@@ -170,12 +170,12 @@ def test_an_address_where_nothing_answers_is_named_at_once(tmp_path):
 
 @pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("no_ray")
-def test_a_cluster_on_this_machine_tells_of_its_node():
+def test_a_cluster_on_this_machine_reports_its_node():
     (node,) = ray_cluster.about_nodes(None)
     assert doctor._node(node).state == "ok"
 
 
-def test_the_speed_is_told_where_there_is_time_to_tell_it_by():
+def test_the_speed_is_reported_after_enough_time():
     def at(*seconds):
         return [f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000+00:00" for second in seconds]
 

@@ -43,7 +43,7 @@ def raising(error):
         ["compare", "RUN", "--seeds", "7", "--network", "cnn", "--task", "digits", "--task", "glyphs"],
     ],
 )
-def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path, monkeypatch, words):
+def test_an_interrupted_command_prints_the_command_that_continues_it(tmp_path, monkeypatch, words):
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text("")
@@ -56,7 +56,7 @@ def test_an_interrupted_command_says_all_the_words_by_which_it_goes_on(tmp_path,
     assert result.stderr.splitlines()[-1].split()[-len(words) :] == words  # after the name of the program
 
 
-def test_verdicts_from_a_stranger_forge_no_line(tmp_path):
+def test_verdicts_from_a_stranger_cannot_forge_a_line(tmp_path):
     finished_run(tmp_path / "run")
     kept = read_verdicts(EVIDENCE).lines[0]
     hostile = replace(kept, rank=1, scene=HOSTILE, task=HOSTILE, verdict=HOSTILE, why=HOSTILE)

@@ -78,7 +78,7 @@ def test_a_long_formula_is_shown_by_its_ends():
     assert len(shortened(text)) <= LONGEST_FORMULA < len(text)
 
 
-def test_the_table_shows_text_as_it_is_and_cross_entropy_wherever_it_stands():
+def test_the_table_shows_plain_text_and_cross_entropy_at_any_rank():
     rows = leaderboard_rows(
         [evaluation(f"ce({n}*z)", 0, 0.9 + n / 1000, name="[red]x[/red]", birth="known") for n in range(2, 9)]
         + [evaluation("ce(z)", 0, 0.5)]

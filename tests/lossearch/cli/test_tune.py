@@ -9,7 +9,7 @@ TOO_LONG = " + ".join(f"{number}*ce(z)" for number in range(1, 60))
 
 
 @pytest.mark.parametrize("more", [[], ["--no-random-search"]])
-def test_a_formula_in_the_place_of_a_run_is_refused_however_long_it_is(more):
+def test_a_formula_in_place_of_a_run_is_refused_at_any_length(more):
     result = CliRunner().invoke(app, ["tune", TOO_LONG, *more])
     assert result.exit_code == 2
     assert "expected the directory of a run, got no such directory" in result.stderr
@@ -17,7 +17,7 @@ def test_a_formula_in_the_place_of_a_run_is_refused_however_long_it_is(more):
     assert "Errno" not in result.stderr
 
 
-def test_a_run_of_another_name_that_is_near_is_told(tmp_path):
+def test_the_run_with_the_nearest_name_is_suggested(tmp_path):
     (tmp_path / "noisy_labels").mkdir()
     result = CliRunner().invoke(app, ["tune", str(tmp_path / "noisy_label")])
     assert result.exit_code == 2

@@ -26,7 +26,7 @@ def test_the_canonical_form_is_the_candidate():
     assert (candidate.formula, candidate.complexity, candidate.generation, candidate.birth_number) == ("ce(z)", 2, 2, 1)
 
 
-def test_one_that_trains_alike_is_a_duplicate_of_the_first_even_if_that_was_rejected():
+def test_a_candidate_that_trains_like_a_rejected_one_is_its_duplicate():
     admission = Admission()
     first = decide(admission, "ce(z)")
     again = decide(admission, "3*ce(z) + 1")
@@ -38,12 +38,12 @@ def test_one_that_trains_alike_is_a_duplicate_of_the_first_even_if_that_was_reje
     assert worse.candidate.birth_number == 4
 
 
-def test_what_is_flat_is_rejected():
+def test_a_flat_formula_is_rejected():
     refusal = decide(Admission(), "sum_c(p)")
     assert (refusal.status, refusal.reason) == ("rejected", "flat or not finite: no gradient on the probe")
 
 
-def test_a_formula_that_breaks_something_is_rejected_and_does_not_end_the_search(monkeypatch):
+def test_a_formula_that_raises_an_error_is_rejected_and_the_search_continues(monkeypatch):
     def broken(formula, class_weights):
         raise RuntimeError("shape mismatch\nand more")
 
@@ -52,7 +52,7 @@ def test_a_formula_that_breaks_something_is_rejected_and_does_not_end_the_search
     assert (refusal.status, refusal.reason) == ("rejected", "RuntimeError: shape mismatch")
 
 
-def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_about_by_itself(monkeypatch):
+def test_only_the_formula_that_raises_an_error_is_rejected_and_its_twin_is_screened_separately(monkeypatch):
     bad = parse("ce(2*z)")
 
     def broken(formulas, class_weights):
@@ -72,7 +72,7 @@ def test_one_that_breaks_something_is_rejected_alone_and_its_twin_is_decided_abo
     ]
 
 
-def test_of_births_decided_about_together_a_twin_is_a_duplicate_of_the_first():
+def test_a_twin_in_one_batch_is_a_duplicate_of_the_first():
     texts = ["ce(z)", "-ce(z)", "2*ce(z)", "ce(z) + 1", "-3*ce(z)"]
     first, bad, *twins = Admission().screen([Birth(parse(text), "random") for text in texts], 0)
     assert [twin.status for twin in twins] == ["duplicate"] * 3
@@ -85,7 +85,7 @@ known = st.sampled_from(sorted(CATALOG)).map(lambda name: CATALOG[name].bound())
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.lists(st.tuples(st.one_of(losses(), known), st.sampled_from(KINDS)), min_size=1, max_size=12))
-def test_births_are_decided_about_together_as_one_after_the_other(chosen):
+def test_screening_a_batch_equals_screening_one_by_one(chosen):
     births = [
         Birth(formula, "random", class_weights=kind if formula.looks_at_embeddings else None)
         for formula, kind in chosen
@@ -99,7 +99,7 @@ def test_births_are_decided_about_together_as_one_after_the_other(chosen):
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 9])
-def test_after_the_last_candidate_that_is_wanted_nothing_is_decided(wanted):
+def test_screening_stops_after_the_last_wanted_candidate(wanted):
     births = [Birth(parse(text), "random") for text in ("ce(z)", "2*ce(z)", "square(p - y)", "ce(2*z)", "mean_c(y)")]
     whole, part = Admission(), Admission()
     decisions = part.screen(births, 0, wanted)
@@ -110,7 +110,7 @@ def test_after_the_last_candidate_that_is_wanted_nothing_is_decided(wanted):
     assert [*decisions, *rest] == Admission().screen(births, 0)
 
 
-def test_every_known_loss_is_decided_about_together_as_one_after_the_other():
+def test_screening_all_known_losses_equals_screening_one_by_one():
     births = [Birth(loss.bound(), "known", class_weights=loss.class_weights) for loss in CATALOG.values()]
     by_turns = Admission()
     assert Admission().screen(births, 0) == [by_turns.decide(birth, 0) for birth in births]
@@ -118,7 +118,7 @@ def test_every_known_loss_is_decided_about_together_as_one_after_the_other():
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(losses())
-def test_no_formula_breaks_anything(formula):
+def test_screening_any_formula_raises_no_error(formula):
     decision = Admission().decide(Birth(formula, "random"), 0)
     if isinstance(decision, Refusal):
         assert "Error" not in decision.reason

@@ -9,7 +9,7 @@ def entries(*texts):
     return [(fingerprint(parse(text)), text) for text in texts]
 
 
-def test_what_is_appended_is_read_again_to_the_last_digit(tmp_path):
+def test_appended_entries_are_read_back_exactly(tmp_path):
     file, seen = ArchiveFile(tmp_path / "archive"), entries("ce(z)", "abs(p - y)", "ce(cosine)")
     file.append(seen[:2])
     written = file.append(seen)
@@ -17,7 +17,7 @@ def test_what_is_appended_is_read_again_to_the_last_digit(tmp_path):
     assert len((tmp_path / "archive").read_text().splitlines()) == 3  # nothing is written twice
 
 
-def test_what_no_checkpoint_knows_of_is_cut_off(tmp_path):
+def test_entries_after_the_checkpoint_are_cut_off(tmp_path):
     path, seen = tmp_path / "archive", entries("ce(z)", "abs(p - y)", "ce(cosine)")
     written = ArchiveFile(path).append(seen[:1])
     path.write_text(path.read_text() + '["logits80", 0.5, 0.')  # of a process that died
@@ -26,7 +26,7 @@ def test_what_no_checkpoint_knows_of_is_cut_off(tmp_path):
     assert ArchiveFile(path).read(again.append(seen)) == seen
 
 
-def test_a_file_with_less_than_the_checkpoint_says_is_refused(tmp_path):
+def test_a_file_shorter_than_its_checkpoint_is_refused(tmp_path):
     path = tmp_path / "archive"
     written = ArchiveFile(path).append(entries("ce(z)", "abs(p - y)"))
     path.write_text(path.read_text().splitlines()[0] + "\n")

@@ -31,26 +31,26 @@ def test_a_search_trains_by_the_proxy_and_a_comparison_fully():
     assert compared.fidelity_of["digits"] == FULL
 
 
-def test_where_a_task_has_no_proxy_a_search_trains_fully():
+def test_a_search_on_a_task_without_a_proxy_trains_fully():
     assert search_on("digits_long_tail").fidelity == FULL
 
 
-def test_a_proxy_stands_in_for_the_tasks_own_training_and_for_no_other():
+def test_a_proxy_replaces_only_the_tasks_own_training():
     assert search_on("digits", fidelity={"network": "cnn"}).fidelity == FULL.model_copy(update={"network": "cnn"})
     assert search_on("digits", fidelity={"steps": 7}).fidelity == FULL.model_copy(update={"steps": 7})
 
 
-def test_a_table_that_is_empty_says_nothing():
+def test_an_empty_table_changes_nothing():
     assert search_on("digits", fidelity={}).fidelity == PROXY
 
 
-def test_on_several_tasks_each_has_its_proxy_under_as_many_seeds_as_any_has():
+def test_several_tasks_use_their_proxies_with_the_largest_number_of_seeds():
     experiment = search_on("digits_noisy", "digits")
     assert experiment.training_on("digits") == PROXY
     assert experiment.training_on("digits_noisy") == ONCE.model_copy(update={"seeds": 2})
 
 
-def test_what_is_declared_of_one_task_leaves_the_proxy_of_another():
+def test_settings_declared_for_one_task_leave_the_proxy_of_another():
     experiment = search_on("digits", "digits_noisy", fidelity_of={"digits": {"steps": 30, "seeds": 3}})
     assert experiment.training_on("digits") == FULL.model_copy(update={"steps": 30, "seeds": 3})
     assert experiment.training_on("digits_noisy") == ONCE.model_copy(update={"seeds": 3})

@@ -53,7 +53,7 @@ def undisturbed(tmp_path_factory):
         short=[(0, errno.ENOSPC), (9, errno.EROFS), (27, errno.EIO), (44, errno.ENOSPC)],
     ),
 )
-def test_a_disk_that_fails_is_named_and_the_run_goes_on_when_it_is_mended(
+def test_a_failing_disk_is_named_and_the_run_continues_after_its_repair(
     tmp_path, monkeypatch, undisturbed, step, error
 ):
     path = tmp_path / "run"
@@ -75,7 +75,7 @@ class Struck(KeyboardInterrupt):
 @pytest.mark.parametrize("stride", long_unless([1, 9], (9,)))  # between the steps at which it fails
 @pytest.mark.parametrize("kind", [TINY, STEADY], ids=["generational", "steady"])
 @pytest.mark.parametrize("error", [lambda: OSError(errno.EIO, os.strerror(errno.EIO)), Struck], ids=["EIO", "Ctrl-C"])
-def test_one_call_that_fails_writes_nothing_twice(tmp_path, monkeypatch, kind, error, stride):
+def test_a_single_failing_call_writes_nothing_twice(tmp_path, monkeypatch, kind, error, stride):
     step, stopped = 0, True
     while stopped:
         path = tmp_path / str(step)

@@ -38,9 +38,7 @@ class Counting(InlineExecutor):
         short=[("generational", 5), ("steady", 9), ("with rungs", 3)],
     ),
 )
-def test_candidates_that_are_known_are_not_trained_again_in_cohorts_of_another_size(
-    tmp_path, monkeypatch, kind, submissions
-):
+def test_known_candidates_are_not_trained_again_in_cohorts_of_another_size(tmp_path, monkeypatch, kind, submissions):
     path, experiment = tmp_path / "run", KINDS[kind]
     with stopped_at(monkeypatch, submissions, SearchInterrupted):
         search(with_cohorts_of(2, experiment), run_dir=path)
@@ -54,7 +52,7 @@ def test_candidates_that_are_known_are_not_trained_again_in_cohorts_of_another_s
     assert max(counting.sizes) <= 3
 
 
-def test_births_are_asked_for_again_only_after_something_was_learned(tmp_path, monkeypatch):
+def test_births_are_requested_again_only_after_new_results(tmp_path, monkeypatch):
     from lossearch.engine.breeding import Breeding
 
     asked = []

@@ -85,7 +85,7 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
         assert len({evaluation.birth_number for evaluation in trained}) == wanted
 
 
-def test_candidates_that_crash_or_never_end_are_failures_and_the_others_stand(cluster, tmp_path, monkeypatch):
+def test_candidates_that_crash_or_hang_fail_and_the_others_are_kept(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", PoisonedWorker)
     hurry_only(monkeypatch, lambda formula: "sin" in formula)
     cluster.add(cores=2)
@@ -149,7 +149,7 @@ ray.shutdown()
 """
 
 
-def test_a_candidate_that_allocates_without_end_fails_and_the_one_beside_it_does_not():
+def test_a_candidate_that_exhausts_memory_fails_alone():
     done = subprocess.run([sys.executable, "-c", MEMORY_EATER], capture_output=True, text=True, timeout=1_800)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "killed its worker 4 times: the memory of its machine ran out"

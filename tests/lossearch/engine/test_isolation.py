@@ -1,7 +1,7 @@
 from lossearch.engine.admission import map_isolated
 
 
-def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
+def test_failing_work_is_split_until_the_error_belongs_to_one_item():
     calls = []
 
     def inverses(numbers):
@@ -15,7 +15,7 @@ def test_work_that_fails_is_done_on_halves_and_the_error_is_of_the_item_alone():
     assert calls == [[1.0, 2.0, 0.0, 4.0], [1.0, 2.0], [0.0, 4.0], [0.0], [4.0]]
 
 
-def test_work_that_does_not_fail_is_done_at_once():
+def test_work_without_errors_is_not_split():
     calls = []
     assert map_isolated(lambda items: calls.append(items) or items, [1, 2, 3]) == [1, 2, 3]
     assert len(calls) == 1

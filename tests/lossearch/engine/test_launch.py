@@ -22,20 +22,20 @@ def uninterrupted(tmp_path_factory):
     return finished_run(tmp_path_factory.mktemp("runs") / "whole")
 
 
-def test_seeds_and_evolved_losses_stand_side_by_side_by_one_protocol(uninterrupted):
+def test_starting_and_evolved_losses_are_trained_by_one_protocol(uninterrupted):
     rows = [row for row in uninterrupted.leaderboard.rows if row.rank is not None]
     assert {"cross_entropy", "mse", "ngl", "am_softmax"} <= {row.name for row in rows}
     assert {row.birth for row in rows} > {"known"}
     assert {(row.task, row.fidelity, row.seeds) for row in rows} == {("digits", SMALL.fidelity.label(), 2)}
 
 
-def test_every_generation_trains_as_many_distinct_candidates_as_it_wants(uninterrupted):
+def test_every_generation_trains_the_requested_number_of_distinct_candidates(uninterrupted):
     trained = [row for row in uninterrupted.leaderboard.rows if row.status in ("evaluated", "failed")]
     settings = SMALL.evolution
     assert len({row.loss_id for row in trained}) == len(trained) == settings.population * settings.generations
 
 
-def test_what_was_not_trained_is_recorded_with_a_reason(tmp_path):
+def test_every_untrained_candidate_is_recorded_with_a_reason(tmp_path):
     seeds = (*SMALL.evolution.seeds, "2*ce(z)", "sum_c(p)")  # a twin of cross-entropy, and a constant
     declared = SMALL.model_copy(update={"evolution": SMALL.evolution.model_copy(update={"seeds": seeds})})
     recorded = search(declared, run_dir=tmp_path / "run").leaderboard.evaluations
@@ -45,7 +45,7 @@ def test_what_was_not_trained_is_recorded_with_a_reason(tmp_path):
     assert births == set(range(1, max(births) + 1))
 
 
-def test_the_best_loss_was_exported_and_tried_under_fresh_seeds(uninterrupted):
+def test_the_best_loss_was_exported_and_tested_under_fresh_seeds(uninterrupted):
     assert uninterrupted.exported == uninterrupted.path / "best_loss.py"
     assert uninterrupted.trial.seeds == 6
     assert 0.0 <= uninterrupted.trial.fitness <= 1.0
@@ -77,7 +77,7 @@ def test_a_resumed_search_equals_the_uninterrupted_one_record_for_record(
     assert resumed.leaderboard.rows[0].loss_id == uninterrupted.leaderboard.rows[0].loss_id
 
 
-def test_a_search_that_is_interrupted_again_and_again_gets_there(tmp_path, monkeypatch, uninterrupted):
+def test_a_search_interrupted_many_times_finishes(tmp_path, monkeypatch, uninterrupted):
     path = tmp_path / "stopped"
     with monkeypatch.context() as patched:
         patched.setattr(workers, "InlineExecutor", lambda device: Interrupting(5))
@@ -99,7 +99,7 @@ def test_resuming_a_finished_run_trains_nothing_and_changes_nothing(tmp_path, mo
 
 
 @pytest.mark.parametrize("part", [0, -1])
-def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninterrupted, part):
+def test_a_damaged_part_is_set_aside_and_its_work_is_repeated(tmp_path, uninterrupted, part):
     path = tmp_path / "run"
     finished_run(path)
     parts = sorted((path / "evaluations").glob("*.parquet"))
@@ -109,7 +109,7 @@ def test_a_damaged_part_is_set_aside_and_its_work_is_done_again(tmp_path, uninte
     assert parts[part].with_name(parts[part].name + ".damaged").exists()
 
 
-def test_a_part_that_is_gone_is_noticed_and_its_work_is_done_again(tmp_path, uninterrupted):
+def test_a_missing_part_is_noticed_and_its_work_is_repeated(tmp_path, uninterrupted):
     path = tmp_path / "run"
     finished_run(path)
     sorted((path / "evaluations").glob("*.parquet"))[1].unlink()
@@ -118,7 +118,7 @@ def test_a_part_that_is_gone_is_noticed_and_its_work_is_done_again(tmp_path, uni
 
 
 @pytest.mark.parametrize("folder", ["checkpoint", "evaluations"])
-def test_a_folder_that_is_gone_is_made_again(tmp_path, uninterrupted, folder):
+def test_a_missing_folder_is_created_again(tmp_path, uninterrupted, folder):
     path = tmp_path / "run"
     finished_run(path)
     shutil.rmtree(path / folder)
@@ -152,7 +152,7 @@ def test_ray_gives_the_same_records(tmp_path, uninterrupted):
     assert records(tmp_path / "ray") == records(uninterrupted.path)
 
 
-def test_a_training_that_breaks_is_recorded_alike_everywhere(tmp_path, monkeypatch):
+def test_a_training_that_raises_an_error_is_recorded_alike_everywhere(tmp_path, monkeypatch):
     from lossearch.evaluators.cohort.cohort import Cohort
 
     train = Cohort.train_and_score
@@ -194,7 +194,7 @@ def test_a_seed_replaces_an_experiments_own(tmp_path):
     assert RunDirectory.recorded(tmp_path / "run").seed == 11
 
 
-def test_cross_entropy_is_measured_even_where_it_is_no_seed(tmp_path):
+def test_cross_entropy_is_measured_even_if_it_is_no_starting_loss(tmp_path):
     settings = SMALL.evolution.model_copy(update={"seeds": ("mse",), "generations": 1, "population": 3})
     run = launch.search(SMALL.model_copy(update={"evolution": settings}), run_dir=tmp_path / "run")
     (baseline,) = [row for row in run.leaderboard.rows if row.name == "cross_entropy"]
@@ -225,7 +225,7 @@ class TestRunDirectories:
             run.close()
 
     @pytest.mark.parametrize("state", ["[]", '{"version": 0}', '{"version": 3, "generation": 2}'])
-    def test_a_checkpoint_that_is_none_of_ours_is_refused(self, tmp_path, state):
+    def test_a_foreign_checkpoint_is_refused(self, tmp_path, state):
         finished_run(tmp_path / "run")
         (tmp_path / "run" / "checkpoint" / "state.json").write_text(state)
         with pytest.raises(RunDirectoryError, match="expected a checkpoint of"):
@@ -247,14 +247,14 @@ class TestRunDirectories:
             run_search(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
-    def test_a_file_in_the_place_of_a_directory_is_refused(self, tmp_path):
+    def test_a_file_in_place_of_a_directory_is_refused(self, tmp_path):
         (tmp_path / "x").write_text("x")
         with pytest.raises(RunDirectoryError, match="expected a directory, got a file"):
             run_search(tmp_path / "x")
         with pytest.raises(RunDirectoryError, match="expected a directory that can be written, got: Not a directory"):
             run_search(tmp_path / "x" / "y")
 
-    def test_resuming_what_is_no_run_is_refused(self, tmp_path):
+    def test_resuming_a_directory_without_a_run_is_refused(self, tmp_path):
         with pytest.raises(RunDirectoryError, match="expected the directory of a run"):
             run_search(tmp_path, resume=True)
 
@@ -325,7 +325,7 @@ def with_evolution(**changes):
 class TestForce:
     """A run that is resumed with a changed experiment."""
 
-    def test_a_run_that_is_given_more_generations_equals_one_that_had_them_from_the_beginning(self, tmp_path):
+    def test_a_run_extended_by_generations_equals_one_that_had_them_from_the_beginning(self, tmp_path):
         search(with_evolution(generations=2), run_dir=tmp_path / "run")
         longer = with_evolution(generations=3)
         with pytest.raises(RunDirectoryError, match=r"generations was 2, is 3.*take the change with --force"):
@@ -350,7 +350,7 @@ class TestForce:
             short=[({"islands": 2}, 8), ({"mode": "steady"}, 1), ({"population": 4}, 0)],
         ),
     )
-    def test_how_losses_vary_may_be_changed(self, tmp_path, monkeypatch, changes, submissions):
+    def test_settings_of_variation_may_change(self, tmp_path, monkeypatch, changes, submissions):
         with stopped_at(monkeypatch, submissions, SearchInterrupted):
             run_search(tmp_path / "run")
         run = search(with_evolution(**changes), run_dir=tmp_path / "run", resume=True, force=True)
@@ -359,7 +359,7 @@ class TestForce:
         assert len(ids) == len(set(ids))
         assert {row.name for row in run.leaderboard.rows if row.name} == set(SMALL.evolution.seeds)
 
-    def test_a_steady_search_stays_one(self, tmp_path, monkeypatch):
+    def test_a_steady_search_stays_steady(self, tmp_path, monkeypatch):
         with stopped_at(monkeypatch, 8, SearchInterrupted):
             search(with_evolution(mode="steady"), run_dir=tmp_path / "run")
         with pytest.raises(RunDirectoryError, match="mode was 'steady', is 'generational'") as raised:
@@ -373,7 +373,7 @@ class TestForce:
             SMALL.model_copy(update={"fidelity": TrainingSettings(steps=13, seeds=2)}),
         ],
     )
-    def test_what_losses_are_worth_may_not(self, tmp_path, monkeypatch, other):
+    def test_settings_that_change_fitness_may_not_change(self, tmp_path, monkeypatch, other):
         with stopped_at(monkeypatch, 1, SearchInterrupted):
             run_search(tmp_path / "run")
         with pytest.raises(RunDirectoryError, match="made by another experiment") as raised:

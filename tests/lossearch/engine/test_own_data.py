@@ -114,17 +114,17 @@ def test_the_command_takes_a_folder_for_a_task(folder, tmp_path):
         ({"data": {}}, "Unknown task 'pets'"),
     ],
 )
-def test_data_that_cannot_be_is_refused(changes, message):
+def test_unusable_data_is_refused(changes, message):
     with pytest.raises(ExperimentError, match=message):
         validated({"name": "mine", "task": "pets", **changes}, "mine.toml")
 
 
-def test_a_name_of_a_known_task_is_not_for_own_data(folder):
+def test_own_data_cannot_take_the_name_of_a_known_task(folder):
     with pytest.raises(ExperimentError, match="digits is the name of a known task"):
         validated({"name": "mine", "task": "digits", "data": {"digits": {"folder": str(folder), "size": 8}}}, "x")
 
 
-def test_one_class_alone_is_refused_before_anything_is_made(tmp_path):
+def test_data_with_one_class_is_refused_before_anything_is_written(tmp_path):
     one = write_folder(tmp_path / "one", ("cats",))
     found = lossearch("compare", "--task", one, "--losses", "mse", "--run-dir", tmp_path / "run")
     assert found.exit_code == 2
@@ -132,7 +132,7 @@ def test_one_class_alone_is_refused_before_anything_is_made(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_broken_files_are_told_with_their_count(folder, tmp_path):
+def test_broken_files_are_counted_in_a_message(folder, tmp_path):
     (folder / "cats" / "broken.png").write_bytes(b"no image")
     path = tmp_path / "mine.toml"
     text = f'name="x"\ntasks=["pets"]\nlosses=["mse"]\nseeds=1\n[data.pets]\nfolder="{folder}"\nsize=8\n'
@@ -145,7 +145,7 @@ def test_broken_files_are_told_with_their_count(folder, tmp_path):
         compare(str(path), run_dir=tmp_path / "refused", executor="inline")
 
 
-def test_missing_data_names_the_command_or_the_page_and_makes_nothing(tmp_path):
+def test_missing_data_names_the_command_or_page_and_writes_nothing(tmp_path):
     for task, said in (("cifar10", "lossearch download cifar10"), ("raf_db", "http")):
         found = lossearch("compare", "--task", task, "--losses", "mse", "--run-dir", tmp_path / "run")
         assert found.exit_code == 2, found.stderr
@@ -157,7 +157,7 @@ def test_missing_data_names_the_command_or_the_page_and_makes_nothing(tmp_path):
     assert lossearch("download", "raf_db").exit_code == 2
 
 
-def test_tasks_tell_where_their_data_is_from():
+def test_tasks_name_the_source_of_their_data():
     listed = lossearch("tasks").stdout
     assert "cifar10" in listed
     assert "data: lossearch download cifar10" in listed

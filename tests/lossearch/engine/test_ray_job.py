@@ -75,7 +75,7 @@ def events(run):
     return [json.loads(line)["event"] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_a_job_that_is_stopped_and_submitted_again_gives_what_a_search_here_gives(tmp_path, head):
+def test_a_stopped_and_resubmitted_job_equals_a_local_search(tmp_path, head):
     file, run = tmp_path / "small.toml", tmp_path / "run"
     file.write_text(TOML.replace('kind = "inline"', 'kind = "ray"'))
     words = [sys.executable, "-m", "lossearch", "search", str(file), "--run-dir", str(run)]

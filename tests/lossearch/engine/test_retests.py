@@ -31,12 +31,12 @@ def told(retests, **fitness):
     return retests
 
 
-def test_those_that_lead_get_the_next_seed_and_cross_entropy_goes_along():
+def test_the_leaders_and_cross_entropy_get_the_next_seed():
     retests = told(Retests(2, seeds=3), cross_entropy=0.5, a=0.9, b=0.8, c=0.7)
     assert retests.due() == {3: [A, B, CROSS_ENTROPY]}
 
 
-def test_a_lucky_loss_falls_back_and_the_next_one_is_asked():
+def test_a_lucky_loss_falls_back_and_the_next_loss_is_retested():
     retests = told(Retests(1, seeds=2), cross_entropy=0.5, a=0.9, b=0.8)
     assert retests.due() == {2: [A, CROSS_ENTROPY]}
     assert retests.record({A: 0.3, CROSS_ENTROPY: 0.6}) == {
@@ -50,7 +50,7 @@ def test_a_lucky_loss_falls_back_and_the_next_one_is_asked():
     assert retests.best() == (B.formula, pytest.approx(0.8))
 
 
-def test_cross_entropy_has_every_seed_that_somebody_has():
+def test_cross_entropy_has_every_seed_of_any_loss():
     retests = told(Retests(1, seeds=1), cross_entropy=0.1, a=0.9)
     retests.record({A: 0.9})  # as if cross-entropy had been left out
     retests.record({A: 0.9})
@@ -63,7 +63,7 @@ def test_a_loss_that_fails_under_a_further_seed_is_out():
     assert retests.due()[2][0] == B
 
 
-def test_what_is_saved_is_restored():
+def test_saved_retests_are_restored():
     retests = told(Retests(2, seeds=2), cross_entropy=0.85, a=0.9, b=0.8)
     retests.record({A: 0.7, CROSS_ENTROPY: 0.8})
     again = Retests(2, seeds=2)

@@ -62,7 +62,7 @@ def test_survivors_have_the_fitness_that_they_have_without_rungs(run, tmp_path):
         assert row.calibration == without_rungs[row.loss_id].calibration
 
 
-def test_the_log_counts_who_stopped(run):
+def test_the_log_counts_stopped_candidates(run):
     lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
     last = [line for line in lines if line["event"] == "generation"][-1]
     board = [row.status for row in run.leaderboard.rows]
@@ -134,7 +134,7 @@ class Slots(InlineExecutor):
         return super().submit(work, states)
 
 
-def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
+def test_every_worker_has_work_at_every_rung(tmp_path, monkeypatch):
     slots = Slots()
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: slots)
     settings = EvolutionSettings(population=24, generations=1, seeds=("cross_entropy",))
@@ -146,7 +146,7 @@ def test_every_worker_has_something_to_do_at_every_rung(tmp_path, monkeypatch):
     assert [until for until, _ in slots.given].count(12) == 2
 
 
-def test_the_card_of_a_survivor_counts_who_was_stopped_and_compares_full_trainings(run):
+def test_the_card_of_a_survivor_counts_stopped_candidates_and_compares_full_trainings(run):
     from lossearch.results.export.model_card import Evidence, model_card
 
     (row, *_) = [row for row in run.leaderboard.rows if row.status == "evaluated" and row.name is None]

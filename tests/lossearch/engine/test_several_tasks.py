@@ -56,7 +56,7 @@ def test_the_fitness_of_a_row_is_the_mean_over_the_tasks(whole):
     assert (row.task, row.metric) == ("digits + digits_noisy + shapes_segmentation", "mean of metrics")
 
 
-def test_the_best_loss_is_tried_on_all_tasks(whole):
+def test_the_best_loss_is_tested_on_all_tasks(whole):
     assert whole.trial.seeds == 6
     assert 0.0 < whole.trial.cross_entropy < 1.0
 
@@ -105,6 +105,6 @@ def test_tasks_that_cannot_be_searched_together_are_refused(changes, message):
         validated(declared, "several.toml")
 
 
-def test_a_run_on_one_task_says_what_it_said():
+def test_a_run_on_one_task_names_only_that_task():
     rows = leaderboard_rows([evaluation("ce(z)", 0, 0.9)])
     assert (rows[0].task, rows[0].fitness_by_task, rows[0].metric) == ("digits", (), "accuracy")

@@ -33,7 +33,7 @@ def require_each_once(path):
 
 
 @pytest.mark.parametrize("experiment", [STEADY, WITH_RUNGS], ids=["without rungs", "with rungs"])
-def test_a_steady_search_trains_as_many_distinct_losses_as_it_wants(tmp_path, experiment):
+def test_a_steady_search_trains_the_requested_number_of_distinct_losses(tmp_path, experiment):
     run = search(experiment, run_dir=tmp_path / "run")
     assert len(trained(run.path)) == WANTED
     require_each_once(run.path)
@@ -44,7 +44,7 @@ def test_a_steady_search_trains_as_many_distinct_losses_as_it_wants(tmp_path, ex
     assert events.count("generation") == STEADY.evolution.generations
 
 
-def test_children_are_born_before_a_generation_is_through(tmp_path, monkeypatch):
+def test_children_are_born_before_a_generation_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "InlineExecutor", lambda device: Shuffled())
     run = search(STEADY, run_dir=tmp_path / "run")
     evaluations = [evaluation for evaluation in run.leaderboard.evaluations if evaluation.seed == 0]
@@ -73,9 +73,7 @@ def test_at_a_rung_the_best_go_on_and_every_known_loss_does(tmp_path):
         short=[(STEADY, 0), (STEADY, 7), (WITH_RUNGS, 12)],
     ),
 )
-def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
-    tmp_path, monkeypatch, experiment, submissions
-):
+def test_a_stopped_steady_search_continues_and_records_everything_once(tmp_path, monkeypatch, experiment, submissions):
     path = tmp_path / "run"
     with stopped_at(monkeypatch, submissions, SearchInterrupted):
         search(experiment, run_dir=path)
@@ -87,7 +85,7 @@ def test_a_steady_search_that_was_stopped_goes_on_and_has_everything_once(
     assert all(numbers[evaluation.birth_number] == evaluation.loss_id for evaluation in Leaderboard(path).evaluations)
 
 
-def test_what_was_recorded_since_the_checkpoint_is_told_to_evolution(tmp_path, monkeypatch):
+def test_evaluations_since_the_checkpoint_reach_evolution(tmp_path, monkeypatch):
     from lossearch.evolution.islands import Islands
 
     tell, told, found = Islands.tell, [], set()
@@ -119,7 +117,7 @@ def test_resuming_a_finished_steady_search_trains_nothing(tmp_path, monkeypatch)
     assert require_each_once(tmp_path / "run") == before
 
 
-def test_a_steady_search_whose_checkpoint_is_gone_goes_on_from_its_records(tmp_path, monkeypatch):
+def test_a_steady_search_without_its_checkpoint_continues_from_its_records(tmp_path, monkeypatch):
     path = tmp_path / "run"
     with stopped_at(monkeypatch, 12, SearchInterrupted):
         search(STEADY, run_dir=path)

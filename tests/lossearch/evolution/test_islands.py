@@ -31,7 +31,7 @@ def lived(started, births, fitness):
     return born
 
 
-def test_every_island_is_asked_in_turn_and_all_seeds_are_born_first():
+def test_islands_give_births_in_turn_and_starting_losses_first():
     started = islands()
     first = [started.ask() for _ in SETTINGS.seeds]
     assert sorted(birth.name for birth in first) == sorted(SETTINGS.seeds)
@@ -39,7 +39,7 @@ def test_every_island_is_asked_in_turn_and_all_seeds_are_born_first():
     assert [started.ask().island for _ in range(6)] in ([1, 2, 0, 1, 2, 0], [2, 0, 1, 2, 0, 1], [0, 1, 2, 0, 1, 2])
 
 
-def test_what_a_loss_was_worth_is_told_to_its_island_alone():
+def test_the_fitness_of_a_loss_reaches_only_its_island():
     started = islands()
     lived(started, 30, lambda birth: 0.1 * birth.island)
     for number, island in enumerate(started.islands):
@@ -66,7 +66,7 @@ def test_one_island_is_a_plain_evolution():
     assert [started.ask() for _ in range(40)] == [alone.ask() for _ in range(40)]
 
 
-def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
+def test_islands_continue_exactly_from_their_saved_state():
     whole, other = islands(), islands()
     lived(whole, 31, lambda birth: birth.formula.size / 100)
     other.restore(json.loads(json.dumps(whole.state())), parse, births=31)
@@ -76,7 +76,7 @@ def test_islands_go_on_from_their_state_as_if_they_had_not_stopped():
 
 
 @pytest.mark.parametrize("asked", [0, 1, 3])
-def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
+def test_another_number_of_islands_redistributes_members_and_starting_losses(asked):
     before = islands()
     born = lived(before, asked, lambda birth: 0.5)
     state = json.loads(json.dumps(before.state()))
@@ -96,13 +96,13 @@ def test_other_islands_share_members_and_seeds_out_and_draw_anew(asked):
     assert fresh[0] == fresh[1] != fresh[2]
 
 
-def test_what_was_born_on_an_island_that_is_gone_is_told_to_another():
+def test_the_fitness_of_a_loss_from_a_removed_island_reaches_another():
     started = islands()
     started.tell([Member("id", parse("ce(z)"), 0.5, None, 7)])
     assert [len(island.population) for island in started.islands] == [0, 1, 0]
 
 
-def test_a_search_on_islands_goes_on_record_for_record(tmp_path, monkeypatch):
+def test_a_resumed_search_on_islands_has_the_same_records(tmp_path, monkeypatch):
     search(ISLANDS, run_dir=tmp_path / "whole")
     with stopped_at(monkeypatch, 9, SearchInterrupted):
         search(ISLANDS, run_dir=tmp_path / "stopped")

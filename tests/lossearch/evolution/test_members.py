@@ -16,18 +16,18 @@ def of(name, fitness, size=2):
     return Member(name, parse(SIZES[size]), fitness)
 
 
-def test_the_formulas_have_the_sizes_that_they_stand_for():
+def test_formulas_have_the_sizes_of_their_keys():
     assert all(parse(text).size == size for size, text in SIZES.items())
 
 
-def test_a_tournament_is_won_by_who_dominates():
+def test_the_dominating_member_wins_a_tournament():
     parents, generator = Tournament(select([of("better", 0.9), of("worse", 0.8)], 2)), random.Random(0)
     wins = Counter(parents.draw(generator).loss_id for _ in range(400))
     assert 250 < wins["better"] < 350  # three pairs of four have the better one
 
 
 @given(st.data())
-def test_nobody_who_leaves_dominates_one_who_survives(data):
+def test_no_removed_member_dominates_a_kept_one(data):
     points = st.tuples(st.integers(0, 4).map(lambda number: number / 4), st.sampled_from(list(SIZES)))
     drawn = data.draw(st.lists(points, min_size=1, max_size=25))
     everyone = [of(str(number), *point) for number, point in enumerate(drawn)]

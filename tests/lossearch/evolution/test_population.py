@@ -33,7 +33,7 @@ def live(started, generations, fitness):
     return born
 
 
-def test_the_seeds_are_born_first_and_as_they_are():
+def test_starting_losses_are_born_first_and_unchanged():
     started = evolution()
     first = [started.ask() for _ in SETTINGS.seeds]
     assert [birth.name for birth in first] == list(SETTINGS.seeds)
@@ -41,7 +41,7 @@ def test_the_seeds_are_born_first_and_as_they_are():
     assert not started.has_starting_losses
 
 
-def test_every_birth_keeps_the_limits_seeds_and_random_trees_too():
+def test_every_birth_keeps_the_limits():
     for birth in live(evolution(3), 12, random.Random(0)):
         assert birth.formula.size <= SETTINGS.max_nodes
         assert birth.formula.depth <= SETTINGS.max_depth
@@ -64,7 +64,7 @@ def test_random_trees_use_only_what_the_experiment_allows():
         assert formula.names <= {"p"}
 
 
-def test_what_no_prediction_or_target_is_in_is_not_born():
+def test_formulas_without_prediction_or_target_are_not_born():
     for birth in live(evolution(4), 12, random.Random(0)):
         assert moves(birth.formula)
         assert birth.birth != "random" or looks_at_target(birth.formula)
@@ -84,7 +84,7 @@ def test_a_constant_mutation_changes_one_number_alone():
         assert all(isinstance(value, float) for value in changed[0])
 
 
-def test_one_seed_gives_one_evolution_whatever_the_global_generator_does():
+def test_evolution_depends_on_its_seed_and_not_on_the_global_generator():
     random.seed(1)
     first = live(evolution(5), 6, random.Random(0))
     random.seed(2)
@@ -110,7 +110,7 @@ def test_an_evolution_continues_exactly_from_its_saved_state():
     assert live(later, 5, random.Random(9)) == live(whole, 5, random.Random(9))
 
 
-def test_a_checkpoint_that_knows_more_of_its_members_goes_on():
+def test_a_checkpoint_with_additional_fields_continues():
     whole = evolution(7)
     live(whole, 4, random.Random(0))
     saved = json.loads(json.dumps(whole.state()))

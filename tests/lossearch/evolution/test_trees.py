@@ -21,7 +21,7 @@ def test_a_formula_becomes_a_deap_tree_and_back(formula):
 
 
 @given(st.integers(0, 2**32))
-def test_what_is_grown_keeps_the_depth_and_the_vocabulary_and_leaves_the_global_generator(seed):
+def test_grown_trees_keep_depth_and_vocabulary_and_leave_the_global_generator(seed):
     before = random.getstate()
     generator, trees = random.Random(seed), Trees(EvolutionSettings(operators=("add", "at_target"), terminals=("p",)))
     grown = (trees.grow(generator) for _ in range(500))
@@ -49,7 +49,7 @@ def test_a_crossover_of_one_leaf_takes_the_other_parent_or_a_part_of_it():
     assert children == {str(node) for node in giver.walk()}
 
 
-def test_other_kinds_of_variation_are_not_of_trees():
+def test_trees_refuse_other_kinds_of_variation():
     assert [
         kind for kind in ("crossover", "subtree", "point", "constant", "family", "hoist") if TREES.can_vary(kind)
     ] == [*("crossover", "subtree", "point", "constant")]

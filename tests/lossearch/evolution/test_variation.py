@@ -27,7 +27,7 @@ def made(how, text, count=60, settings=SETTINGS):
 
 
 @given(formulas(max_leaves=25), st.sampled_from(KINDS), st.integers(0, 2**32))
-def test_whatever_is_varied_stays_in_the_language(formula, how, seed):
+def test_every_variation_stays_in_the_language(formula, how, seed):
     child = vary(how, formula, SETTINGS, random.Random(seed))
     again = vary(how, formula, SETTINGS, random.Random(seed))
     assert child == again
@@ -55,11 +55,11 @@ def test_a_hoisted_part_looks_at_the_target():
     }
 
 
-def test_a_call_shrinks_to_what_fits_its_place():
+def test_a_call_shrinks_to_an_argument_that_fits_its_place():
     assert made("shrink", "ce(2*exp(z))") == {"ce(2)", "ce(exp(z))", "ce(z)", "ce(2*z)", "2", "2*exp(z)", "exp(z)", "z"}
 
 
-def test_terms_of_known_losses_are_added_or_put_for_terms():
+def test_terms_of_known_losses_are_added_or_replace_terms():
     terms = {str(term) for term in known_terms(SETTINGS.terminals, SETTINGS.operators)}
     assert {"ce(z)", "square(y - p)"} & terms
     assert all(looks_at_target(parse(term)) for term in terms)
@@ -89,7 +89,7 @@ def test_margins_are_swapped_set_and_taken_away():
     assert made("margin", "ce(z)", settings=EvolutionSettings(terminals=("p", "z"))) == set()
 
 
-def test_what_is_wrapped_stays_inside():
+def test_a_wrapped_formula_keeps_its_inner_part():
     assert {"exp(ce(z))", "ce(exp(z))"} <= made("wrapping", "ce(z)", 200)
 
 

@@ -18,7 +18,7 @@ def loaded(tmp_path, text):
     return load_experiment(str(path))
 
 
-def test_name_and_task_suffice(tmp_path):
+def test_a_file_needs_only_name_and_task(tmp_path):
     experiment = loaded(tmp_path, MINIMAL)
     assert experiment.fidelity == TASKS[experiment.task].proxy
     assert "cross_entropy" in experiment.evolution.seeds
@@ -58,7 +58,7 @@ def test_name_and_task_suffice(tmp_path):
         (MINIMAL + "evolution = 3", "evolution: expected"),
     ],
 )
-def test_a_mistake_is_named_with_file_key_and_what_is_allowed(tmp_path, text, message):
+def test_a_mistake_is_named_with_file_key_and_allowed_values(tmp_path, text, message):
     with pytest.raises(ExperimentError, match=message) as error:
         loaded(tmp_path, text)
     assert "x.toml: " in str(error.value)
@@ -97,7 +97,7 @@ def test_a_seed_that_is_no_formula_is_refused_with_the_position(tmp_path, seed, 
         loaded(tmp_path, MINIMAL + f'[evolution]\nseeds = ["{seed}"]')
 
 
-def test_a_seed_may_be_long_as_long_as_its_canonical_form_is_not(tmp_path):
+def test_a_starting_loss_may_be_long_if_its_canonical_form_is_short(tmp_path):
     assert loaded(tmp_path, MINIMAL + '[evolution]\nseeds = ["taylor_glo"]').evolution.seeds == ("taylor_glo",)
 
 
@@ -105,7 +105,7 @@ def test_a_seed_replaces_the_declared_one():
     assert load_experiment("digits", seed=7).seed == 7
 
 
-def test_a_network_for_images_is_refused_on_inputs_that_are_none(monkeypatch):
+def test_a_network_for_images_is_refused_for_other_inputs(monkeypatch):
     monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], shape=(64,)))
     declared = {"name": "x", "task": "digits", "fidelity": {"network": "cnn", "flip": True}}
     with pytest.raises(ExperimentError, match=r"flip and network = 'cnn' need images .* inputs of shape \[64\]"):
@@ -114,7 +114,7 @@ def test_a_network_for_images_is_refused_on_inputs_that_are_none(monkeypatch):
 
 
 @pytest.mark.parametrize("evolution", [{"seeds": ["cross_entropy", "am_softmax"]}, {"terminals": ["p", "y", "cosine"]}])
-def test_what_the_task_cannot_give_is_refused_in_seeds_and_terminals(monkeypatch, evolution):
+def test_terminals_that_the_task_lacks_are_refused_in_seeds_and_terminals(monkeypatch, evolution):
     monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], gives=frozenset({"p", "y", "z"})))
     with pytest.raises(ExperimentError, match=r"looks at cosine, which the task digits cannot give; it gives p, y, z"):
         validated({"name": "x", "task": "digits", "evolution": evolution}, "x.toml")
@@ -127,6 +127,6 @@ def test_rungs_are_checked_with_an_example(tmp_path, rungs):
         load_experiment(str(tmp_path / "x.toml"))
 
 
-def test_a_device_that_is_none_is_refused():
+def test_an_unknown_device_is_refused():
     with pytest.raises(ExperimentError, match=r"executor\.device: expected 'auto', 'cpu' or 'cuda', got 'tpu'"):
         validated({"name": "x", "task": "digits", "executor": {"device": "tpu"}}, "x.toml")

@@ -6,7 +6,7 @@ from lossearch.primitives.errors import UserError
 from lossearch.runs.named_loss import named_loss, split_names
 
 
-def test_a_known_loss_with_settings():
+def test_a_known_loss_takes_settings():
     seed = named_loss("am_softmax( m=0.3, s = 15 )")
     assert (str(seed.formula), seed.name, seed.known) == (
         "ce(15*(cosine - 0.3*y))",
@@ -16,7 +16,7 @@ def test_a_known_loss_with_settings():
     assert seed.class_weights == "learned"
 
 
-def test_a_name_and_a_formula_without_settings():
+def test_a_name_or_formula_needs_no_settings():
     assert (named_loss("ngl").name, named_loss("ngl").settings) == ("ngl", ())
     assert (named_loss("ce(z) + 0.1*mean_c(p)").name, named_loss("ce(z)").known) == (None, None)
 
@@ -32,7 +32,7 @@ def test_a_name_and_a_formula_without_settings():
         ("am_softmax(m=nan)", "m"),
     ],
 )
-def test_settings_that_cannot_be(text, message):
+def test_invalid_settings_are_refused(text, message):
     with pytest.raises(UserError, match=message):
         named_loss(text)
 

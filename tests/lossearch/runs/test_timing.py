@@ -23,7 +23,7 @@ def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
     assert summary["b:2"]["seconds"]["idle"] == 26.0  # it is there, and waits
 
 
-def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monkeypatch):
+def test_a_lost_worker_is_not_idle_until_it_returns(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     force = Workforce()
@@ -37,7 +37,7 @@ def test_a_worker_that_is_gone_is_not_idle_until_something_of_it_comes_back(monk
     assert force.summary()["a:1"]["seconds"]["idle"] == 95.0
 
 
-def test_of_many_workers_those_are_listed_that_did_something_last(monkeypatch):
+def test_only_the_most_recently_active_of_many_workers_are_listed(monkeypatch):
     from lossearch.runs import timing
 
     monkeypatch.setattr(timing, "MAX_LISTED", 2)

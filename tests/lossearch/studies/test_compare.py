@@ -90,7 +90,7 @@ def test_the_confusion_matrix_counts_every_test_sample_under_every_seed(whole):
         whole.table.confusion_matrix("digits", "nobody")
 
 
-def test_what_is_measured_is_the_trained_network_on_the_test_split(whole):
+def test_measurements_are_of_the_trained_network_on_the_test_split(whole):
     task, fidelity = known_task("digits"), SMALL.fidelity_of["digits"]
     seed, first = (training_seed(Work((), "digits", fidelity, 0, measured="test"), number) for number in (2, 0))
     formula = parse("square(p - y)")
@@ -187,7 +187,7 @@ def test_every_loss_is_tuned_with_the_same_budget_on_the_validation_split(tuned)
     assert not {trial.seed for trial in trials} & set(range(3))
 
 
-def test_the_best_setting_on_the_validation_split_is_what_is_compared(tuned):
+def test_the_best_setting_on_the_validation_split_is_compared(tuned):
     trials = [measurement for measurement in measurements(tuned.path, "tuning") if measurement.measure == "accuracy"]
     for line in tuned.table.lines:
         worth = {}
@@ -208,7 +208,7 @@ def test_a_given_setting_is_not_tuned(tuned):
     assert all(formula.startswith("ce(15*(cosine - ") for formula in formulas)
 
 
-def test_optuna_reads_what_was_tried(tuned):
+def test_optuna_reads_the_trials(tuned):
     import optuna
 
     journal = optuna.storages.JournalStorage(
@@ -255,7 +255,7 @@ STAGED = {
 
 
 @pytest.mark.parametrize("training", STAGED)
-def test_a_training_that_was_stopped_goes_on_from_its_last_epoch(tmp_path, monkeypatch, training):
+def test_a_stopped_training_continues_from_its_last_epoch(tmp_path, monkeypatch, training):
     keys = {"tasks": ["digits"], "losses": ["am_softmax", "mse"], "seeds": 2, "fidelity": STAGED[training]}
     whole = compare(SMALL, run_dir=tmp_path / "whole", **{**keys, "fidelity": {**STAGED[training], "epoch": 12}})
     path, trained = tmp_path / "stopped", []
@@ -279,7 +279,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_last_epoch(tmp_path, monke
     assert not list((path / "checkpoint").iterdir())
 
 
-def test_a_loss_that_fails_on_the_way_leaves_the_others_going_on(tmp_path):
+def test_a_loss_that_fails_midway_does_not_stop_the_others(tmp_path):
     keys = {"tasks": ["digits"], "losses": ["0*mean_c(p)", "mse"], "seeds": 2, "fidelity": {"epoch": 5}}
     done = compare(SMALL, run_dir=tmp_path / "failing", **keys)
     lines = {line.loss: line for line in done.table.lines}
@@ -298,7 +298,7 @@ def test_a_checkpoint_that_is_damaged_costs_only_its_epochs(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK", b'{"about": []}', "other", "list"])
-def test_files_that_are_no_checkpoint_of_ours_are_none(tmp_path, damage):
+def test_foreign_checkpoint_files_are_ignored(tmp_path, damage):
     kept = Checkpoints(tmp_path)
     kept.save("a", State(3, 0.5, (np.ones(2, np.float32),), (np.zeros(2, np.float32),), (), 1.5))
     assert kept.load("a").seconds == 1.5
@@ -313,7 +313,7 @@ def test_files_that_are_no_checkpoint_of_ours_are_none(tmp_path, damage):
     assert kept.load("nobody") is None
 
 
-def test_a_candidate_goes_on_whatever_else_is_trained_beside_it(tmp_path, monkeypatch):
+def test_a_candidate_continues_in_any_other_cohort(tmp_path, monkeypatch):
     keys = {"tasks": ["digits"], "losses": ["mse", "focal", "0*mean_c(p)"], "seeds": 2, "fidelity": {"epoch": 5}}
     trained = []
 
@@ -348,7 +348,7 @@ def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, 
 
 @pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("shared_ray")
-def test_a_comparison_on_ray_is_that_in_this_process(tmp_path, whole):
+def test_a_comparison_on_ray_equals_one_in_this_process(tmp_path, whole):
     done = compare(SMALL, run_dir=tmp_path / "ray", executor="ray", tasks=["digits"], fidelity={"epoch": 6})
     assert measurements(done.path) == [
         measurement for measurement in measurements(whole.path) if measurement.task == "digits"

@@ -25,7 +25,7 @@ def test_each_task_has_its_own_training_unless_the_file_says_otherwise():
     assert {training.seeds for training in trainings.values()} == {3}
 
 
-def test_what_the_command_says_of_a_training_is_for_every_task(tmp_path):
+def test_training_options_of_the_command_apply_to_every_task(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
         'name = "mine"\ntasks = ["digits", "shapes"]\nlosses = ["focal"]\n'
@@ -40,12 +40,12 @@ def test_what_the_command_says_of_a_training_is_for_every_task(tmp_path):
     assert load_comparison(str(path), tasks=["digits"]).fidelity_of.keys() == {"digits"}
 
 
-def test_a_resolved_comparison_is_resolved_to_itself():
+def test_resolving_a_comparison_twice_changes_nothing():
     comparison = declared(tasks=["digits", "shapes"], fidelity={"steps": 9})
     assert validated_comparison(comparison.model_dump(mode="json"), "again") == comparison
 
 
-def test_the_baseline_is_compared_with_whether_it_is_listed_or_not():
+def test_the_baseline_is_measured_even_if_it_is_not_listed():
     assert declared(losses=["focal"]).all_losses() == ("cross_entropy", "focal")
     assert declared(losses=["focal", "ce(z)"]).all_losses() == ("cross_entropy", "focal")
     assert declared(losses=["focal"], baseline="mse").all_losses() == ("mse", "focal")
@@ -73,17 +73,17 @@ def test_the_baseline_is_compared_with_whether_it_is_listed_or_not():
         ({"task": "digits"}, "got a search"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(changes, message):
+def test_invalid_comparisons_are_refused(changes, message):
     with pytest.raises(ExperimentError, match=message):
         declared(**changes)
 
 
-def test_a_comparison_is_no_search():
+def test_a_comparison_file_is_refused_as_a_search():
     with pytest.raises(ExperimentError, match="lossearch compare"):
         validated(PLAIN, "mine.toml")
 
 
-def test_a_file_and_what_replaces_its_keys(tmp_path):
+def test_arguments_replace_keys_of_a_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\ntasks = ["digits"]\nlosses = ["focal"]\n[fidelity_of.digits]\nsteps = 9\n')
     comparison = load_comparison(str(path), seeds=4, baseline=None)

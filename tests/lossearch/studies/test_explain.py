@@ -94,7 +94,7 @@ def test_every_loss_is_trained_under_fresh_seeds_on_the_validation_split_alone(r
     assert not ours & theirs
 
 
-def test_the_test_split_is_not_looked_at(quick, tmp_path, monkeypatch):
+def test_the_test_split_is_not_loaded(quick, tmp_path, monkeypatch):
     def refused():
         raise AssertionError("the test split was loaded")
 
@@ -108,7 +108,7 @@ def test_the_training_is_the_searchs_on_its_task(run, of_run):
     assert {measurement.fidelity for measurement in measured(of_run.path)} == {fidelity.label()}
 
 
-def test_the_behaviour_is_seen_beside_cross_entropy_and_the_best_known_loss(run, of_run):
+def test_behaviour_is_compared_with_cross_entropy_and_the_best_known_loss(run, of_run):
     board = Leaderboard(run)
     row = board.rows[1]
     best = next(other.name for other in board.rows if other.name not in (None, "cross_entropy", row.name))
@@ -139,7 +139,7 @@ def test_parts_that_move_no_weight_are_known_without_training(of_formula):
     assert parts["+ 3"].formula not in {measurement.formula for measurement in measured(of_formula.path)}
 
 
-def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
+def test_the_rest_is_compared_with_the_whole_seed_by_seed(of_formula):
     (part,) = [part for part in of_formula.explanation.parts if part.part == "+ 0.0001*mean_c(p**2)"]
     assert part.formula == "ce(z) + 3"
     value = {
@@ -153,7 +153,7 @@ def test_what_is_left_is_compared_with_the_whole_seed_by_seed(of_formula):
     assert (part.low, part.high, part.seeds) == (expected.low, expected.high, SEEDS)
 
 
-def test_the_simplified_loss_lacks_what_was_not_shown_to_matter_and_has_other_seeds(of_formula):
+def test_the_simplified_loss_lacks_unimportant_parts_and_has_other_seeds(of_formula):
     """A ten-thousandth of a term changes no network's accuracy, or changes it both ways."""
     (single,) = [part for part in of_formula.explanation.parts if part.part == "+ 0.0001*mean_c(p**2)"]
     (simple,) = [part for part in of_formula.explanation.parts if part.kind == "simplified"]
@@ -175,7 +175,7 @@ def test_a_part_whose_rest_cannot_train_says_why(of_formula):
     assert "untrainable" in part.reason
 
 
-def test_what_was_measured_is_not_measured_again_and_more_seeds_add_to_it(quick, of_formula, tmp_path):
+def test_measurements_are_not_repeated_and_more_seeds_extend_them(quick, of_formula, tmp_path):
     before = {measurement.measurement_id for measurement in measured(of_formula.path)}
     run_dir, called = of_formula.path.parent.parent, "ce(z) + 0.0001*mean_c(p**2) + 3"
     again = explain(called, task="digits", seeds=SEEDS, run_dir=run_dir)
@@ -212,7 +212,7 @@ def test_resumed_explanation_equals_uninterrupted_explanation(quick, tmp_path, m
         ("focal", {"y", "log(p)", "(1 - p)**2"}),
     ],
 )
-def test_losses_of_every_kind(quick, tmp_path, text, parts):
+def test_losses_of_every_kind_are_explained(quick, tmp_path, text, parts):
     explanation = explain(text, task="digits", seeds=1, run_dir=tmp_path).explanation
     shown = {part.part for part in explanation.parts if part.kind != "simplified"}
     assert shown == parts
@@ -234,7 +234,7 @@ def test_a_formula_of_one_part_says_so(quick, tmp_path):
     assert explanation.form.nearest == "cross_entropy"
 
 
-def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
+def test_class_weights_that_do_not_suit_the_rest_are_no_error():
     """Without the norm only cosines are left, still over embeddings; without cosines, logits."""
     by_text = {ablation.text: ablation for ablation in ablations(parse("ce(16*cosine) + ce(z)"), "sub_centers")}
     assert by_text["ce(16*cosine)"].candidate.class_weights is None
@@ -253,14 +253,14 @@ def test_class_weights_that_do_not_suit_what_is_left_are_no_error():
         ("ce(cosine) [pedc]", {"task": "digits"}, "class weights that suit it"),
     ],
 )
-def test_what_cannot_be_explained_is_refused_before_anything_is_made(tmp_path, monkeypatch, source, options, message):
+def test_unexplainable_losses_are_refused_before_anything_is_written(tmp_path, monkeypatch, source, options, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         explain(source, **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rank_that_is_not_there_and_a_task_beside_a_run_are_refused(run):
+def test_a_missing_rank_and_a_task_beside_a_run_are_refused(run):
     ranked = Leaderboard(run).ranked
     with pytest.raises(UserError, match=f"Expected rank between 1 and {ranked}, the losses of .*, got {ranked + 1}"):
         explain(run, rank=ranked + 1)
@@ -278,7 +278,7 @@ def test_a_run_without_valid_candidates_and_a_directory_that_is_no_run_are_refus
         explain(copied)
 
 
-def test_a_damaged_run_is_not_explained_by_ranks_that_may_be_others(run, tmp_path):
+def test_ranks_of_a_damaged_run_are_refused(run, tmp_path):
     copied = tmp_path / "damaged"
     (copied / "evaluations").mkdir(parents=True)
     for path in (run / "evaluations").glob("*.parquet"):
@@ -289,7 +289,7 @@ def test_a_damaged_run_is_not_explained_by_ranks_that_may_be_others(run, tmp_pat
         explain(copied)
 
 
-def test_the_card_of_a_loss_has_the_explanation_where_it_is_there(run, of_run, tmp_path):
+def test_the_card_of_an_explained_loss_has_the_explanation(run, of_run, tmp_path):
     board = Leaderboard(run)
     lossearch.export(board[1], tmp_path / "second.py", card=True)
     lossearch.export(board[2], tmp_path / "third.py", card=True)
@@ -328,7 +328,7 @@ def test_the_command_prints_text_and_json(run, of_run):
         (["ce(z", "--task", "digits"], "Position 4"),
     ],
 )
-def test_the_command_says_what_is_wrong_with_the_input(words, message, tmp_path, monkeypatch):
+def test_the_command_explains_wrong_input(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = CliRunner().invoke(app, ["explain", *words])
     assert printed.exit_code == 2
@@ -340,7 +340,7 @@ def test_explain_is_a_public_name():
     assert "explain" in dir(lossearch)
 
 
-def test_a_loss_of_a_search_on_several_tasks_is_told_of_each(tmp_path):
+def test_a_loss_of_a_search_on_several_tasks_is_explained_on_each(tmp_path):
     two = validated(SMALL.model_dump() | {"task": ["digits", "digits_few_labels"]}, "two")
     search(two, run_dir=tmp_path)
     best = Leaderboard(tmp_path).rows[0]

@@ -85,7 +85,7 @@ def test_every_candidate_is_trained_fully_and_by_every_proxy(done):
         assert len(of_proxy) == 2 * CANDIDATES
 
 
-def test_a_value_is_that_of_the_training_recorded(done):
+def test_a_value_is_the_metric_of_its_recorded_training(done):
     records, _ = RecordStore(done.path / "measurements", Measurement).read()
     measured = {
         (measurement.formula, measurement.fidelity, measurement.seed): measurement.value
@@ -99,14 +99,14 @@ def test_a_value_is_that_of_the_training_recorded(done):
     assert {measurement.split for measurement in records} == {"validation"}
 
 
-def test_the_seeds_are_no_others(done):
+def test_seeds_of_all_kinds_of_training_are_disjoint(done):
     work = Work((), "digits", TASKS["digits"].fidelity, 0, measured="validation")
     firsts = (FULL_TRAINING, PROXY_TRAINING, TUNING, EXPLANATION, SIMPLIFIED_LOSS, COMPARISON, OBSERVATION)
     drawn = [training_seed(work, first + number) for first in firsts for number in range(50)]
     assert len(set(drawn)) == len(drawn)
 
 
-def test_the_files_are_what_was_returned(done):
+def test_the_files_equal_the_returned_values(done):
     assert read_lines(done.path) == done.lines == proxy_lines(read_values(done.path))
     table = polars.read_parquet(done.path / "table.parquet")
     assert table["tau"].to_list() == [line.tau for line in done.lines]
@@ -115,7 +115,7 @@ def test_the_files_are_what_was_returned(done):
     }  # fmt: skip
 
 
-def test_a_study_that_was_interrupted_goes_on_as_if_it_had_not_been(done, tmp_path, monkeypatch):
+def test_an_interrupted_study_equals_an_uninterrupted_one(done, tmp_path, monkeypatch):
     with stopped_at(monkeypatch, 3, StudyInterrupted):
         fidelity(["digits"], **SMALL, out=tmp_path / "b")
     before = len(without_times(tmp_path / "b"))
@@ -124,7 +124,7 @@ def test_a_study_that_was_interrupted_goes_on_as_if_it_had_not_been(done, tmp_pa
     assert without_times(tmp_path / "b") == without_times(done.path)
 
 
-def test_a_part_that_is_damaged_is_set_aside_and_its_trainings_are_done_again(done, tmp_path):
+def test_a_damaged_part_is_set_aside_and_its_trainings_are_repeated(done, tmp_path):
     path, said = tmp_path / "d", []
     shutil.copytree(done.path, path)
     part = max((path / "measurements").glob("*.parquet"))
@@ -149,13 +149,13 @@ def test_a_full_training_that_changed_is_not_mixed_with_the_earlier_one(done, mo
         fidelity(["digits"], **SMALL, out=done.path)
 
 
-def test_an_empty_list_of_tasks_is_not_all_of_them(tmp_path):
+def test_an_empty_list_of_tasks_does_not_mean_all_tasks(tmp_path):
     with pytest.raises(UserError, match=r"Expected tasks, got an empty list\. Name some"):
         fidelity([], **SMALL, out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_without_tasks_all_are_studied_that_need_no_download(monkeypatch):
+def test_without_tasks_every_task_without_download_is_studied(monkeypatch):
     def refused(plan, tasks):
         raise UserError(" ".join(tasks))
 
@@ -166,7 +166,7 @@ def test_without_tasks_all_are_studied_that_need_no_download(monkeypatch):
     assert run("--executor", "inline").stderr == f"error: {every}\n"
 
 
-def test_a_directory_whose_name_is_too_long_is_refused_as_one_that_cannot_be():
+def test_a_directory_whose_name_is_too_long_is_refused():
     shown = run("--task", "digits", "--executor", "inline", "--out", "a" * 300)
     assert shown.exit_code == 2
     assert "expected a directory that can be read, got: File name too long" in shown.stderr
@@ -187,7 +187,7 @@ def test_the_public_name_is_the_function():
         (["digits"], {"executor": "dask"}, "ray or inline, got 'dask'"),
     ],
 )
-def test_what_cannot_be_studied_is_refused(tasks, more, message, tmp_path):
+def test_invalid_studies_are_refused(tasks, more, message, tmp_path):
     with pytest.raises(UserError, match=message):
         fidelity(tasks, **{**SMALL, **more}, out=tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -205,7 +205,7 @@ def sample():
     return draw_samples(experiments("digits"), 60)[0]
 
 
-def test_a_sample_is_as_large_as_asked_for_and_holds_known_losses_and_others(sample):
+def test_a_sample_has_the_requested_size_and_holds_known_and_random_losses(sample):
     known = [candidate for candidate in sample if candidate.name is not None]
     assert len(sample) == 60
     assert len(known) == int(KNOWN_SHARE * 60)
@@ -221,13 +221,13 @@ def test_no_two_of_a_sample_train_alike(sample):
         archive.add(fingerprint, candidate.loss_id)
 
 
-def test_a_sample_is_that_of_its_seed(sample):
+def test_a_sample_depends_on_its_seed(sample):
     again, other = draw_samples(experiments("digits"), 60)[0], draw_samples(experiments("digits", seed=1), 60)[0]
     assert again == sample
     assert {candidate.loss_id for candidate in other} != {candidate.loss_id for candidate in sample}
 
 
-def test_tasks_that_the_same_losses_suit_have_one_sample():
+def test_tasks_with_the_same_suitable_losses_share_one_sample():
     first, second = draw_samples(experiments("digits", "glyphs"), 12)
     assert first is second
 
@@ -235,7 +235,7 @@ def test_tasks_that_the_same_losses_suit_have_one_sample():
 # --- the trainings --------------------------------------------------------------------------------------
 
 
-def test_a_proxy_is_a_training_of_its_own_to_its_end():
+def test_a_proxy_is_a_complete_training_with_fewer_steps():
     full = TrainingSettings(steps=80, schedule="step", milestones=(40, 60), warm_up=8, seeds=4, learning_rate=0.3)
     proxy = proxy_of(full, "1/4", 2)
     assert (proxy.steps, proxy.milestones, proxy.warm_up, proxy.seeds, proxy.learning_rate) == (20, (10, 15), 2, 2, 0.3)
@@ -267,7 +267,7 @@ def words(done):
     ]
 
 
-def test_the_command_shows_the_table_and_says_what_is_chosen(done):
+def test_the_command_shows_the_table_and_the_chosen_proxy(done):
     shown = run(*words(done))
     assert shown.exit_code == 0
     assert "digits: accuracy on the validation split, full training 16 steps x 2 seeds" in shown.stdout
@@ -293,7 +293,7 @@ def test_an_interrupted_command_says_how_to_go_on(quick, tmp_path, monkeypatch):
     assert shown.stderr.rstrip().endswith(again)
 
 
-def test_the_command_refuses_what_it_does_not_know():
+def test_the_command_refuses_unknown_values():
     shown = run("--task", "digitz")
     assert shown.exit_code == 2
     assert "Unknown task 'digitz'" in shown.stderr

@@ -30,6 +30,6 @@ def test_an_epoch_of_a_plateau_is_one_step_at_least():
 
 
 @pytest.mark.parametrize("more", [{"schedule": "cosine"}, {"schedule": "step", "milestones": (40,)}])
-def test_an_epoch_after_which_trainings_are_saved_alone_stays(more):
+def test_an_epoch_for_saving_states_is_kept(more):
     assert shortened(TrainingSettings(steps=80, epoch=10, **more), 20, 1).epoch == 10
     assert shortened(TrainingSettings(steps=80, **more), 20, 1).epoch is None

@@ -50,7 +50,7 @@ def test_settings_behind_the_median_get_no_more_seeds():
     assert not tuner.best().pruned
 
 
-def test_what_looks_best_under_fewer_seeds_is_not_chosen():
+def test_settings_that_look_best_under_fewer_seeds_are_not_chosen():
     def worth(settings, seed):
         return 0.5 if settings["learning_rate"] == 0.1 else 0.4  # the defaults are best, under every seed
 
@@ -71,7 +71,7 @@ def test_the_same_seed_proposes_the_same_settings():
     assert [trial.settings for trial in tuners[0].trials] == [trial.settings for trial in tuners[1].trials]
 
 
-def test_the_study_is_one_of_optunas(tmp_path):
+def test_the_study_is_an_optuna_study(tmp_path):
     tuner = run(Tuner([RATE], 12, seed=0), peak)
     for _ in range(2):  # kept twice, it is there once
         tuner.keep(tmp_path / "studies.journal", "digits: ce(z)")
@@ -84,7 +84,7 @@ def test_the_study_is_one_of_optunas(tmp_path):
 
 
 @pytest.mark.parametrize("torn", ["garbage\n", '{"op_code": 0', "\xff"])
-def test_a_torn_journal_is_set_aside_and_a_new_one_begun(tmp_path, torn):
+def test_a_damaged_journal_is_set_aside_and_a_new_one_begun(tmp_path, torn):
     journal, tuner = tmp_path / "studies.journal", run(Tuner([RATE], 3, seed=0), peak)
     tuner.keep(journal, "digits: ce(z)")
     whole = journal.read_bytes()

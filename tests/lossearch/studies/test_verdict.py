@@ -91,7 +91,7 @@ def test_a_known_loss_with_other_numbers_was_not_found_and_a_discovered_one_may_
         survivors(SimpleNamespace(rows=rows[:3], path="a"), 100)
 
 
-def test_what_trains_nearly_as_a_better_one_is_not_tuned():
+def test_a_loss_that_trains_nearly_like_a_better_one_is_not_tuned():
     texts = [
         "log(ce(z/3))",
         "sqrt(1.0 + 0.001*ce(sin(z)))",
@@ -117,7 +117,7 @@ def test_every_loss_gets_the_same_budget(tuned):
     assert read_tuned(tuned.path) == tuned.losses
 
 
-def test_what_the_best_settings_are_worth_is_told_by_seeds_that_chose_none(tuned):
+def test_the_value_of_the_best_settings_is_measured_under_other_seeds(tuned):
     store = RecordStore(tuned.path / "tuning", Measurement)
     measured = [measurement for measurement in store.read()[0] if measurement.measure == "accuracy"]
     chosen_by = range(FIRST_SEED, FIRST_SEED + OPTIONS["seeds"])
@@ -140,7 +140,7 @@ def _rate(loss):
     return loss.settings_by_name()["learning_rate"]
 
 
-def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
+def test_a_random_search_trains_the_same_number_of_candidates_without_breeding(run, tuned):
     theirs = Leaderboard(run / "random_search")
     born = {row.birth for row in theirs.rows if row.rank is not None}
     assert born <= {"known", "random", "baseline"}
@@ -149,14 +149,14 @@ def test_a_random_search_trains_as_many_candidates_and_breeds_none(run, tuned):
     assert random_experiment(SMALL).evolution.random_trees == 1.0
 
 
-def test_what_was_done_is_not_done_again(run, tuned, monkeypatch):
+def test_finished_tuning_is_not_repeated(run, tuned, monkeypatch):
     monkeypatch.setattr(
         "lossearch.evaluators.executors.executor.InlineExecutor.submit", lambda *given: pytest.fail("trained again")
     )
     assert tune(run, **OPTIONS).losses == tuned.losses
 
 
-def test_tuning_that_was_stopped_goes_on_as_if_it_had_not_been(run, tuned, tmp_path, monkeypatch):
+def test_resumed_tuning_equals_uninterrupted_tuning(run, tuned, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / TUNING)
@@ -165,7 +165,7 @@ def test_tuning_that_was_stopped_goes_on_as_if_it_had_not_been(run, tuned, tmp_p
     assert tune(copy, **OPTIONS).losses == tuned.losses
 
 
-def test_tuning_in_another_way_keeps_what_was_tuned(run, tuned, tmp_path):
+def test_tuning_with_other_options_keeps_earlier_results(run, tuned, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     tune(copy, **(OPTIONS | {"trials": 2}))
@@ -191,7 +191,7 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     assert read_verdicts(judged.path).lines == judged.table.lines
 
 
-def test_the_loss_that_is_judged_is_the_best_on_the_validation_split(tuned, judged):
+def test_the_judged_loss_is_the_best_on_the_validation_split(tuned, judged):
     candidates = [loss for loss in tuned.losses if loss.kind == "found"]
     best = max(candidates, key=lambda loss: loss.value)
     first = judged.table.lines[0]
@@ -200,12 +200,12 @@ def test_the_loss_that_is_judged_is_the_best_on_the_validation_split(tuned, judg
     assert first.random_search == max(at_random, key=lambda loss: loss.value).loss
 
 
-def test_it_says_from_how_many_candidates_a_loss_was_chosen(run, judged):
+def test_a_verdict_names_the_number_of_candidates_a_loss_was_chosen_from(run, judged):
     counts = Leaderboard(run).counts()
     assert {line.chosen_from for line in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
 
 
-def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned, judged):
+def test_a_second_scene_keeps_constants_and_tunes_the_learning_rate(tuned, judged):
     first, second, _ = judged.table.lines
     assert first.formula == second.formula
     log = (judged.path / "second_network_digits" / "log.jsonl").read_text().splitlines()
@@ -216,7 +216,7 @@ def test_constants_stay_in_a_second_scene_and_the_learning_rate_is_sought(tuned,
     )
 
 
-def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(run, judged, tmp_path, monkeypatch):
+def test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements(run, judged, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / VERDICT)
@@ -230,7 +230,7 @@ def test_judging_that_was_stopped_goes_on_and_more_seeds_keep_what_was_measured(
     assert {line.seeds for line in few.table.lines} == {6}
 
 
-def test_what_is_judged_is_known_before_the_next_scene_begins(run, judged, tmp_path, monkeypatch):
+def test_the_judged_losses_are_recorded_before_the_next_scene_begins(run, judged, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / VERDICT / "verdicts.parquet").unlink()
@@ -248,7 +248,7 @@ def test_what_is_judged_is_known_before_the_next_scene_begins(run, judged, tmp_p
     assert read_verdicts(copy / VERDICT).lines == judged.table.lines[:1]
 
 
-def test_what_another_process_writes_in_is_not_set_aside(run, tuned, tmp_path):
+def test_a_folder_that_another_process_writes_to_is_not_set_aside(run, tuned, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     declared = ComparisonDirectory.recorded(copy / TUNING)
@@ -259,7 +259,7 @@ def test_what_another_process_writes_in_is_not_set_aside(run, tuned, tmp_path):
     assert read_tuned(copy / TUNING) == tuned.losses
 
 
-def test_a_search_that_was_resumed_for_more_generations_gets_a_random_search_of_as_many(run, tuned, tmp_path):
+def test_an_extended_search_gets_a_random_search_of_the_same_length(run, tuned, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     evolution = SMALL.evolution.model_copy(update={"generations": SMALL.evolution.generations + 1})
@@ -287,7 +287,7 @@ def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random
     assert list(declared.all_losses()) == ["ce(2*z)", "mse"]
 
 
-def test_what_cannot_be_judged_is_refused(run, tmp_path):
+def test_invalid_verdicts_are_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / TUNING, ignore_errors=True)
@@ -316,7 +316,7 @@ def test_what_cannot_be_judged_is_refused(run, tmp_path):
         ({"seeds": 0}, "Expected seeds to be 1 or more, got 0"),
     ],
 )
-def test_what_cannot_be_tuned_is_refused_before_anything_is_trained(run, monkeypatch, options, words):
+def test_invalid_tuning_is_refused_before_anything_is_trained(run, monkeypatch, options, words):
     monkeypatch.setattr("lossearch.studies.tune.search", lambda *given, **more: pytest.fail("searched"))
     with pytest.raises(UserError, match=words):
         tune(run, **(OPTIONS | options))
@@ -331,7 +331,7 @@ def test_baselines_are_the_known_losses_that_the_task_can_give(run):
     assert {"logit_adjustment", "pedcc", "ramp"} <= set(names)
 
 
-def test_the_commands_print_what_may_be_said(run, judged):
+def test_the_commands_print_verdicts_and_their_limits(run, judged):
     runner = CliRunner()
     words = [str(run), "--top", "2", "--trials", "4", "--seeds", "2", "--baselines", ",".join(KNOWN)]
     printed = runner.invoke(app, ["tune", *words, "--json"])
@@ -345,12 +345,12 @@ def test_the_commands_print_what_may_be_said(run, judged):
     assert runner.invoke(app, ["tune", str(run / "nowhere")]).exit_code == 2
 
 
-def test_search_at_random_is_done_once(run, tuned, monkeypatch):
+def test_the_random_search_runs_once(run, tuned, monkeypatch):
     monkeypatch.setattr("lossearch.studies.tune.search", lambda *given, **more: pytest.fail("searched again"))
     search_at_random(run)
 
 
-def test_a_card_and_the_leaderboard_tell_the_verdicts(run, judged):
+def test_a_card_and_the_leaderboard_show_the_verdicts(run, judged):
     runner = CliRunner()
     first = judged.table.lines[0]
     printed = runner.invoke(app, ["leaderboard", str(run), "--top", "1000", "--json"])

@@ -102,7 +102,7 @@ def test_products_with_the_target_vanish_where_it_is_zero():
     assert at_target_class(parse("y*z")) == Name("z")
 
 
-def test_a_number_that_depends_on_the_dtype_is_not_worked_out():
+def test_a_number_that_depends_on_the_dtype_is_not_computed():
     with pytest.raises(NoHardForm):
         at_other_classes(parse("log(y)*p"))
 
@@ -126,11 +126,11 @@ def test_cross_entropy_by_index_needs_no_one_hot_target():
         ("at_target(norm)", True, True),
     ],
 )
-def test_target_and_predictions_are_seen_through_operators(text, looks, gradient):
+def test_dependence_on_target_and_predictions_passes_through_operators(text, looks, gradient):
     assert looks_at_target(parse(text)) is looks
     assert moves(parse(text)) is gradient
 
 
-def test_only_the_names_that_are_asked_for_count():
+def test_only_the_requested_names_count():
     assert moves(parse("cosine*weight_norm"), frozenset({"weight_norm"}))
     assert not moves(parse("ce(cosine)"), frozenset({"weight_norm"}))

@@ -41,7 +41,7 @@ def left(text):
         ("exp(minimum(p*z, 3))", {"p": "exp(minimum(z, 3))", "z": "exp(minimum(p, 3))"}),
     ],
 )
-def test_every_part_and_what_is_left_without_it(text, expected):
+def test_every_part_is_listed_with_the_rest(text, expected):
     assert left(text) == expected
 
 
@@ -50,7 +50,7 @@ def test_a_formula_of_one_part_has_none_to_leave_out(text):
     assert parts_of(parse(text)) == []
 
 
-def test_without_several_parts_and_without_all():
+def test_several_parts_or_all_are_left_out():
     formula = parse("ce(z) + p - y + 1")
     terms = parts_of(formula)
     assert str(without(formula, terms[1:3])) == "ce(z) + 1"

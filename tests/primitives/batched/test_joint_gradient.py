@@ -117,7 +117,7 @@ def test_a_formula_that_is_not_finite_changes_no_other():
         assert torch.equal(disturbed[k], undisturbed[k])
 
 
-def test_formulas_that_differ_in_numbers_are_the_same_calls():
+def test_formulas_that_differ_in_numbers_share_calls():
     def calls(texts):
         return len(JointGradient([parse(text) for text in texts], CLASSES).calls)
 
@@ -125,7 +125,7 @@ def test_formulas_that_differ_in_numbers_are_the_same_calls():
     assert calls([f"ce(z) + {k / 10}*mean_c(p*p)" for k in range(1, 100)]) == first
 
 
-def test_what_many_formulas_share_is_one_call():
+def test_calls_shared_by_many_formulas_are_computed_once():
     gradient = JointGradient([parse(f"ce({k}*tanh(z) + sin(p))") for k in range(2, 12)], CLASSES)
     rows = {call.function.__name__: call.rows for call in gradient.calls}
     assert len(rows) == len(gradient.calls)
@@ -137,7 +137,7 @@ def test_values_that_no_derivative_needs_are_not_computed():
     assert [call.start is not None for call in gradient.calls] == [True, False, False]  # log-softmax; at target; minus
 
 
-def test_factors_multiply():
+def test_factors_multiply_gradients():
     formulas = [parse("ce(z)"), parse("square(p - y)")]
     plain, scaled = joint(formulas), joint(formulas, factors=[3.0, 0.5])
     torch.testing.assert_close(scaled[0], 3.0 * plain[0])

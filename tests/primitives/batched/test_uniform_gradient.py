@@ -86,14 +86,14 @@ def test_a_second_run_forgets_the_first():
 
 
 @pytest.mark.parametrize("text", ["y", "pi*y", "detach(ce(z))", "sign(z)"])
-def test_what_nothing_moves_has_no_gradient(text):
+def test_a_formula_that_nothing_moves_has_no_gradient(text):
     gradients, values = uniform([parse(text), parse("ce(z)")], features(2))
     assert not gradients["z"][0].any()
     assert gradients["z"][1].any()
     assert torch.isfinite(values).all()
 
 
-def test_formulas_that_differ_in_shapes_and_numbers_are_one_call():
+def test_formulas_that_differ_in_shapes_and_numbers_share_one_call():
     texts = ["exp(z)", "exp(at_target(z))", "exp(0.5*norm)", "exp(2*prior)"]
     gradient = UniformGradient([parse(text) for text in texts])
     rows = [call.result.stop - call.result.start for call in gradient._plan.calls if call.function.__name__ == "exp"]

@@ -71,7 +71,7 @@ def test_an_identity_that_holds_only_for_some_numbers_is_not_used():
     assert canonical(formula) == formula
 
 
-def test_the_original_stands_when_the_work_limit_is_reached():
+def test_the_original_is_kept_when_the_work_limit_is_reached():
     formula = parse("p - p + ce(z)")
     assert canonical(formula, work_limit=10) == formula
 

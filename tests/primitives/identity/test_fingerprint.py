@@ -47,12 +47,12 @@ def test_formulas_that_train_alike_have_one_fingerprint(one, other):
         ("ce(cosine*norm)", "ce(cosine*norm) + 0.1*maximum(at_target(p) - 0.99, 0)"),
     ],
 )
-def test_formulas_that_train_differently_have_two(one, other):
+def test_formulas_that_train_differently_have_different_fingerprints(one, other):
     assert not same(one, other)
 
 
 @pytest.mark.parametrize("text", ["3*y", "sum_c(p)", "batch_mean(norm) - batch_mean(norm)"])
-def test_a_flat_formula_has_none(text):
+def test_a_flat_formula_has_no_fingerprint(text):
     assert fingerprint(parse(text)) is None
 
 
@@ -76,6 +76,6 @@ def test_fingerprints_of_many_are_those_of_each_alone():
             assert one[1:] == pytest.approx(alone[1:], abs=1e-12)
 
 
-def test_a_formula_with_a_free_name_has_none():
+def test_a_formula_with_a_free_name_has_no_fingerprint():
     with pytest.raises(FormulaError, match="without free names, got one with gamma"):
         fingerprint(parse("gamma*ce(z)", {"gamma"}))

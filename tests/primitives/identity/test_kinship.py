@@ -45,11 +45,11 @@ def test_the_opposite_of_a_loss_is_not_near_it():
     assert nearest is None or nearest.cosine < 0.5
 
 
-def test_a_flat_formula_is_near_none():
+def test_a_flat_formula_has_no_nearest_loss():
     assert nearest_known(parse("p - p")) is None
 
 
-def test_a_loss_that_looks_at_progress_or_the_prior_has_its_nearest():
+def test_a_loss_over_progress_or_the_prior_has_a_nearest_loss():
     assert nearest_known(parse("ce(z) + 1e-9*progress*mean_c(p)")).name == "cross_entropy"
     assert nearest_known(parse("2*ce(z + log(prior))")).name == "logit_adjustment"
 

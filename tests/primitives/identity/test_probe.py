@@ -100,7 +100,7 @@ def _nearly_the_same_target():
     probe._batch()["nearly_mixed"] = probe._batch()["mixed"] * NEARLY_ONE
 
 
-def test_a_formula_is_the_same_as_one_that_is_equal_and_as_no_other():
+def test_only_equal_formulas_are_the_same_on_the_probe():
     assert same_on_probe(parse("ce(z)"), parse("lse_c(z) - at_target(z)"))
     assert not same_on_probe(parse("ce(z)"), parse("2*ce(z)"))
     assert not same_on_probe(parse("ce(z)"), parse("ce(cosine)"))

@@ -32,7 +32,7 @@ def test_text_reads_back_as_the_same_formula(formula):
         ("1e3 + 0.50", "1000 + 0.5"),
     ],
 )
-def test_text_has_the_parentheses_it_needs_and_no_more(text, printed):
+def test_text_has_only_the_parentheses_it_needs(text, printed):
     assert str(parse(text)) == printed
 
 
@@ -59,7 +59,7 @@ def test_batch_mean_of_a_value_per_class_is_refused():
         parse("batch_mean(p)")
 
 
-def test_a_call_needs_as_many_arguments_as_its_operator():
+def test_a_call_needs_the_number_of_arguments_of_its_operator():
     with pytest.raises(FormulaError, match="exp takes 1 argument"):
         Call("exp", (Name("p"), Name("y")))
 
@@ -95,7 +95,7 @@ def test_no_operator_has_a_terminals_name():
     assert FUNCTIONS.keys() | {"add", "sub", "mul", "div", "pow", "neg"} == OPERATORS.keys()
 
 
-def test_the_vocabulary_is_the_documented_one():
+def test_the_vocabulary_equals_the_documented_one():
     functions = (
         "exp log log10 sqrt square abs sign floor sin cos tanh arctan arccos sigmoid softplus relu erf minimum "
         "maximum sum_c mean_c max_c lse_c at_target softmax_c log_softmax_c ce batch_mean detach"

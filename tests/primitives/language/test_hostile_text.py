@@ -292,7 +292,7 @@ def test_a_deep_tree_is_refused_before_the_stack_ends(text):
     assert plain(refusal(text))
 
 
-def test_a_formula_whose_own_text_is_too_long_is_refused_or_reads_back():
+def test_a_formula_with_too_long_a_text_is_refused_or_reads_back():
     """1e12 is printed with thirteen digits: the text grows, and its limit holds for what is read again."""
     terms = "+".join(["log_softmax_c(1e12)"] * 44)
     try:
@@ -433,7 +433,7 @@ class Loaded:
 @pytest.mark.parametrize(
     "thing", [b"p", bytearray(b"p"), None, 3, 1.5, 1j, True, ["p"], ("p",), {"p": 1}, object(), str, len, parse]
 )
-def test_what_is_no_text_is_refused_by_its_type(thing):
+def test_an_object_that_is_no_text_is_refused_by_its_type(thing):
     message = refusal(thing)
     assert message == f"Expected the text of a formula, got {type(thing).__name__}."
     with pytest.raises(UserError):
@@ -492,7 +492,7 @@ def test_the_parser_refuses_a_hostile_name_of_a_hyperparameter_whatever_the_form
 
 
 @pytest.mark.parametrize("name", ["lambda", "None", "class", "import", "x" * 1_000, 3, None])
-def test_a_word_that_can_be_no_python_argument_is_no_name(name):
+def test_a_word_that_cannot_be_a_python_argument_is_no_name(name):
     assert "Expected the name of a hyper-parameter" in refusal("ce(z)", [name])
 
 

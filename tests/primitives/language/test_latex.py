@@ -20,7 +20,7 @@ from lossearch.primitives.language.parser import parse
         ("-sum_c(p + y)", r"-\left(\sum_{c} \left(p + y\right)\right)"),
     ],
 )
-def test_latex_says_what_the_text_says(text, expected):
+def test_latex_has_the_meaning_of_the_text(text, expected):
     assert latex(parse(text)) == expected
 
 

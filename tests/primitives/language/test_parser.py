@@ -82,12 +82,12 @@ def test_other_objects_are_refused():
         parse(3)
 
 
-def test_hyperparameters_are_known_by_being_given():
+def test_only_given_hyperparameters_are_known():
     assert str(parse("ce(z) + eps*p", ["eps"])) == "ce(z) + eps*p"
     with pytest.raises(FormulaError, match="'eps'"):
         parse("ce(z) + eps*p")
 
 
 @pytest.mark.parametrize("name", ["p", "exp", "_x", "a b", "", "1a", "é"])
-def test_a_hyperparameter_cannot_have_this_name(name):
+def test_invalid_names_of_hyperparameters_are_refused(name):
     assert not valid_name(name)

@@ -63,7 +63,7 @@ def test_the_nearest_of_several_sub_centers_counts():
     )
 
 
-def test_what_sub_centers_cannot_give_is_refused():
+def test_formulas_that_sub_centers_cannot_serve_are_refused():
     assert not suits("sub_centers", parse("ce(z) + cosine"))
     assert suits("pedcc", parse("ce(z) + cosine"))
     with pytest.raises(ValueError, match="Expected a formula over cosine for sub_centers"):
@@ -128,7 +128,7 @@ def test_initial_class_weights_come_from_the_generator():
         ("norm - at_target(z)", "z"),
     ],
 )
-def test_a_loss_scores_by_what_its_cross_entropy_sees_without_a_margin(text, expected):
+def test_a_loss_scores_by_the_logits_of_its_cross_entropy_without_a_margin(text, expected):
     assert str(scores(parse(text, ["psi"] if "psi" in text else []))) == expected
 
 
@@ -139,7 +139,7 @@ def test_scores_that_widen_a_sample_over_the_classes_are_computed():
     torch.testing.assert_close(loss.get_logits(embeddings), expected * embeddings.norm(dim=1, keepdim=True))
 
 
-def test_an_embedding_loss_has_the_habits_of_pytorch_metric_learning():
+def test_an_embedding_loss_follows_the_conventions_of_pytorch_metric_learning():
     loss = lossearch.loss("arcface", num_classes=5, embedding_size=4)
     assert isinstance(loss, EmbeddingLoss)
     assert (loss.num_classes, loss.embedding_size) == (5, 4)

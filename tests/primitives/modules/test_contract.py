@@ -66,7 +66,7 @@ def test_ce_of_z_is_torchs_cross_entropy_on_probabilities(shape, reduction, labe
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("ignore_index", [-100, -1, 0, 3, 255])
-def test_any_ignored_index_is_torchs(reduction, ignore_index):
+def test_any_ignored_index_acts_as_in_torch(reduction, ignore_index):
     target = torch.tensor([0, 1, 2, 3, 4, ignore_index if ignore_index in (-1, 255) else 3])
     assert_like_torch(normal(6, 5), target, reduction=reduction, ignore_index=ignore_index)
 
@@ -74,13 +74,13 @@ def test_any_ignored_index_is_torchs(reduction, ignore_index):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(0, 5), (0, 5, 3), (2, 5, 0)], ids=str)
 @pytest.mark.parametrize("kind", ["indices", "probabilities"])
-def test_an_empty_batch_is_torchs(shape, reduction, kind):
+def test_an_empty_batch_acts_as_in_torch(shape, reduction, kind):
     target = torch.zeros(shape[0], *shape[2:], dtype=torch.long) if kind == "indices" else normal(*shape)
     assert_like_torch(normal(*shape), target, reduction=reduction)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64], ids=str)
-def test_class_indices_of_any_integer_dtype(dtype):
+def test_class_indices_may_have_any_integer_dtype(dtype):
     logits, target = normal(4, 5), torch.tensor([0, 1, 4, 2])
     torch.testing.assert_close(lossearch.loss("ce(z)")(logits, target.to(dtype)), F.cross_entropy(logits, target))
 
@@ -115,11 +115,11 @@ def test_the_weight_of_a_class_rescales_its_samples_of_any_loss(name):
         ("exp(ce(z))", False),
     ],
 )
-def test_losses_that_are_linear_in_the_target_are_known(text, linear):
+def test_losses_that_are_linear_in_the_target_are_recognised(text, linear):
     assert linear_in_target(parse(text)) is linear
 
 
-def test_a_loss_that_is_called_linear_mixes_as_its_targets_do():
+def test_a_linear_loss_mixes_as_its_targets_do():
     logits, a, b = normal(4, 5), torch.eye(5).double()[[0, 1, 2, 3]], torch.eye(5).double()[[4, 0, 0, 1]]
     for text in ("ce(z)", "2*ce(z) - at_target(p)/3", "-sum_c(y*(1 - p)**2*log(p))", "mean_c(p*y)"):
         loss = LogitLoss(parse(text), reduction="none")

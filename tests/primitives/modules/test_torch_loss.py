@@ -41,7 +41,7 @@ def test_ce_of_z_is_torchs_cross_entropy_on_probabilities(shape, reduction):
     torch.testing.assert_close(ours, F.cross_entropy(logits, target, reduction=reduction))
 
 
-def test_another_ignored_index():
+def test_another_ignored_index_is_respected():
     logits, target = normal(4, 5), torch.tensor([0, 255, 3, 255])
     ours = LogitLoss(parse("ce(z)"), ignore_index=255)(logits, target)
     torch.testing.assert_close(ours, F.cross_entropy(logits, target, ignore_index=255))
@@ -92,7 +92,7 @@ def test_log_of_one_plus_exp_is_a_softplus():
 @pytest.mark.parametrize(
     "text", ["exp(pi)*p", "sin(pi)*p + ce(z)", "minimum(pi, 3)*ce(z)", "detach(pi)*ce(z)", "num_classes**p", "pi"]
 )
-def test_scalars_go_wherever_the_language_lets_them(text):
+def test_scalars_may_take_any_place_of_the_language(text):
     assert torch.isfinite(LogitLoss(parse(text))(normal(3, 5), torch.tensor([0, 1, 2])))
 
 
@@ -143,7 +143,7 @@ def embedding_loss(text, **options):
     return EmbeddingLoss(parse(text), num_classes=5, embedding_size=4, generator=generator, **options).double()
 
 
-def test_an_embedding_loss_owns_class_weights_and_scores_with_what_it_looks_at():
+def test_an_embedding_loss_owns_class_weights_and_scores_with_its_features():
     embeddings = normal(6, 4)
     by_cosine, by_product = embedding_loss("ce(8*(cosine - 0.2*y))"), embedding_loss("ce(z) + 0.1*norm")
     assert [name for name, _ in by_cosine.named_parameters()] == ["weight"]

@@ -104,13 +104,13 @@ def test_a_clamp_has_the_gradient_of_torchs_at_a_tie_too():
         torch.testing.assert_close(by_rule, [leaf.grad, None])
 
 
-def test_functions_without_a_slope_have_no_gradient():
+def test_functions_with_zero_slope_have_no_gradient():
     x = tensor(1, ROWS, CLASSES, BATCH)
     for function in (torch.sign, torch.floor, torch.detach):
         assert gradients(function, torch.ones_like(x), function(x), (x,), (True,)) == [None]
 
 
-def test_every_function_of_the_language_has_rules_but_for_a_few_that_autograd_differentiates():
+def test_all_but_a_few_functions_of_the_language_have_rules():
     called = {operator.tensor for operator in OPERATORS.values()}
     for loss in CATALOG.values():
         called |= {step.function for step in lower(loss.bound(), hard=True).steps}

@@ -64,7 +64,7 @@ def test_students_interval_is_the_textbooks():
     assert interval([0.5]) is None
 
 
-def test_results_stand_beside_the_baselines_with_intervals():
+def test_a_card_shows_results_and_baselines_with_intervals():
     text = card()
     assert "0.9400 ± 0.0100 over 3 seeds, rank 1 of 2 losses" in text
     # differences .03, .02, .04: mean .03, interval .03 -+ 4.302653 * .01/sqrt(3)
@@ -107,7 +107,7 @@ def test_text_of_a_run_is_inert():
 
 
 @pytest.mark.parametrize("field", ["fidelity", "birth", "task"])
-def test_markup_of_a_run_stands_as_code(field):
+def test_markup_of_a_run_is_shown_as_code(field):
     hostile = "- *bold* https://evil.example @octocat # title"
     changed = [evaluation(OWN, 0, 0.9, **{field: hostile})]
     with_markup = Evidence(leaderboard_rows(changed)[0], leaderboard_rows(changed), changed)
@@ -117,13 +117,13 @@ def test_markup_of_a_run_stands_as_code(field):
         assert "octocat" not in outside_code
 
 
-def test_what_breaks_is_found():
+def test_failing_inputs_are_found():
     assert find_failures(loss_module(parse("ce(z)"))) == []
     (first, *_) = find_failures(loss_module(parse("exp(z)*exp(z)*exp(z) + ce(z)")))
     assert first.startswith("the value is")
 
 
-def test_a_loss_that_does_not_ask_for_certainty_is_known():
+def test_a_loss_that_does_not_ask_for_certainty_is_recognised():
     assert find_minimum(loss_module(parse("ce(z)"))) == pytest.approx(0.999)
     # sum over classes of -log p + y/p, the rest even: least at p_t = 1/sqrt(C)
     assert find_minimum(CATALOG["baikal"].module()) == pytest.approx(10**-0.5, abs=2e-3)
@@ -132,7 +132,7 @@ def test_a_loss_that_does_not_ask_for_certainty_is_known():
     assert find_minimum(loss_module(parse("ce(z)*0 + 1"))) is None
 
 
-def test_a_loss_that_drives_samples_away_from_their_class_is_known():
+def test_a_loss_that_drives_samples_away_from_their_class_is_recognised():
     # cos(theta + m) rises again beyond pi - m; the grid has steps of pi/314
     for margin in (0.5, 1.0):
         start, end = trace_way_to_class(at_right_angles("arcface", m=margin)).away
@@ -166,7 +166,7 @@ def test_the_way_of_a_sample_to_its_class_is_described(text, found):
     assert found in model_card(of_formula(parse(text), {}), "x.py")
 
 
-def test_a_progress_is_looked_at_from_its_start_to_its_end():
+def test_a_loss_over_progress_is_measured_from_start_to_end():
     text = model_card(of_formula(parse("relu(progress - 0.6)*ce(z)"), {}), "x.py")
     assert "at progress 0, its gradient: **it has none**" in text
     assert "at progress 1, where it is least: at certainty" in text
@@ -185,7 +185,7 @@ def test_a_plateau_that_includes_certainty_is_at_certainty():
     assert "where it is least: at certainty" in card_of("hinge")
 
 
-def test_a_loss_that_gives_up_on_hard_samples_is_known():
+def test_a_loss_that_gives_up_on_hard_samples_is_recognised():
     # |gradient| of ce is (1 - p)*sqrt(1 + 1/9), of mae p times that, up to a factor
     assert measure_slope_on_wrong(CATALOG["cross_entropy"].module()) == pytest.approx(1.0)
     assert measure_slope_on_wrong(CATALOG["mae"].module()) == pytest.approx(0.001 * 0.999 / 0.25, rel=1e-3)
@@ -212,7 +212,7 @@ def test_equal_differences_have_no_interval_that_looks_certain():
     )
 
 
-def test_a_known_loss_of_a_run_was_not_chosen():
+def test_the_card_of_a_known_loss_says_that_it_was_not_selected():
     text = card(formula="ce(z)")
     assert "It is a known loss that the search began with. Choosing it for this score flatters it" in text
     assert "| `cross_entropy` | 0.9100 ± 0.0100 | this loss |" in text
@@ -249,7 +249,7 @@ def test_a_file_whose_name_is_no_module_is_named_in_a_comment(file):
         ({"class_weights": "learned"}, True),
     ],
 )
-def test_the_example_optimises_what_is_learned(options, line):
+def test_the_example_optimises_the_learned_weights(options, line):
     module = CATALOG["am_softmax"].module(num_classes=3, embedding_size=2, **options)
     text = model_card(of_module(module), "x.py")
     assert ("*loss.parameters()" in text) == line

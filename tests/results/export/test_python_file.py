@@ -255,7 +255,7 @@ def test_numbers_that_are_not_whole_become_arguments_and_equal_ones_share_a_name
     assert values == pytest.approx({"c1": 0.7, "c2": 0.1, "c3": 0.9393727128473789})
 
 
-def test_names_that_are_made_free_stay_different(tmp_path):
+def test_renamed_arguments_stay_different(tmp_path):
     path = tmp_path / "loss.py"
     values = {"forward": 2.0, "forward_": 1.0, "torch": 0.5, "index": 0.25, "self": 3.0, "calibrated": 0.7}
     text = "forward*ce(z) + forward_*mean_c(p) + torch*mean_c(z) + index*at_target(p) + self*max_c(p) + calibrated"
@@ -274,7 +274,7 @@ def test_a_modules_options_are_the_exported_classs_defaults(tmp_path):
     torch.testing.assert_close(load_exported(path).Loss()(logits, target), module(logits, target))
 
 
-def test_a_known_formula_with_other_class_weights_is_that_other_loss():
+def test_a_known_formula_with_other_class_weights_is_another_loss():
     known, plain = (CATALOG[name].module(num_classes=3, embedding_size=2) for name in ("sub_center_arcface", "arcface"))
     assert "Sub-center ArcFace" in export_source(of_module(known))
     assert "Sub-center ArcFace" not in export_source(of_module(plain))
@@ -371,7 +371,7 @@ def test_an_argument_of_the_exported_class_changes_the_loss(tmp_path):
     torch.testing.assert_close(exported, CATALOG["focal"].module(gamma=0.5, alpha=2.0)(logits, target))
 
 
-def test_hyperparameters_whose_names_are_taken_get_others(tmp_path):
+def test_hyperparameters_with_reserved_names_get_other_names(tmp_path):
     path = tmp_path / "loss.py"
     module = loss_module(
         parse("training*ce(z) + forward*mean_c(p)", ["training", "forward"]), {"training": 2.0, "forward": 0.5}

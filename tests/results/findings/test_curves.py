@@ -45,7 +45,7 @@ def test_another_class_takes_the_targets_probability_while_the_others_hold_a_ten
         assert point.slope_in_logit == pytest.approx(point.at, rel=1e-9)  # of cross-entropy: p of the other class
 
 
-def test_with_two_classes_none_is_held():
+def test_with_two_classes_no_other_class_keeps_its_probability():
     for point in line(drawn("ce(z)", classes=2), "own", "other"):
         assert point.target_probability == pytest.approx(1.0 - point.at, rel=1e-9, abs=1e-12)
 
@@ -101,7 +101,7 @@ def facts(text):
     return " ".join(curve_facts(drawn(text), "own"))
 
 
-def test_where_the_pull_vanishes_and_where_it_does_not():
+def test_the_text_says_where_the_pull_vanishes():
     vanishes, stays = "Its pull vanishes as the target's probability goes to 0", "Its pull does not vanish as the"
     assert stays in facts("2*ce(z) + 0")
     assert vanishes in facts("at_target((1 - p**0.7)/0.7)")  # Zhang & Sabuncu 2018: p^q times cross-entropy's
@@ -110,7 +110,7 @@ def test_where_the_pull_vanishes_and_where_it_does_not():
     assert "it pulls 2 times as hard at p = 0.01" in facts("2*ce(z)")
 
 
-def test_where_the_least_value_lies_and_where_it_rises():
+def test_the_text_says_where_the_value_is_least_and_where_it_rises():
     assert "falls all the way as the target's probability rises" in facts("ce(z)")
     smoothed = facts("0.9*ce(z) - 0.1*mean_c(log(p))")  # least where p is the smoothed target, 0.9 + 0.1/10
     assert "Its least value lies at p = 1 - 0.09, and not at the target" in smoothed or "p = 1 - 0.1" in smoothed

@@ -54,7 +54,7 @@ def test_the_nearest_known_loss_is_named(cosine, words):
     assert words in text_of(cosine=cosine)["What it is"]
 
 
-def test_a_flat_loss_and_one_that_screening_rejects():
+def test_flat_and_rejected_losses_are_described():
     assert "it has no gradient on the probe" in text_of(nearest=None, cosine=None)["What it is"]
     assert "would reject it: flat." in text_of(rejected="flat")["What it is"]
 

@@ -80,7 +80,7 @@ def test_tau_is_kendalls():
     assert line.low < line.tau < line.high
 
 
-def test_the_better_half_is_the_better_one_by_full_training():
+def test_the_better_half_is_chosen_by_full_training():
     """The worse half is ranked rightly and the better one reversed."""
     line = by_proxy(proxy_lines(values(p8=[*RANKED[:6], *RANKED[:5:-1]])))["1/8", 2]
     assert line.tau_of_better_half == -1.0
@@ -98,13 +98,13 @@ def test_more_seeds_are_averaged():
     assert (lines["1/8", 1].tau, lines["1/8", 2].tau) == (-1.0, 1.0)
 
 
-def test_the_cheapest_that_is_good_enough_is_chosen():
+def test_the_cheapest_good_proxy_is_chosen():
     lines = proxy_lines(values(p8=REVERSED, p4=SWAPPED))
     assert [line.cheapest for line in lines].count(True) == 1
     assert (find_cheapest(lines, "digits").proxy, find_cheapest(lines, "digits").seeds) == ("1/4", 1)
 
 
-def test_of_two_at_the_same_cost_the_better_one_is_chosen():
+def test_the_better_of_two_proxies_at_one_cost_is_chosen():
     """An eighth under two seeds costs as much as a quarter under one; its first seed ranks nothing."""
     scores = [
         replace(value, fitness=0.5) if (value.proxy, value.seed) == ("1/8", 100) else value
@@ -156,7 +156,7 @@ def test_a_proxy_that_cannot_tell_candidates_apart_is_not_chosen():
     assert find_cheapest(lines, "digits").proxy == "1/4"
 
 
-def test_tasks_are_judged_apart():
+def test_tasks_are_judged_separately():
     lines = proxy_lines([*values("digits", p8=REVERSED), *values("glyphs")])
     assert find_cheapest(lines, "digits").proxy == "1/4"
     assert find_cheapest(lines, "glyphs").proxy == "1/8"

@@ -86,7 +86,7 @@ def test_a_loss_behind_the_best_known_one_is_worse():
     assert "worse than mse" in verdict.why
 
 
-def test_being_behind_another_baseline_counts_after_correction_for_all():
+def test_a_deficit_to_another_baseline_counts_after_correction():
     level = measured("found", [0.8145 + 0.001 * seed for seed in range(SEEDS)])  # about as good as mse, the favourite
     ahead = measured("ahead", [0.9] * SEEDS)
     few = judge(MSE, ahead, level, baselines=("ahead", "mse"))
@@ -144,7 +144,7 @@ def rows(accuracy, samples, shift=0):
     return right
 
 
-def test_a_task_on_which_little_is_left_to_win_is_saturated():
+def test_a_task_with_few_errors_left_is_saturated():
     right = rows(0.97, 100)
     groups = [measured(loss, [0.97] * SEEDS, right) for loss in ("cross_entropy", "mse")]
     verdict = judge(*groups, measured("found", around(0.99, 0.0001), rows(0.99, 100)))
@@ -152,7 +152,7 @@ def test_a_task_on_which_little_is_left_to_win_is_saturated():
     assert "3.0 errors on 100 samples" in verdict.why
 
 
-def test_a_loss_that_is_clearly_behind_is_worse_also_where_little_is_left_to_win():
+def test_a_loss_that_is_clearly_behind_is_worse_even_on_a_saturated_task():
     groups = [measured(loss, [0.97] * SEEDS, rows(0.97, 100)) for loss in ("cross_entropy", "mse")]
     verdict = judge(*groups, measured("found", around(0.5), rows(0.5, 100)))
     assert (verdict.verdict, verdict.why) == ("worse than a known loss", "worse than mse")

@@ -50,7 +50,7 @@ def test_a_condition_holds_for_its_rows(text, formulas):
         ("\x1b[2J<1", "Expected a condition such as"),
     ],
 )
-def test_a_text_that_is_no_condition_is_refused(text, message):
+def test_invalid_conditions_are_refused(text, message):
     with pytest.raises(UserError, match="Expected") as refusal:
         condition(text)
     assert message in str(refusal.value)

@@ -98,7 +98,7 @@ def test_a_leaderboard_equals_the_plain_one_row_for_row(parts):
 
 
 @given(st.lists(evaluations(), max_size=12))
-def test_evaluations_in_no_file_are_ranked_alike(records):
+def test_evaluations_without_a_file_are_ranked_alike(records):
     assert leaderboard_rows(records) == plain_rows(records)
     assert difference_noise(records) == plain_noise(records)
 

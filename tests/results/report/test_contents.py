@@ -68,7 +68,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_an_empty_run_and_one_that_has_just_begun_say_what_is_missing(tmp_path):
+def test_reports_of_empty_and_new_runs_name_what_is_missing(tmp_path):
     (tmp_path / "evaluations").mkdir()
     report = gather_contents(tmp_path)
     assert any("No loss was trained" in sentence for sentence in report.missing)

@@ -41,7 +41,7 @@ def column(driver, place):
     return [element.text for element in all_of(driver, f"#board tbody td:nth-child({place + 1})")]
 
 
-def test_nothing_is_asked_for_and_the_console_is_empty(report):
+def test_the_page_sends_no_request_and_logs_nothing(report):
     with browser() as driver:
         opened(driver, report)
         assert console(driver) == []
@@ -92,7 +92,7 @@ def test_it_prints_to_pdf(desk):
     assert len(pdf) > 50_000
 
 
-def test_it_is_printed_in_black_on_white_also_from_a_dark_screen(report):
+def test_a_dark_screen_prints_in_black_on_white(report):
     with browser(dark=True) as driver:
         opened(driver, report)
         driver.execute_cdp_cmd(
@@ -144,7 +144,7 @@ def test_text_has_contrast_in_light_and_dark(report, dark):
         assert (_luminance(label.value_of_css_property("fill")) > 0.5) is dark
 
 
-def test_keyboard_and_screen_reader_find_their_way(desk, report):
+def test_keyboard_and_screen_reader_can_use_the_page(desk, report):
     opened(desk, report)
     desk.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     assert desk.switch_to.active_element.text == "Skip to the results"

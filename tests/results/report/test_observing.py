@@ -21,7 +21,7 @@ from tests.results.report.browser import all_of, browser, console, opened
 FIDELITY = TrainingSettings(steps=30, seeds=1, network="cnn", hidden=16)
 
 
-def test_a_training_that_is_watched_ends_as_one_that_is_not():
+def test_an_observed_training_equals_an_unobserved_one():
     from lossearch.evaluators.training.attached_loss import loss_for
     from lossearch.evaluators.training.calibration import calibration_factor
 
@@ -43,7 +43,7 @@ def test_a_training_that_is_watched_ends_as_one_that_is_not():
     assert observed.maps.shape == observed.images.shape == (8, 8, 8)
 
 
-def test_losses_over_embeddings_verification_and_pixels_are_watched_too():
+def test_losses_over_embeddings_verification_and_pixels_are_observed():
     pairs = observe_training(parse("ce(9*cosine)"), "learned", known_task("glyphs"), FIDELITY, seed=0)
     assert pairs.confusion == ()
     assert set(pairs.predicted.tolist()) == {-1}
@@ -59,7 +59,7 @@ def run(tmp_path_factory):
     return search(declared, run_dir=tmp_path_factory.mktemp("observed") / "run").path
 
 
-def test_the_report_shows_what_was_seen_and_trains_once(run, tmp_path):
+def test_the_report_shows_the_observation_and_trains_once(run, tmp_path):
     first = CliRunner().invoke(app, ["report", str(run), "--top", "1", "--out", str(tmp_path / "a.html")])
     assert first.exit_code == 0
     assert "Training 1 of" in first.output
@@ -81,7 +81,7 @@ def test_the_report_shows_what_was_seen_and_trains_once(run, tmp_path):
         assert len(all_of(driver, "#confusion-1 image")) == 1
 
 
-def test_where_nothing_can_be_trained_the_rest_is_shown(run, tmp_path):
+def test_a_report_without_training_shows_the_rest(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "observation", ignore_errors=True)
     (tmp_path / "run" / "experiment.toml").unlink()
@@ -100,7 +100,7 @@ def test_where_nothing_can_be_trained_the_rest_is_shown(run, tmp_path):
         (GridPoint, {"what": "value", "a": 0.0, "b": 0.0, "value": float("nan")}),
     ],
 )
-def test_what_cannot_be_drawn_is_no_record(record, fields):
+def test_values_that_cannot_be_drawn_are_no_records(record, fields):
     with pytest.raises(ValueError, match="Expected"):
         record(**fields)
 

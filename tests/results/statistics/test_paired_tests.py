@@ -31,7 +31,7 @@ def test_wilcoxons_rank_sums_by_hand():
 
 
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=9).filter(any))
-def test_wilcoxons_p_is_that_of_all_sign_patterns_where_differences_tie(differences):
+def test_wilcoxons_p_counts_all_sign_patterns_if_differences_tie(differences):
     moved = [float(difference) for difference in differences if difference]
     ranks = stats.rankdata([abs(difference) for difference in moved])
     sums = [
@@ -46,7 +46,7 @@ def test_wilcoxons_p_is_that_of_all_sign_patterns_where_differences_tie(differen
 
 
 @given(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=60, unique_by=lambda value: round(abs(value), 6)))
-def test_wilcoxons_p_is_scipys_where_none_ties(differences):
+def test_wilcoxons_p_equals_scipys_without_ties(differences):
     moved = [difference for difference in differences if abs(difference) > 1e-6] or [1.0]
     if len(moved) > 1:
         assert paired_test(moved).p_wilcoxon == pytest.approx(stats.wilcoxon(moved, method="exact").pvalue)
@@ -57,14 +57,14 @@ def test_the_p_of_very_many_pairs_is_asymptotic():
     assert paired_test(many).p_wilcoxon == pytest.approx(stats.wilcoxon(many, method="asymptotic").pvalue, rel=1e-6)
 
 
-def test_the_interval_holds_the_mean_and_is_scipys():
+def test_the_interval_holds_the_mean_and_equals_scipys():
     test = paired_test(TEN)
     assert test.low < test.difference < test.high
     low, high = stats.t.interval(0.95, 9, test.difference, stats.sem(TEN))
     assert (test.low, test.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
 
 
-def test_a_test_repeats():
+def test_a_test_is_reproducible():
     assert paired_test(TEN) == paired_test(TEN)
 
 
