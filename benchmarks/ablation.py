@@ -1,8 +1,8 @@
 """Measure what each part of the search adds at an equal budget; print JSON.
 
-Every case trains the same number of candidates under ten seeds. A search is worth what its best loss reaches under six
-fresh seeds on the validation split, minus what cross-entropy reaches under them; fresh seeds remove the luck of those
-by which it was chosen. Differences to the plain search are paired by task and seed; their intervals are Student's t.
+Every case trains the same number of candidates under ten seeds. The gain of a search is the fitness of its best loss
+under six fresh seeds on the validation split, minus that of cross-entropy. Fresh seeds remove the luck of the seeds
+that selected the loss. Differences to the plain search are paired by task and seed; their intervals are Student's t.
 
 Some cases of ablation.jsonl are no longer here: their parts were removed from the code. The lines of ablation.jsonl,
 ablation_1200.jsonl and ablation_1200_by_100.jsonl do not name their budget, so they are summarised but not extended.
@@ -25,7 +25,7 @@ from lossearch.runs.experiment import Experiment, validated
 
 Found = TypeVar("Found")
 
-#: Keys that identify a search in a file.
+#: Fields that identify a search in a file.
 KEY = ("case", "task", "seed", "population", "generations")
 
 #: Differences from the plain search, by the name of the case.
@@ -78,7 +78,7 @@ def experiment(task: str, seed: int, population: int, generations: int, changes:
 
 
 def worth(case: str, task: str, seed: int, population: int, generations: int) -> dict[str, Any]:
-    """Measure what a search found."""
+    """Run a search and measure its best loss."""
     declared = experiment(task, seed, population, generations, CASES[case])
     with tempfile.TemporaryDirectory() as folder:
         run = search(declared, run_dir=Path(folder) / "run")
@@ -156,7 +156,7 @@ def as_they_end(jobs: Mapping[Future[Found], str]) -> Iterator[Found]:
 
 
 def key_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells a search from the others of its file. Raises ValueError if the line lacks it."""
+    """Return the key of a search in its file. Raises ValueError if the line lacks a part of it."""
     missing = [name for name in KEY if name not in line]
     if missing:
         got = {name: line[name] for name in KEY if name in line}
@@ -172,7 +172,9 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
+    parser.add_argument(
+        "--out", type=Path, help="file that gets a line of JSON for each search; searches in it are not repeated"
+    )
     chosen = parser.parse_args()
     budget = chosen.population, chosen.generations
     wanted = [

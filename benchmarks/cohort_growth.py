@@ -39,7 +39,7 @@ def measure(steps: int, rounds: int) -> dict[str, dict[int, float]]:
         "nodes_of_a_formula": {size: (group, task, plain) for size, group in by_size(evolved(256)).items()},
     }
     seconds: dict[str, dict[int, list[float]]] = {axis: {value: [] for value in case} for axis, case in cases.items()}
-    together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # loads what is loaded once
+    together(evolved(4), task, TrainingSettings(steps=2, seeds=1), CPU)  # loads data and libraries
     for _ in range(rounds):
         for axis, case in cases.items():
             for value, (formulas, on_task, fidelity) in case.items():
@@ -73,7 +73,7 @@ def plot(figures: dict[str, dict[int, float]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object, as it does anyway")
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--plot", type=Path, help="where to draw the figures, as SVG or PNG")

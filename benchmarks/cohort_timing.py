@@ -25,7 +25,7 @@ def evolved(count: int) -> list[Formula]:
 
 
 def settings_of(formulas: Sequence[Formula], settings: int) -> list[Formula]:
-    """Make several settings of each formula: of its numbers, or of a factor if it has none."""
+    """Make several settings of each formula: scale its numbers, or add a factor if it has none."""
     return [_scaled(formula, 1.0 + k / 20) for formula in formulas for k in range(settings)]
 
 

@@ -23,7 +23,7 @@ from lossearch.primitives.language.formula import Formula
 
 
 def compile_milliseconds(formulas: Sequence[Formula], device: torch.device, rounds: int) -> float:
-    """Time the making of a cohort's program, for each candidate."""
+    """Time the compilation of a cohort's program, in milliseconds for each candidate."""
     times = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -64,9 +64,9 @@ def on_a_gpu(rounds: int, device: torch.device) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object, as it does anyway")
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100, help="of a training on a CPU")
+    parser.add_argument("--steps", type=int, default=100, help="steps of a training on a CPU")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args()
     device = choose_device(options.device)
@@ -75,7 +75,7 @@ def main() -> None:
     figures: dict[str, Any] = {"device": name, "threads": 1, "torch": torch.__version__}
     figures["first_compile_ms_per_candidate"] = compile_milliseconds(evolved(256)[128:], device, 1)
     figures["compile_ms_per_candidate"] = compile_milliseconds(evolved(64), device, options.rounds)
-    together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # loads what is loaded once
+    together(evolved(2), known_task("digits"), TrainingSettings(steps=5, seeds=1), device)  # loads data and libraries
     measured = on_a_gpu(options.rounds, device) if device.type == "cuda" else on_a_core(options.steps, options.rounds)
     print(json.dumps(figures | measured, indent=2))
 

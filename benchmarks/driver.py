@@ -40,7 +40,7 @@ def resident_mib() -> int:
 
 
 def experiment(mode: str, population: int, generations: int) -> Experiment:
-    """Make the digits experiment in another size."""
+    """Make the digits experiment with another mode, population and number of generations."""
     declared = load_experiment("digits").model_dump()
     declared["evolution"] |= {"population": population, "generations": generations, "mode": mode}
     return validated(declared, "benchmark")

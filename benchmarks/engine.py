@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generations", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=128, help="children that are decided about together")
+    parser.add_argument("--batch", type=int, default=128, help="children that are screened together")
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     arguments = parser.parse_args()
     print(json.dumps({"engine": measure(arguments.generations, arguments.seed, arguments.batch)}))

@@ -1,4 +1,4 @@
-"""Keep what searches found, and write docs/evidence.md from it.
+"""Keep the results of searches, and write docs/evidence.md from them.
 
 With a run's directory, its leaderboard, tuned losses, verdicts and the metric of every training behind them are copied
 to experiments/evidence/NAME as Parquet. The page is made of these files alone. ``--judge`` judges the kept trainings
@@ -106,7 +106,7 @@ AHEAD = ("better than every baseline", "split too small")
 
 
 def take_in(run: Path, name: str) -> None:
-    """Copy what a run's verdicts follow from."""
+    """Copy the files that a run's verdicts follow from."""
     folder = KEPT / name
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "leaderboard.parquet", folder)
@@ -159,12 +159,12 @@ def judged_again(folder: Path) -> list[Verdict]:
 
 
 def _trained_as(record: Measurement | Verdict) -> tuple[str, str]:
-    """Return the task and the training without its learning rate, which each loss has for itself."""
+    """Return the task and the training without its learning rate, which differs between losses."""
     return record.task, record.fidelity.partition("-lr")[0]
 
 
 def page() -> str:
-    """Write the page of all runs that are kept."""
+    """Write the page from all runs that are kept."""
     rounds = _rounds()
     parts = [HEAD, *_goal(rounds), BACKGROUND]
     for family, folders in rounds.items():
@@ -190,7 +190,7 @@ def _judged(folder: Path) -> VerdictTable:
 
 
 def _goal(rounds: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    """Yield the goal table: for each family's last round its best judged loss, and whether it reached the goal."""
+    """Yield the goal table: the best judged loss of each family's last round, and if it reached the goal."""
     columns = ("family", "rounds", "loss", "mean", "best known loss", "difference", "p", "to random search", "reached")
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"

@@ -57,7 +57,7 @@ Values and tables are in [fidelity/](fidelity) as Parquet.
 
 
 def keep(runs: Sequence[Path]) -> None:
-    """Copy the values of runs, and write the table that follows from all."""
+    """Copy the values of runs, and write the table of all kept values."""
     values = read_values(KEPT) if (KEPT / FILE).exists() else []
     for run in runs:
         new = read_values(run)
@@ -74,7 +74,7 @@ def _order(value: ProxyValue) -> int:
 
 
 def kept_lines() -> list[ProxyLine]:
-    """Read the table that is kept."""
+    """Read the kept table."""
     return read_lines(KEPT)
 
 

@@ -2,8 +2,9 @@
 
 Filters are the duplicate test, each check of the screening, and each rung. A random sample of what each refused is
 trained in full after all, by the search's own protocol: its seeds, steps and canonical form. A refused candidate was
-good if its mean fitness reaches that of the worst of the top tenth of those that the search trained to the end. It is
-also counted whether it reaches cross-entropy's. Intervals are exact binomial ones (Clopper and Pearson, 1934).
+good if its mean fitness reaches the bar: the worst of the top tenth of the candidates that the search trained to the
+end. A second count takes cross-entropy's fitness for the bar. Intervals are exact binomial ones (Clopper and Pearson,
+1934).
 
 A duplicate is worth what its original is, so a duplicate was lost only if its original is not good. Rungs are measured
 in a search of their own, whose top tenth is that of the candidates that passed all rungs. The number of good candidates
@@ -59,7 +60,7 @@ class Filter:
 
 
 def check_of(reason: str) -> str:
-    """Return the check of the screening that gives a reason; one that is not finite also says on what."""
+    """Return the check of the screening that gives a reason. "not finite" includes the inputs concerned."""
     head, _, said = reason.partition(": ")
     return f"{head} on {said.rpartition(' on ')[2]}" if head == "not finite" else head
 
@@ -116,7 +117,7 @@ def bars(history: Sequence[Evaluation]) -> dict[str, float]:
 
 
 def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -> dict[int, float | None]:
-    """Train candidates like those that were admitted; return their worth in the order given."""
+    """Train refused candidates like admitted ones. Return mean fitness by birth number."""
     numbered = [_admitted(candidate) for candidate in candidates]
     fitness: dict[str, list[float | None]] = defaultdict(list)
     for start in range(0, len(numbered), COHORT):
@@ -128,7 +129,7 @@ def trained_after_all(candidates: Sequence[Candidate], experiment: Experiment) -
 
 
 def _admitted(refused: Candidate) -> Candidate:
-    """Make the candidate that admission would have made; its birth number tells it from its twin."""
+    """Make the candidate that admission would have made. Its loss id is its birth number, so that twins differ."""
     formula = canonical(parse(refused.formula))
     kind = refused.class_weights if formula.looks_at_embeddings else None
     number = str(refused.birth_number)
@@ -146,7 +147,7 @@ def reaches(worth: float | None, bar: float) -> bool:
 
 
 def share(count: int, of: int) -> dict[str, Any]:
-    """Return how many of a sample, their share, and its exact 95 % interval."""
+    """Return a count in a sample, its share, and the exact 95 % interval of the share."""
     low, high = limits_of(count, of)
     return {"count": count, "share": round(count / of, 4), "interval": [round(low, 4), round(high, 4)]}
 
@@ -158,7 +159,7 @@ def limits_of(count: int, of: int) -> tuple[float, float]:
 
 
 def good_ones(search: Mapping[str, Any], kept: int | None = None) -> dict[str, Any]:
-    """Estimate how many good candidates a search's filters lost, and which share of all good ones that is.
+    """Estimate the number of good candidates that a search's filters lost, and their share of all good ones.
 
     ``search`` is the result of ``measure``. ``kept`` is the number of losses trained to the end that reach the bar; if
     it is unknown, the size of the top tenth bounds it from below and the share lost is an upper bound. Intervals are 95
@@ -181,8 +182,8 @@ def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, flo
 
     Each filter is taken to have lost the same share of all it refused as of its sample. The interval is propagated, not
     simulated: the distances of each filter's binomial limits are the sides of a right angle (Zou and Donner, Statistics
-    in Medicine 27, 2008). If all of the refused were trained, the number lost is known; at least as many were lost as
-    were seen.
+    in Medicine 27, 2008). If all of the refused were trained, the number lost is known. It is at
+    least the number lost in the samples.
     """
     lost = below = above = 0.0
     for report in reports:
@@ -197,12 +198,12 @@ def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, flo
 
 
 def wrongly(filter_: Mapping[str, Any]) -> dict[str, Any]:
-    """Count what a filter's sample refused wrongly, from what ``report`` says of it."""
+    """Return the count of good candidates in a filter's sample, from its report."""
     return filter_.get("top_tenth_but_not_its_original", filter_["top_tenth"])
 
 
 def report(filter_: Filter, sample: Worth, history: Sequence[Evaluation], seeds: int) -> dict[str, Any]:
-    """Report what a filter saved, and how much of a sample of the refused was good."""
+    """Report the steps that a filter saved, and the number of good candidates in a sample of the refused."""
     limits, births = bars(history), max(evaluation.birth_number for evaluation in history)
     twins = {evaluation.birth_number: evaluation.loss_id for evaluation in filter_.refused}
     known = trained(history)
@@ -243,7 +244,7 @@ def _beside_originals(sample: Worth, originals: Worth, limits: Mapping[str, floa
 
 
 def experiment(task: str, with_rungs: bool, seed: int, population: int | None, generations: int | None) -> Experiment:
-    """Make the shipped search on digits, on a task, with rungs at an eighth and half of the steps or without."""
+    """Make the shipped search on digits for a task, with rungs at an eighth and half of the steps or without rungs."""
     declared = load_experiment("digits").model_dump()
     steps = declared["fidelity"]["steps"]
     sizes = {"population": population, "generations": generations}
@@ -254,7 +255,7 @@ def experiment(task: str, with_rungs: bool, seed: int, population: int | None, g
 
 
 def history_of(declared: Experiment) -> list[Evaluation]:
-    """Read what a search records."""
+    """Run a search and return its evaluations."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(declared, Path(folder) / "run")
         GenerationalSearch(declared, run, InlineExecutor("cpu"), SilentView()).execute()
@@ -264,7 +265,7 @@ def history_of(declared: Experiment) -> list[Evaluation]:
 
 
 def case_of(declared: Experiment, size: int) -> dict[str, Any]:
-    """Return what tells a search, and its samples of a size, from the others of a file."""
+    """Return the facts that identify a search and its sample size in a file."""
     return {
         "task": declared.tasks[0],
         "rungs": list(declared.fidelity.rungs),
@@ -302,10 +303,12 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["digits", "digits_noisy"])
     parser.add_argument("--sample", type=int, default=200, help="refused candidates trained for each filter, at most")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--population", type=int, help="left out: as the shipped search on digits has it")
-    parser.add_argument("--generations", type=int, help="left out: likewise")
+    parser.add_argument("--population", type=int, help="default: that of the shipped search on digits")
+    parser.add_argument("--generations", type=int, help="default: that of the shipped search on digits")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="gets each search as it ends, a line of JSON; those it has are kept")
+    parser.add_argument(
+        "--out", type=Path, help="file that gets a line of JSON for each search; searches in it are not repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     chosen = parser.parse_args()
     sizes = (chosen.seed, chosen.population, chosen.generations)

@@ -2,8 +2,7 @@
 
 The run is made up, with formulas, parts and proportions like those of a long search. Every figure is the median of
 fresh processes, including imports. Beside it is what a user would write with polars, DuckDB or pandas for the mean
-fitness of every loss. That does less: it checks no record, counts a record written twice double, and ranks a loss that
-failed.
+fitness of every loss. That does less: it checks no record, counts repeated records twice and ranks failed losses.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class AuthorsNGL(nn.Module):
 
 
 class PlainMargin(nn.Module):
-    """am_softmax or arcface written by hand, as one would write it to be compiled."""
+    """am_softmax or arcface as a user would write it by hand for torch.compile."""
 
     def __init__(self, num_classes: int, embedding_size: int, arc: bool) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def ratio(ours: Step, theirs: Step, rounds: int) -> float:
 
 
 def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor, Tensor, bool]]:
-    """Yield name, ours, theirs, inputs, target, and whether theirs is also what we compare with under torch.compile."""
+    """Yield name, our loss, theirs, inputs, target, and True if theirs is also compared under torch.compile."""
     generator = torch.Generator().manual_seed(0)
 
     def batch(samples: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ def compiled(loss: nn.Module) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object, as it does anyway")
+    parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled modules out")
     options = parser.parse_args()

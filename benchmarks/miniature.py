@@ -1,4 +1,4 @@
-"""Copy a run of ``lossearch compare miniature``, and write experiments/README.md from what is kept.
+"""Copy a run of ``lossearch compare miniature``, and write experiments/README.md from the kept files.
 
 With a run's directory its measurements are copied to experiments/miniature as Parquet. The page is made of these files
 alone.
@@ -24,7 +24,7 @@ KEPT, PAGE, BASELINE = EXPERIMENTS / "miniature", EXPERIMENTS / "README.md", "cr
 
 @dataclass(frozen=True)
 class Twin:
-    """A paper's tables, and what represents them here: losses on tasks, beside cross-entropy."""
+    """A paper's tables and their miniature: losses on tasks, beside cross-entropy."""
 
     title: str
     of: str
@@ -119,7 +119,7 @@ def keep(run: Path) -> None:
 
 
 def page() -> str:
-    """Write the page, from what is kept."""
+    """Write the page from the kept measurements."""
     measurements = read_records(KEPT / "measurements.parquet", Measurement)
     tuning = read_records(KEPT / "tuning.parquet", Measurement)
     settings = {

@@ -90,7 +90,7 @@ here save 69 % of the training steps, so that three candidates are trained in pl
 
 
 def page() -> str:
-    """Write the page, from what was measured."""
+    """Write the page from the measured figures."""
     parts = [HEAD]
     for title, file in TABLES:
         searches_of_file = [json.loads(line) for line in (HERE / file).read_text(encoding="utf-8").splitlines()]

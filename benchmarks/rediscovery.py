@@ -38,7 +38,7 @@ CASES: dict[str, dict[str, Any]] = {
     "random trees alone, without p": {"random_trees": 1.0, "terminals": ["y", "z"]},
 }
 
-#: Most candidates that a search of a case trains; it trains fewer if few births are admitted.
+#: Largest number of candidates that a search of a case trains; fewer if few births are admitted.
 BUDGET = {"search": 1_500, "search without p": 500, "random trees alone, without p": 500}
 
 FRESH_SEEDS = 6
@@ -49,7 +49,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Sighting:
-    """A candidate that was looked for, and its cost: births considered and candidates trained, including itself."""
+    """A candidate that reached the goal, and its cost: births considered and candidates trained, including itself."""
 
     candidate: Candidate
     births: int
@@ -57,7 +57,7 @@ class Sighting:
     accuracy: float | None  #: None where it was not trained
 
     def facts(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the sighting as plain data."""
         return {
             "candidates_trained": self.trained,
             "births_considered": self.births,
@@ -76,7 +76,7 @@ class Seeking(GenerationalSearch):
 
     def _end_generation(self, number: int) -> None:
         super()._end_generation(number)
-        self.history.extend(self.recorder.known.values())  # those of this generation: the others are forgotten
+        self.history.extend(self.recorder.known.values())  # only this generation's: earlier ones are forgotten
         if reached(self.history) and identical(self.history):
             raise StopIteration
 
@@ -129,7 +129,7 @@ def experiment(case: str, seed: int, candidates: int) -> Experiment:
 
 
 def measure(case: str, seed: int, candidates: int) -> dict[str, Any]:
-    """Run one search: when did it reach cross-entropy, and when did it find it?"""
+    """Run one search and record when it reached cross-entropy and when it found it."""
     declared, started = experiment(case, seed, candidates), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create(declared, Path(folder) / "run")
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seeds", type=int, default=10, help="searches of each case: seeds from 0 on")
-    parser.add_argument("--candidates", type=int, help="that a search trains at most; left out: by case")
+    parser.add_argument("--candidates", type=int, help="most candidates that a search trains [default: by case]")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     chosen = parser.parse_args()

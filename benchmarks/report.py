@@ -25,7 +25,7 @@ DRAWN = "return [...document.querySelectorAll('.plot')].every(each => each.query
 
 
 def long_run(folder: Path, candidates: int) -> None:
-    """Make a run with a number of candidates, without training any."""
+    """Write the evaluations of a run with many made-up candidates."""
     formulas = ["ce(z)", *(f"ce({1 + number / 1000}*z) + 0.1*mean_c(p**2)" for number in range(1, candidates))]
     EvaluationStore(folder / "evaluations").append(
         [

@@ -32,8 +32,8 @@ def candidates_of(path: Path) -> list[Candidate]:
     return [Candidate(text, text, parse(text).size, 0, "random", number) for number, text in enumerate(lines)]
 
 
-def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, State]) -> tuple[Result, Any]:
-    """Train candidates to the work's stage; return their fitness and the states from which they continue."""
+def train_and_score(work: Work, candidates: Sequence[Candidate], states: dict[str, State]) -> tuple[Result, Any]:
+    """Train candidates to the work's stage. Return the result with its states, and the candidates' scores."""
     total, left = Result([]), dict[str, State]()
     for start in range(0, len(candidates), COHORT):
         cohort = tuple(candidates[start : start + COHORT])
@@ -44,25 +44,25 @@ def standing(work: Work, candidates: Sequence[Candidate], states: dict[str, Stat
     for evaluation in total.evaluations:
         if evaluation.fitness is not None:
             fitness.setdefault(evaluation.loss_id, []).append(evaluation.fitness)
-    stand = {
+    scores = {
         candidate: Score(mean(fitness[candidate.loss_id]), {})
         for candidate in candidates
         if len(fitness.get(candidate.loss_id, ())) == work.fidelity.seeds
     }
-    return Result(total.evaluations, left), stand
+    return Result(total.evaluations, left), scores
 
 
 def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
     plain = TrainingSettings(steps=steps, seeds=seeds)
     rungs = TrainingSettings(steps=steps, seeds=seeds, rungs=(steps // 8, steps // 2))
     candidates = candidates_of(path)
-    _, whole = standing(Work((), task, plain, 0), candidates, {})
-    _, other = standing(Work((), task, plain, 1), candidates, {})
+    _, whole = train_and_score(Work((), task, plain, 0), candidates, {})
+    _, other = train_and_score(Work((), task, plain, 1), candidates, {})
     entering, states, cost, before = candidates, dict[str, State](), 0, 0
     taus = []
     for stage in rungs.stages:
         cost += len(entering) * (stage - before)
-        result, stand = standing(Work((), task, rungs, 0, stage), entering, states)
+        result, stand = train_and_score(Work((), task, rungs, 0, stage), entering, states)
         known = [candidate for candidate in stand if candidate in whole]
         taus.append(kendalltau([stand[loss].fitness for loss in known], [whole[loss].fitness for loss in known])[0])
         if stage != steps:

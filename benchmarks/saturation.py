@@ -46,7 +46,7 @@ class Stopping(SilentView):
 def measure(
     mode: str, workers: int, seconds: float, cohort: int, driver_seconds: float, folder: Path
 ) -> dict[str, Any]:
-    """Search with a number of workers and seconds for each candidate, until the driver has worked for its time."""
+    """Search until the driver has worked for its time, with a number of workers and seconds for each candidate."""
     declared = experiment(mode, POPULATION, 1_000_000)
     declared = declared.model_copy(update={"executor": declared.executor.model_copy(update={"cohort_size": cohort})})
     run, executor = RunDirectory.create(declared, folder), StubExecutor(workers, seconds)
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[100, 1_000, 4_000])
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 10.0, 100.0], help="for a candidate")
-    parser.add_argument("--driver-seconds", type=float, default=20.0, help="that the driver works in each case")
+    parser.add_argument("--driver-seconds", type=float, default=20.0, help="seconds that the driver works in each case")
     parser.add_argument("--mode", choices=("generational", "steady"), default="steady")
     parser.add_argument("--json", action="store_true", help="print JSON, as without it")
     chosen = parser.parse_args()

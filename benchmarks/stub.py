@@ -1,7 +1,7 @@
 """A stub executor: made-up fitness, after a time that passes on a clock of its own.
 
-The driver's own work takes real time; while the driver waits, the clock jumps to the next result. This shows how a
-driver keeps up with thousands of workers that nobody has.
+The driver's own work takes real time; while the driver waits, the clock jumps to the next result. A driver can
+so be measured with thousands of workers that do not exist.
 """
 
 import heapq
@@ -54,7 +54,7 @@ class StubExecutor:
         self.busy = 0.0  #: total of all workers
         self._seconds = seconds
         self._looked = time.perf_counter()
-        self._free = [0.0] * slots  # the time at which each worker is free again
+        self._free = [0.0] * slots  # time at which each worker becomes free
         self._due: list[float] = []
         self._random = random.Random(0)
 

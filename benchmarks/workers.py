@@ -38,7 +38,7 @@ def cohorts(count: int, steps: int) -> list[Work]:
 
 
 def seconds_on(pool: RayExecutor, works: list[Work]) -> float:
-    """Time until all of it is done."""
+    """Return the seconds until all cohorts are trained."""
     started = time.perf_counter()
     pending = [pool.submit(work) for work in works]
     while not all(job.done() for job in pending):

@@ -69,7 +69,7 @@ def several_nodes():
 
 
 def blocked_worker(mark, everywhere=False):
-    """A class of workers the first of which leaves a mark and never ends; the others wait for the mark.
+    """Make a class of workers: the first leaves a mark and never ends, the others wait for the mark.
 
     The first is on the node whose environment has DOOMED, or anywhere where `everywhere` is set.
     """

@@ -114,7 +114,7 @@ def test_one_package_with_all_its_files_is_installed_and_nothing_beside_it(site)
 
 
 def expected_files():
-    """Files of the repository that belong into the package, under their places there."""
+    """Return the repository's files that belong into the package, by their places there."""
     places = {ROOT / "lossearch": "lossearch"} | {ROOT / room: f"lossearch/{room}" for room in ROOMS}
     files = {}
     for folder, place in places.items():

@@ -83,7 +83,7 @@ def relative(path: Path) -> str:
 
 
 def module_name(path: Path) -> str:
-    """The name by which a file is imported: that of a package for its ``__init__.py``."""
+    """Return the name by which a file is imported: that of the package for an ``__init__.py``."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     parts = parts if parts[0] == "lossearch" else ("lossearch", *parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -93,7 +93,7 @@ SOURCES = {module_name(path): path for room in FLOORS for path in sorted((ROOT /
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Modules that a file imports anywhere in it: in a function and for type checkers, too."""
+    """Yield the modules that a file imports anywhere, also in functions and for type checkers."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -113,13 +113,13 @@ def room_of(name: str) -> str:
 
 
 def wing_of(name: str) -> str:
-    """The wing of a module, or the file that lies directly in a room."""
+    """Return the wing of a module, or the file that lies directly in a room."""
     parts = name.split(".")[1:] if room_of(name) == "lossearch" else name.split(".")[2:]
     return parts[0] if parts else "__init__"
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of nodes each of which reaches every other: strongly connected components of two or more (Tarjan 1972)."""
+    """Find the strongly connected components of two or more nodes (Tarjan 1972)."""
     order: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_nodes: list[str] = []

@@ -49,7 +49,7 @@ def relative(path):
 
 
 def forbidden(tree):
-    """Each use of what is forbidden, under the name by which it is forbidden, in the order of the lines."""
+    """List each use of a forbidden name, in the order of the lines."""
     imported = _imported_names(tree)
     uses = []
     for node in ast.walk(tree):
@@ -98,7 +98,7 @@ def _forbidden_calls(call, imported):
 
 
 def _imported_names(tree):
-    """Full names by the names that a file gives them."""
+    """Map the names in a file to the full names that they import."""
     full = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -112,7 +112,7 @@ def _imported_names(tree):
 
 
 def _dotted(node, imported):
-    """The full name of what an expression names, as far as imports tell."""
+    """Return the full name of an expression, as far as imports show it."""
     if isinstance(node, ast.Name):
         return imported.get(node.id, node.id)
     if isinstance(node, ast.Attribute):
@@ -148,7 +148,7 @@ def test_only_the_export_check_loads_a_file_and_only_the_exported_one():
     assert callers == ["lossearch/engine/export_check.py"]
 
 
-# --- the detector itself ----------------------------------------------------------------------------
+# The detector itself.
 
 BAD = {
     "eval('1')": ["eval"],

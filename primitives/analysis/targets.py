@@ -1,4 +1,4 @@
-"""How a formula depends on the target: where it looks at y, what it is at the target class, and what it scores by.
+"""Dependence of a formula on the target: its use of y, its forms where y is 0 or 1, and its scores.
 
 With a one-hot target, an elementwise expression over classes has two cases, ``y = 1`` and ``y = 0``. Each is a
 formula without ``y``, often a much smaller one: the margin of ``cos(arccos(cosine) + m*y)`` is at the target alone.
@@ -27,7 +27,7 @@ class NoHardForm(Exception):
     """The formula has no simpler form for one-hot targets that holds in every dtype; log(y) has none."""
 
 
-# --- what a formula depends on, by its structure -----------------------------------------------------
+# What a formula depends on, by its structure.
 
 
 def looks_at_target(formula: Formula) -> bool:
@@ -80,7 +80,7 @@ def moves(formula: Formula, names: frozenset[str] = PREDICTIONS) -> bool:
     return bool(formula.names & names)
 
 
-# --- the formula where y is 0 or 1 -------------------------------------------------------------------
+# The formula where y is 0 or 1.
 
 
 def at_other_classes(formula: Formula) -> Formula:
@@ -169,7 +169,7 @@ def _compute_in_every_precision(operator: str, arguments: tuple[Formula, ...]) -
     return double
 
 
-# --- scores ------------------------------------------------------------------------------------------
+# Scores.
 
 
 def scores(formula: Formula) -> Formula:

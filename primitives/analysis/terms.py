@@ -1,4 +1,4 @@
-"""Terms: the parts of a formula that an ablation leaves out one by one, to see which of them matter.
+"""Terms: the parts of a formula that an ablation leaves out one by one, to measure their effect.
 
 A term of a sum is left out as if it were 0, a factor of a product as if it were 1. What remains is a formula, or
 nothing.
@@ -57,7 +57,7 @@ def _parts(formula: Formula, path: Path, inside: bool) -> Iterator[Part]:
 
 
 def _below(formula: Formula, path: Path, inside: bool) -> Iterator[Part]:
-    """The parts of the only argument of a call that is not a number."""
+    """Return the parts of the only argument of a call that is not a number."""
     if not isinstance(formula, Call) or formula.operator == "detach":
         return
     places = [place for place, argument in enumerate(formula.arguments) if argument.constant is None]
@@ -67,7 +67,7 @@ def _below(formula: Formula, path: Path, inside: bool) -> Iterator[Part]:
 
 
 def _terms(formula: Formula, path: Path, sign: str) -> Iterator[Part]:
-    """The terms of nested sums and differences, each with its sign; the first has no plus."""
+    """Return the terms of nested sums and differences, each with its sign; the first has no plus."""
     if not isinstance(formula, Call) or formula.operator not in _SUMS:
         yield Part(_signed(sign, formula), "term", path)
         return
@@ -86,7 +86,7 @@ def _signed(sign: str, formula: Formula) -> str:
 
 
 def _factors(formula: Formula, path: Path, stroke: str) -> Iterator[tuple[Part, Formula]]:
-    """The factors of nested products and quotients, with ``1/`` before the divisors."""
+    """Return the factors of nested products and quotients, with ``1/`` before the divisors."""
     if isinstance(formula, Call) and formula.operator == "neg":
         yield from _factors(formula.arguments[0], (*path, 0), stroke)
         return

@@ -68,7 +68,7 @@ class JointGradient:
                 numbers += count * rows_size
         return size * numbers
 
-    # --- places --------------------------------------------------------------------------------------
+    # Places.
 
     def prepare(self, samples: int, segments: int, factors: Sequence[float]) -> None:
         """Allocate buffers for ``segments`` of ``samples`` each. ``factors`` [formulas] multiply the losses."""
@@ -112,7 +112,7 @@ class JointGradient:
         source: Source | str = argument
         return source
 
-    # --- a step --------------------------------------------------------------------------------------
+    # A step.
 
     @torch.no_grad()
     def run(self, features: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ class JointGradient:
         return result
 
     def _average_over_segments(self, x: Tensor) -> Tensor:
-        """The mean over the samples of each segment, repeated for each of its samples."""
+        """Return the mean over the samples of each segment, repeated for each of its samples."""
         spread = x.expand(-1, -1, self._samples).unflatten(2, (self._segments, -1))
         return spread.mean(3, keepdim=True).expand_as(spread).flatten(2)
 

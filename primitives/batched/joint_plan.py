@@ -95,12 +95,12 @@ class JointPlan:
         }
 
     def _inputs(self) -> list[Argument]:
-        """The inputs of the nodes that are computed."""
+        """Return the inputs of the nodes that are computed."""
         live = (node for node in self._nodes if node.needs_value or node.has_gradient)
         return [argument for node in live for argument in node.arguments if argument.source == "input"]
 
     def _users(self, name: str) -> list[int]:
-        """The formulas that look at a feature."""
+        """Return the formulas that look at a feature."""
         return sorted({argument.index for argument in self._inputs() if argument.name == name})
 
     def _place_values(self, users: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -171,7 +171,7 @@ class JointPlan:
         )
 
     def _argument(self, column: Sequence[Argument]) -> Any:
-        """The arguments of a group in one place."""
+        """Return the arguments of a group in one place."""
         first = column[0]
         if first.source == "number":
             numbers = torch.tensor([argument.number for argument in column], dtype=torch.float64)
@@ -197,5 +197,5 @@ def feature_kind(name: str) -> Kind:
 
 
 def _key(argument: Argument) -> Any:
-    """The key of a node's or a feature's rows."""
+    """Return the key of a node's or a feature's rows."""
     return argument.index if argument.source == "node" else (argument.name, argument.index)

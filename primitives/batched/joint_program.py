@@ -135,7 +135,7 @@ class Builder:
         return results[int(value.source)]
 
     def _call(self, function: Callable[..., Any], arguments: tuple[Argument, ...]) -> Argument:
-        """The result of a call, by the functions that a joint program knows."""
+        """Add a call, expressed by the functions that a joint program knows. Return its result."""
         if all(argument.source == "number" for argument in arguments):
             numbers = [argument.number for argument in arguments]
             return Argument("number", number=_compute_number(function, numbers))
@@ -187,7 +187,7 @@ class Builder:
 
 
 def _compute_number(function: Callable[..., Any], numbers: Sequence[float]) -> float:
-    """The value of a function on numbers."""
+    """Return the value of a function on numbers."""
     if function in (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg):
         return float(function(*numbers))
     if function is numerics.scalar:

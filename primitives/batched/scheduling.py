@@ -46,7 +46,7 @@ def schedule(nodes: Sequence[Node], key_of: Callable[[Node], Any], *, patient: b
 
 
 def _consumers(inner: Mapping[int, Iterable[int]]) -> Mapping[int, Sequence[int]]:
-    """The nodes that take each node as an argument."""
+    """Return the nodes that take each node as an argument."""
     consumers: dict[int, list[int]] = {}
     for index, arguments in inner.items():
         for argument in arguments:
@@ -55,7 +55,7 @@ def _consumers(inner: Mapping[int, Iterable[int]]) -> Mapping[int, Sequence[int]
 
 
 def _heights(live: Sequence[int], consumers: Mapping[int, Sequence[int]]) -> dict[int, int]:
-    """Length of the longest path from each node to a formula's value."""
+    """Return length of the longest path from each node to a formula's value."""
     height: dict[int, int] = {}
     for index in reversed(live):
         height[index] = 1 + max((height[consumer] for consumer in consumers.get(index, ())), default=0)

@@ -129,7 +129,7 @@ def _contribute(call: _PlacedCall, arguments: Sequence[Tensor], result: Tensor) 
 
 
 def _average_samples(x: Tensor) -> Tensor:
-    """The mean over the samples, repeated for each of them."""
+    """Return the mean over the samples, repeated for each of them."""
     return x.mean(2, keepdim=True).expand_as(x)
 
 

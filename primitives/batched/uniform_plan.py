@@ -68,7 +68,7 @@ class UniformPlan:
         self.features = {name: self._place(self._of_users(name)) for name, users in self.users.items() if users}
 
     def _of_users(self, name: str) -> list[Argument]:
-        """A feature, once for each formula that looks at it."""
+        """Return a feature, once for each formula that looks at it."""
         return [Argument("input", name, user) for user in self.users[name]]
 
     def _place(self, values: Iterable[Argument]) -> slice:
@@ -85,11 +85,11 @@ class UniformPlan:
         return placed, self._place(placed)
 
     def _key(self, node: Node) -> Any:
-        """The key of a node: one call can compute all nodes of one key."""
+        """Return the key of a node: one call can compute all nodes of one key."""
         return node.function, self._widened(node)
 
     def _widened(self, node: Node) -> tuple[bool, ...]:
-        """True for arguments that are the same for every class where others are not: their gradients are sums."""
+        """Return True for arguments that are equal for all classes where others are not. Their gradients are sums."""
         kinds = [self._builder.kind_of(argument) for argument in node.arguments]
         varies = node.has_gradient and (node.kind[0] or any(over_classes for over_classes, _ in kinds))
         return tuple(varies and wanted and not kind[0] for wanted, kind in zip(node.wanted, kinds, strict=True))

@@ -24,7 +24,7 @@ from lossearch.primitives.modules.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPT
 #: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
 MODULE_OPTIONS = OPTIONS | LOGIT_OPTIONS | EMBEDDING_OPTIONS
 
-#: Most constants of one formula that are tuned, the first ones in prefix order: few trials say little about many.
+#: Largest number of tuned constants of a formula, the first in prefix order: few trials say little about many.
 MAX_CONSTANTS = 6
 
 #: A constant is tuned between its value over this and times this.

@@ -20,7 +20,7 @@ from lossearch.primitives.language.formula import MAX_LITERAL, Call, Formula, Fo
 from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.shapes import Shape
 
-#: Python calls that sympy may make for one formula: about half a second. A usual formula takes 2 % of them.
+#: Limit on sympy's Python calls for one formula: about half a second. A usual formula takes 2 % of them.
 WORK_LIMIT = 400_000
 
 _ROUNDS = 3  # of transforms, each applied to the best form so far
@@ -104,7 +104,7 @@ def _forms(formula: Formula) -> list[Formula]:
     return forms
 
 
-# --- formula -> sympy -------------------------------------------------------------------------------
+# From formulas to sympy.
 
 _SYMBOLS = {
     name: sympy.Symbol(name, real=True, positive=True if name in {"p", "num_classes"} else None)
@@ -142,7 +142,7 @@ def _is_its_argument(formula: Call, arguments: list[Any]) -> bool:
     return formula.operator in ("minimum", "maximum") and arguments[0] == arguments[1]
 
 
-# --- sympy -> formula -------------------------------------------------------------------------------
+# From sympy to formulas.
 
 _NAMED = {
     sympy.exp: "exp",

@@ -1,4 +1,4 @@
-"""Fingerprint: how a formula trains, so that equal candidates are recognised however they are written.
+"""Fingerprint: the direction in which a formula trains, by which equal candidates are recognised in any form.
 
 Two formulas train alike if their gradients agree up to a positive factor: the factor is a learning rate, and a constant
 added to the value moves no weight. The fingerprint is the direction of the gradient on the probe with one-hot targets,

@@ -62,7 +62,7 @@ def _batch() -> dict[str, Tensor]:
 
 
 def _right(logits: Tensor, hard: Tensor) -> Tensor:
-    """The logits, with the target's chosen so that its probabilities are those of RIGHT."""
+    """Return the logits, with the target's chosen so that its probabilities are those of RIGHT."""
     others = logits.masked_fill(hard > 0.0, -torch.inf).logsumexp(1)
     wanted = others + torch.logit(torch.tensor(RIGHT, dtype=torch.float64))
     return torch.where(hard > 0.0, wanted.unsqueeze(1), logits)
@@ -102,7 +102,7 @@ def _responses_at(moments: Sequence[float], formulas: Sequence[Formula], target:
 
 
 def _shared(progress: float, target: str) -> dict[str, Tensor]:
-    """The inputs that are the same for all formulas."""
+    """Return the inputs that are the same for all formulas."""
     return {
         "y": _batch()[target].T.unsqueeze(0),
         "prior": _batch()["prior"].reshape(1, -1, 1),
@@ -112,7 +112,7 @@ def _shared(progress: float, target: str) -> dict[str, Tensor]:
 
 
 def _features(*points: Tensor) -> dict[str, Tensor]:
-    """The features at the points of a formula over embeddings, [classes, samples], 1 class for the norm."""
+    """Return the features at the points of a formula over embeddings, [classes, samples]; 1 class for the norm."""
     inputs = dict(zip(POINTS, points, strict=True))
     features = {"z": (inputs["embeddings"] @ inputs["weight"].T).T}
     for name in FEATURES:
@@ -125,7 +125,7 @@ def _features(*points: Tensor) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=1)
 def _slopes() -> dict[str, Tensor]:
-    """The derivative of each feature with respect to the points, [classes*samples, numbers in the points]."""
+    """Return the derivative of each feature in the points, [classes*samples, numbers in the points]."""
     points = tuple(_batch()[name] for name in POINTS)
     of_features = {}
     for name in FEATURES:
@@ -135,7 +135,7 @@ def _slopes() -> dict[str, Tensor]:
 
 
 def _gradients(of_features: Mapping[str, Tensor], over_embeddings: Sequence[bool]) -> list[Tensor]:
-    """Gradients with respect to logits or points, from those with respect to features [formulas, classes, samples]."""
+    """Compute gradients in logits or points from those in features [formulas, classes, samples]."""
     shape = len(over_embeddings), SAMPLES, CLASSES
     z = of_features["z"].transpose(1, 2) if "z" in of_features else torch.zeros(shape, dtype=torch.float64)
     in_logits = z.flatten(1)

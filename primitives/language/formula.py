@@ -83,7 +83,7 @@ class Formula(ABC):
         return self
 
     def _repr_latex_(self) -> str:
-        """LaTeX for a notebook."""
+        """Return LaTeX for a notebook."""
         return f"${latex(self)}$"
 
     def __str__(self) -> str:
@@ -220,7 +220,7 @@ def latex(formula: Formula) -> str:
     return _write(formula, _LATEX)[0]
 
 
-# --- printing ---------------------------------------------------------------------------------------
+# Printing.
 
 # How tightly a written formula holds together, loosest first, in the order of Python's operators.
 _ANY, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(6)
@@ -266,7 +266,7 @@ def _write(formula: Formula, style: _Style) -> tuple[str, int]:
 
 
 def _function_notation(operator: str, opening: str, closing: str) -> _Notation:
-    """The notation of a call with commas between its arguments."""
+    """Return the notation of a call with commas between its arguments."""
     arity = FUNCTIONS[operator].arity
     return _Notation(opening + ", ".join(["%s"] * arity) + closing, (_ANY,) * arity)
 

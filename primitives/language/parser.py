@@ -180,7 +180,7 @@ class _Reader:
 
 
 def _error_at(text: str, position: int, what: str) -> FormulaError:
-    """An error at a position of the text, with the text around it."""
+    """Return an error at a position of the text, with the text around it."""
     start = max(0, position - 20)
     excerpt = text[start : position + 20].encode("unicode_escape").decode("ascii")
     stop = "" if what.endswith("?") else "."

@@ -64,7 +64,7 @@ class ClassWeights:
 
 @lru_cache(maxsize=8)
 def _pedcc(num_classes: int, embedding_size: int) -> Tensor:
-    """Kept for all losses: for thousands of classes it takes a minute to compute."""
+    """Compute the centroids once for all losses: thousands of classes take a minute."""
     return evenly_distributed(num_classes, embedding_size)
 
 

@@ -84,7 +84,7 @@ class FormulaLoss(nn.Module):
         self.progress.fill_(number_between("progress", progress, 0.0, 1.0, hint=hint))
 
     def _repr_latex_(self) -> str:
-        """LaTeX for a notebook."""
+        """Return LaTeX for a notebook."""
         return self._bound._repr_latex_()
 
     def extra_repr(self) -> str:
@@ -95,7 +95,7 @@ class FormulaLoss(nn.Module):
         return f"'{self.formula}'{values}{options}"
 
     def _compute_reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
-        """The reduced value over a batch. ``like`` [batch, features, ...] gives shape, dtype and device."""
+        """Compute the reduced value over a batch. ``like`` [batch, features, ...] gives shape, dtype and device."""
         shape = [like.shape[0], classes, *like.shape[2:]]
         weight = self._class_rescaling(like.dtype)
         index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
@@ -121,7 +121,7 @@ class FormulaLoss(nn.Module):
         like: Tensor,
         classes: int,
     ) -> dict[str, Any]:
-        """The inputs of a program: features, what ``target_of`` gives for a target, and terminals of the module."""
+        """Return the inputs of a program: features, the results of ``target_of``, and terminals of the module."""
         needed = program.inputs
         inputs: dict[str, Any] = {**features}
         if target is None and "y" in needed:  # only its shape counts
@@ -140,7 +140,7 @@ class FormulaLoss(nn.Module):
         return inputs
 
     def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
-        """The weights [classes] by which each class's part of the loss is multiplied, if there are any."""
+        """Return the weights [classes] by which each class's part of the loss is multiplied, if there are any."""
         return None
 
 
@@ -268,7 +268,7 @@ class EmbeddingLoss(FormulaLoss):
             return self._scores.run(self._make_inputs(self._scores, features, None, embeddings, self.num_classes))
 
     def _make_features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
-        """The inputs from which terminals are computed; logits only where they are needed."""
+        """Return the inputs from which terminals are computed; logits only where they are needed."""
         features = {"embeddings": embeddings, "weight": self.weight.to(embeddings.dtype)}
         if "z" in needed:
             features["z"] = F.linear(embeddings, features["weight"])

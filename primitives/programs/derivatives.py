@@ -50,7 +50,7 @@ def _arccos(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
 
 
 def _numerator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """g / y; 0 where the quotient is constant."""
+    """Return g / y; 0 where the quotient is constant."""
     floor = numerics.smallest_positive(y)
     return torch.where(y.abs() < floor, 0.0, g / torch.where(y.abs() < floor, floor, y))
 
@@ -60,7 +60,7 @@ def _denominator(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _smaller(g: Tensor, result: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """g where x is the smaller, half of it at a tie."""
+    """Return g where x is the smaller, half of it at a tie."""
     return g * ((x < y).to(g.dtype) + 0.5 * (x == y).to(g.dtype))
 
 
@@ -73,7 +73,7 @@ def _softplus(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
 
 
 def _largest(g: Tensor, result: Tensor, x: Tensor) -> Tensor:
-    """g at the largest; ties share it."""
+    """Return g at the largest; ties share it."""
     is_largest = (x == result).to(g.dtype)
     return g * is_largest / is_largest.sum(1, keepdim=True)
 
@@ -96,7 +96,7 @@ def _log_at_target(g: Tensor, result: Tensor, log_probability: Tensor, target: T
 
 
 def _put_from(g: Tensor, result: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    """g at the target class, 0 elsewhere."""
+    """Return g at the target class, 0 elsewhere."""
     return torch.zeros_like(x).scatter(1, index, g)
 
 

@@ -120,7 +120,7 @@ class _Lowering:
         """Add the step that takes a value at the target class."""
         return self._add_step(numerics.take_target, value, self._add_input("index"))
 
-    # --- calls ---------------------------------------------------------------------------------------
+    # Calls.
 
     def _lower_call(self, formula: Call, at_target: bool) -> Value:
         meaning = OPERATORS[formula.operator]
@@ -182,7 +182,7 @@ class _Lowering:
             return self._take_target(result) if at_target else result
         return None if form is None else self.lower(form, at_target)
 
-    # --- hyper-parameters and numbers ----------------------------------------------------------------
+    # Hyper-parameters and numbers.
 
     def _lower_scalar_call(self, formula: Call) -> Value:
         """Add a function of hyper-parameters and numbers alone, on tensors without axes."""
@@ -200,7 +200,7 @@ class _Lowering:
         step = self.steps[int(value.source)]
         return step.function in _INFIX and all(map(self._is_python_number, step.arguments))
 
-    # --- targets that are class indices --------------------------------------------------------------
+    # Targets that are class indices.
 
     def _lower_hard_form(self, formula: Call) -> Value | None:
         """Compute the formula from the target's index. Return None where that is not simpler."""

@@ -58,7 +58,7 @@ def drop_unused(program: Program) -> Program:
 
 
 def _find_used(program: Program) -> tuple[set[Any], set[Any]]:
-    """Names of the inputs and indices of the steps that the result depends on."""
+    """Return names of the inputs and indices of the steps that the result depends on."""
     sources: dict[str, set[Any]] = {"input": set(), "step": set(), "number": set()}
     sources[program.result.kind].add(program.result.source)
     for index in reversed(range(len(program.steps))):

@@ -1,4 +1,4 @@
-"""Model card of an exported loss: one Markdown page with what is known about the loss, and what is not.
+"""Model card of an exported loss: one Markdown page with the known facts about the loss, and the missing ones.
 
 Invariant: every number is read from the run's evaluations or measured while the card is written, and text of a run is
 shown as code.

@@ -1,7 +1,7 @@
 """Sentences about the curves of a loss, with cross-entropy's curves for comparison.
 
-The pull is how hard the loss draws a prediction to its target: minus the derivative in the target's logit or, over
-embeddings, minus the derivative in the cosine to the target's weight.
+The pull is the force of the loss on a prediction towards its target: minus the derivative in the target's logit or,
+over embeddings, minus the derivative in the cosine to the target's weight.
 """
 
 import math

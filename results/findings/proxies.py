@@ -1,6 +1,6 @@
 """Proxies: how well short trainings rank losses as full trainings do.
 
-Values say what each candidate scored after one training. Lines follow from the values and can always be built again. A
+A value is the score of a candidate after one training. Lines follow from the values and can always be built again. A
 candidate that fails under one of its seeds ranks last.
 """
 
@@ -23,8 +23,8 @@ FULL = "full training"
 #: Number by which each proxy divides the steps of the full training. Proxies have other seeds than the full training.
 PROXIES = {"1/8": 8, "1/4": 4, "1/2": 2, "all steps": 1}
 
-#: Name of the full training under other seeds: the tau that as many steps and seeds can be expected to reach. A proxy
-#: with more seeds may do better.
+#: Name of the full training under other seeds. Its tau is what a proxy of that cost can be expected to reach; one with
+#: more seeds may do better.
 CEILING = "full training again"
 
 #: Kendall's tau with the full training from which a proxy is good enough to search with.

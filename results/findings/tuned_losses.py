@@ -1,4 +1,4 @@
-"""Tuned losses of a run: losses that it found, losses of a random search and known losses, with their best settings."""
+"""Tuned losses of a run with their best settings: its own, those of a random search, and known losses."""
 
 import math
 from collections.abc import Mapping

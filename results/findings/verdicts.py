@@ -91,7 +91,7 @@ class SceneMeasurements:
 
 
 def verdicts(scene: SceneMeasurements) -> list[Verdict]:
-    """The verdict of every loss that is to be judged, in their order."""
+    """Judge every loss of the scene. The verdicts keep the order of ``judged``."""
     values = PairedValues(scene.measurements)
     usable = [baseline for baseline in scene.baselines if values.mean(baseline) is not None]
     tests = [_test_against_each(values, judged.loss, usable) for judged in scene.judged]

@@ -7,7 +7,8 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
 from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
 
-#: Least seeds for an interval of a difference: accuracies are whole numbers of samples, and two are often equal.
+#: Smallest number of seeds for an interval of a difference: accuracies are whole numbers of samples, and two are often
+#: equal.
 FEWEST_FOR_INTERVAL = 3
 
 

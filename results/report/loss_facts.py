@@ -1,4 +1,4 @@
-"""Facts about one loss of a run: its row, trainings, ancestors and curves, and what was found about it afterwards."""
+"""Facts about one loss of a run: its row, trainings, ancestors and curves, and later findings."""
 
 import re
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class LaterFindings:
-    """What tuning and judging found about the losses of a run after the search."""
+    """Findings of tuning and judging about the losses of a run, after the search."""
 
     tuned: list[TunedLoss]
     verdicts: list[Verdict]
@@ -85,7 +85,7 @@ def find_loss(board: Leaderboard, wanted: str) -> Row:
 
 
 def read_later_findings(path: Path) -> LaterFindings:
-    """Read what tuning and judging found, from a run's directory. A file that cannot be read is reported as missing."""
+    """Read the findings of tuning and judging from a run's directory. An unreadable file is reported as missing."""
     missing: list[str] = []
     tuned, verdicts = [], []
     try:

@@ -15,13 +15,13 @@ from scipy import stats
 
 from lossearch.results.statistics.intervals import mean, spread
 
-#: Least pairs for a winner: with five, the smallest two-sided p of Wilcoxon's test is .0625.
+#: Smallest number of pairs for a winner: with five, the smallest two-sided p of Wilcoxon's test is .0625.
 FEWEST_PAIRS = 6
 
 #: Resamples of the bootstrap and, from 14 pairs on, of the permutation test, and their seed, both fixed.
 RESAMPLES, SEED = 9_999, 0
 
-#: Most pairs for an exact p of Wilcoxon's test.
+#: Largest number of pairs for an exact p of Wilcoxon's test.
 MOST_EXACT = 200
 
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
@@ -130,7 +130,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def fewest_pairs(losses: int, level: float = 0.05) -> int:
-    """Return the least pairs for a winner among ``losses`` losses, by Wilcoxon's test with Holm's correction.
+    """Return the smallest number of pairs for a winner among ``losses``, by Wilcoxon's test and Holm's correction.
 
     The smallest two-sided p of n pairs is 2/2**n, where all differences have one sign. Never fewer than six.
     """

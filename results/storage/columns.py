@@ -1,4 +1,4 @@
-"""Records as columns in memory: arrays of the fields that a reader needs, and objects of the records that it needs.
+"""Records as columns in memory: arrays of single fields, and objects of single records, on request.
 
 Invariant: records keep the order in which they were written, and their columns never change.
 """
@@ -75,7 +75,7 @@ class StoredRecords(Generic[Record]):
     def __len__(self) -> int:
         return int(self._starts[-1]) if self._kept is None else len(self._kept)
 
-    # --- columns
+    # Columns.
 
     def numbers(self, name: str) -> tuple[NDArray[Any], Flags]:
         """Return a column of numbers, with zero for null, and True where there is a number."""
@@ -100,7 +100,7 @@ class StoredRecords(Generic[Record]):
     def _select(self, values: NDArray[Any]) -> NDArray[Any]:
         return values if self._kept is None else values[self._kept]
 
-    # --- rules
+    # Rules.
 
     def broken_rule(self) -> str | None:
         """Return what a rule of ``records.RULES`` expects where a record breaks it, None where all are valid."""
@@ -141,7 +141,7 @@ class StoredRecords(Generic[Record]):
         extremes = pc.min_max(self._column(name)).as_py()
         return extremes["min"] is None or (extremes["min"] >= low and extremes["max"] <= high)
 
-    # --- records
+    # Records.
 
     def once(self) -> "StoredRecords[Record]":
         """Drop the records whose identity, the first field, an earlier record has."""

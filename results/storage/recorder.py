@@ -10,7 +10,7 @@ from typing import Generic
 
 from lossearch.results.storage.store import Damage, Record, RecordStore
 
-#: Least seconds between two parts if nobody asks for one.
+#: Smallest number of seconds between two parts, unless the caller saves one.
 PART_INTERVAL = 5.0
 
 

@@ -49,7 +49,7 @@ def run(begun, monkeypatch, capsys):
     return command
 
 
-# --- what is summed up ----------------------------------------------------------------------------------
+# Summaries.
 
 
 def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
@@ -96,7 +96,7 @@ def test_files_without_a_budget_are_summarised_but_not_extended(file):
         ablation.key_of(searches[0])
 
 
-# --- what is searched -----------------------------------------------------------------------------------
+# Searches.
 
 
 def test_the_plain_search_runs_beside_every_case(run, begun):

@@ -125,7 +125,7 @@ def test_a_duplicate_is_lost_where_it_is_good_and_its_original_is_not():
 
 
 def searched(*reports, trained_to_the_end=180):
-    """What a search's filters are said to have done: refused, sample and how many of it were good."""
+    """Make a report of filters from the number refused, the size of the sample and the number of good ones in it."""
     rows = [{"refused": refused, "sample": sample, "top_tenth": {"count": lost}} for refused, sample, lost in reports]
     return {"trained_to_the_end": trained_to_the_end, "filters": rows}
 

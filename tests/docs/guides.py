@@ -19,18 +19,18 @@ class Block:
 
 
 def blocks(page):
-    """The blocks of a page, in order."""
+    """Return the blocks of a page, in order."""
     matches = re.finditer(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return [Block(match[1], match[2], match.string[: match.start()].rstrip().rpartition("\n")[2]) for match in matches]
 
 
 def commands(text):
-    """The lines of a block that call lossearch, as words, without comments."""
+    """Return the lines of a block that call lossearch, as words, without comments."""
     return [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("lossearch ")]
 
 
 def mentioned(page):
-    """Every command of ours that a page has, in blocks or in the text."""
+    """Return every command of ours on a page, in blocks or in the text."""
     text = page.read_text(encoding="utf-8")
     inline = [shlex.split(" ".join(command.split())) for command in re.findall(r"`(lossearch [a-z][^`]*)`", text)]
     return [*inline, *(words for block in blocks(page) if not block.kind for words in commands(block.text))]

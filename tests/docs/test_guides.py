@@ -92,7 +92,7 @@ def desk(done, tmp_path, monkeypatch):
 
 
 def smaller(text):
-    """The text with what stands for its long parts; of two that fit a place the longer one."""
+    """Replace the long parts of a text by their small forms; where two fit, the longer one."""
     parts = "|".join(re.escape(part) for part in sorted(SMALLER, key=len, reverse=True))
     return re.sub(parts, lambda match: SMALLER[match[0]], text)
 
@@ -142,7 +142,7 @@ def declared(block, desk):
     check(tomllib.loads(block.text), block.above)
 
 
-# --- adding to the language, in a copy of the sources ----------------------------------------------------
+# Adding to the language, in a copy of the sources.
 
 PRIMITIVES = blocks(ROOT / "docs" / "primitives.md")
 ROOMS = ("primitives", "results", "evaluators", "experiments")

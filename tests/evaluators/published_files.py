@@ -106,7 +106,7 @@ def write_food(raw, categories=101):
 
 
 def fer_pixels(part, number):
-    """Bytes [48, 48] whose first pixel is the number."""
+    """Make bytes [48, 48] whose first pixel is the number."""
     image = pixels(10_000 * part + number, 48, 1)[..., 0]
     image[0, 0] = number
     return image
@@ -149,7 +149,7 @@ def mask(number, size, highest):
 
 
 def mask_of(image, highest):
-    """The mask of an image that :func:`write_shade` wrote, as targets [64, 64]."""
+    """Return the mask of an image that :func:`write_shade` wrote, as targets [64, 64]."""
     indices = np.asarray(mask(round(float(image.float().mean()) / 2), 64, highest)).astype(np.int64)
     return np.where(indices == 255, -1, indices)
 

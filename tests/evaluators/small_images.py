@@ -5,7 +5,7 @@ from PIL import Image
 
 
 def pixels(number, size=8, channels=3):
-    """Bytes [size, size, channels] that differ for each number."""
+    """Make bytes [size, size, channels] that differ for each number."""
     return np.random.default_rng(number).integers(0, 256, (size, size, channels), np.uint8)
 
 

@@ -28,7 +28,7 @@ def is_search(name):
 
 
 def trainings(name):
-    """The training on each task, as the file declares it; loading it checks networks, losses and augmentation."""
+    """Return the declared training on each task. Loading it checks networks, losses and augmentation."""
     if not is_search(name):
         return load_comparison(name).fidelity_of
     experiment = load_experiment(name)

@@ -91,7 +91,7 @@ class TestMLflow:
 
 
 def log_records(data):
-    """The records of a log in LevelDB's format, after a header of seven bytes."""
+    """Return the records of a log in LevelDB's format, after a header of seven bytes."""
     place, parts = 7, []
     while place + 7 <= len(data):
         left = 2**15 - place % 2**15  # in the block

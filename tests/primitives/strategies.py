@@ -25,10 +25,10 @@ def _call_if_allowed(parts: tuple[str, Formula, Formula]) -> Formula:
 
 
 def formulas(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
-    """Well-typed formulas over every terminal."""
+    """Return a strategy for well-typed formulas over every terminal."""
     return st.recursive(st.one_of(numbers, names), _called, max_leaves=max_leaves)
 
 
 def losses(max_leaves: int = 12) -> st.SearchStrategy[Formula]:
-    """Formulas with at least one value per sample."""
+    """Return a strategy for formulas with at least one value per sample."""
     return formulas(max_leaves).filter(lambda formula: formula.shape is not Shape.SCALAR)

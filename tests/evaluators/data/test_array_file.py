@@ -28,7 +28,7 @@ def parts_of(task):
 
 
 def samples(count=40, shape=(3,), classes=4, dtype=np.float32):
-    """Inputs that all differ, with classes in turn."""
+    """Make inputs that all differ, with classes in turn."""
     inputs = np.random.default_rng(0).integers(0, 256, (count, *shape))
     return {"inputs": inputs.astype(dtype), "targets": np.arange(count) % classes}
 

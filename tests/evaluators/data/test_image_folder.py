@@ -35,7 +35,7 @@ def test_a_folder_is_a_task_of_its_subfolders(tmp_path):
 
 
 def bomb(path):
-    """A PNG whose header promises 20,000 x 20,000 pixels."""
+    """Make a PNG whose header promises 20,000 x 20,000 pixels."""
     chunks = (b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0" * 100))
     packed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
@@ -126,7 +126,7 @@ def test_an_image_folder_is_of_plain_values(tmp_path):
 
 
 def parts_by_name(folder, **options):
-    """The part of each file by its path."""
+    """Return the part of each file by its path."""
     _, parts = ImageFolder(folder, **options).divided
     return {file.relative_to(folder).as_posix(): part for part, files in parts.items() for file, _ in files}
 

@@ -126,7 +126,7 @@ def test_pcam_is_read_in_its_three_official_parts(datasets):
 
 
 def shades(part):
-    """The numbers of images that :func:`write_shade` wrote."""
+    """Return the numbers of images that :func:`write_shade` wrote."""
     return (part.inputs.float().mean((1, 2, 3)) / 2).round().long()
 
 

@@ -173,7 +173,7 @@ def test_a_node_where_no_worker_starts_is_reported_once_and_delays_no_other(clus
 
 
 def counted(monkeypatch, owner, name):
-    """The arguments of the calls of a function, which does what it did."""
+    """Record the arguments of a function's calls. The function works as before."""
     calls, method = [], getattr(owner, name)
 
     def counting(*words):

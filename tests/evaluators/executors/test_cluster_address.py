@@ -119,7 +119,7 @@ def cluster(before="", between="", **environment):
 
 
 def without_ray():
-    """The environment without what a Ray of an earlier test left in it."""
+    """Return the environment without the variables that a Ray of an earlier test left."""
     return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
 
 
@@ -223,7 +223,7 @@ MAPPED_LOOPBACK = "0000000000000000FFFF00000100007F"
 
 
 def descendants(pid):
-    """A process and all that come from it."""
+    """Return a process and all of its descendants."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
@@ -235,7 +235,7 @@ def descendants(pid):
 
 
 def open_ports(pids):
-    """Addresses and ports that processes listen on, as the kernel writes them."""
+    """Return addresses and ports that processes listen on, as the kernel writes them."""
     sockets = set()
     for path in (link for pid in pids for link in Path(f"/proc/{pid}/fd").glob("*")):
         with suppress(OSError):

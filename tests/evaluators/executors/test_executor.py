@@ -203,7 +203,7 @@ def test_only_the_candidate_that_kills_or_blocks_its_worker_fails(monkeypatch):
 
 
 def far_worker(arrived):
-    """A class of workers to which data is on its way until a file is there."""
+    """Make a class of workers whose data arrives when a file exists."""
 
     class Far(Worker):
         def receive(self, *sent):

@@ -31,7 +31,7 @@ def test_resnet18_equals_torchvisions_with_the_same_weights(training, operators)
 
 
 def convolved(layer, x):
-    """A normalised convolution, written out with unfolded windows of 3x3 pixels."""
+    """Compute a normalised convolution from unfolded windows of 3x3 pixels."""
     convolution, norm = layer
     columns = convolution.weight.flatten(1) @ F.unfold(x, 3, padding=1)
     maps = columns.unflatten(2, x.shape[2:])
@@ -42,13 +42,13 @@ def convolved(layer, x):
 
 
 def largest(x):
-    """Maximum of each 2x2 pixels, or of fewer at the edges."""
+    """Compute the maximum of each 2x2 pixels, or of fewer at the edges."""
     x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), value=-torch.inf)
     return torch.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]).amax(0)
 
 
 def raised(layer, x):
-    """A transposed convolution of 2x2 pixels with a stride of 2, written out: each pixel becomes four."""
+    """Compute a transposed convolution of 2x2 pixels with a stride of 2: each pixel becomes four."""
     four = torch.einsum("nchw,cdij->ndhiwj", x, layer.weight)
     return four.flatten(4, 5).flatten(2, 3) + layer.bias.view(-1, 1, 1)
 

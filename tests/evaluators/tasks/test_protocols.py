@@ -171,7 +171,7 @@ def test_training_on_image_bytes_equals_training_on_their_values():
 
 
 def half_labelled(targets_of_the_rest):
-    """A segmentation task whose upper halves have other targets."""
+    """Make a segmentation task whose upper halves have other targets."""
     task = known_task("shapes_segmentation")
     splits = task.load()
     targets = splits.train.targets.clone()

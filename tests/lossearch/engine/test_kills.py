@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def timeless(path):
-    """The rows of a leaderboard without times, which depend on how often the run was stopped."""
+    """Return the rows of a leaderboard without times, which depend on the number of stops."""
     return [replace(row, seconds=None, finished_at=None) for row in Leaderboard(path).rows]
 
 
@@ -72,12 +72,12 @@ def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_ma
 
 
 def rows(path):
-    """The identities of all evaluations, as often as they stand in the files."""
+    """Return the identities of all evaluations, with repetitions, from the files."""
     return [evaluation.evaluation_id for part in parts(path) for evaluation in part]
 
 
 def parts(path):
-    """The evaluations of each part, as they stand in the files."""
+    """Read the evaluations of each part from its file."""
     from lossearch.results.records import Evaluation
     from lossearch.results.storage.tables import read_records
 

@@ -48,7 +48,7 @@ def answers(port):
 
 
 def environment():
-    """Without what a Ray of an earlier test left, and without tokens."""
+    """Return the environment without variables of an earlier Ray and without tokens."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return kept | {"RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "default"}
 

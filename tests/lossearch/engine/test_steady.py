@@ -20,12 +20,12 @@ WANTED = STEADY.evolution.population * STEADY.evolution.generations
 
 
 def trained(path):
-    """The losses that were trained."""
+    """Return the ids of the losses that were trained."""
     return {evaluation.loss_id for evaluation in Leaderboard(path).evaluations if evaluation.seed is not None}
 
 
 def require_each_once(path):
-    """Every evaluation stands in one part, once."""
+    """Require every evaluation exactly once, in one part."""
     parts = [read_records(part, Evaluation) for part in sorted((path / "evaluations").glob("*.parquet"))]
     rows = [evaluation.evaluation_id for part in parts for evaluation in part]
     assert len(rows) == len(set(rows))

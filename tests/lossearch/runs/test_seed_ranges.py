@@ -10,7 +10,7 @@ SEARCHED = {"SEARCH", "FRESH_SEED_TEST"}
 
 
 def first_seeds(measured: bool) -> list[int]:
-    """The first seeds of measured trainings, or of those of a search, in ascending order."""
+    """Return the first seeds of measured trainings, or of those of a search, in ascending order."""
     names = {name for name in vars(seed_ranges) if name.isupper()} - {"LENGTH"}
     return sorted(getattr(seed_ranges, name) for name in (names - SEARCHED if measured else SEARCHED))
 

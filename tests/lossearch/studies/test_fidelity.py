@@ -193,7 +193,7 @@ def test_invalid_studies_are_refused(tasks, more, message, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-# --- the sample -----------------------------------------------------------------------------------------
+# The sample.
 
 
 def experiments(*tasks, seed=0):
@@ -232,7 +232,7 @@ def test_tasks_with_the_same_suitable_losses_share_one_sample():
     assert first is second
 
 
-# --- the trainings --------------------------------------------------------------------------------------
+# The trainings.
 
 
 def test_a_proxy_is_a_complete_training_with_fewer_steps():
@@ -245,7 +245,7 @@ def test_a_proxy_is_a_complete_training_with_fewer_steps():
     assert set(PROXIES) == {"1/8", "1/4", "1/2", "all steps"}
 
 
-# --- the command ----------------------------------------------------------------------------------------
+# The command.
 
 
 def run(*words):

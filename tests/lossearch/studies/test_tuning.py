@@ -22,7 +22,7 @@ def run(tuner, worth, seeds=3, rounds=4, count=3):
 
 
 def peak(settings, seed):
-    """Best at .3, the same under every seed."""
+    """Return a value that is best at .3 and the same under every seed."""
     return 1.0 - abs(math.log10(settings["learning_rate"] / 0.3))
 
 

@@ -25,7 +25,7 @@ CLASSES, SIZE, SAMPLES = 5, 4, 7
 
 
 def responses(formula):
-    """Value and gradient on class indices, and on the same targets one-hot."""
+    """Return value and gradient on class indices, and on the same targets one-hot."""
     generator = torch.Generator().manual_seed(0)
     prior = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
     options = {"generator": generator} if formula.looks_at_embeddings else {}

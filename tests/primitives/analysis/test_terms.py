@@ -12,7 +12,7 @@ from tests.primitives.strategies import formulas
 
 
 def left(text):
-    """The formula without each of its parts."""
+    """Return the formula without each of its parts."""
     formula = parse(text)
     return {part.text: str(without(formula, [part])) for part in parts_of(formula)}
 

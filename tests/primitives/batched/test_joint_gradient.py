@@ -34,7 +34,7 @@ def shared():
 
 
 def joint(formulas, logits=None, factors=None):
-    """Gradients at the logits [formulas, classes, segments, samples]; zeros where no formula looks at them."""
+    """Return gradients at the logits [formulas, classes, segments, samples]; zeros where no formula looks at them."""
     logits = LOGITS.expand(len(formulas), -1, -1, -1) if logits is None else logits
     gradient = JointGradient(formulas, CLASSES, dtype=torch.float64)
     gradient.prepare(SAMPLES, SEGMENTS, factors or [1.0] * len(formulas))
@@ -42,7 +42,7 @@ def joint(formulas, logits=None, factors=None):
 
 
 def alone(formula, logits=LOGITS, one_hot=False):
-    """Gradients by autograd, one segment at a time, on class indices or on the same targets one-hot."""
+    """Return gradients by autograd, one segment at a time, on class indices or on the same targets one-hot."""
     loss = loss_module(formula, prior=PRIOR).double()
     loss.set_progress(0.3)
     gradients = []

@@ -18,7 +18,7 @@ KNOWN = [loss.bound() for loss in CATALOG.values()]
 
 
 def features(formulas):
-    """Features [formulas, classes, samples], different for each formula."""
+    """Return features [formulas, classes, samples], different for each formula."""
     values = torch.rand(len(FEATURES), formulas, CLASSES, SAMPLES, generator=GENERATOR, dtype=torch.float64)
     given = dict(zip(FEATURES, values, strict=True))
     return given | {"z": 4.0 * given["z"] - 2.0, "norm": given["norm"][:, :1]}

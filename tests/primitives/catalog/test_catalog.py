@@ -21,7 +21,7 @@ def case(entry):
 
 
 def computed(entry, dtype):
-    """Value per sample and gradient of the mean, from our module."""
+    """Return value per sample and gradient of the mean, from our module."""
     hyperparameters = dict(entry["hyperparameters"])
     progress = hyperparameters.pop("progress", 0.0)
     counts = golden_input("class_counts", dtype)

@@ -41,12 +41,12 @@ CASES = [
 
 
 def arguments_of(name):
-    """The inputs that a reference asks for by name."""
+    """Return the names of the inputs that a reference takes."""
     return [parameter for parameter in inspect.signature(REFERENCES[name]).parameters if parameter in INPUTS]
 
 
 def differentiated(name):
-    """The inputs that the gradient is with respect to."""
+    """Return the names of the inputs that the gradient is taken in."""
     return [
         argument for argument in arguments_of(name) if argument in {"logits", "embeddings", "weight", "sub_centers"}
     ]
@@ -58,7 +58,7 @@ def reference(name, hyperparameters, **replaced):
 
 
 def finite_difference(value, x, step=2e-5):
-    """Gradient of `value` at `x` by the central difference of fourth order, since a scale of 256 curves sharply."""
+    """Differentiate `value` at `x` by the central difference of fourth order: a scale of 256 curves sharply."""
     gradient = np.zeros_like(x)
     for index in np.ndindex(x.shape):
         moved = np.zeros_like(x)
@@ -70,7 +70,7 @@ def finite_difference(value, x, step=2e-5):
 
 
 def computed(name, hyperparameters, dtype, inputs=None):
-    """Value per sample of our module, and gradients of their mean."""
+    """Return value per sample of our module, and gradients of their mean."""
     loss = (
         CATALOG[name]
         .module(

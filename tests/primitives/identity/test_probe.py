@@ -22,7 +22,7 @@ NEARLY_ONE = 1.0 + 1e-14
 
 
 def by_autograd(formula, target):
-    """Values and gradient of the formula's module."""
+    """Return values and gradient of the formula's module."""
     batch = probe._batch()
     loss = loss_module(
         formula, num_classes=CLASSES, embedding_size=SIZE, reduction="none", prior=batch["prior"]

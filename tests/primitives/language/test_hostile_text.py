@@ -229,7 +229,7 @@ def plain(message):
 
 
 def cpu_seconds(text):
-    """Seconds that this process, without others, takes to refuse a text."""
+    """Measure the CPU seconds that this process takes to refuse a text."""
     started = time.thread_time()
     with contextlib.suppress(FormulaError):
         parse(text)
@@ -302,11 +302,11 @@ def test_a_formula_with_too_long_a_text_is_refused_or_reads_back():
     assert parse(str(formula)) == formula
 
 
-# --- nothing is executed ----------------------------------------------------------------------------
+# Nothing is executed.
 
 
 def executing(canary):
-    """Texts that would write the file, or import the module canary_of_the_parser, if anything ran them."""
+    """Make texts that would write the file, or import the module canary_of_the_parser, if anything ran them."""
     write = f"open({str(canary)!r}, 'w').write('x')"
     module = "canary_of_the_parser"
     return [
@@ -400,7 +400,7 @@ def test_the_interpreter_itself_sees_no_import_no_file_no_process_and_no_compila
     assert json.loads(process.stdout) == [len(texts), []]
 
 
-# --- objects that are no text --------------------------------------------------------------------------------
+# Objects that are no text.
 
 
 class Loaded:
@@ -448,7 +448,7 @@ def test_an_object_is_not_asked_for_its_text():
     assert thing.asked == []
 
 
-# --- names of hyper-parameters ----------------------------------------------------------------------
+# Names of hyper-parameters.
 
 NAMES = {
     "dunder": "__class__",
@@ -500,7 +500,7 @@ def test_a_keyword_of_python_is_unknown_where_it_is_not_given():
     assert "unknown terminal or hyper-parameter 'lambda'" in refusal("ce(z) + lambda*p")
 
 
-# --- fuzzing ----------------------------------------------------------------------------------------
+# Fuzzing.
 
 WORDS = [*sorted(FUNCTIONS), *sorted(TERMINALS), "m", "eps"]
 PIECES = [*WORDS, *"+-*/(),", "**", "0", "1", "64", "1e12", "1e-300", ".5", "2.", " ", "\n", "--", "(-"]
@@ -509,7 +509,7 @@ FUZZING = settings(max_examples=200)
 
 
 def read_or_refused(text):
-    """A text is a formula that reads back as itself, or is refused in words that can be printed."""
+    """Require that a text reads back as itself, or is refused in words that can be printed."""
     try:
         formula = parse(text, ["m", "eps"])
     except FormulaError as error:
@@ -542,7 +542,7 @@ def test_any_text_in_the_words_of_the_grammar_is_read_or_refused(text):
 
 @st.composite
 def mutations(draw):
-    """The text of a formula with a few pieces deleted, doubled, replaced or put in."""
+    """Return the text of a formula with a few pieces deleted, doubled, replaced or put in."""
     known = st.sampled_from([str(loss.formula) for loss in CATALOG.values()])
     text = draw(st.one_of(known, formulas(max_leaves=12).map(str)))
     for _ in range(draw(st.integers(1, 4))):

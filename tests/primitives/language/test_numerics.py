@@ -11,7 +11,7 @@ EDGES = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-7, 0.5, 1.0 - 1e-7, 1.0 + 1e-7,
 
 
 def edge_grid(arity, dtype):
-    """Arguments [rows, 2, ...] that hold every pair of edges, classes along dimension 1."""
+    """Return arguments [rows, 2, ...] that hold every pair of edges, classes along dimension 1."""
     edges = torch.tensor(EDGES, dtype=dtype)
     pairs = torch.cartesian_prod(edges, edges)
     return [pairs[:, [i, 1 - i]].contiguous() for i in range(arity)]

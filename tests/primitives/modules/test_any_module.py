@@ -24,7 +24,7 @@ EVERY = [*CATALOG, *OWN_FORMULAS]
 
 
 def parts(name):
-    """What a module is made of: the words of its formula, and the kind of its class weights."""
+    """Return the parts of a module: the words of its formula and the kind of its class weights."""
     if name in OWN_FORMULAS:
         return set(re.findall(r"[a-z_]\w*", OWN_FORMULAS[name]))
     loss = CATALOG[name]

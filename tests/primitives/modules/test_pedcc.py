@@ -38,7 +38,7 @@ def one_thread():
 
 
 def cosines(points):
-    """Cosine of every pair, [pairs]."""
+    """Return cosine of every pair, [pairs]."""
     classes = len(points)
     row, column = torch.triu_indices(classes, classes, 1)
     return (points.double() @ points.double().T)[row, column]
@@ -55,7 +55,7 @@ def random_directions(classes, size):
 
 
 def least_possible_energy(classes, size):
-    """Universal lower bound of Boyvalenkov et al. 2016 for 2 size < classes <= size (size + 1).
+    """Compute the universal lower bound of Boyvalenkov et al. 2016 for 2 size < classes <= size (size + 1).
 
     It is the energy of a distribution of cosines on two points that has the moments 0 to 3 of the
     uniform distribution on the sphere (1, 0, 1/size, 0), less the 1/classes at cosine 1.

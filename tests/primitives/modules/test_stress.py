@@ -14,7 +14,7 @@ SIZE = 6
 
 
 def patterns(classes, dtype):
-    """Logits [batch, classes] at which losses break, by name; the targets are 0, 1, 2, ..."""
+    """Return logits [batch, classes] at which losses break, by name; the targets are 0, 1, 2, ..."""
     rows = min(classes, 4)
     right = torch.zeros(rows, classes)
     right[torch.arange(rows), torch.arange(rows)] = 1.0
@@ -79,7 +79,7 @@ def test_a_known_loss_is_finite_with_ten_thousand_classes(name):
 
 
 def operator_formulas():
-    """Each operator over logits, probabilities, the target and cosines, added to a loss so that a gradient flows."""
+    """Add each operator over logits, probabilities, the target and cosines to a loss, so that a gradient flows."""
     for name, operator in OPERATORS.items():
         for argument in ("z", "p", "cosine", "y", "z - z", "at_target(z)"):
             argument = "at_target(z)" if operator.takes is Shape.SAMPLE else argument

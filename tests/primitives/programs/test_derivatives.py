@@ -35,7 +35,7 @@ def tensor(seed, *shape):
 
 
 def arguments_of(function):
-    """Arguments for a function, and True for those that have a gradient."""
+    """Return arguments for a function, and True for those that have a gradient."""
     x = tensor(1, ROWS, CLASSES, BATCH)
     if function in BINARY:
         return [(x, tensor(2, ROWS, CLASSES, BATCH)), (x, tensor(2, ROWS, 1, BATCH)), (tensor(3, ROWS, 1, BATCH), x)]

@@ -88,7 +88,7 @@ EXPORTS |= {name: of_row(row_of(text), "run") for name, text in FORMULAS.items()
 
 
 def reference(loss):
-    """A module's parameters, a batch, and its answers: plain and smoothed, on indices and on probabilities."""
+    """Return a module's parameters, a batch, and its answers: plain and smoothed, on indices and on probabilities."""
     formula, over_embeddings = loss.formula, loss.over_embeddings
     generator = torch.Generator().manual_seed(0)
     prior = torch.tensor([0.1, 0.2, 0.3, 0.2, 0.2], dtype=torch.float64) if "prior" in formula.names else None

@@ -31,7 +31,7 @@ FULL_STEPS, FULL_SEEDS = 80, 4
 
 
 def values(task="digits", full=RANKED, **of_proxy):
-    """Values of twelve losses, the same under every seed. ``of_proxy`` gives values that differ."""
+    """Return values of twelve losses, the same under every seed. ``of_proxy`` gives values that differ."""
     trainings = [(FULL, FULL_STEPS, full, range(FULL_SEEDS))]
     for number, (proxy, divisor) in enumerate(PROXIES.items()):
         worth = of_proxy.get(f"p{divisor}", full)

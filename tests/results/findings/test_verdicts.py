@@ -45,7 +45,7 @@ def scene(*groups, judged=("found",), baselines=("cross_entropy", "mse"), valida
 
 
 def around(center, step=0.0005, seeds=SEEDS):
-    """Different values for each seed, so that no two differences tie."""
+    """Return different values for each seed, so that no two differences tie."""
     return [center + step * seed for seed in range(seeds)]
 
 

@@ -36,7 +36,7 @@ def tasks_of(evaluations):
 
 
 def fitness_by_seed(group, tasks):
-    """Fitness of the full trainings under each seed, the mean over the tasks; a seed needs all of them."""
+    """Return fitness of the full trainings under each seed, the mean over the tasks; a seed needs all of them."""
     by_seed = {}
     for evaluation in group:
         if not evaluation.at_a_rung and evaluation.seed is not None and evaluation.fitness is not None:

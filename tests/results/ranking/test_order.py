@@ -32,7 +32,7 @@ STEPS = st.sampled_from([(None, None), (3, None), (None, 3), (0, 9), (3, 9), (9,
 
 @st.composite
 def evaluations(draw):
-    """One evaluation, of few losses, tasks and seeds, so that they meet."""
+    """Draw an evaluation of few losses, tasks and seeds, so that they coincide."""
     status = draw(st.sampled_from(["evaluated"] * 5 + ["rejected", "duplicate", "failed"]))
     steps, full_steps = draw(STEPS)
     return Evaluation(

@@ -14,7 +14,7 @@ CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
 @contextmanager
 def browser(*, width=1200, height=900, dark=False):
-    """A browser without a window. Tests are skipped where it is not installed, except in continuous integration."""
+    """Start a browser without a window. Skip the test if none is installed, except in continuous integration."""
     if CHROMIUM is None or DRIVER is None:
         assert os.environ.get("LOSSEARCH_BROWSER_TESTS") != "required", (
             ".ci/install_browser did not install chromium and chromedriver"
@@ -47,12 +47,12 @@ def opened(driver, path):
 
 
 def console(driver):
-    """Warnings and errors of the console."""
+    """Return warnings and errors of the console."""
     return [entry for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
 
 
 def requests(driver):
-    """Requested addresses, without the file itself and data in it."""
+    """Return requested addresses, without the file itself and data in it."""
     addresses = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
