@@ -62,11 +62,11 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
     taus = []
     for stage in rungs.stages:
         cost += len(entering) * (stage - before)
-        result, stand = train_and_score(Work((), task, rungs, 0, stage), entering, states)
-        known = [candidate for candidate in stand if candidate in whole]
-        taus.append(kendalltau([stand[loss].fitness for loss in known], [whole[loss].fitness for loss in known])[0])
+        result, scores = train_and_score(Work((), task, rungs, 0, stage), entering, states)
+        known = [candidate for candidate in scores if candidate in whole]
+        taus.append(kendalltau([scores[loss].fitness for loss in known], [whole[loss].fitness for loss in known])[0])
         if stage != steps:
-            entering, states, before = promote(stand, rungs.reduction_factor), result.states, stage
+            entering, states, before = promote(scores, rungs.reduction_factor), result.states, stage
     wanted = set(sort_best_first(whole)[:BEST])
     return {
         "set": path.stem,
@@ -75,13 +75,13 @@ def measure(path: Path, task: str, steps: int, seeds: int) -> dict[str, Any]:
         "seeds": seeds,
         "rungs": list(rungs.rungs),
         "training_steps_ratio_to_all": round(cost / (len(candidates) * steps), 3),
-        "of_the_best_ten_found_again": len(wanted & set(sort_best_first(stand)[:BEST])),
+        "of_the_best_ten_found_again": len(wanted & set(sort_best_first(scores)[:BEST])),
         "of_the_best_ten_found_again_by_other_seeds_at_full_cost": len(wanted & set(sort_best_first(other)[:BEST])),
         "best_ten_lie_within": round(
             whole[sort_best_first(whole)[:BEST][0]].fitness - whole[sort_best_first(whole)[:BEST][-1]].fitness, 4
         ),
         "loss_of_the_best_fitness": round(
-            whole[sort_best_first(whole)[:BEST][0]].fitness - stand[sort_best_first(stand)[:BEST][0]].fitness, 4
+            whole[sort_best_first(whole)[:BEST][0]].fitness - scores[sort_best_first(scores)[:BEST][0]].fitness, 4
         ),
         "tau_at_first_rung": round(float(taus[0]), 2),
     }

@@ -31,7 +31,7 @@ class Nodes:
         return node
 
     def kill(self, node):
-        """Have a node vanish, with all its processes."""
+        """Kill a node with all its processes."""
         self._cluster.remove_node(node, allow_graceful=False)
 
     def clear(self):
@@ -48,7 +48,7 @@ class Nodes:
 
 
 def wait_until(condition: Callable[[], object], pause: float = 0.1, seconds: float = 600.0):
-    """Wait until a condition holds. The time is for a machine that is busy with much else: no test measures it."""
+    """Wait until a condition holds. The limit suits a busy machine; no test measures it."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "what the test waits for did not come"
@@ -57,8 +57,8 @@ def wait_until(condition: Callable[[], object], pause: float = 0.1, seconds: flo
 
 @contextmanager
 def several_nodes():
-    """A cluster that this process has joined."""
-    ray.shutdown()  # the one that tests share
+    """Cluster of several nodes that this process has joined."""
+    ray.shutdown()  # the Ray that tests share
     made = Nodes()
     ray.init(address=made.address, log_to_driver=False)
     try:

@@ -12,13 +12,13 @@ from hypothesis import settings
 
 from tests.long_cases import ALWAYS_LONG
 
-# How long a test takes depends on the machine and on what runs beside it: no test fails for it.
+# No test fails for its duration, which depends on the machine and its other work.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent
 
-#: Groups that take longest, in the order in which they begin: what begins last decides when everything is done.
+#: The longest groups, in the order in which they begin: a long group that begins last would prolong the whole run.
 LONGEST = (
     "ray",
     "lossearch/engine/test_kills.py",

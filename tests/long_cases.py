@@ -1,4 +1,4 @@
-"""Cases that run in `make test`, and those of the same test that only `make test-all` runs."""
+"""Cases of a test that `make test` runs, and long ones that only `make test-all` runs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The installed package: what it puts beside other packages, and that it works among a user's own modules."""
+"""The installed package adds only its own files and works beside a user's modules."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The rooms of the house and their wings: who may import whom, and which library lives in which files."""
+"""Rooms and wings of the code: allowed imports, and the files of each library."""
 
 import ast
 import tomllib
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("primitives", "results", "evaluators", "experiments")
 
-#: What each room may import; ``lossearch`` stands for what lies directly in that folder and in its wings.
+#: Rooms that each room may import; ``lossearch`` is that folder with its wings.
 FLOORS = {
     "primitives": {"primitives"},
     "results": {"results", "primitives"},
@@ -62,7 +62,7 @@ WINGS = {
     ),
 }
 
-#: Most files that a folder may hold: one with more has a wing that was not made.
+#: Largest number of files in a folder: one with more needs another wing.
 MOST_FILES = 20
 
 #: Where each library may be imported.
@@ -161,7 +161,7 @@ def test_no_import_runs_upward_between_wings() -> None:
     for name, others in GRAPH.items():
         room = room_of(name)
         if wing_of(name) == "__init__" and room != "lossearch":
-            continue  # the package itself: it imports nothing, which no circle can come of
+            continue  # the package itself imports nothing
         for other in others:
             if room_of(other) == room and wing_of(other) not in (wing_of(name), "__init__"):
                 assert height[room][wing_of(other)] < height[room][wing_of(name)], f"{name} imports {other}"
@@ -191,7 +191,7 @@ def test_no_file_takes_the_name_of_a_public_function() -> None:
     import lossearch
 
     inner = {path.stem for path in (ROOT / "lossearch").iterdir()}
-    assert inner & set(lossearch.__all__) <= {"errors", "plot", "trackers"}  # which are modules in public, too
+    assert inner & set(lossearch.__all__) <= {"errors", "plot", "trackers"}  # these are public modules as well
 
 
 def test_evaluators_import_only_the_records_of_results() -> None:

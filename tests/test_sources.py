@@ -1,4 +1,4 @@
-"""What our own sources never do: run text, unpickle, or give a text to a shell."""
+"""Our sources never run text, unpickle, or pass text to a shell."""
 
 import ast
 import importlib
@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("primitives", "results", "evaluators", "lossearch", "benchmarks", "experiments")
 
-#: Readers of pickles, and modules that run a file or a text. Neither is imported, whatever package it stands in.
+#: Readers of pickles, and modules that run a file or a text. None is imported, from any package.
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 RUNNERS = {"runpy", "code", "codeop", "imp", "pty"}
-#: Names that are not used, whatever they are an attribute of.
+#: Names that are never used, also not as attributes.
 NAMES = {
     *("__import__", "__builtins__", "exec", "sympify", "parse_expr", "lambdify", "from_string"),
     *("exec_module", "load_module", "import_module", "read_pickle", "unsafe_load"),
@@ -24,12 +24,12 @@ DOTTED = {
     *("torch.jit.script", "torch.jit.load", "torch.hub.load", "deap.gp.compile"),
     *("yaml.load", "yaml.load_all", "yaml.full_load"),
 }
-#: Arguments that have this value, written out, wherever they are given.
+#: Arguments that must have this literal value wherever they occur.
 SAFE_ARGUMENTS = {"shell": False, "allow_pickle": False, "weights_only": True}
-#: Calls in which one of them must be given.
+#: Calls that need one of these arguments.
 NEEDED = {"torch.load": "weights_only"}
 
-#: Tables of public names, from which a name's module is imported when it is first used.
+#: Tables of public names; the module of a name is imported at its first use.
 LAZY = ("lossearch/__init__.py", "lossearch/errors.py", "lossearch/trackers/__init__.py")
 
 #: Beside them, the one place that loads a file as a module: the file that this process has just written from a parsed
@@ -66,7 +66,7 @@ def _forbidden_imports(node):
     origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
     for name in (f"{origin}{alias.name}" for alias in node.names):
         parts = name.split(".")
-        is_star = parts[-1] == "*"  # hides where a name comes from
+        is_star = parts[-1] == "*"  # hides the origin of a name
         if is_star or parts[0] in RUNNERS or PICKLES & set(parts) or name in DOTTED or parts[-1] in NAMES:
             yield name
 

@@ -1,4 +1,4 @@
-"""The tests themselves: none is left out unnoticed."""
+"""The tests themselves: none is skipped unnoticed."""
 
 import ast
 import tomllib
@@ -16,7 +16,7 @@ SKIPPING = {
     "results/report/browser.py": "a browser, which LOSSEARCH_BROWSER_TESTS=required demands",
 }
 
-#: Tests all of whose cases are long. A shorter test shows the same kind of thing.
+#: Tests with only long cases. A shorter test covers the same ground.
 LONG_ALONE = {
     "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
     "tests/evaluators/executors/test_cluster_address.py::test_a_cluster_is_joined_with_its_token",

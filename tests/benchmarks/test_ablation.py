@@ -1,4 +1,4 @@
-"""The benchmark of the search's parts sums up and goes on as it says, with searches that take no time."""
+"""The benchmark of the search's parts: its summary and how it continues, with searches that take no time."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import ablation, parts
 
-#: What a search gains by its case, beside what it gains by its seed.
+#: Gain of a search by its case, added to the gain by its seed.
 GAINS = {"plain": 0.02, "family": 0.03, "margin": 0.01}
 
 
@@ -20,7 +20,7 @@ def line(case, seed, gain, **more):
 
 @pytest.fixture
 def begun(monkeypatch):
-    """Case, task and seed of each search that begins."""
+    """Case, task and seed of each search, in the order of their beginnings."""
     searches = []
 
     def search(declared, run_dir):
@@ -38,7 +38,7 @@ def begun(monkeypatch):
 
 @pytest.fixture
 def run(begun, monkeypatch, capsys):
-    """The command, which gives what it prints."""
+    """Function that runs the command and returns its output."""
 
     def command(*words):
         begun.clear()
@@ -60,7 +60,7 @@ def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
             line("plain", 0, 0.1, task="shapes"),
             line("family", 0, 0.03),
             line("family", 1, 0.06, complexity=7),
-            line("family", 2, 0.9),  # beside no plain search
+            line("family", 2, 0.9),  # without a plain search under that seed
         ]
     )
     assert summary["plain"]["gain"] == {"digits": 0.03, "shapes": 0.1}

@@ -1,4 +1,4 @@
-"""What the benchmark of filters counts, on histories that are written by hand, and of a search that takes seconds."""
+"""Counts of the benchmark of filters, on histories written by hand and on a search that takes seconds."""
 
 import json
 import sys

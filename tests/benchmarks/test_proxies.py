@@ -1,4 +1,4 @@
-"""The proxies by which searches train are those that were measured to be the cheapest that are good enough."""
+"""Searches train by the proxies that were measured as the cheapest good ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the benchmark of re-discovery counts, on histories that are written by hand."""
+"""Counts of the benchmark of re-discovery, on histories written by hand."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What stands in README.md and docs/: their blocks of code, and the commands in them."""
+"""Code blocks of README.md and docs/, and the commands in them."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 class Block:
     """A block of code, and the line above it."""
 
-    kind: str  #: python, toml or nothing
+    kind: str  #: python, toml or empty
     text: str
     above: str
 

@@ -1,4 +1,4 @@
-"""What README.md and docs/ say is so: keys, words, commands, links, counts."""
+"""README.md and docs/ agree with the code: keys, words, commands, links, counts."""
 
 import re
 

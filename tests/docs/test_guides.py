@@ -1,4 +1,4 @@
-"""Every snippet and command of README.md and docs/ is run, page by page, in the order in which it stands there.
+"""Every snippet and command of README.md and docs/ runs, page by page, in order.
 
 What would take long is run in a smaller form: with fewer steps, seeds or settings, or as a dry run. What needs a
 cluster or data that is not there is named below, with the test that runs it.
@@ -30,13 +30,13 @@ from tests.lossearch.small import SMALL, TOML
 ELSEWHERE = {"reading", "primitives", "evidence", "search", "clusters", "speed"}
 RUN_HERE = [page for page in PAGES if page.stem not in ELSEWHERE]
 
-#: Commands that are not run here, and where what they show is tested.
+#: Commands that do not run here, and the files of the tests that cover them.
 NOT_RUN = {
     "lossearch search mine.toml --ray-address auto": "tests/evaluators/executors/test_cluster_address.py",
     "lossearch compare pedcc_table_1": "tests/experiments/test_experiments.py",
     "lossearch download cifar10": "tests/evaluators/tasks/test_downloaded.py",
 }
-#: Parts of commands and snippets, and what stands for them here. Each is there on some page.
+#: Parts of commands and snippets, and their replacements here. Each part is on some page.
 SMALLER = {
     "report runs/a": "report runs/a --top 1",
     "search digits --show": "search digits --show",
@@ -58,7 +58,7 @@ SMALLER = {
 if shutil.which("chromium") is None and os.environ.get("LOSSEARCH_BROWSER_TESTS") != "required":  # it draws pictures
     SMALLER['.write_image("focal.svg")'] = ""
 
-#: What the searches here start from.
+#: Losses that the searches here start from.
 LOGITS = ("cross_entropy", "mse", "ngl")
 
 #: Commands that train, here without Ray.
@@ -76,14 +76,14 @@ def done(tmp_path_factory):
 
 @pytest.fixture
 def desk(done, tmp_path, monkeypatch):
-    """Where a reader sits: runs, a file mine.toml, a folder of images, a file of arrays."""
+    """Working directory of a reader: runs, a file mine.toml, a folder of images, a file of arrays."""
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     shutil.copytree(tmp_path / "runs" / "a", tmp_path / "runs" / "noisy")
     (tmp_path / "mine.toml").write_text(TOML.replace(', "am_softmax"', "").replace(', "cosine"', ""))
     np.savez(tmp_path / "wine.npz", inputs=np.random.default_rng(0).normal(size=(40, 3)), targets=np.arange(40) % 2)
     write_folder(tmp_path / "photos", ("cats", "dogs"))
     monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path / "data"))
-    for name, task in TASKS.items():  # trained for moments where a page does not say how long
+    for name, task in TASKS.items():  # short trainings where a page sets no steps
         monkeypatch.setitem(TASKS, name, replace(task, fidelity=task.fidelity.model_copy(update={"steps": 24})))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -100,7 +100,7 @@ def smaller(text):
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.stem)
 def test_code_and_commands_of_a_page_run(page, desk):
     if page.stem == "searching":
-        shutil.rmtree(desk / "runs" / "a")  # is made there
+        shutil.rmtree(desk / "runs" / "a")  # the page creates it
     names = {}
     for block in blocks(page):
         if block.kind == "python":
@@ -113,7 +113,7 @@ def test_code_and_commands_of_a_page_run(page, desk):
 
 
 def call(words, desk):
-    """Run a command as it stands or in its smaller form; what it prints goes where ``>`` says."""
+    """Run a command in its smaller form, if it has one. Write its output to the file after ``>``."""
     if shlex.join(words) in NOT_RUN:
         return
     target = None
@@ -134,7 +134,7 @@ def call(words, desk):
 
 
 def declared(block, desk):
-    """Check a file that is shown, and write it where its name stands above it."""
+    """Check a TOML file shown on a page, and write it if the line above gives its name."""
     named = re.fullmatch(r"`(\w+\.toml)`:", block.above)
     if named:
         (desk / named[1]).write_text(block.text)

@@ -1,4 +1,4 @@
-"""Pages of figures are made of what was measured, and stay so."""
+"""Pages of figures follow from their measurements."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Run a small search again and again, and die in each run: before a call that writes to disk, or at a random moment.
+"""Run a small search repeatedly and die in each run: before a call that writes to disk, or at a random moment.
 
 It runs in a process of its own, which has imported everything and computed nothing, so that it can be forked.
 """
@@ -27,12 +27,12 @@ TINY = validated(
 
 STEADY = TINY.model_copy(update={"evolution": TINY.evolution.model_copy(update={"mode": "steady"})})
 
-#: Calls that make a change last. Dying before each of them covers dying after the one before it.
+#: Calls that make a change permanent. A death before each of them covers a death after the previous one.
 LASTING = ("fsync", "replace", "unlink")
 
 
 def dies_at(step):
-    """Let the process die before a call that makes a change last, given by its number from 0."""
+    """Let the process die before a call that makes a change permanent, given by its number from 0."""
     calls_left = [step]
 
     def dying(function):
@@ -76,7 +76,7 @@ def ended(child):
 
 
 def at_every_step(experiment, root, stride):
-    """Die once before every lasting call, or every `stride`-th, each time in a new run, until a run ends."""
+    """Die once before every permanent change, or every `stride`-th, each time in a new run, until a run ends."""
     step = 0
     while ended(started(experiment, root / f"step{step}", step)) != 0:
         step += stride

@@ -1,4 +1,4 @@
-"""The run of a stranger: its strings are shown and exported as text, and a text that is no formula is refused."""
+"""The run of a stranger: its strings are shown and exported as text, and invalid formulas are refused."""
 
 import ast
 import io

@@ -207,7 +207,7 @@ def test_a_diverging_member_changes_no_other():
     outcomes = mixed.train_and_score()
     assert outcomes[1].fitness == [None, None]
     assert all(reason.startswith("diverged at step") for reason in outcomes[1].reasons)
-    assert mixed.alive == [0, 2]  # the diverged candidate has no place any more
+    assert mixed.alive == [0, 2]  # the diverged candidate was dropped
     for k in (0, 2):
         single = Cohort(TrainingPlan([parse(texts[k])], None, TASK, fidelity, SEEDS))
         assert single.train_and_score() == [outcomes[k]]

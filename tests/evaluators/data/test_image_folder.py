@@ -1,4 +1,4 @@
-"""A folder of images is divided, decoded once and kept, whatever its files hold."""
+"""A folder of images is divided, decoded once and kept, also with broken files."""
 
 import os
 import struct

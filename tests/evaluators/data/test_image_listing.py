@@ -1,4 +1,4 @@
-"""Which files count as the images of a folder, and which are left out."""
+"""Listing a folder: the files that count as images, and those that are left out."""
 
 import os
 import shutil

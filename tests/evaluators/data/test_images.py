@@ -1,4 +1,4 @@
-"""A file is decoded to one square image, whatever it holds."""
+"""A file of any mode and size is decoded to one square image."""
 
 import numpy as np
 import pytest

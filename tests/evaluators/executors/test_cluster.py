@@ -1,4 +1,4 @@
-"""A pool on a real cluster of several nodes, which come and go."""
+"""A pool on a real cluster whose nodes come and go."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def head():
 
 @pytest.fixture
 def cluster(head, monkeypatch):
-    """A cluster of a head alone, which has no core. The tests share the head, and each adds nodes of its own."""
+    """Cluster with only a head, which has no core. Tests share the head and add nodes."""
     monkeypatch.setattr(ray_pool, "START_TIMEOUT", 600.0)  # of a machine that is busy
     yield head
     head.clear()
@@ -46,7 +46,7 @@ def outcomes(evaluations):
 
 
 def until(condition, pool, seconds=600.0):
-    """Let the pool go on until something is so."""
+    """Let the pool work until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -97,7 +97,7 @@ def test_a_vanished_node_costs_only_its_work_in_flight(cluster, monkeypatch, tmp
 
 
 class TalkativeWorker(Worker):
-    """Says so much that Ray leaves the result on the node, until it is fetched."""
+    """Returns a result so large that Ray leaves it on the node until it is fetched."""
 
     def evaluate(self, work, *more):
         result, states = super().evaluate(work, *more)
@@ -139,7 +139,7 @@ def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, mo
 
 
 class PickyWorker(Worker):
-    """Cannot start on a node that is set up badly, and takes its time elsewhere."""
+    """Cannot start on a badly configured node, and starts slowly elsewhere."""
 
     def ready(self):
         if "SET_UP_BADLY" in os.environ:
@@ -185,7 +185,7 @@ def counted(monkeypatch, owner, name):
 
 
 def without_workers(cluster, pool):
-    """Let a pool have a worker, and lose it with its node."""
+    """Give a pool a worker, and lose the worker with its node."""
     node = cluster.add()
     until(lambda: pool._pool.idle, pool)
     cluster.kill(node)

@@ -1,4 +1,4 @@
-"""Clusters that cannot be joined, each named within seconds and with what to do."""
+"""Clusters that cannot be joined: each is reported within seconds, with advice."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ print(context.address_info["address"], flush=True)
 time.sleep(10_000)
 """
 
-#: Seconds for which Ray itself tries to join a cluster that does not let it in. What is named must be so before.
+#: Seconds for which Ray itself tries to join a cluster that refuses it. Our report must come earlier.
 RAYS_OWN_PATIENCE = 800
 
 JOINING = """
@@ -63,7 +63,7 @@ assert before == (ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLU
 
 @pytest.fixture
 def listening():
-    """Listens, and answers as it is told to; gives its address."""
+    """Function that listens on a port with a given answer, and returns the address."""
     servers = []
 
     def listen(answer):
@@ -105,7 +105,7 @@ def test_a_silent_address_is_given_up_soon(listening, monkeypatch):
 
 @contextmanager
 def cluster(before="", between="", **environment):
-    """The address of a Ray of another process."""
+    """Address of a Ray of another process."""
     words = [sys.executable, "-c", STARTED.format(before=before, between=between)]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=without_ray() | environment
@@ -124,7 +124,7 @@ def without_ray():
 
 
 def joined(address, folder, before="", **environment):
-    """Join a cluster from a process of its own in a folder. Return what it says."""
+    """Join a cluster from a new process in a folder. Return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", before + JOINING, address],
         capture_output=True,
@@ -210,12 +210,12 @@ def test_a_local_search_listens_only_locally(tmp_path, start):
         log = tmp_path / "run" / "log.jsonl"
         wait_until(lambda: log.exists() and "has started" in log.read_text())
         time.sleep(3.0)  # workers have begun
-        found = open_ports(descendants(search.pid))
+        ports = open_ports(descendants(search.pid))
     finally:
         search.terminate()
         search.wait()
-    assert len(found) > 3  # the head, the node and their workers do listen
-    assert not {address for address, _ in found if address not in ("0100007F", LOOPBACK_6, MAPPED_LOOPBACK)}
+    assert len(ports) > 3  # the head, the node and their workers do listen
+    assert not {address for address, _ in ports if address not in ("0100007F", LOOPBACK_6, MAPPED_LOOPBACK)}
 
 
 LOOPBACK_6 = "00000000000000000000000001000000"
@@ -228,10 +228,10 @@ def descendants(pid):
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
 
 
 def open_ports(pids):
@@ -240,9 +240,9 @@ def open_ports(pids):
     for path in (link for pid in pids for link in Path(f"/proc/{pid}/fd").glob("*")):
         with suppress(OSError):
             sockets.add(os.readlink(path))
-    found = set()
+    ports = set()
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(name) as lines:
             rows = [line.split() for line in lines][1:]
-        found |= {tuple(row[1].split(":")) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
-    return found
+        ports |= {tuple(row[1].split(":")) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+    return ports

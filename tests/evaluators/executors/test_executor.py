@@ -31,7 +31,7 @@ def work(text="ce(z)", number=1):
 
 
 class Shuffled:
-    """Evaluates here, and lets work be done in an order of its own."""
+    """Evaluates in this process, in a random order."""
 
     slots, largest_cohort = 3, 64
 
@@ -174,7 +174,7 @@ def test_waiting_for_nothing_returns(executor):
 
 
 class DeadlyWorker(Worker):
-    """Dies, or sleeps for ever, where a formula says so."""
+    """Dies or sleeps for ever at certain formulas."""
 
     def evaluate(self, work, *more):
         formulas = {candidate.formula for candidate in work.candidates}

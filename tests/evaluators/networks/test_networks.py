@@ -1,4 +1,4 @@
-"""Every registered network maps its inputs to embeddings, draws weights from its generator alone, and learns."""
+"""Every registered network maps inputs to embeddings, draws weights from its generator alone, and learns."""
 
 from dataclasses import replace
 

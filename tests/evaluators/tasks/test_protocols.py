@@ -68,7 +68,9 @@ def test_the_label_tells_trainings_apart():
         TrainingSettings(amp=True),
     ]
     assert len({variant.label() for variant in variants}) == len(variants)
-    assert TrainingSettings(epoch=5).label() == TrainingSettings().label()  # where it is saved changes nothing
+    assert (
+        TrainingSettings(epoch=5).label() == TrainingSettings().label()
+    )  # the folder of saved states is no part of it
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from lossearch.cli.app import app
 from lossearch.studies import compare as launch_comparison
 from lossearch.studies import verdict as launch_verdict
 
-#: Each option that only counts without a search's directory.
+#: Options that apply only without a search's directory.
 WITHOUT_A_SEARCH = [
     ["--losses", "mse"],
     ["--tune", "0"],
@@ -29,7 +29,7 @@ def compared(*words):
 
 @pytest.fixture
 def run(tmp_path):
-    """A directory that the command takes for a search's."""
+    """Directory that the command recognises as a search's."""
     (tmp_path / "experiment.toml").write_text("")
     return tmp_path
 

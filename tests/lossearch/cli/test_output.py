@@ -1,4 +1,4 @@
-"""Messages of commands at their end."""
+"""Messages that end a command."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Messages of ``lossearch tune`` about a directory that is none."""
+"""Messages of ``lossearch tune`` about a path without a run."""
 
 import pytest
 from typer.testing import CliRunner

@@ -1,4 +1,4 @@
-"""What a search trains by where its file says nothing of it, or little."""
+"""Default training of a search whose file sets none or little of it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A disk that is full, or read-only, from some moment on: told of, and nothing that was recorded is lost."""
+"""A disk that becomes full or read-only is reported, and no recorded evaluation is lost."""
 
 import errno
 import math
@@ -16,7 +16,7 @@ from tests.lossearch.engine.test_steady import require_each_once
 
 
 def fails(monkeypatch, step, error, times=None):
-    """Let calls that make something last raise an error, from the so many-th on, so many times or for ever."""
+    """Let calls that make a change permanent raise an error, from a given call on, a number of times or for ever."""
     done = [0]
 
     def failing(function):
@@ -69,7 +69,7 @@ def test_a_failing_disk_is_named_and_the_run_continues_after_its_repair(
 
 
 class Struck(KeyboardInterrupt):
-    """Ctrl-C, at the worst moment."""
+    """Ctrl-C at the worst moment."""
 
 
 @pytest.mark.parametrize("stride", long_unless([1, 9], (9,)))  # between the steps at which it fails

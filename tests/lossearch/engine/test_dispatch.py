@@ -1,4 +1,4 @@
-"""What is handed out again after a stop, and what is not."""
+"""Only unfinished work is handed out again after a stop."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Searches on clusters in which things go wrong: they come to their end, and to the same leaderboard."""
+"""Searches on failing clusters finish with the same leaderboard."""
 
 import ctypes
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("ray")
 
 
 class PoisonedWorker(Worker):
-    """Crashes, or sleeps for ever, where a formula says so."""
+    """Crashes or sleeps for ever at certain formulas."""
 
     def evaluate(self, work, *more):
         formulas = [candidate.formula for candidate in work.candidates]
@@ -40,7 +40,7 @@ def head():
 
 @pytest.fixture
 def cluster(head):
-    """A cluster of a head alone, which has no core. The tests share the head, and each adds nodes of its own."""
+    """Cluster with only a head, which has no core. Tests share the head and add nodes."""
     yield head
     head.clear()
 
@@ -78,7 +78,7 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
         assert records(path) == records(undisturbed.path)
     else:
         trained = [evaluation for evaluation in Leaderboard(path).evaluations if evaluation.seed is not None]
-        assert not any("worker" in (evaluation.reason or "") for evaluation in trained)  # what failed did so of itself
+        assert not any("worker" in (evaluation.reason or "") for evaluation in trained)  # failures are the losses' own
         ids = [evaluation.evaluation_id for evaluation in trained]
         assert len(set(ids)) == len(ids)
         wanted = SMALL.evolution.population * SMALL.evolution.generations

@@ -1,4 +1,4 @@
-"""The driver is killed, really killed, at every moment at which it makes something last, and at random ones."""
+"""The driver is killed before every permanent change, and at random moments."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ def undisturbed(tmp_path_factory):
 
 
 def killed_and_resumed(root, mode, kind, number, least):
-    """Kill runs and resume them in the end. Return their directories, of which there are `least` or more."""
+    """Kill runs and resume them in the end. Return their directories, at least `least`."""
     words = [sys.executable, "-m", "tests.lossearch.dying", str(root), mode, kind, str(number)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=True)
     count, *unfinished = done.stdout.split()
@@ -37,7 +37,7 @@ def killed_and_resumed(root, mode, kind, number, least):
     return sorted(root.iterdir())
 
 
-#: Kills at every step or every 13th, and numbers of kills at random moments; with the fewest runs that come of them.
+#: Kills at every step or every 13th, or numbers of kills at random moments, each with the smallest number of runs.
 KINDS = pytest.mark.parametrize(
     ("kind", "number", "least"),
     long_unless(
@@ -53,7 +53,7 @@ def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_lea
 ):
     expected = {evaluation.evaluation_id for evaluation in undisturbed.leaderboard.evaluations}
     for index, path in enumerate(killed_and_resumed(tmp_path, "generational", kind, number, least)):
-        assert sorted(rows(path)) == sorted(expected), path.name  # none is lost, and none is there twice
+        assert sorted(rows(path)) == sorted(expected), path.name  # none is lost or repeated
         assert timeless(path) == timeless(undisturbed.path), path.name
         if index % 10:
             shutil.rmtree(path)

@@ -21,7 +21,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 @pytest.fixture
 def head(tmp_path):
-    """The address of the jobs of a cluster on this machine."""
+    """Address for jobs of a cluster on this machine."""
     port, jobs = free_port(), free_port()
     words = [*RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]

@@ -1,4 +1,4 @@
-"""The losses that lead are trained under more seeds, and what they are worth is the mean over all of them."""
+"""Leading losses are trained under more seeds, and their fitness is the mean over all seeds."""
 
 import pytest
 

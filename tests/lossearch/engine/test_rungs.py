@@ -1,4 +1,4 @@
-"""Successive halving inside a generation: who goes on, what is recorded, and that nothing but the cost changes."""
+"""Successive halving inside a generation: promotion, records, and equal results at a lower cost."""
 
 import json
 
@@ -121,7 +121,7 @@ def test_an_interrupted_first_rung_ranks_nothing(tmp_path, monkeypatch):
 
 
 class Slots(InlineExecutor):
-    """Has two workers, and notes the cohorts that it is given."""
+    """Has two workers, and notes its cohorts."""
 
     slots = 2
 

@@ -1,4 +1,4 @@
-"""Islands: births in turn, migration, and going on from a saved state."""
+"""Islands: births in turn, migration, and saved states."""
 
 import json
 import random
@@ -54,7 +54,7 @@ def test_the_best_losses_migrate_to_the_next_island_and_stay_where_they_were():
     best = [max(island.population, key=lambda member: member.fitness.values[0]).loss_id for island in started.islands]
     started.migrate()
     there = [{member.loss_id for member in island.population} for island in started.islands]
-    assert best[2] in there[0]  # better than all that is there
+    assert best[2] in there[0]  # better than all losses there
     assert best[2] in there[2]
     assert all(member.island == number for number, island in enumerate(started.islands) for member in island.population)
 

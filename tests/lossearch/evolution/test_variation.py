@@ -1,4 +1,4 @@
-"""Variation: changes that know what the parts of a loss mean."""
+"""Variation: changes that respect the meaning of a loss's parts."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Experiments: what a TOML file may say, and how its mistakes are reported."""
+"""Experiments: valid TOML files, and reports of their mistakes."""
 
 from dataclasses import replace
 

@@ -20,7 +20,7 @@ def test_workers_are_summed_up_by_name_and_are_idle_for_the_rest(monkeypatch):
         "seconds": {"compiling": 1.0, "training": 9.0, "idle": 20.0},
     }
     assert summary["b:2"]["trainings"] == 4
-    assert summary["b:2"]["seconds"]["idle"] == 26.0  # it is there, and waits
+    assert summary["b:2"]["seconds"]["idle"] == 26.0  # present and waiting
 
 
 def test_a_lost_worker_is_not_idle_until_it_returns(monkeypatch):

@@ -30,7 +30,7 @@ from lossearch.studies.runner import StudyInterrupted
 from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
-SEEDS = 7  # the fewest by which one of three losses can be called a winner
+SEEDS = 7  # smallest number for a winner among three losses
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,7 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     assert networks == ["mlp", "cnn", "mlp"]
     assert {line.seeds for line in judged.table.lines} == {7}
     assert all(line.random_difference is not None for line in judged.table.lines)
-    for line in judged.table.lines:  # at the learning rate that was best, one may diverge under another seed
+    for line in judged.table.lines:  # at its best learning rate a loss may diverge under another seed
         scene = folder_of(line.scene, line.task)
         measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
         failed = {measurement.loss for measurement in measured if measurement.value is None} & set(KNOWN)

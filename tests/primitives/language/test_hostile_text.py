@@ -1,4 +1,4 @@
-"""Text from strangers is data: it is read as a formula or refused at once in a plain sentence, and never run."""
+"""Text from strangers is data: it is read as a formula or refused at once in a plain sentence, never executed."""
 
 import builtins
 import contextlib
@@ -404,7 +404,7 @@ def test_the_interpreter_itself_sees_no_import_no_file_no_process_and_no_compila
 
 
 class Loaded:
-    """An object that notices when it is asked for its text."""
+    """An object that records requests for its text."""
 
     def __init__(self):
         self.asked = []

@@ -32,7 +32,7 @@ def parts(name):
 
 
 def covering(names):
-    """Choose a few losses that have between them every part that some loss has, always the one with most new parts."""
+    """Choose a few losses that together have every part of any loss, each time the one with most new parts."""
     chosen, missing = [], set().union(*map(parts, names))
     while missing:
         chosen.append(max(names, key=lambda name: len(parts(name) & missing)))

@@ -1,4 +1,4 @@
-"""Contents of reports of whole, empty and damaged runs."""
+"""Contents of the reports of complete, empty and damaged runs."""
 
 import shutil
 from pathlib import Path
