@@ -193,8 +193,8 @@ def _lost(reports: Sequence[Mapping[str, Any]]) -> tuple[float, tuple[float, flo
         lost += refused * count / sample
         below = math.hypot(below, scale * (count / sample - low))
         above = math.hypot(above, scale * (high - count / sample))
-    seen = float(sum(wrongly(report)["count"] for report in reports))
-    return lost, (max(lost - below, seen), lost + above)
+    lost_in_samples = float(sum(wrongly(report)["count"] for report in reports))
+    return lost, (max(lost - below, lost_in_samples), lost + above)
 
 
 def wrongly(filter_: Mapping[str, Any]) -> dict[str, Any]:

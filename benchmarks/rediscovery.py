@@ -218,8 +218,8 @@ def main() -> None:
             case: [pool.submit(measure, case, seed, chosen.candidates or BUDGET[case]) for seed in range(chosen.seeds)]
             for case in chosen.cases
         }
-        searches = {case: [job.result() for job in own] for case, own in jobs.items()}
-    cases = {case: summary(own) | {"each": own} for case, own in searches.items()}
+        searches = {case: [job.result() for job in results] for case, results in jobs.items()}
+    cases = {case: summary(results) | {"each": results} for case, results in searches.items()}
     print(json.dumps({"rediscovery": {"cases": cases}}, indent=2))
 
 

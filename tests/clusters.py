@@ -57,7 +57,7 @@ def wait_until(condition: Callable[[], object], pause: float = 0.1, seconds: flo
 
 @contextmanager
 def several_nodes():
-    """Cluster of several nodes that this process has joined."""
+    """Start a cluster of several nodes and join it."""
     ray.shutdown()  # the Ray that tests share
     made = Nodes()
     ray.init(address=made.address, log_to_driver=False)

@@ -33,10 +33,10 @@ LONGEST = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test a group, whose tests run in one worker: its file, unless a mark names another. Begin the longest.
+    """Give every test a group, whose tests run in one worker: its file, or that of its mark. Begin with the longest.
 
-    A file's fixtures are so made once. The group ``ray`` holds what starts Rays: two of them at once, beside each other
-    on one machine, could want the same ports.
+    So a file's fixtures are made once. The group ``ray`` holds the tests that start a Ray: two Rays that
+    start at once on one machine could want the same ports.
     """
     places = {group: place for place, group in enumerate(LONGEST)}
     groups, short, everything = {}, set(), set()

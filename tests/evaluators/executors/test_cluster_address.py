@@ -105,7 +105,7 @@ def test_a_silent_address_is_given_up_soon(listening, monkeypatch):
 
 @contextmanager
 def cluster(before="", between="", **environment):
-    """Address of a Ray of another process."""
+    """Start a Ray in another process and yield its address."""
     words = [sys.executable, "-c", STARTED.format(before=before, between=between)]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=without_ray() | environment

@@ -93,8 +93,8 @@ def test_screening_a_batch_equals_screening_one_by_one(chosen):
     ]
     together, by_turns = Admission(), Admission()
     half = len(births) // 2
-    found = [*together.screen(births[:half], 0), *together.screen(births[half:], 0)]
-    assert found == [by_turns.decide(birth, 0) for birth in births]
+    decisions = [*together.screen(births[:half], 0), *together.screen(births[half:], 0)]
+    assert decisions == [by_turns.decide(birth, 0) for birth in births]
     assert [loss_id for _, loss_id in together.archive.entries] == [loss_id for _, loss_id in by_turns.archive.entries]
 
 

@@ -10,20 +10,20 @@ def entries(*texts):
 
 
 def test_appended_entries_are_read_back_exactly(tmp_path):
-    file, seen = ArchiveFile(tmp_path / "archive"), entries("ce(z)", "abs(p - y)", "ce(cosine)")
-    file.append(seen[:2])
-    written = file.append(seen)
-    assert ArchiveFile(tmp_path / "archive").read(written) == seen
+    file, appended = ArchiveFile(tmp_path / "archive"), entries("ce(z)", "abs(p - y)", "ce(cosine)")
+    file.append(appended[:2])
+    written = file.append(appended)
+    assert ArchiveFile(tmp_path / "archive").read(written) == appended
     assert len((tmp_path / "archive").read_text().splitlines()) == 3  # nothing is written twice
 
 
 def test_entries_after_the_checkpoint_are_cut_off(tmp_path):
-    path, seen = tmp_path / "archive", entries("ce(z)", "abs(p - y)", "ce(cosine)")
-    written = ArchiveFile(path).append(seen[:1])
+    path, appended = tmp_path / "archive", entries("ce(z)", "abs(p - y)", "ce(cosine)")
+    written = ArchiveFile(path).append(appended[:1])
     path.write_text(path.read_text() + '["logits80", 0.5, 0.')  # of a process that died
     again = ArchiveFile(path)
-    assert again.read(written) == seen[:1]
-    assert ArchiveFile(path).read(again.append(seen)) == seen
+    assert again.read(written) == appended[:1]
+    assert ArchiveFile(path).read(again.append(appended)) == appended
 
 
 def test_a_file_shorter_than_its_checkpoint_is_refused(tmp_path):

@@ -94,12 +94,12 @@ def test_candidates_that_crash_or_hang_fail_and_the_others_are_kept(cluster, tmp
     executor = SMALL.executor.model_copy(update={"deadline": 4.0})
     experiment = SMALL.model_copy(update={"evolution": evolution, "executor": executor})
     search(experiment, run_dir=tmp_path / "poisoned", executor="ray")
-    found = {row.formula: row.reason for row in Leaderboard(tmp_path / "poisoned").rows if row.status == "failed"}
-    assert found.keys() == {"ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))"}
-    assert found["ce(z) + 0.1*mean_c(tanh(p))"].startswith("killed its worker twice")
-    assert found["ce(z) + 0.1*mean_c(sin(p))"] == "stopped: not done within 4 s"
+    reasons = {row.formula: row.reason for row in Leaderboard(tmp_path / "poisoned").rows if row.status == "failed"}
+    assert reasons.keys() == {"ce(z) + 0.1*mean_c(tanh(p))", "ce(z) + 0.1*mean_c(sin(p))"}
+    assert reasons["ce(z) + 0.1*mean_c(tanh(p))"].startswith("killed its worker twice")
+    assert reasons["ce(z) + 0.1*mean_c(sin(p))"] == "stopped: not done within 4 s"
     healthy = search(experiment, run_dir=tmp_path / "healthy", executor="inline")
-    assert without_failures(tmp_path / "poisoned", found) == without_failures(healthy.path, found)
+    assert without_failures(tmp_path / "poisoned", reasons) == without_failures(healthy.path, reasons)
     search(experiment, run_dir=tmp_path / "poisoned", executor="ray", resume=True)
     assert len({evaluation.evaluation_id for evaluation in records(tmp_path / "poisoned")}) == len(
         records(tmp_path / "poisoned")

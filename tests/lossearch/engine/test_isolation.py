@@ -8,10 +8,10 @@ def test_failing_work_is_split_until_the_error_belongs_to_one_item():
         calls.append(list(numbers))
         return [1.0 / number for number in numbers]
 
-    found = map_isolated(inverses, [1.0, 2.0, 0.0, 4.0])
-    assert found[:2] == [1.0, 0.5]
-    assert isinstance(found[2], ZeroDivisionError)
-    assert found[3] == 0.25
+    results = map_isolated(inverses, [1.0, 2.0, 0.0, 4.0])
+    assert results[:2] == [1.0, 0.5]
+    assert isinstance(results[2], ZeroDivisionError)
+    assert results[3] == 0.25
     assert calls == [[1.0, 2.0, 0.0, 4.0], [1.0, 2.0], [0.0, 4.0], [0.0], [4.0]]
 
 

@@ -60,12 +60,12 @@ def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_lea
 
 
 @KINDS
-def test_a_killed_steady_run_that_is_resumed_has_every_evaluation_once_and_as_many_losses(
+def test_a_killed_and_resumed_steady_run_has_every_evaluation_once_and_the_wanted_number_of_losses(
     tmp_path, kind, number, least
 ):
     for path in killed_and_resumed(tmp_path, "steady", kind, number, least):
-        found = rows(path)
-        assert len(found) == len(set(found)), path.name
+        ids = rows(path)
+        assert len(ids) == len(set(ids)), path.name
         wanted = TINY.evolution.population * TINY.evolution.generations
         assert sum(row.status in ("evaluated", "stopped", "failed") for row in Leaderboard(path).rows) == wanted
         shutil.rmtree(path)

@@ -71,9 +71,9 @@ def test_a_file_of_arrays_is_a_task_in_three_lines(arrays, tmp_path, monkeypatch
 
 def test_the_command_takes_a_file_of_arrays_for_a_task(arrays, tmp_path):
     words = ["compare", "--task", arrays, "--losses", "mse", "--seeds", 2, "--steps", 3, "--executor", "inline"]
-    found = lossearch(*words, "--run-dir", tmp_path / "run", "--json")
-    assert found.exit_code == 0, found.stderr
-    assert {line["task"] for line in json.loads(found.stdout)} == {"pets"}
+    result = lossearch(*words, "--run-dir", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {line["task"] for line in json.loads(result.stdout)} == {"pets"}
     refused = lossearch("compare", "--task", tmp_path / "run" / "log.jsonl", "--losses", "mse")
     assert refused.exit_code == 2
     assert "numpy.savez" in refused.stderr
@@ -93,11 +93,11 @@ def test_a_run_on_a_folder_is_resumed_from_anywhere(folder, tmp_path, monkeypatc
 
 def test_the_command_takes_a_folder_for_a_task(folder, tmp_path):
     words = ["compare", "--task", folder, "--losses", "mse", "--seeds", 2, "--steps", 3, "--executor", "inline"]
-    found = lossearch(*words, "--run-dir", tmp_path / "run", "--json")
-    assert found.exit_code == 0, found.stderr
-    lines = json.loads(found.stdout)
+    result = lossearch(*words, "--run-dir", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    lines = json.loads(result.stdout)
     assert {line["task"] for line in lines} == {"photos"}
-    assert "fewer than 6 seeds" in found.stderr
+    assert "fewer than 6 seeds" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_own_data_cannot_take_the_name_of_a_known_task(folder):
 
 
 def test_data_with_one_class_is_refused_before_anything_is_written(tmp_path):
-    one = write_folder(tmp_path / "one", ("cats",))
-    found = lossearch("compare", "--task", one, "--losses", "mse", "--run-dir", tmp_path / "run")
-    assert found.exit_code == 2
-    assert "class" in found.stderr
+    folder = write_folder(tmp_path / "one", ("cats",))
+    result = lossearch("compare", "--task", folder, "--losses", "mse", "--run-dir", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "class" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -147,9 +147,9 @@ def test_broken_files_are_counted_in_a_message(folder, tmp_path):
 
 def test_missing_data_names_the_command_or_page_and_writes_nothing(tmp_path):
     for task, said in (("cifar10", "lossearch download cifar10"), ("raf_db", "http")):
-        found = lossearch("compare", "--task", task, "--losses", "mse", "--run-dir", tmp_path / "run")
-        assert found.exit_code == 2, found.stderr
-        assert said in found.stderr
+        result = lossearch("compare", "--task", task, "--losses", "mse", "--run-dir", tmp_path / "run")
+        assert result.exit_code == 2, result.stderr
+        assert said in result.stderr
         assert not (tmp_path / "run").exists()
     refused = lossearch("download", "digits")
     assert refused.exit_code == 2

@@ -90,8 +90,8 @@ def test_the_leaders_have_more_seeds_and_rank_by_all_of_them(whole):
         assert sorted(by_loss[row.loss_id]) == list(range(row.seeds))
         assert row.fitness_mean == pytest.approx(mean(by_loss[row.loss_id].values()))
     theirs = next(by_loss[row.loss_id] for row in rows if row.name == "cross_entropy")
-    own = by_loss[rows[0].loss_id]
-    expected = mean(value - theirs[seed] for seed, value in own.items())
+    by_seed = by_loss[rows[0].loss_id]
+    expected = mean(value - theirs[seed] for seed, value in by_seed.items())
     assert rows[0].difference_to_cross_entropy == pytest.approx(expected)
     assert len(theirs) >= rows[0].seeds
 

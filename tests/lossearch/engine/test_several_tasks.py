@@ -45,13 +45,13 @@ def test_every_candidate_is_trained_on_every_task_and_its_fitness_there_is_kept_
 
 def test_the_fitness_of_a_row_is_the_mean_over_the_tasks(whole):
     row = whole.leaderboard.rows[0]
-    own = [
+    fitness = [
         evaluation.fitness
         for evaluation in whole.leaderboard.evaluations
         if evaluation.loss_id == row.loss_id and evaluation.fitness is not None and not evaluation.at_a_rung
     ]
-    assert len(own) == 2 * 3
-    assert row.fitness_mean == pytest.approx(sum(own) / 6)
+    assert len(fitness) == 2 * 3
+    assert row.fitness_mean == pytest.approx(sum(fitness) / 6)
     assert [text.split()[0] for text in row.fitness_by_task] == list(SEVERAL.tasks)
     assert (row.task, row.metric) == ("digits + digits_noisy + shapes_segmentation", "mean of metrics")
 
@@ -71,11 +71,11 @@ def test_a_resumed_search_on_several_tasks_equals_the_uninterrupted_one(tmp_path
 
 
 def test_a_loss_that_fails_on_one_task_has_no_rank():
-    found = [evaluation("ce(z)", seed, 0.9, task=task) for task in ("a", "b") for seed in (0, 1)]
-    found += [evaluation("abs(p - y)", seed, 0.99, task="a", name=None) for seed in (0, 1)]
-    found.append(evaluation("abs(p - y)", 0, None, task="b", name=None, status="failed", reason="diverged"))
-    found += [evaluation("square(p)", seed, 0.99, task="a", name=None) for seed in (0, 1)]  # not there yet on b
-    rows = {row.formula: row for row in leaderboard_rows(found)}
+    records = [evaluation("ce(z)", seed, 0.9, task=task) for task in ("a", "b") for seed in (0, 1)]
+    records += [evaluation("abs(p - y)", seed, 0.99, task="a", name=None) for seed in (0, 1)]
+    records.append(evaluation("abs(p - y)", 0, None, task="b", name=None, status="failed", reason="diverged"))
+    records += [evaluation("square(p)", seed, 0.99, task="a", name=None) for seed in (0, 1)]  # not there yet on b
+    rows = {row.formula: row for row in leaderboard_rows(records)}
     assert rows["ce(z)"].rank == 1
     assert (rows["abs(p - y)"].rank, rows["abs(p - y)"].reason) == (None, "diverged")
     assert rows["square(p)"].rank is None

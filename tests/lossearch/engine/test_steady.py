@@ -88,7 +88,7 @@ def test_a_stopped_steady_search_continues_and_records_everything_once(tmp_path,
 def test_evaluations_since_the_checkpoint_reach_evolution(tmp_path, monkeypatch):
     from lossearch.evolution.islands import Islands
 
-    tell, told, found = Islands.tell, [], set()
+    tell, reported, recorded = Islands.tell, [], set()
     for submissions in range(5, 12):
         path = tmp_path / str(submissions)
         with stopped_at(monkeypatch, submissions, SearchInterrupted):
@@ -100,13 +100,13 @@ def test_evaluations_since_the_checkpoint_reach_evolution(tmp_path, monkeypatch)
             for evaluation in Leaderboard(path).evaluations[counted:]
             if evaluation.fitness is not None
         }
-        told.clear()
+        reported.clear()
         with monkeypatch.context() as patched:
-            patched.setattr(Islands, "tell", lambda self, members: (told.extend(members), tell(self, members))[1])
+            patched.setattr(Islands, "tell", lambda self, members: (reported.extend(members), tell(self, members))[1])
             search(STEADY, run_dir=path, resume=True)
-        assert since <= {member.loss_id for member in told}
-        found |= since
-    assert found
+        assert since <= {member.loss_id for member in reported}
+        recorded |= since
+    assert recorded
 
 
 def test_resuming_a_finished_steady_search_trains_nothing(tmp_path, monkeypatch):

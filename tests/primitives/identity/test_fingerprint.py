@@ -6,10 +6,10 @@ from lossearch.primitives.language.formula import FormulaError
 from lossearch.primitives.language.parser import parse
 
 
-def same(one, other):
+def same(first, second):
     archive = FingerprintArchive()
-    archive.add(fingerprint(parse(one)), "first")
-    return archive.find(fingerprint(parse(other))) == "first"
+    archive.add(fingerprint(parse(first)), "first")
+    return archive.find(fingerprint(parse(second))) == "first"
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_an_archive_is_the_same_after_being_rebuilt_from_its_entries():
 def test_fingerprints_of_many_are_those_of_each_alone():
     losses = [(loss.bound(), loss.class_weights) for loss in CATALOG.values()]
     losses += [(parse(text), None) for text in ("3*y", "sum_c(p)", "progress*ce(z)", "norm", "exp(exp(exp(9*z)))")]
-    for one, (formula, kind) in zip(fingerprints(*zip(*losses, strict=True)), losses, strict=True):
+    for fingerprint_of_one, (formula, kind) in zip(fingerprints(*zip(*losses, strict=True)), losses, strict=True):
         alone = fingerprint(formula, kind)
-        assert (one is None) == (alone is None)
-        if one is not None:
-            assert one[0] == alone[0]
-            assert one[1:] == pytest.approx(alone[1:], abs=1e-12)
+        assert (fingerprint_of_one is None) == (alone is None)
+        if fingerprint_of_one is not None:
+            assert fingerprint_of_one[0] == alone[0]
+            assert fingerprint_of_one[1:] == pytest.approx(alone[1:], abs=1e-12)
 
 
 def test_a_formula_with_a_free_name_has_no_fingerprint():

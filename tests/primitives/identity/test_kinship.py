@@ -30,8 +30,8 @@ def test_the_cosine_is_that_of_the_gradients():
     from lossearch.primitives.identity.probe import _batch
 
     z, y = _batch()["logits"], _batch()["hard"]
-    one, other = (torch.softmax(factor * z, 1) - y for factor in (1.0, 2.0))
-    expected = float((one * other).sum() / one.norm() / other.norm())
+    single, double = (torch.softmax(factor * z, 1) - y for factor in (1.0, 2.0))
+    expected = float((single * double).sum() / single.norm() / double.norm())
     names = {name: loss for name, loss in CATALOG.items() if name == "cross_entropy"}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("lossearch.primitives.identity.kinship.CATALOG", names)

@@ -41,8 +41,8 @@ def evidence(trial=None, evaluations=EVALUATIONS, formula=OWN):
 
 
 def card(trial=None, evaluations=EVALUATIONS, formula=OWN):
-    found = evidence(trial, evaluations, formula)
-    return model_card(of_row(found.row, "run-7"), "own.py", "py", found)
+    kept = evidence(trial, evaluations, formula)
+    return model_card(of_row(kept.row, "run-7"), "own.py", "py", kept)
 
 
 def card_of(name, file="loss.py", **values):
