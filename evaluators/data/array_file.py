@@ -53,7 +53,7 @@ def count_duplicates(splits: Iterable[Split]) -> int:
 
 
 def file_error(path: Path, expected: str, got: str) -> UserError:
-    """The error for a file that should hold one thing and holds another."""
+    """Return the error for a file that should hold one thing and holds another."""
     return UserError(f"Expected {expected} in {shown_path(path)}, got {got}.")
 
 

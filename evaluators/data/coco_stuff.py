@@ -62,7 +62,7 @@ def _files(folder: Path, part: str) -> list[Files]:
 
 
 def _official_folder(folder: Path, part: str) -> Path:
-    """The folder of a part, with or without the year in its name."""
+    """Return the folder of a part, with or without the year in its name."""
     dated = folder / f"{part}2017"
     return dated if dated.is_dir() else folder / part
 

@@ -32,7 +32,7 @@ def is_filled(folder: Path) -> bool:
 
 
 def shown_path(path: Path) -> str:
-    """The path in printable characters, cut to a length that fits a message."""
+    """Return the path in printable characters, cut to a length that fits a message."""
     return shown(str(path), 300)
 
 

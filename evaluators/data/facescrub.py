@@ -47,7 +47,7 @@ def read_facescrub(size: int, max_identities: int) -> Splits:
 
 
 def _names_not_in_pairs(listing: ImageListing) -> list[str]:
-    """The identities that are in no pair. Warns of the others."""
+    """Return the identities that are in no pair. Warns of the others."""
     in_pairs = {plain_name(name) for pair in read_named_pairs() for name, _ in (pair.first, pair.second)}
     kept = [name for name in listing.classes if plain_name(name) not in in_pairs]
     if len(kept) < len(listing.classes):

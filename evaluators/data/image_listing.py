@@ -44,11 +44,11 @@ class ImageListing:
         return "all" not in self.parts
 
     def name_of(self, file: Path) -> str:
-        """The path of a file below the folder."""
+        """Return the path of a file below the folder."""
         return file.relative_to(self.folder).as_posix()
 
     def sizes(self, part: str) -> list[int]:
-        """Number of images of each class in a part."""
+        """Count the images of each class in a part."""
         sizes = [0] * len(self.classes)
         for _, index in self.parts[part]:
             sizes[index] += 1
@@ -111,17 +111,17 @@ class _Walk:
     followed_link: bool = False
 
     def subfolders(self, folder: Path) -> list[Path]:
-        """The folders in a folder, sorted by name."""
+        """List the folders in a folder, sorted by name."""
         return [path for path in self._entries(folder) if path.is_dir()]
 
     def images_by_class(self, folder: Path) -> _FilesByClass:
-        """The images of each subfolder by its name."""
+        """List the images of each subfolder, by the name of the subfolder."""
         for parent in (self.folder, folder):
             self.loose.update(path for path in self._entries(parent) if _is_image(path))
         return {subfolder.name: [*self._images_of_class(subfolder)] for subfolder in self.subfolders(folder)}
 
     def left_out(self) -> dict[str, int]:
-        """Number of files that were left out, by kind."""
+        """Count the files that were left out, by kind."""
         counts = {
             "links that leave it": len(self.outside),
             "links to images that are there already": len(self.repeated),
@@ -171,7 +171,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 
 def _part_folders(walk: _Walk) -> dict[str, Path]:
-    """The folder of every part. Raises UserError if the folder defines only some parts."""
+    """Return the folder of every part. Raises UserError if the folder defines only some parts."""
     subfolders = {path.name: path for path in walk.subfolders(walk.folder)}
     parts = [name for name in _PARTS if name in subfolders]
     if "train" not in parts or len(parts) == 1:
@@ -212,7 +212,7 @@ def _drop_repeated(walk: _Walk, parts: dict[str, _FilesByClass]) -> None:
 
 
 def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool) -> tuple[str, ...]:
-    """The names of the classes of train, in order, or of the identities of all parts."""
+    """Return the names of the classes of train, in order, or of the identities of all parts."""
     first, *others = parts
     classes = sorted(parts[first])
     if len(classes) < 2:
@@ -232,7 +232,7 @@ def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool
 
 
 def _identity_names(parts: dict[str, _FilesByClass]) -> tuple[str, ...]:
-    """The identities of all parts. Raises UserError if an identity is in two parts, or has two names."""
+    """Return the identities of all parts. Raises UserError if an identity is in two parts, or has two names."""
     first_of: dict[str, tuple[str, str]] = {}
     for part, by_class in parts.items():
         for name in sorted(by_class):

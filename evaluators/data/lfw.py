@@ -139,7 +139,7 @@ def _image_folder() -> Path:
 
 
 def _missing(path: Path) -> DataMissing:
-    """The error for an image that is missing: scikit-learn fetches none if their folder exists."""
+    """Return the error for a missing image: scikit-learn fetches none if their folder exists."""
     folder = _image_folder()
     remove = f"Remove {shown_path(folder)}. " if folder.is_dir() else ""
     return DataMissing(f"Expected {shown_path(path)}, got nothing. {remove}Run: lossearch download {NAME}")

@@ -65,7 +65,7 @@ class Prepared:
     about: dict[str, Any]
 
     def split(self, part: str, pairs: Pairs | None = None) -> Split:
-        """A part, as a view. Raises KeyError if there is none of this name."""
+        """Return a part, as a view. Raises KeyError for an unknown name."""
         start = 0
         for name, about in self.about["parts"].items():
             stop = start + about["samples"]
@@ -75,12 +75,12 @@ class Prepared:
         raise KeyError(part)
 
     def counts(self, part: str) -> list[int]:
-        """Number of targets of each class in a part [classes]."""
+        """Count the targets of each class in a part [classes]."""
         counts: list[int] = self.about["parts"][part]["counts"]
         return counts
 
     def absent(self, part: str) -> list[str]:
-        """The classes without a target in a part."""
+        """Return the classes without a target in a part."""
         return [name for name, count in zip(self.about["classes"], self.counts(part), strict=True) if count == 0]
 
 

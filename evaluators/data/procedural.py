@@ -75,7 +75,7 @@ def _posed(
     turn: float = math.pi,
     move: float = 0.35,
 ) -> tuple[Tensor, Tensor]:
-    """Coordinates [count, SIZE, SIZE] of the pixels, relative to a shape that is turned, moved and scaled at random."""
+    """Compute the pixels' coordinates [count, SIZE, SIZE] in a shape that is turned, moved and scaled at random."""
     ticks = (torch.arange(SIZE) + 0.5) / SIZE * 2.0 - 1.0
     down, right = torch.meshgrid(ticks, ticks, indexing="ij")
     angle = _uniform(count, -turn, turn, generator)
@@ -85,7 +85,7 @@ def _posed(
 
 
 def _inside(name: str, u: Tensor, v: Tensor) -> Tensor:
-    """Mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
+    """Compute the mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
     radius = torch.hypot(u, v)
     if name == "disc":
         return radius < 0.8

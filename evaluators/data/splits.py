@@ -39,7 +39,7 @@ class Split:
         return self.targets[0].numel()
 
     def part(self, rows: Tensor) -> "Split":
-        """The samples of these rows, without pairs."""
+        """Return the samples of these rows, without pairs."""
         return Split(self.inputs[rows], self.targets[rows])
 
 

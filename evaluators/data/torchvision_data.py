@@ -155,7 +155,7 @@ def _count_samples(name: str, dataset: Any) -> int:
 
 
 def _labels(published: Published, dataset: Any) -> Any:
-    """The class index of every sample, or 0 for samples with masks."""
+    """Return the class index of every sample, or 0 for samples with masks."""
     if published.masks:
         return [0] * len(dataset)
     labels = getattr(dataset, published.labels)
@@ -163,7 +163,7 @@ def _labels(published: Published, dataset: Any) -> Any:
 
 
 def _class_names(published: Published, dataset: Any, classes: int) -> list[str]:
-    """The names of classes, or their numbers if torchvision has no names."""
+    """Return the names of classes, or their numbers if torchvision has no names."""
     names = list(getattr(dataset, published.names)) if published.names else []
     return [str(name) for name in names] if len(names) == classes else [str(index) for index in range(classes)]
 

@@ -64,7 +64,7 @@ class Pool:
         return max(1, min(self._wanted, self._room))
 
     def news(self) -> list[News]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         news, self._news = self._news, []
         return news
 

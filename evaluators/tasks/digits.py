@@ -40,7 +40,7 @@ _PROXIES = {
 
 @lru_cache(maxsize=1)
 def _parts() -> tuple[Split, Split, Split]:
-    """Train, validation and test of the 1,797 digits: images [samples, 1, 8, 8] in [-1, 1], classes 0 to 9.
+    """Divide the 1,797 digits into train, validation and test: images [samples, 1, 8, 8] in [-1, 1], classes 0 to 9.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test set).
     """

@@ -108,7 +108,7 @@ def _number(value: float | None) -> str:
 
 
 def _curves(points: Sequence[Any]) -> Iterator[str]:
-    """Curves of the loss and of others along the target's line, each scaled from its least to its greatest value."""
+    """Draw the loss and others along the target's line, each curve from its least to its greatest value."""
     on_line = [point for point in points if point.line == "target" and point.progress in (None, 0.0)]
     if not on_line:
         return

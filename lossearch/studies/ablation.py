@@ -98,7 +98,7 @@ def simplify(
 
 
 def _idle_parts(effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[Ablation]:
-    """Parts without which the loss is worse on no task, tried under enough seeds; the least harmful first."""
+    """Return parts whose loss without them is worse on no task under enough seeds, the least harmful first."""
     idle = []
     for ablation in ablated:
         rest = None if ablation.formula is None else str(ablation.formula)

@@ -159,7 +159,7 @@ class ComparisonStudy:
         return losses
 
     def _work(self, task: str) -> Work:
-        """Work that trains every loss on a task with its settings."""
+        """Create the work that trains every loss on a task with its settings."""
         return self.comparison.work(task, self._candidates(task), measured=self.comparison.split)
 
     def _candidates(self, task: str) -> list[Candidate]:
@@ -178,7 +178,7 @@ def set_aside_other(path: Path, declared: Comparison, view: View | None) -> None
 
 
 def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float | None]:
-    """Task, name, formula and learning rate: together they identify a loss with its settings."""
+    """Return task, name, formula and learning rate: together they identify a loss with its settings."""
     return work.task, candidate.called, candidate.formula, fidelity_of(candidate, work).learning_rate
 
 

@@ -118,7 +118,7 @@ class Comparison(Declaration):
                     raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, known)}")
 
     def all_losses(self) -> tuple[str, ...]:
-        """The baseline, and the losses that are compared with it."""
+        """List the baseline, and the losses that are compared with it."""
         baseline = candidate_of(self.baseline).loss_id
         return (self.baseline, *(text for text in self.losses if candidate_of(text).loss_id != baseline))
 
@@ -219,7 +219,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
 
 def _without_seeds(declared: Comparison) -> dict[str, Any]:
-    """Everything that decides the results, except the number of seeds."""
+    """Return everything that decides the results, except the number of seeds."""
     defining = declared.result_defining()
     trainings = {task: {**keys, "seeds": 0} for task, keys in defining["fidelity_of"].items()}
     return defining | {"seeds": 0, "fidelity_of": trainings}

@@ -151,7 +151,7 @@ def _checked(formula: Formula, class_weights: str | None) -> Formula:
 
 
 def _loss_keys(text: str, formula: Formula, class_weights: str | None, name: str | None) -> dict[str, Any]:
-    """Keys of a plan that describe the loss. The plan is named after the loss's id in a leaderboard."""
+    """Return the keys of a plan that describe the loss. The plan is named after the loss's id in a leaderboard."""
     candidate = as_candidate(formula, class_weights, name)
     return {
         "name": loss_id(text, class_weights),
@@ -163,7 +163,7 @@ def _loss_keys(text: str, formula: Formula, class_weights: str | None, name: str
 
 
 def _best_readable(rows: Iterable[Row]) -> str | None:
-    """Name of the best known loss of a run that this version can read."""
+    """Return the name of the best known loss of a run that this version can read."""
     ranked = [(row.rank, row.name) for row in rows if row.rank is not None and row.name is not None]
     for _, name in sorted(ranked, key=lambda pair: pair[0]):
         try:
@@ -175,7 +175,7 @@ def _best_readable(rows: Iterable[Row]) -> str | None:
 
 
 def _training_keys(experiment: Experiment, formula: Formula, seeds: int) -> dict[str, Any]:
-    """Keys of a plan that describe the trainings.
+    """Return the keys of a plan that describe the trainings.
 
     A run's own training is used on its tasks. If the run is on digits, it is used on the other tasks on digits, too.
     """

@@ -115,7 +115,7 @@ class ExplanationStudy:
         return replace(loss, name=BASELINE) if loss.loss_id == _known(BASELINE).loss_id else loss
 
     def _compared(self) -> list[Candidate]:
-        """The loss, cross-entropy and the rival, each once."""
+        """List the loss, cross-entropy and the rival, each once."""
         compared = {self.whole.loss_id: self.whole}
         for text in (BASELINE, self.plan.rival):
             if text is not None:
@@ -134,14 +134,14 @@ class ExplanationStudy:
             self.measured.complete([work])
 
     def _lines(self, work: Work, baseline: str) -> list[Line]:
-        """Lines of a comparison of the work's losses with a baseline."""
+        """Compare the work's losses with a baseline, one line for each."""
         records = [record for candidate in work.candidates for record in self.measured.of(candidate, work) or []]
         return comparison_lines(records, baseline)
 
     def _effects(
         self, task: str, work: Work, ablated: Sequence[Ablation], are_simplified: bool = False
     ) -> list[PartEffect]:
-        """Effects on a task of leaving parts out."""
+        """Compare each ablation with the whole loss on a task."""
         lines = {line.loss: line for line in self._lines(work, self.whole.called)}
         whole, metric = lines[self.whole.called], work.get_task().metric.name
         return [
@@ -157,7 +157,7 @@ class ExplanationStudy:
         ]
 
     def _effects_of_simplified(self, effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[PartEffect]:
-        """Effects of leaving out all parts that were not shown to matter, under other seeds than those that chose."""
+        """Leave out all parts that were not shown to matter, and measure the effects under fresh seeds."""
         simpler = simplify(self.formula, self.plan.class_weights, effects, ablated)
         if simpler is None:
             return []
@@ -189,7 +189,7 @@ class ExplanationStudy:
         )
 
     def _curves(self) -> list[CurvePoint]:
-        """Curves of the loss, cross-entropy and focal, each once, with the classes and size of the first task."""
+        """Draw the loss, cross-entropy and focal, each once, with the classes and size of the first task."""
         factor = self.plan.factor or self._factor(self.formula, self.plan.class_weights)
         drawn = {self.plan.loss: Drawn(self.whole.called, self.formula, factor or 1.0)}
         for name in (BASELINE, DRAWN_BESIDE):
@@ -199,7 +199,7 @@ class ExplanationStudy:
         return curves(list(drawn.values()), self.plan.task_named(task).classes, self.plan.fidelity_of[task].hidden)
 
     def _factor(self, formula: Formula, class_weights: str | None) -> float | None:
-        """Factor that makes a loss's first gradient on the first task as large as cross-entropy's; None without one."""
+        """Return the loss's calibration factor on the first task; None if its first gradient is not usable."""
         name = self.plan.tasks[0]
         task, fidelity = self.plan.task_named(name), self.plan.fidelity_of[name]
         seed = training_seed(self._work(name, []), seed_ranges.EXPLANATION)
@@ -210,7 +210,7 @@ class ExplanationStudy:
 
 
 def _known(text: str) -> Candidate:
-    """A known loss in its canonical form, as a search trains it."""
+    """Create the candidate of a known loss in its canonical form, as a search trains it."""
     loss = named_loss(text)
     return as_candidate(canonical(loss.formula), loss.class_weights, loss.name)
 

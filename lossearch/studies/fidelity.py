@@ -152,7 +152,7 @@ class FidelityStudy:
         return [value for proxy, work in works for value in self._values(proxy, work)]
 
     def _works(self) -> list[tuple[str, Work]]:
-        """Name and work of the full training and of every proxy, task after task."""
+        """Yield name and work of the full training and of every proxy, task after task."""
         searches = [Experiment(name="fidelity", task=task, seed=self.plan.seed) for task in self.plan.tasks]
         drawn = draw_samples(searches, self.plan.candidates)
         pairs = zip(self.plan.tasks, drawn, strict=True)
@@ -181,7 +181,7 @@ class FidelityStudy:
             )
 
     def _values(self, proxy: str, work: Work) -> Iterator[ProxyValue]:
-        """Values of all candidates after a training, under each seed."""
+        """Yield the values of all candidates after a training, under each seed."""
         for candidate in work.candidates:
             for record in self.measured.of(candidate, work) or ():
                 yield ProxyValue(

@@ -90,7 +90,7 @@ class MeasurementRunner:
             self.recorder.save()
 
     def _missing_parts(self, work: Work) -> Iterator[Work]:
-        """Missing parts of the work: cohorts, or single candidates and seeds where cohorts are impossible."""
+        """Yield missing parts of the work: cohorts, or single candidates and seeds where cohorts are impossible."""
         if find_batching_obstacle(work.get_task(), work.fidelity) is None:
             parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
         else:

@@ -80,7 +80,7 @@ def _observe(row: Row, experiment: Experiment) -> Observation:
 
 
 def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
-    """Embeddings in two dimensions; none if they are too few for t-SNE."""
+    """Embed samples in two dimensions by t-SNE; none if there are too few."""
     count = len(training.embeddings)
     if count < 10:
         return []

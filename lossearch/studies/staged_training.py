@@ -60,7 +60,7 @@ class StagedTraining:
                 self._checkpoints.forget(self._name(candidate))
 
     def _name(self, candidate: Candidate) -> str:
-        """Name of the saved state of a candidate under the work's seeds."""
+        """Return the name of the saved state of a candidate under the work's seeds."""
         ids = (evaluation_id(candidate, self.whole, seed) for seed in self.whole.seeds)
         return digest(candidate.name, *ids)
 
@@ -72,7 +72,7 @@ class StagedTraining:
 
 
 def _failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:
-    """Candidates with a training that failed."""
+    """List the candidates with a training that failed."""
     failed_ids = {evaluation.evaluation_id for evaluation in evaluations if evaluation.reason}
     return [
         candidate
@@ -88,7 +88,7 @@ def _unmeasured(
     measured: Sequence[Measurement],
     stage: Work | None = None,
 ) -> Iterator[Measurement]:
-    """Records of trainings without a measurement: they failed, their worker was stopped, or they never began.
+    """Record trainings without a measurement: they failed, their worker was stopped, or they never began.
 
     ``evaluations`` are of a ``stage`` of the whole work, or without one of all of it.
     """

@@ -62,7 +62,7 @@ def survivors(board: Leaderboard, top: int) -> list[Survivor]:
 
 
 def _losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
-    """The best loss of each shape that no known loss has, with its formula and class weights, best first."""
+    """Yield the best loss of each shape that no known loss has, with formula and class weights, best first."""
     shapes = _known_shapes()
     for row in board.rows:
         if row.rank is None:
@@ -81,7 +81,7 @@ def _shape(formula: Formula, class_weights: str | None) -> Shape:
 
 
 def _known_shapes() -> set[Shape]:
-    """Shapes of known losses, as written and in the canonical form that a search's losses have."""
+    """Return the shapes of known losses, as written and in the canonical form that a search's losses have."""
     known = [candidate_of(loss.name) for loss in LITERATURE]
     written = [(parse(candidate.formula), candidate.class_weights) for candidate in known]
     return {_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}

@@ -186,7 +186,7 @@ def _declared(
 
 
 def _records(task: str, tuned: Tuned, searches: Sequence[_SearchResult]) -> Iterator[TunedLoss]:
-    """Records of a tuned loss: one for each search that found it, or one as a baseline."""
+    """Yield the records of a tuned loss: one for each search that found it, or one as a baseline."""
     baseline = TunedLoss(
         task=task,
         kind="baseline",

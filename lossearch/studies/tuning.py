@@ -103,18 +103,18 @@ def _confirm(tuned: Sequence[Tuned], comparison: Comparison, work: Work, trials:
 
 
 def _mean(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """Mean of the metric over the seeds of the work; None where a training failed."""
+    """Average the metric over the seeds of the work; None where a training failed."""
     values = [record.value for record in trials.of(candidate, work) or ()]
     finished = [value for value in values if value is not None]
     return mean(finished) if finished and len(finished) == len(values) else None
 
 
 def _value(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """The metric under the one seed of the work; None where the training failed."""
+    """Return the metric under the one seed of the work; None where the training failed."""
     records = trials.of(candidate, work)
     return records[0].value if records else None
 
 
 def _seed(comparison: Comparison, task: str, text: str) -> int:
-    """Seed of the tuner of a loss on a task."""
+    """Return the seed of the tuner of a loss on a task."""
     return int(digest("tuning", comparison.seed, task, text)[:8], 16)

@@ -130,7 +130,10 @@ def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequenc
 
 
 def _on_second_network(experiment: Experiment, own: Scene, network: str | None) -> Scene | None:
-    """The scene on a second network; None where there is none that suits the task, and none was asked for."""
+    """Return the scene on a second network; None if no usual one suits the task.
+
+    Raises UserError if the network that was asked for does not suit.
+    """
     chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
     if chosen is None:
         return None
@@ -142,7 +145,7 @@ def _on_second_network(experiment: Experiment, own: Scene, network: str | None) 
 
 
 def _second_task(experiment: Experiment) -> str | None:
-    """A task of another family without download: the clean task of the same data, else the noisy one, else shapes."""
+    """Return a second task without download: the clean task of the same data, else the noisy one, else shapes."""
     for name in experiment.tasks:
         data = name.split("_")[0]
         for other in (data, f"{data}_noisy", "shapes"):
@@ -197,12 +200,12 @@ def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], 
 
 
 def _kept_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
-    """The settings that a loss keeps in a scene: in a new one all but the learning rate."""
+    """Return the settings that a loss keeps in a scene: in a new one all but the learning rate."""
     return {name: value for name, value in settings.items() if not is_new or name != "learning_rate"}
 
 
 def _tuned_for(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
-    """Losses whose inputs the scene's task can give, as tuned on it, or elsewhere on the search's first task."""
+    """List the losses whose inputs the scene's task can give, as tuned on it or on the search's first task."""
     searched_on = _searched_task(experiment, scene).name
     gives = experiment.task_named(scene.task).gives
     return [
@@ -211,7 +214,7 @@ def _tuned_for(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss])
 
 
 def _searched_task(experiment: Experiment, scene: Scene) -> Task:
-    """The scene's task if the search was on it, else the search's first one."""
+    """Return the scene's task if the search was on it, else the search's first one."""
     return experiment.task_named(scene.task if scene.task in experiment.tasks else experiment.tasks[0])
 
 
@@ -254,7 +257,7 @@ def _name_in_records(tuned: TunedLoss) -> str:
 
 
 def samples_of_validation(task: Task) -> int | None:
-    """Number of samples, or pairs, in a task's validation split; None for a metric that does not count them."""
+    """Count the samples, or pairs, of a task's validation split; None for a metric that does not count them."""
     if task.metric is MEAN_IOU:
         return None
     split = task.load().validation
