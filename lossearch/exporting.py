@@ -76,7 +76,7 @@ def export(
         raise UserError(
             "Expected ",
             Argument("calibrated", "False"),
-            " beside an entry of a leaderboard: no other loss has a factor.",
+            " with an entry of a leaderboard: no other loss has a factor.",
         )
     with as_user_errors():
         exportable, is_measured = _exportable(loss, options, form)
@@ -131,7 +131,7 @@ def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], f
     if isinstance(loss, FormulaLoss):
         if options:
             raise UserError(
-                f"Expected options beside a name, a formula or an entry, got {next(iter(options))} beside a module. "
+                f"Expected options with a name, a formula or an entry, got {next(iter(options))} with a module. "
                 "Give it to the module."
             )
         return of_module(loss), False
@@ -250,7 +250,7 @@ def _graph_module(
 
 
 def _graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
-    """Return the number of classes of the graph. Raises UserError where neither the module nor the user gives it."""
+    """Return the number of classes of the graph. Raises UserError if neither the module nor the user gives it."""
     of_module = getattr(module, "num_classes", None)
     if of_module is None and num_classes is None:
         raise UserError(

@@ -38,7 +38,7 @@ Item = TypeVar("Item")
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """Draw fitness against size of the losses, with the Pareto front, the known losses and the ``top`` losses.
 
-    Raises NotARun, and UserError where no loss was trained to the end.
+    Raises NotARun, and UserError if no loss was trained to the end.
     """
     board = _board(run)
     _require_ranked(board)
@@ -48,7 +48,7 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
 def progress(run: str | Path | Leaderboard) -> Figure:
     """Draw the best fitness so far and the median of each generation's losses, beside cross-entropy's fitness.
 
-    Raises NotARun, and UserError where no generation has ended.
+    Raises NotARun, and UserError if no generation has ended.
     """
     board = _board(run)
     generations, baseline = _generations(board), board.baseline
@@ -96,7 +96,7 @@ def curve(
 def course(
     run: str | Path | Leaderboard, rank: int = 1, what: Literal["fitness", "loss", "gradient"] = "fitness"
 ) -> Figure:
-    """Draw one training of a loss step by step, beside cross-entropy's where that was observed.
+    """Draw one training of a loss step by step, beside cross-entropy's if that was observed.
 
     This figure and those below show a training that ``lossearch report`` makes and keeps in the run's directory.
     Raises NotARun, and UserError for an unknown rank, or one whose training was not observed.

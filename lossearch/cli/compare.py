@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from lossearch.studies.compare import ComparedLosses
     from lossearch.studies.comparison import Comparison
 
-#: Panels of the help: options that only count without, or with, a search's directory.
+#: Panels of the help: options that apply only without a search's directory, or only with one.
 _WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
 
 #: Why an option does not apply, and what to do.
 _NOT_WITH_SEARCH = (
-    "expected without a search's directory, got one beside it. Its tuned losses are judged on the test split, and the "
-    "same call continues where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
+    "expected a comparison, got a search's directory, whose tuned losses are judged on the test split. The same call "
+    "continues where one was stopped. Leave this out; --seeds, --top, --network and --task apply"
 )
-_NOT_WITHOUT_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
+_NOT_WITHOUT_SEARCH = "expected a search's directory with it, got none. Leave this out; --losses names what is compared"
 
 
 def compare(

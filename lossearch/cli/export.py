@@ -77,7 +77,7 @@ def _loss(source: str, rank: int | None, hyperparameters: Collection[str]) -> "E
     if os.path.isdir(source):
         return _loss_of_run(Path(source), rank or 1)
     if rank is not None:
-        fail(f"--rank: expected the directory of a run beside it, got {source}", 2)
+        fail(f"--rank: expected the directory of a run with it, got {source}", 2)
     return known_or_formula(source, hyperparameters)
 
 

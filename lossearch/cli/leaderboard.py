@@ -59,7 +59,7 @@ def leaderboard(
 
 
 def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -> None:
-    """Print the first rows as a table, with ``beside`` also cross-entropy's row, with ``known`` every known loss's."""
+    """Print the first rows as a table. ``beside`` adds cross-entropy's row, ``known`` those of all known losses."""
     from lossearch.cli.output import tables
     from lossearch.cli.tables import leaderboard_table
 

@@ -61,7 +61,7 @@ def tune(
 
 
 def _short_if_missing(run: Path) -> Path:
-    """Return the path, shortened if nothing is there: pathlib fails where a path is too long, before any message."""
+    """Return the path, shortened if nothing is there: pathlib fails without a message if a path is too long."""
     from lossearch.primitives.errors import shown
 
     return run if os.path.exists(run) else Path(shown(str(run), limit=200))

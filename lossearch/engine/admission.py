@@ -23,7 +23,7 @@ MAX_BATCH = 256
 #: A formula and its class weights.
 Loss = tuple[Formula, str | None]
 
-#: The outcome of screening: the reason for a rejection, None where there is none, or the error that was raised.
+#: The outcome of screening: the reason for a rejection, None if it passed, or the error that was raised.
 Screening = tuple[str | Exception | None]
 
 Item = TypeVar("Item")
@@ -59,7 +59,7 @@ class Admission:
         return self.screen([birth], generation)[0]
 
     def screen(self, births: Sequence[Birth], generation: int, wanted: int | None = None) -> list[Candidate | Refusal]:
-        """Decide about births in one batch, with the result of deciding about one after the other.
+        """Decide about births in one batch. The decisions equal those about one birth after the other.
 
         Stop after ``wanted`` candidates; the births that are left get no decision. Most births are refused, so
         fingerprints and screening come first, and only new formulas are brought to their canonical form.

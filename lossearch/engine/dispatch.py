@@ -20,7 +20,7 @@ from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch, Workforce
 from lossearch.runs.views import View
 
-#: The number in place of a stage's for a retest: a full training under one more seed.
+#: Stage number of a retest, a full training under one more seed.
 RETEST = -1
 
 #: Handles of the states of a candidate's trainings, by task.
@@ -32,12 +32,12 @@ class Arrival:
     """A candidate that was trained up to a stage on every task."""
 
     candidate: Candidate
-    stage: int  #: its number
-    score: Score | None  #: None where the candidate failed on a task
+    stage: int  #: number of the stage
+    score: Score | None  #: None if the candidate failed on a task
 
 
 class Dispatcher:
-    """The work of a search that is in flight on an executor."""
+    """Hands out the work of a search to an executor, and takes in the results."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Dispatcher:
         return len(self._pending)
 
     def hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
-        """Train candidates up to a stage on every task, going on from their states, by loss id, where they have some.
+        """Train candidates up to a stage on every task. Those with ``states``, by loss id, continue from them.
 
         Candidates whose evaluations are known from before a restart are not trained again.
         """

@@ -41,7 +41,7 @@ def check_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[
     """Load an exported file that this process wrote, compare it with the formula, and train with it under fresh seeds.
 
     On one task the file holds the calibration factor. On several tasks the loss is multiplied by the factor of each,
-    from ``factors``, and the fitness is the mean over the tasks. Raises ExportMismatch where the value or the gradient
+    from ``factors``, and the fitness is the mean over the tasks. Raises ExportMismatch if the value or the gradient
     differs from the formula's.
     """
     module = load_exported(path)
@@ -122,7 +122,7 @@ def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
 
 
 def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Compute the loss's value, its gradient, and its logits where it has some, on a batch."""
+    """Compute the loss's value, its gradient, and its logits if it has some, on a batch."""
     inputs = inputs.clone().requires_grad_()
     value = loss(inputs, target)
     (gradient,) = torch.autograd.grad(value, inputs)

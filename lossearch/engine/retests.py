@@ -74,7 +74,7 @@ class Retests:
         return dict(sorted(due.items()))
 
     def record(self, fitness: Mapping[Candidate, float | None]) -> dict[str, float | None]:
-        """Record the fitness under one more seed, None where a training failed. Return the new means by loss id."""
+        """Record the fitness under one more seed, None if a training failed. Return the new means by loss id."""
         means: dict[str, float | None] = {}
         for candidate, value in fitness.items():
             if self._baseline is not None and candidate == self._baseline.candidate and value is not None:

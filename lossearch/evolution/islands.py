@@ -37,7 +37,7 @@ class Islands:
 
     @property
     def has_starting_losses(self) -> bool:
-        """True if a starting loss was not asked for yet."""
+        """True until every starting loss was asked for."""
         return any(island.has_starting_losses for island in self.islands)
 
     def ask(self, fresh: bool = False) -> Birth:
@@ -56,9 +56,9 @@ class Islands:
         A loss from an island that no longer exists goes to another one.
         """
         for number, island in enumerate(self.islands):
-            own = [member for member in members if (member.island or 0) % len(self.islands) == number]
-            if own:
-                island.tell(own)
+            of_island = [member for member in members if (member.island or 0) % len(self.islands) == number]
+            if of_island:
+                island.tell(of_island)
 
     def revalue(self, fitness: Mapping[str, float | None]) -> None:
         """Replace the fitness of losses, by id, on every island that has them; None removes a loss."""

@@ -60,7 +60,7 @@ class Evolution:
 
     @property
     def has_starting_losses(self) -> bool:
-        """True if a starting loss was not asked for yet."""
+        """True until every starting loss was asked for."""
         return bool(self._unborn)
 
     def set_starting_losses(self, starting_losses: Sequence[Birth]) -> None:

@@ -121,7 +121,7 @@ def to_tree(formula: Formula) -> gp.PrimitiveTree:
 
 
 def from_tree(tree: gp.PrimitiveTree) -> Formula:
-    """Convert a DEAP tree to a formula. Raises FormulaError where the language forbids it."""
+    """Convert a DEAP tree to a formula. Raises FormulaError if the language forbids it."""
     nodes = iter(tree)
 
     def build() -> Formula:

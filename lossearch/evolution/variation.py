@@ -1,6 +1,6 @@
 """Variation that knows what the parts of a loss mean: terms, margins, families of operators.
 
-Invariant: a variation returns a well-typed formula, or None where the formula has no place for it. Every random choice
+Invariant: a variation returns a well-typed formula, or None if the formula has no place for it. Every random choice
 comes from the generator that was passed in. Limits on size are checked elsewhere.
 """
 
@@ -54,7 +54,7 @@ def walk_places(formula: Formula, holds: Shape = Shape.CLASS, path: tuple[int, .
 
 
 def replace_at(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
-    """Replace the node at a place by another one. Raises FormulaError where its shape does not fit."""
+    """Replace the node at a place by another one. Raises FormulaError if its shape does not fit."""
     if not path:
         return new
     assert isinstance(formula, Call)
@@ -64,7 +64,7 @@ def replace_at(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
 
 
 def deepest_nesting(formula: Formula) -> int:
-    """Count how often a function of one argument occurs on one path from the root to a leaf, at most."""
+    """Count how often one function of one argument occurs at most on a path from the root to a leaf."""
 
     def below(node: Formula, counts: dict[str, int]) -> int:
         if isinstance(node, Call) and OPERATORS[node.operator].arity == 1 and node.operator != "neg":

@@ -202,7 +202,7 @@ def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> 
 
 
 def _own_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
-    """Return the training of a task as it is without declared keys; the default where the task or its data is bad."""
+    """Return the training of a task without declared keys; the default if the task or its data is bad."""
     try:
         task = task_on(name, None if data is None else own_data(data))
     except (ValidationError, UserError):  # reported for that key
@@ -226,14 +226,14 @@ def as_keys(training: Any) -> dict[str, Any]:
 
 
 def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names. Raises ValueError where one occurs twice; ``kind`` says in its message what they name."""
+    """Return the names. Raises ValueError if one occurs twice; ``kind`` is the noun for them in its message."""
     if len(set(names)) < len(names):
         raise ValueError(f"{kind} named twice in {list(names)}")
     return names
 
 
 def _problem(error: Any, kind: type[Declaration]) -> str:
-    """Say one of pydantic's errors in one sentence: the key, what was expected, what was given."""
+    """Describe one of pydantic's errors in one sentence: the key, what was expected, what was given."""
     key = ".".join(map(str, _as_written(error["loc"]))) or "the experiment"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(str(error['loc'][-1]), _keys(kind, error['loc'][:-1]))}"

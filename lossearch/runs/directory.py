@@ -68,7 +68,7 @@ class Directory(Generic[Kind, Record]):
     def create(cls, declared: Kind, path: Path | None) -> Self:
         """Create a directory: ``runs/<name>-<time>`` unless a path is given.
 
-        Raises RunDirectoryError where the path is taken or cannot be written.
+        Raises RunDirectoryError if the path is taken or cannot be written.
         """
         started = datetime.now(UTC)
         path = path or _unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
@@ -89,7 +89,7 @@ class Directory(Generic[Kind, Record]):
     def open(cls, path: Path, declared: Kind, force: bool = False) -> Self:
         """Open the directory of an earlier run of the same declaration; ``force`` accepts changes to it.
 
-        Raises RunDirectoryError, even with ``force`` where the changes make new results incomparable with earlier ones.
+        Raises RunDirectoryError, even with ``force`` if the changes make new results incomparable with earlier ones.
         """
         changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
@@ -270,7 +270,7 @@ def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> 
 
 
 def _unused(path: Path) -> Path:
-    """Return the path, with a number added where it exists."""
+    """Return the path, with a number added if it exists."""
     number = 1
     candidate = path
     while candidate.exists():

@@ -129,7 +129,7 @@ def _ray(address: str | None) -> Iterator[Finding]:
 
 
 def _node(node: dict[str, str]) -> Finding:
-    """Check a node: it must have the same versions as this process of everything that decides results."""
+    """Check that a node has the same versions of Python and decisive packages as this process."""
     from lossearch.evaluators.versions import versions
 
     name = f"node {shown(node.get('name', '?'), 60)}"

@@ -149,7 +149,7 @@ class Experiment(Declaration):
     """One search: on which tasks, from which losses, and with how much work.
 
     ``fidelity`` is the training on the first task. With several tasks ``fidelity_of`` holds the training on each. A
-    training of which nothing is declared is the task's proxy.
+    task without a declared training takes its proxy.
     """
 
     task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of names")
@@ -226,7 +226,7 @@ def validated(declared: dict[str, Any], source: str) -> Experiment:
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
-    """Raise ValueError where a starting loss and its canonical form exceed the limits of evolution."""
+    """Raise ValueError if a starting loss and its canonical form exceed the limits of evolution."""
     formula = named_loss(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
         from lossearch.primitives.identity.algebra import canonical  # sympy, which is seldom needed here

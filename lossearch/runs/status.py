@@ -62,7 +62,7 @@ class Status:
 
 
 def status(path: Path) -> Status:
-    """Read the status of a search. Raises RunDirectoryError or NotARun where the directory holds none."""
+    """Read the status of a search. Raises RunDirectoryError or NotARun if the directory holds none."""
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
     events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
     generations = [event for event in events if event.get("event") == "generation"]

@@ -1,6 +1,6 @@
-"""Compares losses: the same seeds, splits and batches for each, held-out data, intervals, corrected p-values.
+"""Compare losses under the same seeds, splits and batches, on held-out data, with intervals and p-values.
 
-Where the comparison asks for it, the settings of every loss are tuned before.
+If the comparison asks for it, the settings of every loss are tuned first.
 """
 
 from dataclasses import dataclass
@@ -174,7 +174,7 @@ def set_aside_other(path: Path, declared: Comparison, view: View | None) -> None
     """Rename a directory that holds another comparison than ``declared``, and say so in the view."""
     kept = ComparisonDirectory.set_aside(path, declared)
     if kept is not None and view is not None:
-        view.warned(f"{path}: held a comparison of other losses or settings, which is now in {kept}. This one begins.")
+        view.warned(f"{path}: held a comparison of other losses or settings. It is now in {kept}; a new one starts.")
 
 
 def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float | None]:

@@ -1,4 +1,4 @@
-"""Explains a loss: of a run, or of a name or formula on a task."""
+"""Explain a loss of a run, or a name or formula on a task."""
 
 import os
 from collections.abc import Iterable
@@ -87,20 +87,20 @@ def _planned(
                 Argument("task"),
                 " and no ",
                 Argument("run_dir"),
-                f" beside a run, {source}: it has its own. Leave them out.",
+                f" with a run, {source}: it has its own. Leave them out.",
             )
         return _plan_of_run(Path(source), rank, seeds), Path(source)
     if rank != 1:
         raise UserError(
             "Expected ",
             Argument("rank"),
-            f" beside the directory of a run, got {rank} beside {str(source)!r:.80}.",
+            f" with the directory of a run, got {rank} with {str(source)!r:.80}.",
         )
     if task is None:
         raise UserError(
             "Expected ",
             Argument("task"),
-            f" beside a name or formula, got none beside {str(source)!r:.80}. Give a task.",
+            f" with a name or formula, got none with {str(source)!r:.80}. Give a task.",
         )
     return _plan_of_text(str(source), task, seeds), run_dir or Path("runs") / f"explain-{task}"
 

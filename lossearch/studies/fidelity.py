@@ -1,4 +1,4 @@
-"""Studies whether short trainings rank losses as full ones do: candidates are trained by both, under other seeds.
+"""Study whether short trainings rank losses as full ones do: train candidates both ways, under different seeds.
 
 Everything is measured on the validation split; the test split is not loaded.
 """
@@ -41,7 +41,7 @@ from lossearch.studies.measuring import MeasurementRunner, num_trainings
 from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.survivors import suitable_baselines
 
-#: Fewer candidates say nothing about a ranking.
+#: Fewest candidates: fewer say nothing about a ranking.
 MIN_CANDIDATES = 10
 
 #: Largest share of known losses in a sample of candidates.
@@ -201,7 +201,7 @@ class FidelityStudy:
 
 
 def draw_samples(experiments: Sequence[Experiment], count: int) -> list[tuple[Candidate, ...]]:
-    """Draw up to ``count`` candidates for the task of each experiment, no two of which train alike.
+    """Draw up to ``count`` candidates for the task of each experiment. No two of them train alike.
 
     Nothing is chosen by hand. Known losses are drawn by the seed if there are too many; the others are the first
     random formulas that a search with the default ``evolution`` admits. Tasks that suit the same known losses share a
@@ -237,7 +237,7 @@ def shortened(full: TrainingSettings, steps: int, seeds: int) -> TrainingSetting
     """Return the training in ``steps`` steps under ``seeds`` seeds, without rungs; settings in steps shrink alike.
 
     A plateau's epoch has at least one step. Beside another schedule an epoch only says when a training is saved, and
-    stays. Raises ValueError where a schedule of steps has no room.
+    stays. Raises ValueError if a schedule of steps has no room.
     """
     epoch = full.epoch
     if full.schedule == "plateau" and epoch is not None:

@@ -1,4 +1,4 @@
-"""Measures work: reads what is recorded, and trains and records the rest.
+"""Measure work: read what is recorded, and train and record the rest.
 
 Invariant: a recorded measurement stays and is not repeated. The result of a training depends on its loss, task,
 fidelity and seed alone. So a study that was stopped anywhere continues as if it had not been.
@@ -57,7 +57,7 @@ class MeasurementRunner:
         return cls(run.store, Checkpoints(run.path / "checkpoint"), executor, view, note, size)
 
     def restore(self) -> list[str]:
-        """Read what is recorded. Set parts aside that cannot be read, and return the names that they then have."""
+        """Read what is recorded. Set unreadable parts aside, and return their new names."""
         damaged = self.recorder.restore()
         for kept, damage in damaged:
             self._view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
@@ -77,7 +77,7 @@ class MeasurementRunner:
         """Train and measure what is missing. If this is stopped, what was measured is recorded."""
         parts = iter([part for work in works for part in self._missing_parts(work)])
         running: list[StagedTraining] = []
-        # One part more than there are slots keeps workers busy; parts that wait beyond need no checkpoint.
+        # One part more than slots keeps workers busy. Parts that have not begun need no checkpoint.
         width = self._executor.slots + (self._executor.slots > 1)
         try:
             while running := [*running, *map(self._begin, islice(parts, width - len(running)))]:
@@ -90,7 +90,7 @@ class MeasurementRunner:
             self.recorder.save()
 
     def _missing_parts(self, work: Work) -> Iterator[Work]:
-        """Yield missing parts of the work: cohorts, or single candidates and seeds where cohorts are impossible."""
+        """Yield missing parts of the work: cohorts, or single candidates and seeds if cohorts are impossible."""
         if find_batching_obstacle(work.get_task(), work.fidelity) is None:
             parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
         else:

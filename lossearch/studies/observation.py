@@ -1,4 +1,4 @@
-"""Observes the best losses of a run: each is trained once in full, beside cross-entropy, and its course is kept."""
+"""Observe the best losses of a run: train each once in full, and cross-entropy too, and keep the course."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace

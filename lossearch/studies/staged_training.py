@@ -90,7 +90,7 @@ def _unmeasured(
 ) -> Iterator[Measurement]:
     """Record trainings without a measurement: they failed, their worker was stopped, or they never began.
 
-    ``evaluations`` are of a ``stage`` of the whole work, or without one of all of it.
+    ``evaluations`` belong to a ``stage`` of the work; without one, to the whole work.
     """
     work = stage or whole
     reasons = {evaluation.evaluation_id: evaluation.reason for evaluation in evaluations if evaluation.reason}

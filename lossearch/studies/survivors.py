@@ -38,7 +38,7 @@ class Survivor:
 
 
 def survivors(board: Leaderboard, top: int) -> list[Survivor]:
-    """Return the best losses of a run that are not known and do not train nearly as a better one does, best first.
+    """Return the best losses of a run, best first, without known losses and without near copies of better ones.
 
     A known loss with other numbers is a known loss: tuning would give it the same numbers. Likewise, losses that
     differ by their numbers alone count once. Raises UserError if there is none.

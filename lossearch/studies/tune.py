@@ -1,4 +1,4 @@
-"""Tunes the survivors of a search, and with the same budget known losses and the best of a random search."""
+"""Tune the survivors of a search, and with the same budget known losses and the best of a random search."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

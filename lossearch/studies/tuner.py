@@ -24,7 +24,7 @@ DIGITS = 4
 
 @dataclass
 class SettingTrial:
-    """Settings by name, and their value under each seed so far; None where a training failed.
+    """Settings by name, and their value under each seed so far; None if a training failed.
 
     ``is_open`` settings are to be trained under another seed.
     """
@@ -37,7 +37,7 @@ class SettingTrial:
 
     @property
     def value(self) -> float | None:
-        """Mean over the seeds; None where a training failed."""
+        """Mean over the seeds; None if a training failed."""
         finished = [value for value in self.values if value is not None]
         return mean(finished) if finished and len(finished) == len(self.values) else None
 
@@ -99,7 +99,7 @@ class Tuner:
     def keep(self, file: Path, name: str) -> None:
         """Write the study into a journal that Optuna and its dashboard read, in place of one of the same name.
 
-        Set a journal with a torn line aside, with a warning: Optuna would read no further.
+        Set a journal with a damaged line aside, with a warning: Optuna would stop reading there.
         """
         _set_aside_if_torn(file)
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
@@ -130,7 +130,7 @@ def _set_aside_if_torn(journal: Path) -> None:
     names = (f"{journal.name}.damaged{number or ''}" for number in count())
     aside = next(path for path in map(journal.with_name, names) if not path.exists())
     journal.replace(aside)
-    warnings.warn(f"{journal}: a line is torn. Set aside as {aside.name}; a new one is begun.", stacklevel=2)
+    warnings.warn(f"{journal}: a line is damaged. Set aside as {aside.name}; a new journal starts.", stacklevel=2)
 
 
 def _is_json(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tunes every loss of a comparison on one task, in rounds; all losses of a round share cohorts.
+"""Tune every loss of a comparison on one task, in rounds; all losses of a round share cohorts.
 
 Invariant: every loss gets the same number of settings, the learning rate among them, under the same seeds. A comparison
 uses other seeds. Settings are judged on the validation split alone.
@@ -29,7 +29,7 @@ class Tuned:
     loss: str  #: as the comparison names it
     candidate: Candidate
     settings: dict[str, float]
-    value: float | None  #: mean of the metric under the seeds of tuning, or under further ones; None where it failed
+    value: float | None  #: mean of the metric under the seeds of tuning, or under further ones; None if it failed
     trials: int
     pruned: int
 
@@ -91,7 +91,7 @@ def _best(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
 def _confirm(tuned: Sequence[Tuned], comparison: Comparison, work: Work, trials: MeasurementRunner) -> list[Tuned]:
     """Replace the value of each loss by its mean under seeds that did not choose its settings.
 
-    The best of many settings was lucky under its own seeds, the more so the fewer seeds there were.
+    The best of many settings was lucky under its own seeds, more so with fewer seeds.
     """
     finished = tuple(loss.candidate for loss in tuned if loss.value is not None)
     fidelity = work.fidelity.model_copy(update={"seeds": comparison.confirm})
@@ -103,14 +103,14 @@ def _confirm(tuned: Sequence[Tuned], comparison: Comparison, work: Work, trials:
 
 
 def _mean(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """Average the metric over the seeds of the work; None where a training failed."""
+    """Average the metric over the seeds of the work; None if a training failed."""
     values = [record.value for record in trials.of(candidate, work) or ()]
     finished = [value for value in values if value is not None]
     return mean(finished) if finished and len(finished) == len(values) else None
 
 
 def _value(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """Return the metric under the one seed of the work; None where the training failed."""
+    """Return the metric under the one seed of the work; None if the training failed."""
     records = trials.of(candidate, work)
     return records[0].value if records else None
 

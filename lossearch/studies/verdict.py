@@ -1,4 +1,4 @@
-"""Judges the tuned losses of a search: fresh seeds, the test split, a second network and a second task family."""
+"""Judge the tuned losses of a search: fresh seeds, the test split, a second network and a second task family."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ VERDICT = "verdict"
 #: Learning rates that each loss tries in a scene that it was not tuned in.
 RATES = 6
 
-#: The second network by the search's: as different as the small networks can be.
+#: The second network for each network of a search: as different as the small networks can be.
 _SECOND_NETWORK: dict[str, Network] = {"mlp": "cnn", "cnn": "resnet", "resnet": "cnn", "dense": "fcn"}
 
 SceneName = Literal["own", "second network", "second task"]
@@ -77,7 +77,7 @@ def verdict(
 ) -> JudgedRun:
     """Judge losses of a search on the test split, under ``seeds`` fresh seeds that chose nothing.
 
-    Judged are the ``top`` tuned losses by the validation split. They are compared with all known losses that were
+    The ``top`` tuned losses by the validation split are judged. They are compared with all known losses that were
     tuned, and with the best of the random search.
 
     There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks`` of

@@ -10,7 +10,7 @@ from lossearch.trackers.tracker import Tracker, not_installed
 class TensorBoard(Tracker):
     """Writes event files for ``tensorboard --logdir`` into ``log_dir``, by default ``tensorboard/`` in the run.
 
-    Raises UserError where the package tensorboard is not installed.
+    Raises UserError if the package tensorboard is not installed.
     """
 
     def __init__(self, log_dir: str | Path | None = None) -> None:
