@@ -1,7 +1,8 @@
 """Evaluate candidates: calibrate them, train them under every seed and score them, in one process.
 
-Invariant: an evaluation depends on its work alone, never on when, where or beside what it ran, unless an executor had
-to stop it. Whatever a candidate does, it ends as a record with a reason, not as an exception.
+Invariant: an evaluation depends on its work alone, never on when it ran, where, or what ran at the same time. Only
+one that an executor had to stop differs. Whatever a candidate does, it ends as a record with a reason, not as an
+exception.
 """
 
 import time

@@ -58,7 +58,7 @@ class ImageListing:
 def list_images(folder: Path, *, identities: bool = False) -> ImageListing:
     """List the images of a folder. With ``identities`` each part of a split folder has classes of its own.
 
-    Raises UserError if there is no folder, no image or only one class, if a part has a class that train has not, if an
+    Raises UserError if there is no folder, no image or only one class, if a part has a class that train lacks, if an
     image is in two parts, or if an identity has two names.
     """
     folder = _require_folder(folder)
@@ -141,7 +141,7 @@ class _Walk:
                 self.other.add(path)
 
     def _entries(self, folder: Path) -> Iterator[Path]:
-        """Yield what is in a folder, sorted by name, without hidden files and links that leave the walked folder."""
+        """Yield the entries of a folder by name, without hidden files and links that leave the walked folder."""
         try:
             with os.scandir(folder) as entries:
                 names = sorted((entry.name, entry.is_symlink()) for entry in entries)
@@ -176,11 +176,11 @@ def _part_folders(walk: _Walk) -> dict[str, Path]:
     parts = [name for name in _PARTS if name in subfolders]
     if "train" not in parts or len(parts) == 1:
         return {"all": walk.folder}
-    other = sorted(subfolders.keys() - _PARTS.keys())
-    if "test" not in parts or other or {"validation", "val"} <= set(parts):
+    strays = sorted(subfolders.keys() - _PARTS.keys())
+    if "test" not in parts or strays or {"validation", "val"} <= set(parts):
         raise UserError(
             f"Expected train, validation (or val) and test in {shown_path(walk.folder)}, which is split, got "
-            f"{', '.join(shown(name) for name in (*parts, *other[:5]))}. Add the missing folders and move all others "
+            f"{', '.join(shown(name) for name in (*parts, *strays[:5]))}. Add the missing folders and move all others "
             "away."
         )
     return {_PARTS[name]: subfolders[name] for name in parts}
@@ -213,8 +213,8 @@ def _drop_repeated(walk: _Walk, parts: dict[str, _FilesByClass]) -> None:
 
 def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool) -> tuple[str, ...]:
     """Return the names of the classes of train, in order, or of the identities of all parts."""
-    first, *others = parts
-    classes = sorted(parts[first])
+    first_part, *other_parts = parts
+    classes = sorted(parts[first_part])
     if len(classes) < 2:
         raise UserError(
             f"Expected at least two classes in {shown_path(folder)}, got one, "
@@ -222,7 +222,7 @@ def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool
         )
     if identities:
         return _identity_names(parts)
-    for part in others:
+    for part in other_parts:
         for name in parts[part]:
             if name not in classes:
                 raise UserError(

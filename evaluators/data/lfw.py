@@ -160,7 +160,7 @@ def _is_number(field: str) -> bool:
 
 
 def _is_folder_name(field: str) -> bool:
-    """Return True if a field can name a folder beside the others, and leads nowhere else."""
+    """Return True if a field can name a folder among the others, and leads nowhere else."""
     return bool(field) and not field.startswith(".") and "/" not in field and "\0" not in field
 
 

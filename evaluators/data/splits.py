@@ -23,7 +23,7 @@ class Split:
     """Inputs [samples, ...] and class indices [samples], or class indices of every pixel [samples, height, width].
 
     Inputs are floating-point numbers or image bytes. A pixel with a negative target has no class and is ignored.
-    ``pairs`` is set where identities are verified that no training has seen.
+    ``pairs`` is set if identities that no training has seen are verified.
     """
 
     inputs: Tensor

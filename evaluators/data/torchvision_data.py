@@ -43,7 +43,7 @@ class Published:
 
 _TRAIN = {"train": {"train": True}, "test": {"train": False}}
 _SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
-_BALANCED = {part: {"split": "balanced", **which} for part, which in _TRAIN.items()}
+_BALANCED = {part: {"split": "balanced", **arguments} for part, arguments in _TRAIN.items()}
 _VOC = {"train": {"year": "2012", "image_set": "train"}, "test": {"year": "2012", "image_set": "val"}}
 
 #: Data sets by the name of their task.
@@ -102,9 +102,9 @@ def download(name: str) -> Path:
     kind = getattr(_datasets(), published.kind)
     folder.mkdir(parents=True, exist_ok=True)
     parts = list(published.parts.values())
-    for which in parts if published.archives else parts[:1]:
+    for arguments in parts if published.archives else parts[:1]:
         try:
-            kind(str(folder), download=True, **which)
+            kind(str(folder), download=True, **arguments)
         except _DOWNLOAD_ERRORS as error:
             raise UserError(
                 f"Expected to download {name} into {shown_path(folder)}, got: {_one_line(error)}. Try again, or put "
@@ -196,9 +196,11 @@ def _open(name: str, part: str) -> Any:
     """Open an official part with torchvision. Raises DataMissing if files are missing or are not the official ones."""
     published, folder = PUBLISHED[name], raw_folder(name)
     kind = getattr(_datasets(), published.kind)
-    old = folder / published.kind / "processed"
-    if old.exists():
-        raise UserError(f"Expected {name} as it was published, got {shown_path(old)} of an old torchvision. Remove it.")
+    stale = folder / published.kind / "processed"
+    if stale.exists():
+        raise UserError(
+            f"Expected {name} as it was published, got {shown_path(stale)} of an old torchvision. Remove it."
+        )
     try:
         return kind(str(folder), **published.parts[part])
     except Exception as error:  # a broken file can make its readers raise any error

@@ -24,7 +24,7 @@ from lossearch.evaluators.training.start import one_hot
 from lossearch.evaluators.training.training import Training
 from lossearch.primitives.language.formula import Formula
 
-#: Number of moments at which a training is observed, beside its start.
+#: Number of moments at which a training is observed, besides its start.
 MOMENTS = 25
 
 #: Training samples that the loss and its gradient are measured on, training samples that the Hessian is measured on,

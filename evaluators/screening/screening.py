@@ -18,7 +18,7 @@ from lossearch.primitives.batched.uniform_gradient import UniformGradient
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.class_weights import require_suits
 
-#: Predictions that descend, their steps, the size of a step, and the steps between two looks at where they are.
+#: Predictions that descend, their steps, the size of a step, and the steps between two checks of where they are.
 SAMPLES = 12
 STEPS, STEP_SIZE = 32, 0.25
 CHECK_EVERY = 4
@@ -39,7 +39,7 @@ def rejection(formula: Formula, class_weights: str | None = None) -> str | None:
 
 
 def rejections(formulas: Sequence[Formula], class_weights: Sequence[str | None]) -> list[str | None]:
-    """Return the same for many losses, each with its class weights, in far fewer calls than one after the other."""
+    """Return the same for many losses, each with its class weights, in far fewer calls than one by one."""
     kinds = [
         (weights or "learned") if formula.looks_at_embeddings else None
         for formula, weights in zip(formulas, class_weights, strict=True)
@@ -134,7 +134,7 @@ class _Screening:
         predictions.backpropagate(self._program.run(predictions.compute_features(), shared))
 
     def _mean_values(self) -> list[float]:
-        """Return the mean value of each loss where it was computed last."""
+        """Return the mean value of each loss at the predictions it was computed on last."""
         means: list[float] = self._program.values().mean(1).tolist()
         return means
 

@@ -17,7 +17,7 @@ from lossearch.primitives.language.terminals import TERMINALS
 #: Default training on images.
 IMAGE_TRAINING = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
 
-#: Default training where every pixel has a class.
+#: Default training if every pixel has a class.
 PIXEL_TRAINING = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 _DEFAULT_TRAINING = TrainingSettings()

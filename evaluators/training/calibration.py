@@ -66,7 +66,7 @@ def calibration_factor(loss: FormulaLoss, task: Task, fidelity: TrainingSettings
 
 
 def is_usable(norm: float, expected: float) -> bool:
-    """Return True if a gradient's norm is finite and not vanishing beside the expected one."""
+    """Return True if a gradient's norm is finite and not vanishing relative to the expected one."""
     return math.isfinite(norm) and norm >= SMALLEST_GRADIENT * expected
 
 

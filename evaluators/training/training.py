@@ -184,7 +184,7 @@ class Training:
         return self._optimizer.kept_tensors()
 
     def buffers(self) -> list[Tensor]:
-        """Return what changes beside parameters: running statistics, steps of each parameter, and the plateau."""
+        """Return what changes besides parameters: running statistics, steps of each parameter, and the plateau."""
         return [*self._statistics(), self._optimizer.steps(), self._plateau.as_tensor()]
 
     def _statistics(self) -> list[Tensor]:

@@ -109,8 +109,8 @@ def compare(
         training = {"steps": steps, "learning_rate": learning_rate}
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
-            others = {"measure": measure, "run_dir": run_dir, "resume": resume}
-            _refuse({**declared_options, **training, **others}, _NOT_WITH_SEARCH)
+            further = {"measure": measure, "run_dir": run_dir, "resume": resume}
+            _refuse({**declared_options, **training, **further}, _NOT_WITH_SEARCH)
             judging = {"seeds": seeds, "top": top, "network": network, "tasks": task, **where}
             _judge(Path(file), {name: value for name, value in judging.items() if value is not None}, as_json)
             return

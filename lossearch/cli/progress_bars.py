@@ -155,8 +155,8 @@ class StudyLines(_LineView):
         if not trainings or not (is_end or self._was_quiet()):
             return
         self._last = time.monotonic()
-        left = (self._last - self._started) / self._done * (self._planned - through)
-        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {left:.0f} s left")
+        seconds_left = (self._last - self._started) / self._done * (self._planned - through)
+        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {seconds_left:.0f} s left")
 
 
 def search_view(total: int) -> SearchBar | SearchLines:

@@ -66,8 +66,8 @@ def _lines(facts: Any) -> Iterator[str]:
     yield f"  task       {row.task}, {row.fidelity}"
     yield f"  standing   {_standing(row)}"
     yield from (_training(record) for record in facts.evaluations if record.fitness is not None)
-    again = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
-    yield f"  born       by {row.birth} in generation {row.generation}{again}"
+    duplicates = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
+    yield f"  born       by {row.birth} in generation {row.generation}{duplicates}"
     for ancestor in facts.ancestors[1 : MAX_ANCESTORS + 1]:
         gained = "" if ancestor.gained is None else f", {ancestor.gained:+.4f} on its better parent"
         called = ancestor.row.name or ancestor.row.formula

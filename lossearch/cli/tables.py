@@ -79,9 +79,9 @@ def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
     """
     if len(formula) <= most:
         return formula
-    kept = most - 3
-    head = re.sub(r"[\w.]*$", "", formula[: kept - kept // 3])
-    tail = re.sub(r"^[\w.]*", "", formula[-(kept // 3) :])
+    length = most - 3
+    head = re.sub(r"[\w.]*$", "", formula[: length - length // 3])
+    tail = re.sub(r"^[\w.]*", "", formula[-(length // 3) :])
     return f"{head.rstrip()} … {tail.lstrip()}"
 
 

@@ -103,15 +103,15 @@ class Admission:
         self, losses: Sequence[Loss], prints: Sequence[Fingerprint | Exception | None]
     ) -> dict[int, Screening]:
         """Screen the losses whose fingerprint is new to the archive and to this batch. Return outcomes by index."""
-        new, batch_archive = [], FingerprintArchive()
+        indices, batch_archive = [], FingerprintArchive()
         for index, fingerprint in enumerate(prints):
             if not isinstance(fingerprint, tuple):
                 continue
             if self.archive.find(fingerprint) is None and batch_archive.find(fingerprint) is None:
                 batch_archive.add(fingerprint, "")
-                new.append(index)
-        outcomes = map_isolated(lambda batch: rejections(*_columns(batch)), [losses[index] for index in new])
-        return {index: (outcome,) for index, outcome in zip(new, outcomes, strict=True)}
+                indices.append(index)
+        outcomes = map_isolated(lambda batch: rejections(*_columns(batch)), [losses[index] for index in indices])
+        return {index: (outcome,) for index, outcome in zip(indices, outcomes, strict=True)}
 
     def _decide(
         self, birth: Birth, candidate: Candidate, fingerprint: Fingerprint | None, screening: Screening | None

@@ -110,27 +110,27 @@ class Dispatcher:
             self._run.write_workers({"seconds": self._watch.rounded(), "workers": workers})
 
     def _hand_out(self, work: Work, stage: int, states: Mapping[str, States]) -> None:
-        recalled, new = self._recall(work)
+        recalled, remaining = self._recall(work)
         if recalled is not None:
             self._pending.append((stage, recalled))
-        if new is not None:
+        if remaining is not None:
             handles = [
                 handle
-                for candidate in new.candidates
+                for candidate in remaining.candidates
                 for handle in states.get(candidate.loss_id, {}).get(work.task, ())
             ]
             distinct = {id(handle): handle for handle in handles}  # one handle holds the states of a whole cohort
             with self._watch.doing("waiting for trainings"):  # the inline executor trains here
-                self._pending.append((stage, self._executor.submit(new, distinct.values())))
+                self._pending.append((stage, self._executor.submit(remaining, distinct.values())))
 
     def _recall(self, work: Work) -> tuple[FinishedWork | None, Work | None]:
-        """Split work into the part that is known from before a restart, and the part that is to be done."""
+        """Split work into the part that is known from before a restart, and the part that remains."""
         known = {candidate: self._known_evaluations(candidate, work) for candidate in work.candidates}
-        old = tuple(candidate for candidate in known if known[candidate])
-        new = tuple(candidate for candidate in known if not known[candidate])
-        result = Result([evaluation for candidate in old for evaluation in known[candidate]])
-        finished = FinishedWork(replace(work, candidates=old), result) if old else None
-        return finished, replace(work, candidates=new) if new else None
+        recalled = tuple(candidate for candidate in known if known[candidate])
+        remaining = tuple(candidate for candidate in known if not known[candidate])
+        result = Result([evaluation for candidate in recalled for evaluation in known[candidate]])
+        finished = FinishedWork(replace(work, candidates=recalled), result) if recalled else None
+        return finished, replace(work, candidates=remaining) if remaining else None
 
     def _known_evaluations(self, candidate: Candidate, work: Work) -> list[Evaluation]:
         """Return the recorded evaluations of a candidate; none if some are missing and no training failed."""

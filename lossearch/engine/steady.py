@@ -150,7 +150,7 @@ class SteadySearch(Search):
         """Return True if a candidate is a known loss, or among the best of the latest at its rung."""
         recent = self._recent_fitness[stage]
         recent.append(fitness)
-        num_better = sum(other > fitness for other in recent)
+        num_better = sum(value > fitness for value in recent)
         return candidate.name is not None or num_better < math.ceil(len(recent) / self.first_training.reduction_factor)
 
     def _take_up(self, state: dict[str, Any] | None) -> None:

@@ -79,7 +79,7 @@ class Declaration(Section):
         taken = data.keys() & TASKS.keys()
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give your task another name")
-        return {name: own.with_absolute_path() for name, own in data.items()}
+        return {name: declared.with_absolute_path() for name, declared in data.items()}
 
     def task_named(self, name: str) -> Task:
         """Return the task of this name. Raises UserError for an unknown name or data that cannot be read."""

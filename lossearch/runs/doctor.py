@@ -40,11 +40,11 @@ def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
         ("shared memory", _shared_memory),
         ("ray", lambda: _ray(ray_address)),
     )
-    for what, check in checks:
+    for name, check in checks:
         try:
             yield from check()
         except Exception as error:  # the other checks must still be made
-            yield Finding(what, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
+            yield Finding(name, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
 
 
 def _python() -> Iterator[Finding]:
@@ -76,19 +76,19 @@ def _torch() -> Iterator[Finding]:
     yield Finding("torch", "warning" if advice else "ok", f"{torch.__version__}, {names}", advice)
 
 
-def _writable(what: str, path: Path) -> Iterator[Finding]:
+def _writable(name: str, path: Path) -> Iterator[Finding]:
     """Check that files can be written below a directory, which may not exist yet, and how much room there is."""
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding(what, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
+        yield Finding(name, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
         return
     free = shutil.disk_usage(existing).free
     is_short = free < FREE_DISK
     advice = f"Make room: a long search needs {FREE_DISK // 2**30} GiB." if is_short else ""
-    yield Finding(what, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
+    yield Finding(name, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
 
 
 def _data() -> Iterator[Finding]:

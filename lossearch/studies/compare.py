@@ -122,12 +122,12 @@ class ComparisonStudy:
         self.view.planned(pairs * (comparison.seeds + comparison.trainings_of_tuning))
         works = [self._work(task) for task in comparison.tasks]
         self.measured.complete(works)
-        wanted = {_training(candidate, work) for work in works for candidate in work.candidates}
+        trainings = {_training(candidate, work) for work in works for candidate in work.candidates}
         measurements = [
             record
             for record in self.measured.recorder.known.values()
             # an earlier call may have asked for more seeds
-            if _training_of(record) in wanted and record.seed < comparison.seeds
+            if _training_of(record) in trainings and record.seed < comparison.seeds
         ]
         return sorted(measurements, key=lambda record: comparison.tasks.index(record.task))
 

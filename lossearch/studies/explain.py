@@ -118,10 +118,10 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
         )
     row = board.rows[rank - 1]
     formula = _checked(parse(row.formula), row.class_weights)
-    others = (other for other in board.rows.named() if other.name not in (BASELINE, row.name))
+    rivals = (rival for rival in board.rows.named() if rival.name not in (BASELINE, row.name))
     return ExplanationPlan(
         **_loss_keys(row.formula, formula, row.class_weights, row.name),
-        rival=_best_readable(others),
+        rival=_best_readable(rivals),
         tasks=experiment.tasks,
         factor=row.calibration,
         seed=experiment.seed,

@@ -39,10 +39,10 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
     if not rows:
         return
     rows += [row for row in (board.baseline,) if row is not None and row not in rows]
-    left = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
     require_data(experiment, experiment.tasks[:1])
-    for number, row in enumerate(left, start=1):
-        say(f"Training {number} of {len(left)}, to show how it goes: {row.name or row.formula}")
+    for number, row in enumerate(unobserved, start=1):
+        say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
             _observe(row, experiment).write(observation_folder(run, row.loss_id))
 

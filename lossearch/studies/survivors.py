@@ -45,13 +45,13 @@ def survivors(board: Leaderboard, top: int) -> list[Survivor]:
     """
     chosen: list[Survivor] = []
     chosen_directions: dict[str | None, list[torch.Tensor]] = {}
-    left = _losses_of_new_shapes(board)
-    while len(chosen) < top and (batch := list(islice(left, _BATCH))):
+    candidates = _losses_of_new_shapes(board)
+    while len(chosen) < top and (batch := list(islice(candidates, _BATCH))):
         batch_directions = directions([formula for _, formula, _ in batch])
         for (survivor, _, class_weights), direction in zip(batch, batch_directions, strict=True):
-            better = chosen_directions.setdefault(class_weights, [])
-            if len(chosen) < top and all(float(direction @ other) < NEARLY for other in better):
-                better.append(direction)
+            of_kind = chosen_directions.setdefault(class_weights, [])
+            if len(chosen) < top and all(float(direction @ better) < NEARLY for better in of_kind):
+                of_kind.append(direction)
                 chosen.append(survivor)
     if not chosen:
         raise UserError(

@@ -105,12 +105,12 @@ class Tuner:
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
-        kept = optuna.create_study(study_name=name, storage=journal, direction="maximize")
+        study = optuna.create_study(study_name=name, storage=journal, direction="maximize")
         pruned = {trial.trial.number for trial in self.trials if trial.pruned}
         for trial in map(copy.copy, self._study.trials):
             if trial.number in pruned:
                 trial.state = optuna.trial.TrialState.PRUNED
-            kept.add_trial(trial)
+            study.add_trial(trial)
 
     def best(self) -> SettingTrial:
         """Return the settings with the highest value under every seed, the first of equals.

@@ -119,38 +119,39 @@ def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequenc
             Argument("network"),
             f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
         )
-    own = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
-    if network is not None and any(scene.fidelity.network == network for scene in own):
+    own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
+    if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
-    second = [scene for scene in (_on_second_network(experiment, scene, network) for scene in own) if scene]
+    attempts = [_on_second_network(experiment, scene, network) for scene in own_scenes]
+    on_second_network = [scene for scene in attempts if scene is not None]
     if tasks is None:
         name = _second_task(experiment)
         tasks = [] if name is None else [name]
-    return [*own, *second, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
+    return [*own_scenes, *on_second_network, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
 
 
-def _on_second_network(experiment: Experiment, own: Scene, network: str | None) -> Scene | None:
+def _on_second_network(experiment: Experiment, scene: Scene, network: str | None) -> Scene | None:
     """Return the scene on a second network; None if no usual one suits the task.
 
     Raises UserError if the network that was asked for does not suit.
     """
-    chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
+    chosen: Any = network or _SECOND_NETWORK.get(scene.fidelity.network)
     if chosen is None:
         return None
-    fidelity = TrainingSettings.model_validate(own.fidelity.model_dump() | {"network": chosen})
-    obstacle = experiment.task_named(own.task).obstacle(fidelity)
+    fidelity = TrainingSettings.model_validate(scene.fidelity.model_dump() | {"network": chosen})
+    obstacle = experiment.task_named(scene.task).obstacle(fidelity)
     if obstacle is not None and network is not None:
         raise UserError(obstacle)
-    return None if obstacle is not None else Scene("second network", own.task, fidelity)
+    return None if obstacle is not None else Scene("second network", scene.task, fidelity)
 
 
 def _second_task(experiment: Experiment) -> str | None:
     """Return a second task without download: the clean task of the same data, else the noisy one, else shapes."""
     for name in experiment.tasks:
         data = name.split("_")[0]
-        for other in (data, f"{data}_noisy", "shapes"):
-            if other in TASKS and other not in experiment.tasks and not TASKS[other].needs_download:
-                return other
+        for second in (data, f"{data}_noisy", "shapes"):
+            if second in TASKS and second not in experiment.tasks and not TASKS[second].needs_download:
+                return second
     return None
 
 
@@ -170,11 +171,11 @@ def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
     for loss in tuned:
         values.setdefault(loss.loss, []).append(-math.inf if loss.value is None else loss.value)
     ranked = sorted(tuned, key=lambda loss: -mean(values[loss.loss]))
-    found = list(dict.fromkeys(loss.loss for loss in ranked if loss.kind == "found" and loss.value is not None))
+    discovered = list(dict.fromkeys(loss.loss for loss in ranked if loss.kind == "found" and loss.value is not None))
     at_random = [loss.loss for loss in ranked if loss.kind == "random search" and loss.value is not None]
-    if not found:
+    if not discovered:
         raise UserError("Expected a loss of the search that was tuned without failing, got none. Tune more of them.")
-    entering = {"found": found[:top], "random search": at_random[:1]}
+    entering = {"found": discovered[:top], "random search": at_random[:1]}
     return [loss for loss in ranked if loss.kind == "baseline" or loss.loss in entering[loss.kind]]
 
 
@@ -237,17 +238,17 @@ def _with_roles(
 ) -> SceneMeasurements:
     """Say which losses of a scene are judged, which are baselines and which is the random search's."""
     losses = _tuned_for(scene, experiment, tuned)
-    found = [loss for loss in losses if loss.kind == "found"]
+    discovered = [loss for loss in losses if loss.kind == "found"]
     at_random = next((loss for loss in losses if loss.kind == "random search"), None)
     baselines = [loss for loss in losses if loss.kind == "baseline"]
     return SceneMeasurements(
         name=scene.name,
         measurements=measurements,
-        judged=[Judged(_name_in_records(loss), loss.rank) for loss in found],
+        judged=[Judged(_name_in_records(loss), loss.rank) for loss in discovered],
         baselines=[_name_in_records(loss) for loss in baselines],
         favourite=_name_in_records(baselines[0]),
         random_search=None if at_random is None else _name_in_records(at_random),
-        chosen_from=max((loss.chosen_from or 0 for loss in found), default=0),
+        chosen_from=max((loss.chosen_from or 0 for loss in discovered), default=0),
         validation_samples=samples_of_validation(_searched_task(experiment, scene)),
     )
 
