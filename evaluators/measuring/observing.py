@@ -103,7 +103,7 @@ class _Observer:
     def _observe_moment(self, step: int) -> Moment:
         training, samples = self.training, self._measured_on
         with torch.no_grad():
-            value = float(self._loss_on(samples)())
+            value = float(self._make_loss_on(samples)())
             (embeddings,) = training.compute_outputs(samples.inputs, "embeddings")
         attached = AttachedLoss(training.loss, training.model.head, self._calibration)
         size = gradient_size(attached, embeddings.T, samples.targets.flatten())
@@ -117,9 +117,9 @@ class _Observer:
 
     def loss_on_samples(self, count: int) -> Value:
         """Return the function that computes the loss on ``count`` training samples at the current parameters."""
-        return self._loss_on(self._take_samples(count))
+        return self._make_loss_on(self._take_samples(count))
 
-    def _loss_on(self, samples: Split) -> Value:
+    def _make_loss_on(self, samples: Split) -> Value:
         training = self.training
         inputs = as_numbers(samples.inputs)
 

@@ -22,7 +22,7 @@ def losses(
         elif name is None:
             width = max(map(len, CATALOG))
             for loss in chosen:
-                print(f"{loss.name:{width}}  {_looks_at(loss):17}  {loss.text}")
+                print(f"{loss.name:{width}}  {_describe_inputs(loss):17}  {loss.text}")
         else:
             _print_loss(chosen[0])
 
@@ -51,7 +51,7 @@ def download(task: Annotated[str, typer.Argument(help="Name of a task that needs
         print(download_task(task))
 
 
-def _looks_at(loss: Any) -> str:
+def _describe_inputs(loss: Any) -> str:
     """Return the inputs of the loss's module."""
     over = "embeddings" if loss.formula.looks_at_embeddings else "logits"
     return f"{over}, prior" if "prior" in loss.formula.names else over

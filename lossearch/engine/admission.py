@@ -65,11 +65,11 @@ class Admission:
         fingerprints and screening come first, and only new formulas are brought to their canonical form.
         """
         candidates = [
-            _candidate(birth, birth.formula, generation, self.births + number)
+            _make_candidate(birth, birth.formula, generation, self.births + number)
             for number, birth in enumerate(births, start=1)
         ]
         losses = [(birth.formula, candidate.class_weights) for birth, candidate in zip(births, candidates, strict=True)]
-        prints = map_isolated(_fingerprints, losses)
+        prints = map_isolated(_compute_fingerprints, losses)
         screenings = self._screen_new(losses, prints)
         decisions: list[Candidate | Refusal] = []
         num_left = len(births) if wanted is None else wanted
@@ -77,7 +77,7 @@ class Admission:
             if not num_left:
                 break
             try:
-                decisions.append(self._decide(birth, candidate, _value(prints[index]), screenings.get(index)))
+                decisions.append(self._decide(birth, candidate, _get_value(prints[index]), screenings.get(index)))
             except Exception as error:  # one formula must not end a search
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 decisions.append(Refusal(candidate, "rejected", reason))
@@ -95,7 +95,7 @@ class Admission:
         candidates = [*trained, *rejected]
         for start in range(0, len(candidates), MAX_BATCH):
             batch = candidates[start : start + MAX_BATCH]
-            for candidate, fingerprint in zip(batch, map_isolated(_fingerprints_of, batch), strict=True):
+            for candidate, fingerprint in zip(batch, map_isolated(_parse_and_fingerprint, batch), strict=True):
                 if isinstance(fingerprint, tuple) and self.archive.find(fingerprint) is None:
                     self.archive.add(fingerprint, candidate.loss_id)
 
@@ -110,7 +110,7 @@ class Admission:
             if self.archive.find(fingerprint) is None and batch_archive.find(fingerprint) is None:
                 batch_archive.add(fingerprint, "")
                 indices.append(index)
-        outcomes = map_isolated(lambda batch: rejections(*_columns(batch)), [losses[index] for index in indices])
+        outcomes = map_isolated(lambda batch: rejections(*_split_columns(batch)), [losses[index] for index in indices])
         return {index: (outcome,) for index, outcome in zip(indices, outcomes, strict=True)}
 
     def _decide(
@@ -126,11 +126,11 @@ class Admission:
             )
         if screening is None:  # the earlier formula raised an error, so the archive does not hold it
             screening = (rejection(birth.formula, candidate.class_weights),)
-        rejected_for = _value(*screening)
+        rejected_for = _get_value(*screening)
         if rejected_for is not None:
             self.archive.add(fingerprint, candidate.loss_id)
             return Refusal(candidate, "rejected", rejected_for)
-        admitted = _candidate(birth, canonical(birth.formula), candidate.generation, candidate.birth_number)
+        admitted = _make_candidate(birth, canonical(birth.formula), candidate.generation, candidate.birth_number)
         self.archive.add(fingerprint, admitted.loss_id)
         return admitted
 
@@ -151,27 +151,27 @@ def map_isolated(
     return [*map_isolated(function, items[:half]), *map_isolated(function, items[half:])]
 
 
-def _fingerprints(losses: Sequence[Loss]) -> list[Fingerprint | None]:
-    return fingerprints(*_columns(losses))
+def _compute_fingerprints(losses: Sequence[Loss]) -> list[Fingerprint | None]:
+    return fingerprints(*_split_columns(losses))
 
 
-def _fingerprints_of(candidates: Sequence[Candidate]) -> list[Fingerprint | None]:
-    return _fingerprints([(parse(candidate.formula), candidate.class_weights) for candidate in candidates])
+def _parse_and_fingerprint(candidates: Sequence[Candidate]) -> list[Fingerprint | None]:
+    return _compute_fingerprints([(parse(candidate.formula), candidate.class_weights) for candidate in candidates])
 
 
-def _columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
+def _split_columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
     """Split losses into formulas and class weights."""
     return [formula for formula, _ in losses], [class_weights for _, class_weights in losses]
 
 
-def _value(result: Value | Exception) -> Value:
+def _get_value(result: Value | Exception) -> Value:
     """Return the value, or raise the error that stands in its place."""
     if isinstance(result, Exception):
         raise result
     return result
 
 
-def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
+def _make_candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
     text = str(formula)
     class_weights = birth.class_weights if formula.looks_at_embeddings else None
     return Candidate(

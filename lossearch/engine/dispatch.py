@@ -125,14 +125,14 @@ class Dispatcher:
 
     def _recall(self, work: Work) -> tuple[FinishedWork | None, Work | None]:
         """Split work into the part that is known from before a restart, and the part that remains."""
-        known = {candidate: self._known_evaluations(candidate, work) for candidate in work.candidates}
+        known = {candidate: self._find_known_evaluations(candidate, work) for candidate in work.candidates}
         recalled = tuple(candidate for candidate in known if known[candidate])
         remaining = tuple(candidate for candidate in known if not known[candidate])
         result = Result([evaluation for candidate in recalled for evaluation in known[candidate]])
         finished = FinishedWork(replace(work, candidates=recalled), result) if recalled else None
         return finished, replace(work, candidates=remaining) if remaining else None
 
-    def _known_evaluations(self, candidate: Candidate, work: Work) -> list[Evaluation]:
+    def _find_known_evaluations(self, candidate: Candidate, work: Work) -> list[Evaluation]:
         """Return the recorded evaluations of a candidate; none if some are missing and no training failed."""
         if not self._recorder.known:
             return []

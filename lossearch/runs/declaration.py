@@ -147,7 +147,7 @@ def validate_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind
     try:
         return kind.model_validate(declared)
     except ValidationError as error:
-        problems = [_problem(details, kind) for details in error.errors()]
+        problems = [_describe_problem(details, kind) for details in error.errors()]
         raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
 
 
@@ -184,7 +184,7 @@ def resolve_trainings(
             raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
     given = {name: as_keys(for_all) | as_keys(of_task.get(name, {})) for name in tasks}
     return {
-        name: _own_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
+        name: _find_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
         for name, keys in given.items()
     }
 
@@ -201,7 +201,7 @@ def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> 
     return {name: keys if given.get(name) else keys | {"seeds": most} for name, keys in trainings.items()}
 
 
-def _own_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
+def _find_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
     """Return the training of a task without declared keys; the default if the task or its data is bad."""
     try:
         task = task_on(name, None if data is None else own_data(data))
@@ -232,11 +232,11 @@ def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _problem(error: Any, kind: type[Declaration]) -> str:
+def _describe_problem(error: Any, kind: type[Declaration]) -> str:
     """Describe one of pydantic's errors in one sentence: the key, what was expected, what was given."""
-    key = ".".join(map(str, _as_written(error["loc"]))) or "the experiment"
+    key = ".".join(map(str, _find_written_place(error["loc"]))) or "the experiment"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(error['loc'][-1]), _keys(kind, error['loc'][:-1]))}"
+        return f"{key}: unknown key{nearest(str(error['loc'][-1]), _list_keys(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{key}: expected a value, got none"
     if error["type"] == "value_error":
@@ -246,12 +246,12 @@ def _problem(error: Any, kind: type[Declaration]) -> str:
     return f"{key}: expected {expected}, got {given!r}"
 
 
-def _as_written(location: tuple[Any, ...]) -> tuple[Any, ...]:
+def _find_written_place(location: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the place of an error by the keys of the file, without the kind of data that pydantic adds."""
     return location[:2] + location[3:] if location[:1] == ("data",) else location
 
 
-def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _list_keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """List the keys that a table of a declaration may have."""
     section: Any = kind
     for part in location:

@@ -112,7 +112,7 @@ class EvolutionSettings(Section):
     @field_validator("terminals", "operators")
     @classmethod
     def _known(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
-        kind, known = _vocabulary(info.field_name)
+        kind, known = _find_vocabulary(info.field_name)
         unknown = [f"unknown {kind} {name!r}{nearest(name, known)}" for name in names if name not in known]
         if unknown:
             raise ValueError("; ".join(unknown))
@@ -239,7 +239,7 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
         )
 
 
-def _vocabulary(field: str) -> tuple[str, set[str]]:
+def _find_vocabulary(field: str) -> tuple[str, set[str]]:
     """Return the noun for one entry of a field, and all entries that the language knows."""
     return {"terminals": ("terminal", set(TERMINALS)), "operators": ("operator", set(OPERATORS))}[field]
 

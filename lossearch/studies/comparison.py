@@ -185,7 +185,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
         A comparison under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
         """
-        if not (path / cls.FILE).exists() or _without_seeds(cls.recorded(path)) == _without_seeds(declared):
+        if not (path / cls.FILE).exists() or _drop_seeds(cls.recorded(path)) == _drop_seeds(declared):
             return None
         lock = lock_directory(path)
         try:
@@ -218,7 +218,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         write_whole_text(self.path / "comparison.md", table.as_markdown())
 
 
-def _without_seeds(declared: Comparison) -> dict[str, Any]:
+def _drop_seeds(declared: Comparison) -> dict[str, Any]:
     """Return everything that decides the results, except the number of seeds."""
     defining = declared.result_defining()
     trainings = {task: {**keys, "seeds": 0} for task, keys in defining["fidelity_of"].items()}

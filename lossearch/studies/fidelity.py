@@ -146,19 +146,19 @@ class FidelityStudy:
     def execute(self) -> list[ProxyValue]:
         """Train what is not measured yet, and return the value of every candidate after every training."""
         self.measured.restore()
-        works = self._works()
+        works = self._make_works()
         self.view.planned(sum(num_trainings(work) for _, work in works))
         self.measured.complete([work for _, work in works])
-        return [value for proxy, work in works for value in self._values(proxy, work)]
+        return [value for proxy, work in works for value in self._read_values(proxy, work)]
 
-    def _works(self) -> list[tuple[str, Work]]:
+    def _make_works(self) -> list[tuple[str, Work]]:
         """Yield name and work of the full training and of every proxy, task after task."""
         searches = [Experiment(name="fidelity", task=task, seed=self.plan.seed) for task in self.plan.tasks]
         drawn = draw_samples(searches, self.plan.candidates)
         pairs = zip(self.plan.tasks, drawn, strict=True)
-        return [named_work for task, sample in pairs for named_work in self._works_on(task, sample)]
+        return [named_work for task, sample in pairs for named_work in self._make_works_on(task, sample)]
 
-    def _works_on(self, task: str, sample: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:
+    def _make_works_on(self, task: str, sample: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:
         if len(sample) < MIN_CANDIDATES:
             raise UserError(
                 f"{task}: expected at least {MIN_CANDIDATES} candidates, got {len(sample)} that are worth training. "
@@ -180,7 +180,7 @@ class FidelityStudy:
                 ),
             )
 
-    def _values(self, proxy: str, work: Work) -> Iterator[ProxyValue]:
+    def _read_values(self, proxy: str, work: Work) -> Iterator[ProxyValue]:
         """Yield the values of all candidates after a training, under each seed."""
         for candidate in work.candidates:
             for record in self.measured.of(candidate, work) or ():

@@ -75,7 +75,7 @@ class MeasurementRunner:
 
     def complete(self, works: Sequence[Work]) -> None:
         """Train and measure what is missing. If this is stopped, what was measured is recorded."""
-        parts = iter([part for work in works for part in self._missing_parts(work)])
+        parts = iter([part for work in works for part in self._find_missing_parts(work)])
         running: list[StagedTraining] = []
         # One part more than slots keeps workers busy. Parts that have not begun need no checkpoint.
         width = self._executor.slots + (self._executor.slots > 1)
@@ -89,18 +89,18 @@ class MeasurementRunner:
         finally:
             self.recorder.save()
 
-    def _missing_parts(self, work: Work) -> Iterator[Work]:
+    def _find_missing_parts(self, work: Work) -> Iterator[Work]:
         """Yield missing parts of the work: cohorts, or single candidates and seeds if cohorts are impossible."""
         if find_batching_obstacle(work.get_task(), work.fidelity) is None:
-            parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
+            parts = list(in_cohorts(self._find_missing(work), self._executor, self._cohort_size))
         else:
             one_seed = work.fidelity.model_copy(update={"seeds": 1})
-            by_seed = [self._missing(replace(work, fidelity=one_seed, first_seed=seed)) for seed in work.seeds]
+            by_seed = [self._find_missing(replace(work, fidelity=one_seed, first_seed=seed)) for seed in work.seeds]
             parts = [replace(part, candidates=(candidate,)) for part in by_seed for candidate in part.candidates]
         self._view.recalled(num_trainings(work) - sum(map(num_trainings, parts)), work.task)
         yield from parts
 
-    def _missing(self, work: Work) -> Work:
+    def _find_missing(self, work: Work) -> Work:
         missing = (candidate for candidate in work.candidates if self.of(candidate, work) is None)
         return replace(work, candidates=tuple(missing))
 

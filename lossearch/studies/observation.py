@@ -70,16 +70,16 @@ def _observe(row: Row, experiment: Experiment) -> Observation:
     return Observation(
         replace(form, confusion=training.confusion),
         [CoursePoint(**asdict(point)) for point in training.course],
-        list(_embedded(training)),
+        list(_embed(training)),
         [
             *(GridPoint("value", *point) for point in training.values),
             *(GridPoint("ratio", *point) for point in training.ratios),
         ],
-        _pictures(training),
+        _make_pictures(training),
     )
 
 
-def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
+def _embed(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
     """Embed samples in two dimensions by t-SNE; none if there are too few."""
     count = len(training.embeddings)
     if count < 10:
@@ -90,7 +90,7 @@ def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
     return [EmbeddedPoint(x, y, target, predicted) for (x, y), target, predicted in rows]
 
 
-def _pictures(training: ObservedTraining) -> list[Picture]:
+def _make_pictures(training: ObservedTraining) -> list[Picture]:
     if training.images is None or training.maps is None:
         return []
 

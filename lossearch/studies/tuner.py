@@ -51,7 +51,7 @@ class Tuner:
 
     def __init__(self, hyperparameters: Sequence[Hyperparameter], trials: int, seed: int) -> None:
         self._left, self.trials = trials, list[SettingTrial]()
-        self._space = {hyperparameter.name: _distribution(hyperparameter) for hyperparameter in hyperparameters}
+        self._space = {hyperparameter.name: _make_distribution(hyperparameter) for hyperparameter in hyperparameters}
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # we warn ourselves
         sampler = optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=math.ceil(SPREAD * trials), deterministic_objective=False
@@ -141,7 +141,7 @@ def _is_json(line: str) -> bool:
     return line.endswith("\n")
 
 
-def _distribution(hyperparameter: Hyperparameter) -> optuna.distributions.BaseDistribution:
+def _make_distribution(hyperparameter: Hyperparameter) -> optuna.distributions.BaseDistribution:
     if hyperparameter.whole:
         return optuna.distributions.IntDistribution(
             int(hyperparameter.low), int(hyperparameter.high), log=hyperparameter.log

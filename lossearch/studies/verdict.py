@@ -89,7 +89,7 @@ def verdict(
     require_counts(seeds=seeds, top=top)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
-    tuned = _entering(read_tuned(path / TUNING), top)
+    tuned = _select_entering(read_tuned(path / TUNING), top)
     scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, tasks)]
     for _, declared in scenes:
         require_data(declared, declared.tasks, test=True)
@@ -122,15 +122,19 @@ def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequenc
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
-    attempts = [_on_second_network(experiment, scene, network) for scene in own_scenes]
+    attempts = [_find_scene_on_second_network(experiment, scene, network) for scene in own_scenes]
     on_second_network = [scene for scene in attempts if scene is not None]
     if tasks is None:
-        name = _second_task(experiment)
+        name = _find_second_task(experiment)
         tasks = [] if name is None else [name]
-    return [*own_scenes, *on_second_network, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
+    return [
+        *own_scenes,
+        *on_second_network,
+        *(_make_scene_on_second_task(experiment, name) for name in dict.fromkeys(tasks)),
+    ]
 
 
-def _on_second_network(experiment: Experiment, scene: Scene, network: str | None) -> Scene | None:
+def _find_scene_on_second_network(experiment: Experiment, scene: Scene, network: str | None) -> Scene | None:
     """Return the scene on a second network; None if no usual one suits the task.
 
     Raises UserError if the network that was asked for does not suit.
@@ -145,7 +149,7 @@ def _on_second_network(experiment: Experiment, scene: Scene, network: str | None
     return None if obstacle is not None else Scene("second network", scene.task, fidelity)
 
 
-def _second_task(experiment: Experiment) -> str | None:
+def _find_second_task(experiment: Experiment) -> str | None:
     """Return a second task without download: the clean task of the same data, else the noisy one, else shapes."""
     for name in experiment.tasks:
         data = name.split("_")[0]
@@ -155,14 +159,14 @@ def _second_task(experiment: Experiment) -> str | None:
     return None
 
 
-def _on_second_task(experiment: Experiment, name: str) -> Scene:
+def _make_scene_on_second_task(experiment: Experiment, name: str) -> Scene:
     task = experiment.task_named(name)
     if name in experiment.tasks:
         raise UserError(f"Expected a second task that the search was not on, got {name}.")
     return Scene("second task", name, task.fidelity)
 
 
-def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
+def _select_entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
     """Return the losses that are judged and those that they are compared with, best first, on every task.
 
     Losses are ranked by their mean over the tasks. Raises UserError if every loss of the search failed.
@@ -181,9 +185,9 @@ def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
 
 def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
     """Declare the comparison of one scene: every tuned loss with its settings."""
-    losses = _tuned_for(scene, experiment, tuned)
+    losses = _select_tuned(scene, experiment, tuned)
     is_new = scene.name != "own"
-    settings = {loss.loss: _kept_settings(loss.settings_by_name(), is_new) for loss in losses}
+    settings = {loss.loss: _select_settings(loss.settings_by_name(), is_new) for loss in losses}
     declared = {
         "name": f"{experiment.name[:40]}-{scene.folder[:23]}",
         "tasks": [scene.task],
@@ -200,21 +204,21 @@ def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], 
     return validated_comparison(declared, "verdict")
 
 
-def _kept_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
+def _select_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
     """Return the settings that a loss keeps in a scene: in a new one all but the learning rate."""
     return {name: value for name, value in settings.items() if not is_new or name != "learning_rate"}
 
 
-def _tuned_for(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
+def _select_tuned(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
     """List the losses whose inputs the scene's task can give, as tuned on it or on the search's first task."""
-    searched_on = _searched_task(experiment, scene).name
+    searched_on = _find_searched_task(experiment, scene).name
     gives = experiment.task_named(scene.task).gives
     return [
         loss for loss in tuned if loss.task == searched_on and parse(loss.formula).names & TERMINALS.keys() <= gives
     ]
 
 
-def _searched_task(experiment: Experiment, scene: Scene) -> Task:
+def _find_searched_task(experiment: Experiment, scene: Scene) -> Task:
     """Return the scene's task if the search was on it, else the search's first one."""
     return experiment.task_named(scene.task if scene.task in experiment.tasks else experiment.tasks[0])
 
@@ -237,23 +241,23 @@ def _with_roles(
     measurements: Sequence[Measurement], experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss]
 ) -> SceneMeasurements:
     """Say which losses of a scene are judged, which are baselines and which is the random search's."""
-    losses = _tuned_for(scene, experiment, tuned)
+    losses = _select_tuned(scene, experiment, tuned)
     discovered = [loss for loss in losses if loss.kind == "found"]
     at_random = next((loss for loss in losses if loss.kind == "random search"), None)
     baselines = [loss for loss in losses if loss.kind == "baseline"]
     return SceneMeasurements(
         name=scene.name,
         measurements=measurements,
-        judged=[Judged(_name_in_records(loss), loss.rank) for loss in discovered],
-        baselines=[_name_in_records(loss) for loss in baselines],
-        favourite=_name_in_records(baselines[0]),
-        random_search=None if at_random is None else _name_in_records(at_random),
+        judged=[Judged(_get_name_in_records(loss), loss.rank) for loss in discovered],
+        baselines=[_get_name_in_records(loss) for loss in baselines],
+        favourite=_get_name_in_records(baselines[0]),
+        random_search=None if at_random is None else _get_name_in_records(at_random),
         chosen_from=max((loss.chosen_from or 0 for loss in discovered), default=0),
-        validation_samples=samples_of_validation(_searched_task(experiment, scene)),
+        validation_samples=samples_of_validation(_find_searched_task(experiment, scene)),
     )
 
 
-def _name_in_records(tuned: TunedLoss) -> str:
+def _get_name_in_records(tuned: TunedLoss) -> str:
     return candidate_of(tuned.loss).called
 
 

@@ -22,7 +22,7 @@ class TensorBoard(Tracker):
 
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._writer: Any = self._make(str(self._log_dir or path / "tensorboard"))
-        rows = "\n".join(f"| {name} | {_escaped(value)} |" for name, value in settings.items())
+        rows = "\n".join(f"| {name} | {_escape(value)} |" for name, value in settings.items())
         self._writer.add_text("experiment", f"| setting | value |\n|---|---|\n{rows}")
         self._writer.flush()
 
@@ -41,5 +41,5 @@ class TensorBoard(Tracker):
         self._writer.close()
 
 
-def _escaped(value: Any) -> str:
+def _escape(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
