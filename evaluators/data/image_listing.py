@@ -58,8 +58,8 @@ class ImageListing:
 def list_images(folder: Path, *, identities: bool = False) -> ImageListing:
     """List the images of a folder. With ``identities`` each part of a split folder has classes of its own.
 
-    Raises UserError if there is no folder, no image or only one class, if a part has a class that train lacks, if an
-    image is in two parts, or if an identity has two names.
+    Raises UserError if there is no folder, no image or only one class. Raises it as well for a class that train lacks,
+    an image in two parts, and an identity with two names.
     """
     folder = _require_folder(folder)
     walk = _Walk(folder)

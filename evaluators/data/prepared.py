@@ -109,7 +109,7 @@ def _digest(decides: Mapping[str, Any], without: Sequence[str] = ()) -> str:
 
 
 def _make(folder: Path, source: str, content: Callable[[], Content]) -> None:
-    """Prepare a directory, unless another process has. Raises UserError if it cannot be written."""
+    """Prepare a directory, unless another process has done so. Raises UserError if it cannot be written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f".{source}.lock")):

@@ -27,8 +27,8 @@ from lossearch.primitives.language.formula import Formula
 #: Number of moments at which a training is observed, besides its start.
 MOMENTS = 25
 
-#: Training samples that the loss and its gradient are measured on, training samples that the Hessian is measured on,
-#: and validation samples whose embeddings are shown.
+#: Training samples for the loss and its gradient, training samples for the Hessian, and validation samples whose
+#: embeddings are shown.
 MEASURED_ON, CURVED_ON, SHOWN = 512, 64, 500
 
 #: Grids of the landscape along two directions.

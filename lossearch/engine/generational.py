@@ -1,7 +1,7 @@
 """The generational search: breed, screen, train, record and select, generation after generation.
 
 Invariant: what evolution learns from a generation depends on the seed alone, never on the order in which results
-arrive. So a run that was stopped at any point goes on as if it had not been stopped.
+arrive. So a run that was stopped at any point goes on as if nothing had happened.
 """
 
 import math
@@ -122,7 +122,7 @@ class GenerationalSearch(Search):
         return arrivals
 
     def _cohort_size(self, candidates: Iterable[Candidate]) -> int:
-        """Return the declared size of a cohort, or an equal share of the candidates for every worker."""
+        """Compute the size of a cohort: as declared, or an equal share of the candidates for every worker."""
         declared = self.experiment.executor.cohort_size
         if declared != "auto":
             return declared

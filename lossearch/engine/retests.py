@@ -39,7 +39,7 @@ class Contender:
 class Retests:
     """The leading losses of a search.
 
-    ``count`` losses are retested at a time. Every loss has the ``seeds`` seeds of the search before.
+    ``count`` losses are retested at a time. Every loss already has the ``seeds`` seeds of the search.
     """
 
     def __init__(self, count: int, seeds: int) -> None:

@@ -1,7 +1,7 @@
 """A search: its parts, its checkpoints, and how it goes on after it was stopped.
 
-Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again,
-and a checkpoint opens every generation, so a run that was stopped at any point can go on.
+Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again.
+A checkpoint opens every generation, so a run that was stopped at any point can go on.
 """
 
 from dataclasses import dataclass, field

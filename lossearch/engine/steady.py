@@ -24,8 +24,8 @@ BATCHES_PER_POPULATION = 4
 class SteadySearch(Search):
     """A search that keeps every worker busy. At a rung the best of the latest candidates train on.
 
-    The rule at rungs is that of asynchronous successive halving (Li et al., "A system for massively parallel
-    hyperparameter tuning", MLSys 2020), applied once, when a candidate arrives.
+    The rule at rungs is applied once, when a candidate arrives: asynchronous successive halving (Li et al., "A system
+    for massively parallel hyperparameter tuning", MLSys 2020).
     """
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class SteadySearch(Search):
         self._waiting += born
 
     def _cohort_size(self) -> int:
-        """Return the declared size of a cohort, or a share of the population for every worker."""
+        """Compute the size of a cohort: as declared, or a share of the population for every worker."""
         settings, declared = self.experiment.evolution, self.experiment.executor.cohort_size
         if declared != "auto":
             return declared

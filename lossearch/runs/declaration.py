@@ -173,7 +173,7 @@ def resolve_trainings(
     """Return each task's training with all its keys, from what a file declares; ``fixed`` replaces keys in all of them.
 
     With ``by_proxy`` a task takes its proxy if no key of its training is declared. A proxy stands in for the task's own
-    training only, so a single declared key rules it out. Raises ValueError for a table of a task that is not there.
+    training only, so a single declared key rules it out. Raises ValueError for a table of an undeclared task.
     """
     for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
     if not isinstance(of_task, dict) or not isinstance(data, dict):
@@ -192,8 +192,8 @@ def resolve_trainings(
 def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """Return each task's training in a search: the task's proxy if no key of its training is declared.
 
-    Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of a task that is not
-    there.
+    Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of an undeclared
+    task.
     """
     trainings = resolve_trainings(declared, tasks, by_proxy=True)
     given = trainings if declared.get("fidelity") else declared.get("fidelity_of", {})

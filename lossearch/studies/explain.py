@@ -53,10 +53,10 @@ def explain(
     ray_address: str | None = None,
     view: View | None = None,
 ) -> ExplainedLoss:
-    """Draw a loss, train it without each of its parts, and train it beside others on wrong and few labels.
+    """Draw a loss, train it without each of its parts, and compare it with others on wrong and few labels.
 
-    ``source`` is the directory of a search, whose loss of a ``rank`` is explained, or a name or formula together with
-    the ``task`` to train it on. Everything is kept under ``explanation`` in the run's directory, or in ``run_dir``
+    ``source`` is the directory of a search, and ``rank`` the rank of its loss. Or it is a name or formula, with the
+    ``task`` to train it on. Everything is kept under ``explanation`` in the run's directory, or in ``run_dir``
     (default: ``runs/explain-<task>``), and the same call continues where one was stopped. Each loss is trained under
     ``seeds`` seeds that no search uses, and measured on the validation split alone. ``executor`` is ``inline``, the
     default, or ``ray``.

@@ -236,7 +236,7 @@ def proxy_of(full: TrainingSettings, proxy: str, seeds: int) -> TrainingSettings
 def shortened(full: TrainingSettings, steps: int, seeds: int) -> TrainingSettings:
     """Return the training in ``steps`` steps under ``seeds`` seeds, without rungs; settings in steps shrink alike.
 
-    A plateau's epoch has at least one step. Beside another schedule an epoch only says when a training is saved, and
+    A plateau's epoch has at least one step. With any other schedule an epoch only says when a training is saved, and
     stays. Raises ValueError if a schedule of steps has no room.
     """
     epoch = full.epoch

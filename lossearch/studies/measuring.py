@@ -74,7 +74,7 @@ class MeasurementRunner:
         self._view.recalled(trainings, task)
 
     def complete(self, works: Sequence[Work]) -> None:
-        """Train and measure what is missing. If this is stopped, what was measured is recorded."""
+        """Train and measure what is missing. A stop loses no measurement."""
         parts = iter([part for work in works for part in self._find_missing_parts(work)])
         running: list[StagedTraining] = []
         # One part more than slots keeps workers busy. Parts that have not begun need no checkpoint.

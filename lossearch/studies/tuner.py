@@ -62,7 +62,7 @@ class Tuner:
         self._study.enqueue_trial(self._defaults)
 
     def seeks_more_than(self, name: str) -> bool:
-        """Return True if there is another hyper-parameter than this one."""
+        """Return True if there is a hyper-parameter other than this one."""
         return bool(self._space.keys() - {name})
 
     def ask(self, max_settings: int) -> None:
