@@ -1,4 +1,4 @@
-"""Where downloaded and prepared data lies: below $LOSSEARCH_DATA, or ~/.cache/lossearch."""
+"""Folders of downloaded and prepared data: below $LOSSEARCH_DATA, or ~/.cache/lossearch."""
 
 import os
 from collections.abc import Iterable, Iterator

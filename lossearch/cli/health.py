@@ -59,7 +59,7 @@ def _print_status(status: "Status") -> None:
     from lossearch.results.plain_text import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in sorted(status.candidates.items())) or "none yet"
-    speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute lately"
+    speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute recently"
     print(f"{printable(status.name)}: {status.state}, generation {status.generation} of {status.generations}")
     print(f"tasks: {', '.join(map(printable, status.tasks))}")
     print(f"losses: {counts}")

@@ -1,4 +1,4 @@
-"""How a command ends: data on standard output, messages on standard error, and an exit code."""
+"""Output of a command: data on standard output, messages on standard error, and an exit code."""
 
 import json
 import os

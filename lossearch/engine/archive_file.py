@@ -1,4 +1,4 @@
-"""Archive file: the fingerprints of all formulas that a search has seen, appended to as it goes on.
+"""Archive file: the fingerprints of all formulas that a search has seen. The search appends to it.
 
 Invariant: a checkpoint records how long the file was when the checkpoint was written; whatever lies beyond is cut off.
 So a checkpoint writes only new fingerprints, however many formulas a search has seen.

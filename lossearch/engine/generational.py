@@ -1,7 +1,7 @@
 """The generational search: breed, screen, train, record and select, generation after generation.
 
 Invariant: what evolution learns from a generation depends on the seed alone, never on the order in which results
-arrive. So a run that was stopped at any point goes on as if nothing had happened.
+arrive. So a run that was stopped at any point continues as if nothing had happened.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A search: its parts, its checkpoints, and how it goes on after it was stopped.
+"""A search: its parts, its checkpoints, and how it continues after a stop.
 
 Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again.
 A checkpoint opens every generation, so a run that was stopped at any point can go on.

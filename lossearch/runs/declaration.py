@@ -42,7 +42,7 @@ class Section(BaseModel):
 
 
 class ExecutorSettings(Section):
-    """Where candidates are trained, and how many at once."""
+    """The executor that trains candidates, and the number of them at once."""
 
     kind: Literal["ray", "inline"] = Field("ray", description="ray: a pool of Ray actors; inline: this process")
     workers: int | None = Field(
@@ -58,7 +58,7 @@ class ExecutorSettings(Section):
 
 
 class Declaration(Section):
-    """What a run does on which tasks, known ones or tasks on the user's own data.
+    """Declaration of a run, and of its tasks: known ones, or tasks on the user's own data.
 
     ``fidelity_of`` holds the training on each task. It is the task's own training, with the keys that a file gives in
     ``[fidelity]`` for all tasks and in ``[fidelity_of.TASK]`` for one. In a search it is the task's proxy if a file

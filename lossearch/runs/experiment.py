@@ -52,7 +52,7 @@ VARIATIONS = {
 
 
 class EvolutionSettings(Section):
-    """How many losses there are, what they start from, and how they vary."""
+    """Settings of the evolution: the number of losses, the starting losses, and the variation."""
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
     generations: int = Field(

@@ -1,4 +1,4 @@
-"""Status: the state of a run, read from its directory by another process, whether the run goes on or not."""
+"""Status: the state of a run, read from its directory by another process, during the run or after it."""
 
 import fcntl
 import json

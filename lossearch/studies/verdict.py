@@ -44,7 +44,7 @@ SceneName = Literal["own", "second network", "second task"]
 
 @dataclass(frozen=True)
 class Scene:
-    """Where losses are judged: a task, and the full training there."""
+    """A task on which losses are judged, and the full training there."""
 
     name: SceneName
     task: str
