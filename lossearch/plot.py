@@ -106,9 +106,9 @@ def course(
     both = {row.name or row.formula: observation}
     baseline = board.baseline
     if baseline is not None and baseline.loss_id != row.loss_id:
-        beside = read_observation(observation_folder(board.path, baseline.loss_id))
-        if beside is not None and beside.form.reason is None:
-            both[baseline.name or baseline.formula] = beside
+        of_baseline = read_observation(observation_folder(board.path, baseline.loss_id))
+        if of_baseline is not None and of_baseline.form.reason is None:
+            both[baseline.name or baseline.formula] = of_baseline
     return training_figures.course(both, what)
 
 

@@ -149,16 +149,16 @@ def _read_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def _write_and_rename(folder: Path, content: Content) -> None:
-    """Write a directory beside ``folder``, sync it and rename it to ``folder``."""
-    beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was stopped
-    beside.mkdir()
+    """Write a directory next to ``folder``, sync it and rename it to ``folder``."""
+    unfinished = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was stopped
+    unfinished.mkdir()
     try:
-        _write(beside, content)
-        _sync(beside)
-        beside.rename(folder)
+        _write(unfinished, content)
+        _sync(unfinished)
+        unfinished.rename(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     _sync(folder.parent)
 
 

@@ -84,7 +84,7 @@ def _read_loss(source: str, rank: int | None, hyperparameters: Collection[str]) 
 def _read_loss_of_run(run: Path, rank: int) -> "Entry":
     board = board_of(run)
     if board.damages:
-        fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may be others; --resume trains it again", 1)
+        fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may differ; --resume trains it again", 1)
     if rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
     return board[rank - 1]

@@ -79,4 +79,4 @@ def _print_status(status: "Status") -> None:
     if status.last_evaluation:
         print(f"last evaluation: {printable(status.last_evaluation)}")
     if status.damages:
-        print(f"parts that cannot be read: {status.damages}; --resume does their work again")
+        print(f"parts that cannot be read: {status.damages}; --resume repeats their work")

@@ -24,7 +24,7 @@ from lossearch.results.records import BASELINE
 #: Most characters of a formula in a table.
 LONGEST_FORMULA = 160
 
-#: Most baselines in a table of tuned losses, beside cross-entropy.
+#: Most baselines in a table of tuned losses, besides cross-entropy.
 MAX_BASELINES = 8
 
 #: Columns of an explanation that hold formulas: they are folded, not cut.

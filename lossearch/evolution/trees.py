@@ -201,7 +201,7 @@ def _build_primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> 
 
 @contextmanager
 def _deap_draws_from(generator: random.Random) -> Iterator[None]:
-    """Let DEAP draw from our generator in place of Python's global one, which is left as it was."""
+    """Let DEAP draw from our generator instead of Python's global one, which stays as it was."""
     before = random.getstate()
     random.setstate(generator.getstate())
     try:

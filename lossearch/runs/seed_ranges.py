@@ -11,7 +11,7 @@ LENGTH = 1_000_000
 
 # Trainings of a search.
 
-#: Candidates of a search and of the random search beside it. The seeds of retests follow a candidate's own.
+#: Candidates of a search, and of the random search to compare with. The seeds of retests follow a candidate's own.
 SEARCH = 0
 
 #: The test of an exported loss under fresh seeds.
@@ -28,7 +28,7 @@ TUNING = 2_000_000
 #: Ablations of a loss, and the trainings that show its behaviour.
 EXPLANATION = 5_000_000
 
-#: A loss beside its simplified form.
+#: A loss and its simplified form.
 SIMPLIFIED_LOSS = 6_000_000
 
 #: Full trainings of a fidelity study.

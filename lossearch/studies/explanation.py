@@ -36,7 +36,7 @@ from lossearch.studies.measuring import MeasurementRunner
 #: Tasks without download that show how a loss copes with wrong labels and with rare classes.
 BEHAVIOUR = ("digits", "digits_noisy_20", "digits_noisy", "digits_noisy_60", "digits_long_tail")
 
-#: A known loss that every loss is drawn beside.
+#: A known loss whose curves are drawn with those of every loss.
 DRAWN_BESIDE = "focal"
 
 

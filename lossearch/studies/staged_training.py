@@ -1,7 +1,7 @@
 """Staged training: an executor trains a piece of work epoch by epoch, and its state is saved after each.
 
 Invariant: a training that continues from a saved state equals one that was never stopped. Each candidate is saved by
-itself, so it continues whatever else is trained beside it.
+itself, so it continues whatever else is trained with it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -19,7 +19,7 @@ from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.survivors import Survivor, suitable_baselines, survivors
 from lossearch.studies.tuning import Tuned
 
-#: Folders of a run: the tuned losses, and the random search beside it.
+#: Folders of a run: the tuned losses, and the random search to compare with.
 TUNING, RANDOM_SEARCH = "tuning", "random_search"
 
 #: Seeds under which the best settings of each loss are trained again, to choose the losses that are judged.

@@ -97,7 +97,7 @@ class Tuner:
                 self._study.tell(trial.trial, trial.value, state=failed)
 
     def keep(self, file: Path, name: str) -> None:
-        """Write the study into a journal that Optuna and its dashboard read, in place of one of the same name.
+        """Write the study into a journal that Optuna and its dashboard read. It replaces one of the same name.
 
         Set a journal with a damaged line aside, with a warning: Optuna would stop reading there.
         """

@@ -277,7 +277,7 @@ def test_a_damaged_run_is_not_explained_by_ranks_that_may_be_others(run, tmp_pat
         (copied / "evaluations" / path.name).write_bytes(path.read_bytes())
     (copied / "experiment.toml").write_bytes((run / "experiment.toml").read_bytes())
     (copied / "evaluations" / "999999.parquet").write_bytes(b"PAR1")
-    with pytest.warns(UserWarning, match="999999"), pytest.raises(DamagedFile, match="ranks may be others"):
+    with pytest.warns(UserWarning, match="999999"), pytest.raises(DamagedFile, match="ranks may differ"):
         explain(copied)
 
 
