@@ -52,8 +52,8 @@ def calls(monkeypatch):
 def test_an_option_that_a_search_has_no_use_for_is_refused(run, calls, words):
     found = compared(run, *words)
     assert found.exit_code == 2
-    assert found.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
-    assert "Leave that out" in found.stderr
+    assert found.stderr.startswith(f"error: {words[0]}: expected a comparison, got a search's directory")
+    assert "Leave this out" in found.stderr
     assert not calls
 
 
@@ -77,7 +77,7 @@ def test_top_is_refused_without_a_search(calls):
     for words in (["--task", "digits", "--losses", "mse"], ["miniature"]):
         found = compared(*words, "--top", 2)
         assert found.exit_code == 2
-        assert found.stderr.startswith("error: --top: expected beside a search's directory, got none")
+        assert found.stderr.startswith("error: --top: expected a search's directory with it, got none")
         assert not calls
 
 

@@ -38,7 +38,7 @@ from lossearch.studies.tune import (
     tune,
 )
 from lossearch.studies.tuning import Tuned
-from lossearch.studies.verdict import VERDICT, _declared, _entering, folder_of, scenes_of, verdict
+from lossearch.studies.verdict import VERDICT, _declared, _select_entering, folder_of, scenes_of, verdict
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -273,7 +273,7 @@ def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random
         ("random search", 1, 90),
         ("baseline", None, None),
     ]
-    assert _entering(losses, 1) == losses
+    assert _select_entering(losses, 1) == losses
     declared = _declared(SMALL, scenes_of(SMALL)[0], losses, 7)
     assert list(declared.all_losses()) == ["ce(2*z)", "mse"]
 
