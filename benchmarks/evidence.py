@@ -30,7 +30,7 @@ MEASURED = "measurements.parquet"
 
 HEAD = """# What searches found, and what may be claimed about it
 
-**The question.** Can a search find a loss that beats every known loss? A family of tasks counts as reached if, on the
+**The question.** Can a search find a loss that beats every known loss? A family of tasks counts as won if, on the
 test split:
 
 1. The loss is ahead of every known loss, each tuned with the same budget: the 95 % interval of the paired difference
@@ -43,8 +43,9 @@ test split:
 
 BACKGROUND = """
 **What to keep in mind.** These are small tasks, small networks and short trainings. Few labels, noisy labels and the
-long tail are all judged on the same 449 test images of digits, nine times in all; the p-values count only a family's
-own rounds. Multiplied by nine, the long tail's is still below 0.001, and that of noisy labels is 0.064.
+long tail are all judged on the same 449 test images of digits, nine times in all. The p-values count only the rounds of
+one family. Counting all nine looks, the long tail's stays below 0.001, and that of noisy labels is 0.064 instead of
+0.021.
 
 The rest of this page says how this was measured and has every table. Behind each table are the files
 `experiments/evidence/FAMILY/*.parquet`: `leaderboard`, `tuned`, `verdicts`, and `measurements` with one row for each
@@ -57,7 +58,7 @@ Three commands for each family, with the seed that its file has had from the beg
 ```
 lossearch search FAMILY --run-dir runs/FAMILY
 lossearch tune runs/FAMILY --top K --trials N --seeds S
-lossearch compare runs/FAMILY --seeds N
+lossearch compare runs/FAMILY --seeds M
 ```
 
 1. **Search.** The random search trained as many candidates as the search.
@@ -212,7 +213,7 @@ def _goal(rounds: Mapping[str, Sequence[Path]]) -> Iterator[str]:
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
-    yield f"Reached in {reached} of {len(rounds)} families; it was to be reached in 3 of 5."
+    yield f"Reached in {reached} of {len(rounds)} families; the goal was 3 of 5."
 
 
 def _corrected(line: Verdict, rounds: int) -> float:

@@ -25,8 +25,8 @@ KEPT = Path(__file__).parent.parent / "experiments" / "fidelity"
 
 SECTION = """## Proxies
 
-A search trains candidates briefly. Does that rank them like a full training? `lossearch fidelity` measured it on the
-validation split:
+A search trains candidates briefly. Do short trainings rank losses like full ones? `lossearch fidelity` measured it on
+the validation split:
 
 1. The candidates are known losses that suit the task and the first random formulas that a search admits. None was
    chosen by hand.

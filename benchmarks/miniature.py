@@ -58,7 +58,7 @@ TWINS = (
 
 HEAD = """# The papers' tables, and their miniatures
 
-Each table of the source documents has a TOML file here with its protocol, its data, the figures that the paper reports
+Each table of the papers has a TOML file here with its protocol, its data, the figures that the paper reports
 and every deviation. `lossearch compare pedcc_table_1` runs one. They need downloaded data and a GPU. None has been run
 yet, so no figures of ours stand beside the papers'.
 
@@ -91,10 +91,10 @@ SEARCHES = """## Searches
 | `ngl` | a loss over predictions and targets on three tasks at once, as NGL was found |
 | `rediscovery` | cross-entropy, from random trees without its operator |
 
-The five families start from every known loss that suits them, with the settings and at the learning rate that were best
-for known losses on the validation split. For `noisy_labels` and `long_tail` these come from first rounds at a learning
-rate of 0.1 (see [docs/evidence.md](../docs/evidence.md)), for the others from the table above. Only speed decided their
-size.
+The five families start from every known loss that suits them, with the settings and at the learning rate that were
+best for known losses on the validation split. For `noisy_labels` and `long_tail` these come from first rounds at a
+learning rate of 0.1 (see [docs/evidence.md](../docs/evidence.md)), for the others from [the settings that were found
+best](#the-settings-that-were-found-best). Only run time decided their size.
 """
 
 

@@ -19,8 +19,8 @@ HEAD = """# What each part of the search adds, and what its filters save
 
 ## Parts of the search
 
-**No part could be shown to add anything to the plain search at these budgets:** every interval reaches below zero,
-except that leaving out crossover and selecting by lexicase make it worse.
+**No optional part could be shown to help the plain search at these budgets:** every interval reaches below zero.
+Leaving out crossover, or selecting by lexicase, makes it worse.
 
 How it was measured (`benchmarks/ablation.py`):
 
@@ -43,7 +43,7 @@ fitness and size.
 - **Islands** added nothing either. They stay for steady searches on many workers
   ([clusters](clusters.md#steady-searches-and-islands)).
 
-All cases were measured before random trees without predictions or target were left out.
+These runs are older than the rule that skips random trees without predictions or target.
 """
 
 #: Titles of the ablation's tables, and their files.
@@ -67,7 +67,7 @@ whether it refused losses that were good after all (`benchmarks/filters.py`):
 4. The intervals are exact binomial 95 % intervals.
 
 This was measured when the fingerprint's probe had 8 samples. Today it has 12 and also sees terms that act on right
-predictions alone; losses that differ only in such terms could then be taken for duplicates.
+predictions alone; losses that differed only in such terms could be taken for duplicates.
 """
 
 GOOD_ONES = """
@@ -83,7 +83,7 @@ RUNGS = """
 was good, and none of 400 duplicates was lost. Up to a fifth or a quarter of the good ones may still have been lost.
 
 **Rungs lose many, most of all with wrong labels, where two seeds say little.** On `digits_noisy` the 12 % of
-candidates that rungs let through held at least 13 % of the good ones; chance would have left 12 %. On `digits` they
+candidates that rungs let through held at least 13 % of the good ones, hardly more than chance. On `digits` they
 held at least 57 %. With two seeds some reach the bar by luck alone, and nothing is lost with those. In return, rungs
 here save 69 % of the training steps, so that three candidates are trained in place of one.
 """

@@ -42,7 +42,7 @@ Everything that a run found is in Parquet files. DuckDB, polars and pandas open 
 
 - Numbers are double precision or 64-bit integers. Times are text in ISO 8601, UTC. What does not apply is null.
 - Fitness and other shares are in [0, 1]. Seconds are wall time. Complexity is the number of nodes of the formula.
-- The evaluations have version {SCHEMA_VERSION} of their columns, in each file's metadata under
+- The schema version of the evaluations is {SCHEMA_VERSION}. Each file has it in its metadata, under
   `lossearch.schema_version`. lossearch also reads older versions; columns that they lack are null.
 
 ## Recipes
@@ -65,7 +65,8 @@ import duckdb
 
 duckdb.sql(\"\"\"
     select formula, count(*) as seeds, avg(fitness) as fitness, stddev_samp(fitness) as spread
-    from 'runs/a/evaluations/*.parquet' where status = 'evaluated'
+    from 'runs/a/evaluations/*.parquet'
+    where status = 'evaluated' and (steps is null or steps = full_steps) -- no trainings that ended at a rung
     group by formula having count(*) > 1 order by fitness desc limit 10
 \"\"\").show()
 ```
@@ -85,7 +86,8 @@ The difference of every loss to cross-entropy under the same seeds, with polars:
 ```python
 import polars as pl
 
-done = pl.scan_parquet("runs/a/evaluations/*.parquet").filter(pl.col("status") == "evaluated")
+is_full = pl.col("steps").is_null() | (pl.col("steps") == pl.col("full_steps"))  # not ended at a rung
+done = pl.scan_parquet("runs/a/evaluations/*.parquet").filter((pl.col("status") == "evaluated") & is_full)
 baseline = done.filter(pl.col("name") == "cross_entropy").select("task", "seed", base="fitness")
 paired = done.join(baseline, on=["task", "seed"]).with_columns(gain=pl.col("fitness") - pl.col("base"))
 print(paired.group_by("loss_id", "formula").agg(pl.col("gain").mean(), pl.len()).sort("gain").tail(10).collect())
@@ -107,13 +109,13 @@ The ancestors of the best loss, with pandas:
 import pandas as pd
 
 losses = pd.read_parquet("runs/a/leaderboard.parquet").set_index("loss_id")
-waiting, seen = [losses.index[0]], set()
-while waiting:
-    one = waiting.pop()
-    if one in losses.index and one not in seen:
-        seen.add(one)
-        waiting.extend(losses.loc[one, "parents"])
-print(losses.loc[list(seen), ["generation", "birth", "formula", "fitness_mean"]].sort_values("generation"))
+pending, ancestors = [losses.index[0]], set()
+while pending:
+    loss_id = pending.pop()
+    if loss_id in losses.index and loss_id not in ancestors:
+        ancestors.add(loss_id)
+        pending.extend(losses.loc[loss_id, "parents"])
+print(losses.loc[list(ancestors), ["generation", "birth", "formula", "fitness_mean"]].sort_values("generation"))
 ```
 
 ## Columns

@@ -1,7 +1,8 @@
 """Evaluate candidates: calibrate them, train them under every seed and score them, in one process.
 
-Invariant: an evaluation depends on its work alone, never on when, where or beside what it ran, unless an executor had
-to stop it. Whatever a candidate does, it ends as a record with a reason, not as an exception.
+Invariant: an evaluation depends on its work alone, never on when it ran, where, or what ran at the same time. Only
+one that an executor had to stop differs. Whatever a candidate does, it ends as a record with a reason, not as an
+exception.
 """
 
 import time
@@ -108,13 +109,15 @@ class _GroupTrainer:
             trainer = self._build_trainer(self._plan(candidates))
         needed = trainer.estimate_bytes()
         if needed > self.memory and len(candidates) > 1:
-            self._note(f"a cohort of {len(candidates)} needs {_in_gib(needed)}, {_in_gib(self.memory)} are free: split")
+            self._note(
+                f"a cohort of {len(candidates)} needs {_format_gib(needed)}, {_format_gib(self.memory)} are free: split"
+            )
             return None
         started = time.perf_counter()
         with _timed(result, "training"):
             outcomes = trainer.train_and_score(work.until)
         seconds = (time.perf_counter() - started) / (len(candidates) * work.fidelity.seeds)
-        spent = [seconds + self._seconds_before(candidate) for candidate in candidates]
+        spent = [seconds + self._sum_seconds_before(candidate) for candidate in candidates]
         if work.until < work.fidelity.steps:
             for candidate, state, total in zip(candidates, trainer.states(), spent, strict=True):
                 if state is not None:
@@ -124,7 +127,7 @@ class _GroupTrainer:
                 result.measurements += list(measure_candidates(candidates, outcomes, trainer, work, spent))
         return outcomes
 
-    def _seconds_before(self, candidate: Candidate) -> float:
+    def _sum_seconds_before(self, candidate: Candidate) -> float:
         state = self.states.get(candidate.key)
         return 0.0 if state is None else state.seconds
 
@@ -164,7 +167,7 @@ def _timed(result: Result, activity: str) -> Iterator[None]:
         result.seconds[activity] = result.seconds.get(activity, 0.0) + time.perf_counter() - started
 
 
-def _in_gib(size: int) -> str:
+def _format_gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 

@@ -10,13 +10,13 @@ DECISIVE = ("lossearch", "torch", "ray")
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Return the version of each of these packages; those that are not installed are left out."""
-    found = {}
+    versions_by_name = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions_by_name[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions_by_name
 
 
 def versions() -> dict[str, str]:

@@ -42,16 +42,16 @@ class Callback:
     """Follows a search. Override the events of interest. The driver calls them between its own work."""
 
     def on_start(self, start: SearchStart) -> None:
-        """The search starts, or resumes where it was stopped."""
+        """Handle the start of a search, or its resumption."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """A training was recorded, or a rejected candidate with the reason."""
+        """Handle the record of a training, or of a refused candidate with the reason."""
 
     def on_generation(self, generation: GenerationEnd) -> None:
-        """A generation has ended. In a steady search: as many births as a generation has."""
+        """Handle the end of a generation. In a steady search it ends after ``population`` results."""
 
     def on_end(self, run: "Run") -> None:
-        """The search has ended. It is not called for an interrupted search."""
+        """Handle the end of the search. An interrupted search does not call this."""
 
 
 class Callbacks:
@@ -90,7 +90,7 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished search. ``exported`` and ``trial`` are None where no candidate was evaluated."""
+    """A finished search. ``exported`` and ``trial`` are None if no candidate was evaluated."""
 
     path: Path  #: the run's directory
     leaderboard: Leaderboard

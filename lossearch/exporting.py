@@ -76,24 +76,26 @@ def export(
         raise UserError(
             "Expected ",
             Argument("calibrated", "False"),
-            " beside an entry of a leaderboard: no other loss has a factor.",
+            " with an entry of a leaderboard: no other loss has a factor.",
         )
     with as_user_errors():
-        exportable, is_measured = _exportable(loss, options, form)
+        exportable, is_measured = _read_loss(loss, options, form)
         exportable = _with_factor(exportable, calibrated, form)
         if form == "py":
             _refuse_sizes(exportable, num_classes, embedding_size)
-            exportable = replace(exportable, limits=tuple(_limits_of_file(loss)))
+            exportable = replace(exportable, limits=tuple(_list_limits_of_file(loss)))
             write_export(path, exportable)
         else:
             tensors = {name: options[name] for name in _TENSORS if name in options}
-            module = _graph_module(loss, exportable, num_classes, embedding_size, tensors)
-            classes = _graph_classes(module, num_classes, form)
-            exportable = replace(exportable, limits=tuple(_limits_of_graph(loss, module, classes)))
+            module = _make_graph_module(loss, exportable, num_classes, embedding_size, tensors)
+            classes = _find_graph_classes(module, num_classes, form)
+            exportable = replace(exportable, limits=tuple(_list_limits_of_graph(loss, module, classes)))
             write_graph(path, module, classes, form, exportable)
     if card:
-        evidence = _evidence(loss) if is_measured and isinstance(loss, Entry) else None
-        write_whole_text(card_path(path), model_card(exportable, path.name, form, evidence, _rejection(exportable)))
+        evidence = _gather_evidence(loss) if is_measured and isinstance(loss, Entry) else None
+        write_whole_text(
+            card_path(path), model_card(exportable, path.name, form, evidence, _find_rejection(exportable))
+        )
     for limit in exportable.limits:
         if limit in _WARNINGS:
             warnings.warn(limit, stacklevel=2)
@@ -126,12 +128,12 @@ def format_of(path: Path, format: str | None) -> str:
     return chosen
 
 
-def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> tuple[Exportable, bool]:
+def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], form: str) -> tuple[Exportable, bool]:
     """Return the loss with its options, and True if a run measured it exactly so."""
     if isinstance(loss, FormulaLoss):
         if options:
             raise UserError(
-                f"Expected options beside a name, a formula or an entry, got {next(iter(options))} beside a module. "
+                f"Expected options with a name, a formula or an entry, got {next(iter(options))} with a module. "
                 "Give it to the module."
             )
         return of_module(loss), False
@@ -158,7 +160,7 @@ def _exportable(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], f
         exportable = _with_options(of_formula(formula, numbers), constants)
     for name in _TENSORS:
         if name in options and form == "py":
-            raise UserError(f"Expected {name} for a graph alone{_argument_hint(name, exportable)}.")
+            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
     return exportable, is_measured
 
 
@@ -190,10 +192,10 @@ def _refuse_sizes(exportable: Exportable, num_classes: int | None, embedding_siz
     """Raise UserError for a size: only a graph takes one."""
     for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
         if size is not None:
-            raise UserError(f"Expected {name} for a graph alone{_argument_hint(name, exportable)}.")
+            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
 
 
-def _argument_hint(name: str, loss: Exportable) -> str:
+def _hint_at_argument(name: str, loss: Exportable) -> str:
     """Return a clause that says so if the class of a Python file takes this argument."""
     takes = {
         "prior": "prior" in loss.formula.names,
@@ -204,7 +206,7 @@ def _argument_hint(name: str, loss: Exportable) -> str:
     return ": the class of a Python file takes it as an argument" if takes.get(name, False) else ""
 
 
-def _limits_of_file(loss: "str | FormulaLoss | Entry") -> Iterator[str]:
+def _list_limits_of_file(loss: "str | FormulaLoss | Entry") -> Iterator[str]:
     """Name the parts of a module that its Python file does not hold."""
     if isinstance(loss, LogitLoss) and loss.weight is not None:
         yield _WITHOUT_WEIGHT
@@ -212,7 +214,7 @@ def _limits_of_file(loss: "str | FormulaLoss | Entry") -> Iterator[str]:
         yield _WITHOUT_CLASS_WEIGHTS
 
 
-def _graph_module(
+def _make_graph_module(
     loss: "str | FormulaLoss | Entry",
     exportable: Exportable,
     num_classes: int | None,
@@ -249,8 +251,8 @@ def _graph_module(
     )
 
 
-def _graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
-    """Return the number of classes of the graph. Raises UserError where neither the module nor the user gives it."""
+def _find_graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> int:
+    """Return the number of classes of the graph. Raises UserError if neither the module nor the user gives it."""
     of_module = getattr(module, "num_classes", None)
     if of_module is None and num_classes is None:
         raise UserError(
@@ -262,7 +264,7 @@ def _graph_classes(module: FormulaLoss, num_classes: int | None, form: str) -> i
     return count("num_classes", classes)
 
 
-def _limits_of_graph(loss: "str | FormulaLoss | Entry", module: FormulaLoss, classes: int) -> Iterator[str]:
+def _list_limits_of_graph(loss: "str | FormulaLoss | Entry", module: FormulaLoss, classes: int) -> Iterator[str]:
     """Name what the graph fixes of the module."""
     names = module.formula.names
     if isinstance(module, EmbeddingLoss):
@@ -282,7 +284,7 @@ def _limits_of_graph(loss: "str | FormulaLoss | Entry", module: FormulaLoss, cla
         )
 
 
-def _evidence(entry: Entry) -> Evidence | None:
+def _gather_evidence(entry: Entry) -> Evidence | None:
     """Gather what a run recorded about an entry of its leaderboard. None for an entry that belongs to no run."""
     if entry.board is None:
         return None
@@ -295,7 +297,7 @@ def _evidence(entry: Entry) -> Evidence | None:
     return Evidence(row, board.rows, board.evaluations, entry.trial, samples, explanation, verdicts)
 
 
-def _rejection(exportable: Exportable) -> str | None:
+def _find_rejection(exportable: Exportable) -> str | None:
     """Return why the screening of a search would reject the loss; None if it passes."""
     bound = exportable.formula.bind(exportable.hyperparameters)
     return rejection(bound, exportable.class_weights if exportable.over_embeddings else None)

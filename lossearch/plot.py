@@ -38,9 +38,9 @@ Item = TypeVar("Item")
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """Draw fitness against size of the losses, with the Pareto front, the known losses and the ``top`` losses.
 
-    Raises NotARun, and UserError where no loss was trained to the end.
+    Raises NotARun, and UserError if no loss was trained to the end.
     """
-    board = _board(run)
+    board = _read_board(run)
     _require_ranked(board)
     return run_figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
 
@@ -48,17 +48,17 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
 def progress(run: str | Path | Leaderboard) -> Figure:
     """Draw the best fitness so far and the median of each generation's losses, beside cross-entropy's fitness.
 
-    Raises NotARun, and UserError where no generation has ended.
+    Raises NotARun, and UserError if no generation has ended.
     """
-    board = _board(run)
-    generations, baseline = _generations(board), board.baseline
+    board = _read_board(run)
+    generations, baseline = _list_generations(board), board.baseline
     baseline_fitness = None if baseline is None else baseline.fitness_mean
     return run_figures.progress(generations, board.rows[0].metric, baseline_fitness)
 
 
 def outcomes(run: str | Path | Leaderboard) -> Figure:
     """Draw the outcomes of the losses born in each generation. Raises the same errors as ``progress``."""
-    return run_figures.outcomes(_generations(_board(run)))
+    return run_figures.outcomes(_list_generations(_read_board(run)))
 
 
 def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
@@ -66,8 +66,8 @@ def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
 
     Raises NotARun, and UserError for an unknown rank.
     """
-    board = _board(run)
-    row = _row_of(board, rank)
+    board = _read_board(run)
+    row = _find_row(board, rank)
     return run_figures.family(Family(board.rows).ancestors(row), row.metric)
 
 
@@ -96,31 +96,31 @@ def curve(
 def course(
     run: str | Path | Leaderboard, rank: int = 1, what: Literal["fitness", "loss", "gradient"] = "fitness"
 ) -> Figure:
-    """Draw one training of a loss step by step, beside cross-entropy's where that was observed.
+    """Draw one training of a loss step by step, beside cross-entropy's if that was observed.
 
     This figure and those below show a training that ``lossearch report`` makes and keeps in the run's directory.
     Raises NotARun, and UserError for an unknown rank, or one whose training was not observed.
     """
-    board = _board(run)
-    row, observation = _observed(board, rank)
+    board = _read_board(run)
+    row, observation = _read_observed(board, rank)
     both = {row.name or row.formula: observation}
     baseline = board.baseline
     if baseline is not None and baseline.loss_id != row.loss_id:
-        beside = read_observation(observation_folder(board.path, baseline.loss_id))
-        if beside is not None and beside.form.reason is None:
-            both[baseline.name or baseline.formula] = beside
+        of_baseline = read_observation(observation_folder(board.path, baseline.loss_id))
+        if of_baseline is not None and of_baseline.form.reason is None:
+            both[baseline.name or baseline.formula] = of_baseline
     return training_figures.course(both, what)
 
 
 def confusion(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw the confusion matrix of the validation split. Raises the same errors as ``course``."""
-    row, observation = _observed(_board(run), rank)
+    row, observation = _read_observed(_read_board(run), rank)
     return training_figures.confusion(_require(observation.form.confusion, row, "confusion matrix"))
 
 
 def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw embeddings of the validation split in two dimensions, by t-SNE. Raises the same errors as ``course``."""
-    row, observation = _observed(_board(run), rank)
+    row, observation = _read_observed(_read_board(run), rank)
     return training_figures.embedded(_require(observation.embedded, row, "embeddings"), row.name or row.formula)
 
 
@@ -129,20 +129,20 @@ def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Literal["value
 
     Raises the same errors as ``course``.
     """
-    row, observation = _observed(_board(run), rank)
+    row, observation = _read_observed(_read_board(run), rank)
     points = [point for point in observation.grid if point.what == what]
     return training_figures.landscape(_require(points, row, "landscape"), what)
 
 
 def class_maps(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw images, and below each where the network looks (Grad-CAM). Raises the same errors as ``course``."""
-    row, observation = _observed(_board(run), rank)
+    row, observation = _read_observed(_read_board(run), rank)
     return training_figures.class_maps(_require(observation.pictures, row, "class maps, which need images"))
 
 
-def _observed(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
+def _read_observed(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
     """Return the row of a rank and the observation of its training."""
-    row = _row_of(board, rank)
+    row = _find_row(board, rank)
     observation = read_observation(observation_folder(board.path, row.loss_id))
     if observation is None:
         raise UserError(
@@ -160,14 +160,14 @@ def _require(items: Sequence[Item], row: Row, what: str) -> Sequence[Item]:
     return items
 
 
-def _row_of(board: Leaderboard, rank: int) -> Row:
+def _find_row(board: Leaderboard, rank: int) -> Row:
     _require_ranked(board)
     if not 1 <= rank <= board.ranked:
         raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
     return board.rows[rank - 1]
 
 
-def _board(run: str | Path | Leaderboard) -> Leaderboard:
+def _read_board(run: str | Path | Leaderboard) -> Leaderboard:
     return run if isinstance(run, Leaderboard) else Leaderboard(run)
 
 
@@ -176,7 +176,7 @@ def _require_ranked(board: Leaderboard) -> None:
         raise UserError(f"{board.path}: expected a loss that was trained to the end, got none yet.")
 
 
-def _generations(board: Leaderboard) -> list[Generation]:
+def _list_generations(board: Leaderboard) -> list[Generation]:
     generations = read_generations(board.path, list(board.rows))
     if not generations:
         raise UserError(f"{board.path}: expected a generation that has ended, got none yet.")

@@ -92,7 +92,7 @@ class Cohort:
         self.train(stage)
         with self.members.averaged(stage - self.plan.fidelity.averaged_from(stage)):
             fitness = self.score(self.plan.task.load().validation)
-        return list(self._outcomes(fitness))
+        return list(self._build_outcomes(fitness))
 
     def states(self) -> list[State | None]:
         """Return each candidate's state after training; None for a candidate that failed."""
@@ -168,7 +168,7 @@ class Cohort:
         """Compute logits [seeds, members, classes, samples] of embeddings [seeds, members, size, samples]."""
         if self.plan.class_weights is None:
             return self.members.heads.compute_features(embeddings, ("z",))["z"]
-        return torch.stack([self._member_logits(embeddings, place) for place in range(len(self.alive))], 1)
+        return torch.stack([self._compute_member_logits(embeddings, place) for place in range(len(self.alive))], 1)
 
     def _start(self) -> None:
         """Put the members, and everything that a step reads, on the device."""
@@ -239,7 +239,7 @@ class Cohort:
         inputs = as_numbers(inputs)
         return self.members.network.embed(inputs.expand(len(self.plan.seeds), *inputs.shape))
 
-    def _member_logits(self, embeddings: Tensor, place: int) -> Tensor:
+    def _compute_member_logits(self, embeddings: Tensor, place: int) -> Tensor:
         """Compute the logits of a member over embeddings, [seeds, classes, samples], by its own formula."""
         program = lower_logits(scores(self.plan.formulas[self.alive[place]]))
         inputs = self.members.heads.program_inputs(embeddings, place)
@@ -253,7 +253,7 @@ class Cohort:
             logits.append(program.run(of_seed).T)
         return torch.stack(logits)
 
-    def _outcomes(self, fitness: Tensor) -> Iterator[Outcome]:
+    def _build_outcomes(self, fitness: Tensor) -> Iterator[Outcome]:
         """Yield the outcome of each candidate; ``fitness`` [seeds, members] is of those that are alive."""
         scored = dict(zip(self.alive, fitness.T.tolist(), strict=True))
         for candidate, factor in enumerate(self.factors):

@@ -70,11 +70,11 @@ class ClassWeightHeads:
         """Compute the features with these names, of cosine, z, dist2, norm and weight_norm."""
         features = {}
         if "cosine" in names:
-            features["cosine"] = self._cosine(embeddings)
+            features["cosine"] = self._compute_cosine(embeddings)
         if "z" in names:
             features["z"] = torch.matmul(self.weight, embeddings)
         if "dist2" in names:
-            features["dist2"] = self._squared_distance(embeddings)
+            features["dist2"] = self._compute_squared_distance(embeddings)
         if "norm" in names:
             features["norm"] = torch.linalg.vector_norm(embeddings, dim=2, keepdim=True)
         if "weight_norm" in names:
@@ -89,7 +89,7 @@ class ClassWeightHeads:
             inputs["z"] = torch.matmul(inputs["embeddings"], inputs["weight"].transpose(1, 2))
         return inputs
 
-    def _cosine(self, embeddings: Tensor) -> Tensor:
+    def _compute_cosine(self, embeddings: Tensor) -> Tensor:
         unit = numerics.unit_vectors(embeddings, 2)
         if self.weight.ndim == 4:
             return torch.matmul(numerics.unit_vectors(self.weight, 3), unit)
@@ -97,7 +97,7 @@ class ClassWeightHeads:
         cosines = torch.matmul(numerics.unit_vectors(self.weight, 4).flatten(2, 3), unit)
         return cosines.unflatten(2, self.weight.shape[2:4]).amax(3)
 
-    def _squared_distance(self, embeddings: Tensor) -> Tensor:
+    def _compute_squared_distance(self, embeddings: Tensor) -> Tensor:
         # |x - c|^2 = |x|^2 + |c|^2 - 2 x·c
         inner = torch.matmul(self.centers, embeddings)
         squares = embeddings.square().sum(2, keepdim=True) + self.centers.square().sum(3, keepdim=True)

@@ -13,16 +13,16 @@ from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.optimizers import KEPT
 from lossearch.evaluators.training.start import Model
 
-#: Tensors as large as the weights beside what the optimiser keeps: weights, gradients and sums of iterates.
+#: Tensors as large as the weights, besides what the optimiser keeps: weights, gradients and sums of iterates.
 COPIES = 3
 
-#: Factor for values in flight: an activation has a gradient, and a loss's value has what a call takes for a while.
+#: Factor for values in flight: an activation has a gradient, and a loss's call needs memory besides its value.
 IN_FLIGHT = 2
 
 #: Share of the free memory that a cohort may plan with. The rest is for what cannot be foreseen.
 USABLE = 0.7
 
-#: Bytes that stand for no limit, where no container limits the memory.
+#: Bytes that mean no limit, if no container limits the memory.
 UNLIMITED = 2**62
 
 

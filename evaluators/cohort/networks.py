@@ -191,7 +191,7 @@ def pool(x: Tensor) -> Tensor:
     if x.device.type != "cpu" or height * width > LARGEST_MATRIX_IMAGE:
         result: Tensor = _Pooling.apply(x)
         return result
-    product = x.reshape(-1, height * width) @ _pooling_matrix(height, width)
+    product = x.reshape(-1, height * width) @ _build_pooling_matrix(height, width)
     return product.view(*x.shape[:-2], height // 2, width // 2)
 
 
@@ -214,7 +214,7 @@ class _Pooling(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
-def _pooling_matrix(height: int, width: int) -> Tensor:
+def _build_pooling_matrix(height: int, width: int) -> Tensor:
     """Return the matrix [height*width, height*width/4] that averages every 2x2 pixels."""
     pixels = torch.eye(height * width).view(-1, 1, height, width)
     return F.avg_pool2d(pixels, 2).flatten(1)

@@ -53,7 +53,7 @@ def count_duplicates(splits: Iterable[Split]) -> int:
 
 
 def file_error(path: Path, expected: str, got: str) -> UserError:
-    """The error for a file that should hold one thing and holds another."""
+    """Return the error for a file that should hold one thing and holds another."""
     return UserError(f"Expected {expected} in {shown_path(path)}, got {got}.")
 
 
@@ -73,13 +73,13 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _require_names(path: Path, names: list[str]) -> None:
-    wanted = _WHOLE if set(names) & set(_WHOLE) else _BY_PART
-    unknown = [name for name in names if name not in wanted]
+    expected = _WHOLE if set(names) & set(_WHOLE) else _BY_PART
+    unknown = [name for name in names if name not in expected]
     if unknown:
         got = f"{unknown[0]!r}{nearest(unknown[0], _WHOLE + _BY_PART)}"
-        raise file_error(path, f"arrays {', '.join(wanted)}", got)
+        raise file_error(path, f"arrays {', '.join(expected)}", got)
     optional = set() if _VALIDATION & set(names) else _VALIDATION
-    missing = [name for name in wanted if name not in names and name not in optional]
+    missing = [name for name in expected if name not in names and name not in optional]
     if missing:
         choice = f"arrays {', '.join(_WHOLE)}, or {', '.join(_BY_PART)}"
         raise file_error(path, choice, f"no {', '.join(missing)}")
@@ -88,12 +88,12 @@ def _require_names(path: Path, names: list[str]) -> None:
 def _require_inputs(path: Path, name: str, inputs: NDArray[Any]) -> None:
     shape = inputs.shape
     if inputs.ndim not in (2, 4) or 0 in shape:
-        wanted = f"{name} of shape [samples, numbers] or [samples, channels, height, width]"
+        expected = f"{name} of shape [samples, numbers] or [samples, channels, height, width]"
         advice = f"such as {name}[:, None] for images without channels"
-        raise file_error(path, f"{wanted}, {advice}", f"shape {list(shape)}")
+        raise file_error(path, f"{expected}, {advice}", f"shape {list(shape)}")
     if inputs.ndim == 4 and shape[3] in _USUAL_CHANNELS and shape[1] not in _USUAL_CHANNELS:
-        wanted = f"{name} of shape [samples, channels, height, width], such as {name}.transpose(0, 3, 1, 2)"
-        raise file_error(path, wanted, f"shape {list(shape)}, channels last")
+        expected = f"{name} of shape [samples, channels, height, width], such as {name}.transpose(0, 3, 1, 2)"
+        raise file_error(path, expected, f"shape {list(shape)}, channels last")
     if inputs.dtype != np.uint8 and inputs.dtype.kind != "f":
         raise file_error(path, f"{name} of image bytes (uint8) or numbers (float32)", str(inputs.dtype))
     if inputs.dtype.kind == "f":
@@ -110,8 +110,8 @@ def _require_targets(path: Path, name: str, targets: NDArray[Any], inputs_shape:
     if len(inputs_shape) == 4:
         shapes.append((inputs_shape[0], *inputs_shape[2:]))
     if targets.shape not in shapes:
-        wanted = " or ".join(str(list(shape)) for shape in shapes)
-        raise file_error(path, f"{name} of shape {wanted} to match the inputs", f"shape {list(targets.shape)}")
+        expected = " or ".join(str(list(shape)) for shape in shapes)
+        raise file_error(path, f"{name} of shape {expected} to match the inputs", f"shape {list(targets.shape)}")
     if targets.ndim == 1 and targets.min() < 0:
         raise file_error(path, f"numbers of at least 0 in {name}", str(targets.min()))
 

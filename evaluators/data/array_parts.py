@@ -100,8 +100,8 @@ def _require_classes(path: Path, samples: Parts) -> None:
     rare = torch.nonzero(counts < fewest).flatten().tolist()
     if rare:
         unit = f"{'samples' if targets.ndim == 1 else 'pixels'}{'' if part == ALL else ' in train'}"
-        wanted = f"at least {fewest} {unit} of each class from 0 to {classes - 1}"
-        raise file_error(path, wanted, f"{int(counts[rare[0]])} of class {rare[0]}")
+        expected = f"at least {fewest} {unit} of each class from 0 to {classes - 1}"
+        raise file_error(path, expected, f"{int(counts[rare[0]])} of class {rare[0]}")
 
 
 def _require_every_class(path: Path, parts: Parts) -> None:

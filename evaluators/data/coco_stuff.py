@@ -26,7 +26,7 @@ def read_coco_stuff(size: int, classes: int) -> Prepared:
     Warns of a few broken images. Raises UserError if there are more, or if files are missing.
     """
     folder = raw_folder(NAME)
-    training, test = _files(folder, "train"), _files(folder, "val")
+    training, test = _list_files(folder, "train"), _list_files(folder, "val")
     drawn = draw_rows([0] * len(training), PARTS[:2], HELD_OUT)
     parts = {part: [training[row] for row in rows] for part, rows in drawn.items()} | {"test": test}
     files = list_files(folder, (file for pairs in parts.values() for pair in pairs for file in pair))
@@ -34,7 +34,7 @@ def read_coco_stuff(size: int, classes: int) -> Prepared:
     def content() -> Content:
         skipped: list[str] = []
         names = [str(index) for index in range(classes)]
-        samples = {part: _samples(pairs, size, folder, skipped) for part, pairs in parts.items()}
+        samples = {part: _decode_samples(pairs, size, folder, skipped) for part, pairs in parts.items()}
         return Content(names, samples, skipped)
 
     data = prepare(NAME, {"folder": str(folder), "files": files, "how": [size, classes]}, content)
@@ -42,9 +42,9 @@ def read_coco_stuff(size: int, classes: int) -> Prepared:
     return data
 
 
-def _files(folder: Path, part: str) -> list[Files]:
+def _list_files(folder: Path, part: str) -> list[Files]:
     """List images and masks of an official part, sorted by name. Raises UserError if an image has no mask."""
-    images, masks = _official_folder(folder / "images", part), _official_folder(folder / "annotations", part)
+    images, masks = _find_official_folder(folder / "images", part), _find_official_folder(folder / "annotations", part)
     paths = sorted(path for path in images.glob("*.jpg") if not path.name.startswith("."))
     if not paths:
         raise DataMissing(
@@ -61,13 +61,13 @@ def _files(folder: Path, part: str) -> list[Files]:
     return pairs
 
 
-def _official_folder(folder: Path, part: str) -> Path:
-    """The folder of a part, with or without the year in its name."""
+def _find_official_folder(folder: Path, part: str) -> Path:
+    """Return the folder of a part, with or without the year in its name."""
     dated = folder / f"{part}2017"
     return dated if dated.is_dir() else folder / part
 
 
-def _samples(files: list[Files], size: int, folder: Path, skipped: list[str]) -> Iterator[Sample]:
+def _decode_samples(files: list[Files], size: int, folder: Path, skipped: list[str]) -> Iterator[Sample]:
     def name(pair: Files) -> str:
         return " and ".join(file.relative_to(folder).as_posix() for file in pair)
 

@@ -1,4 +1,4 @@
-"""Where downloaded and prepared data lies: below $LOSSEARCH_DATA, or ~/.cache/lossearch."""
+"""Folders of downloaded and prepared data: below $LOSSEARCH_DATA, or ~/.cache/lossearch."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ def is_filled(folder: Path) -> bool:
 
 
 def shown_path(path: Path) -> str:
-    """The path in printable characters, cut to a length that fits a message."""
+    """Return the path in printable characters, cut to a length that fits a message."""
     return shown(str(path), 300)
 
 
@@ -41,12 +41,12 @@ def list_files(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[
 
     Two equal lists are taken for equal contents: prepared data is reused as long as the list stays the same.
     """
-    files = _files_below(folder) if files is None else files
+    files = _walk_files(folder) if files is None else files
     stats = ((path, path.stat()) for path in files if path.exists())
     return sorted((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _walk_files(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder. Links to folders are followed, each folder once."""
     visited = set()
     for parent, folders, names in os.walk(folder, followlinks=True):

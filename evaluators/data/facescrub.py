@@ -27,7 +27,7 @@ def read_facescrub(size: int, max_identities: int) -> Splits:
     ``max_identities`` or fewer than two would train.
     """
     listing = _list_images()
-    train, validation = (sorted(names) for names in cut(_names_not_in_pairs(listing), HELD_OUT))
+    train, validation = (sorted(names) for names in cut(_list_names_not_in_pairs(listing), HELD_OUT))
     if not 2 <= len(train) <= max_identities:
         raise UserError(
             f"Expected 2 to {max_identities} identities to train on in {shown_path(listing.folder)}, got "
@@ -46,8 +46,8 @@ def read_facescrub(size: int, max_identities: int) -> Splits:
     return Splits(data.split("train"), data.split("validation", pairs))
 
 
-def _names_not_in_pairs(listing: ImageListing) -> list[str]:
-    """The identities that are in no pair. Warns of the others."""
+def _list_names_not_in_pairs(listing: ImageListing) -> list[str]:
+    """Return the identities that are in no pair. Warns of the others."""
     in_pairs = {plain_name(name) for pair in read_named_pairs() for name, _ in (pair.first, pair.second)}
     kept = [name for name in listing.classes if plain_name(name) not in in_pairs]
     if len(kept) < len(listing.classes):

@@ -87,7 +87,7 @@ def prepare_images(
 
     def content() -> Content:
         skipped: list[str] = []
-        samples = {part: _samples(files, folder, options, box, skipped) for part, files in parts.items()}
+        samples = {part: _decode_samples(files, folder, options, box, skipped) for part, files in parts.items()}
         return Content(tuple(classes), samples, skipped)
 
     data = prepare(name, decides, content)
@@ -104,7 +104,7 @@ def warn_of_left_out(listing: ImageListing) -> None:
         warnings.warn(f"Left out of {shown_path(listing.folder)}: {counts}.", UserWarning, stacklevel=4)
 
 
-def _samples(
+def _decode_samples(
     files: Iterable[Labelled], folder: Path, options: ImageFolder, box: Box | None, skipped: list[str]
 ) -> Iterator[Sample]:
     """Decode the images of files, and add the names of broken files to ``skipped``."""

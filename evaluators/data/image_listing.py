@@ -44,11 +44,11 @@ class ImageListing:
         return "all" not in self.parts
 
     def name_of(self, file: Path) -> str:
-        """The path of a file below the folder."""
+        """Return the path of a file below the folder."""
         return file.relative_to(self.folder).as_posix()
 
     def sizes(self, part: str) -> list[int]:
-        """Number of images of each class in a part."""
+        """Count the images of each class in a part."""
         sizes = [0] * len(self.classes)
         for _, index in self.parts[part]:
             sizes[index] += 1
@@ -58,12 +58,12 @@ class ImageListing:
 def list_images(folder: Path, *, identities: bool = False) -> ImageListing:
     """List the images of a folder. With ``identities`` each part of a split folder has classes of its own.
 
-    Raises UserError if there is no folder, no image or only one class, if a part has a class that train has not, if an
-    image is in two parts, or if an identity has two names.
+    Raises UserError if there is no folder, no image or only one class. Raises it as well for a class that train lacks,
+    an image in two parts, and an identity with two names.
     """
     folder = _require_folder(folder)
     walk = _Walk(folder)
-    parts = {part: walk.images_by_class(subfolder) for part, subfolder in _part_folders(walk).items()}
+    parts = {part: walk.images_by_class(subfolder) for part, subfolder in _find_part_folders(walk).items()}
     if not any(files for by_class in parts.values() for files in by_class.values()):
         outside = f" but {len(walk.loose)} outside of subfolders" if walk.loose else ""
         raise UserError(
@@ -72,7 +72,7 @@ def list_images(folder: Path, *, identities: bool = False) -> ImageListing:
         )
     if walk.followed_link:
         _drop_repeated(walk, parts)
-    classes = _class_names(folder, parts, identities)
+    classes = _list_classes(folder, parts, identities)
     index = {name: number for number, name in enumerate(classes)}
     images = {
         part: [(file, index[name]) for name, files in by_class.items() for file in files]
@@ -111,17 +111,17 @@ class _Walk:
     followed_link: bool = False
 
     def subfolders(self, folder: Path) -> list[Path]:
-        """The folders in a folder, sorted by name."""
-        return [path for path in self._entries(folder) if path.is_dir()]
+        """List the folders in a folder, sorted by name."""
+        return [path for path in self._list_entries(folder) if path.is_dir()]
 
     def images_by_class(self, folder: Path) -> _FilesByClass:
-        """The images of each subfolder by its name."""
+        """List the images of each subfolder, by the name of the subfolder."""
         for parent in (self.folder, folder):
-            self.loose.update(path for path in self._entries(parent) if _is_image(path))
-        return {subfolder.name: [*self._images_of_class(subfolder)] for subfolder in self.subfolders(folder)}
+            self.loose.update(path for path in self._list_entries(parent) if _is_image(path))
+        return {subfolder.name: [*self._list_images_of_class(subfolder)] for subfolder in self.subfolders(folder)}
 
     def left_out(self) -> dict[str, int]:
-        """Number of files that were left out, by kind."""
+        """Count the files that were left out, by kind."""
         counts = {
             "links that leave it": len(self.outside),
             "links to images that are there already": len(self.repeated),
@@ -131,17 +131,17 @@ class _Walk:
         }
         return {kind: count for kind, count in counts.items() if count}
 
-    def _images_of_class(self, folder: Path) -> Iterator[Path]:
-        for path in self._entries(folder):
+    def _list_images_of_class(self, folder: Path) -> Iterator[Path]:
+        for path in self._list_entries(folder):
             if _is_image(path):
                 yield path
             elif path.is_dir():
-                self.nested.update(_images_below(path))
+                self.nested.update(_walk_images(path))
             elif path.suffix.lower() not in SUFFIXES and path.name.lower() not in _DESKTOP_FILES and path.is_file():
                 self.other.add(path)
 
-    def _entries(self, folder: Path) -> Iterator[Path]:
-        """Yield what is in a folder, sorted by name, without hidden files and links that leave the walked folder."""
+    def _list_entries(self, folder: Path) -> Iterator[Path]:
+        """Yield the entries of a folder by name, without hidden files and links that leave the walked folder."""
         try:
             with os.scandir(folder) as entries:
                 names = sorted((entry.name, entry.is_symlink()) for entry in entries)
@@ -165,22 +165,22 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def _walk_images(folder: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
 
 
-def _part_folders(walk: _Walk) -> dict[str, Path]:
-    """The folder of every part. Raises UserError if the folder defines only some parts."""
+def _find_part_folders(walk: _Walk) -> dict[str, Path]:
+    """Return the folder of every part. Raises UserError if the folder defines only some parts."""
     subfolders = {path.name: path for path in walk.subfolders(walk.folder)}
     parts = [name for name in _PARTS if name in subfolders]
     if "train" not in parts or len(parts) == 1:
         return {"all": walk.folder}
-    other = sorted(subfolders.keys() - _PARTS.keys())
-    if "test" not in parts or other or {"validation", "val"} <= set(parts):
+    strays = sorted(subfolders.keys() - _PARTS.keys())
+    if "test" not in parts or strays or {"validation", "val"} <= set(parts):
         raise UserError(
             f"Expected train, validation (or val) and test in {shown_path(walk.folder)}, which is split, got "
-            f"{', '.join(shown(name) for name in (*parts, *other[:5]))}. Add the missing folders and move all others "
+            f"{', '.join(shown(name) for name in (*parts, *strays[:5]))}. Add the missing folders and move all others "
             "away."
         )
     return {_PARTS[name]: subfolders[name] for name in parts}
@@ -211,18 +211,18 @@ def _drop_repeated(walk: _Walk, parts: dict[str, _FilesByClass]) -> None:
             by_class[name] = [file for file in class_files if file not in walk.repeated]
 
 
-def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool) -> tuple[str, ...]:
-    """The names of the classes of train, in order, or of the identities of all parts."""
-    first, *others = parts
-    classes = sorted(parts[first])
+def _list_classes(folder: Path, parts: dict[str, _FilesByClass], identities: bool) -> tuple[str, ...]:
+    """Return the names of the classes of train, in order, or of the identities of all parts."""
+    first_part, *other_parts = parts
+    classes = sorted(parts[first_part])
     if len(classes) < 2:
         raise UserError(
             f"Expected at least two classes in {shown_path(folder)}, got one, "
             f"{shown(classes[0] if classes else 'none')}. Add a subfolder of images for each other class."
         )
     if identities:
-        return _identity_names(parts)
-    for part in others:
+        return _list_identities(parts)
+    for part in other_parts:
         for name in parts[part]:
             if name not in classes:
                 raise UserError(
@@ -231,8 +231,8 @@ def _class_names(folder: Path, parts: dict[str, _FilesByClass], identities: bool
     return tuple(classes)
 
 
-def _identity_names(parts: dict[str, _FilesByClass]) -> tuple[str, ...]:
-    """The identities of all parts. Raises UserError if an identity is in two parts, or has two names."""
+def _list_identities(parts: dict[str, _FilesByClass]) -> tuple[str, ...]:
+    """Return the identities of all parts. Raises UserError if an identity is in two parts, or has two names."""
     first_of: dict[str, tuple[str, str]] = {}
     for part, by_class in parts.items():
         for name in sorted(by_class):

@@ -47,7 +47,7 @@ def divide_by_identity(listing: ImageListing) -> tuple[ImageListing, Parts]:
     Identities with one image cannot be verified, so they train. Raises UserError if fewer than two identities of a part
     have two images.
     """
-    identities = _identities_of_split(listing) if listing.is_split else _draw_identities(listing)
+    identities = _read_identities(listing) if listing.is_split else _draw_identities(listing)
     order = [old for part in PARTS for old in sorted(identities[part])]
     number = {old: new for new, old in enumerate(order)}
     images = [(file, number[old]) for files in listing.parts.values() for file, old in files]
@@ -63,7 +63,7 @@ def divide_by_identity(listing: ImageListing) -> tuple[ImageListing, Parts]:
     return replace(listing, classes=tuple(listing.classes[old] for old in order)), parts
 
 
-def _identities_of_split(listing: ImageListing) -> dict[str, set[int]]:
+def _read_identities(listing: ImageListing) -> dict[str, set[int]]:
     if "validation" not in listing.parts:
         raise UserError(
             f"Expected identities for validation in {shown_path(listing.folder)}, got only train and test. Add a "
@@ -122,7 +122,7 @@ def _divide_by_person(listing: ImageListing, people: str) -> Divide:
         if unnamed:
             _warn_of_unnamed(listing, [file for file, _ in unnamed])
         parts = _divide_by_class(listing)(unnamed, names, shares)
-        part_of = _parts_of_people(Counter(person_of.values()), names, shares)
+        part_of = _assign_people(Counter(person_of.values()), names, shares)
         for file, index in files:
             if file in person_of:
                 parts[part_of[person_of[file]]].append((file, index))
@@ -132,7 +132,7 @@ def _divide_by_person(listing: ImageListing, people: str) -> Divide:
     return divide
 
 
-def _parts_of_people(images: Counter[str], names: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:
+def _assign_people(images: Counter[str], names: tuple[str, ...], shares: tuple[float, ...]) -> dict[str, str]:
     """Assign each person to a part: in drawn order, part after part until its share of images is reached."""
     part_of, num_assigned, total = {}, 0, images.total()
     borders = [sum(shares[: place + 1]) * total for place in range(len(shares) - 1)]

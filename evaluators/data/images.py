@@ -76,7 +76,7 @@ def fit_pair(image: Image.Image, mask: Image.Image, size: int) -> tuple[NDArray[
 
 
 def fit_mask(mask: Image.Image, size: int) -> NDArray[np.int64]:
-    """Crop a mask of bytes as :func:`fit` does, with nearest pixels: class indices [size, size], -1 where ignored.
+    """Crop a mask of bytes as :func:`fit` does, with nearest pixels: class indices [size, size], -1 for ignored pixels.
 
     Raises BrokenImage if its pixels are not bytes.
     """

@@ -49,9 +49,9 @@ def read_people(size: int, people: int) -> Prepared:
 
     Half of the images of each person trains, a quarter validates, a quarter tests. Raises UserError.
     """
-    folder = _image_folder()
+    folder = _get_image_folder()
     if not folder.is_dir():
-        raise _missing(folder)
+        raise _missing_image(folder)
     listing = list_images(folder)
     sizes = listing.sizes("all")
     kept = {old: new for new, old in enumerate(index for index, count in enumerate(sizes) if count >= FEWEST)}
@@ -73,11 +73,11 @@ def read_pairs(size: int) -> Split:
     row = {image: number for number, image in enumerate(images)}
     people = sorted({person for person, _ in images})
     index = {person: number for number, person in enumerate(people)}
-    folder = _image_folder()
+    folder = _get_image_folder()
     files = [(folder / person / f"{person}_{number:04d}.jpg", index[person]) for person, number in images]
     for file, _ in files:
         if not file.is_file():
-            raise _missing(file)
+            raise _missing_image(file)
     options = ImageFolder(folder, size, broken="refuse")  # a skipped image would shift the rows of pairs
     data = prepare_images("lfw_pairs", folder, people, {"test": files}, options, FACE)
     first = torch.tensor([row[pair.first] for pair in pairs])
@@ -101,7 +101,7 @@ def read_named_pairs() -> list[NamedPair]:
         raise _pairs_error("text in UTF-8", "other bytes") from None
     header, *lines = [line.split("\t") for line in text.splitlines() if line.strip()] or [[]]
     if len(header) != 2 or not all(map(_is_number, header)):
-        raise _pairs_error("a first line of two numbers, folds and pairs", _quoted(header))
+        raise _pairs_error("a first line of two numbers, folds and pairs", _quote(header))
     folds, pairs = map(int, header)
     if len(lines) != 2 * folds * pairs or not lines:
         raise _pairs_error(f"{2 * folds * pairs} lines of pairs, as the first line says,", str(len(lines)))
@@ -134,13 +134,13 @@ def download() -> Path:
     return folder
 
 
-def _image_folder() -> Path:
+def _get_image_folder() -> Path:
     return lfw_home() / "lfw_funneled"
 
 
-def _missing(path: Path) -> DataMissing:
-    """The error for an image that is missing: scikit-learn fetches none if their folder exists."""
-    folder = _image_folder()
+def _missing_image(path: Path) -> DataMissing:
+    """Return the error for a missing image: scikit-learn fetches none if their folder exists."""
+    folder = _get_image_folder()
     remove = f"Remove {shown_path(folder)}. " if folder.is_dir() else ""
     return DataMissing(f"Expected {shown_path(path)}, got nothing. {remove}Run: lossearch download {NAME}")
 
@@ -150,7 +150,7 @@ def _parse_pair(fields: list[str], count: int) -> NamedPair:
     names, numbers = fields[0 : count - 1 : 2], [*fields[1:2], *fields[-1:]]
     if len(fields) != count or not all(map(_is_number, numbers)) or not all(map(_is_folder_name, names)):
         form = "name, number, number" if count == 3 else "name, number, name, number"
-        raise _pairs_error(f"a line of {form}, separated by tabs,", _quoted(fields))
+        raise _pairs_error(f"a line of {form}, separated by tabs,", _quote(fields))
     first, second = (int(number) for number in numbers)
     return NamedPair((names[0], first), (names[-1], second))
 
@@ -160,11 +160,11 @@ def _is_number(field: str) -> bool:
 
 
 def _is_folder_name(field: str) -> bool:
-    """Return True if a field can name a folder beside the others, and leads nowhere else."""
+    """Return True if a field can name a folder among the others, and leads nowhere else."""
     return bool(field) and not field.startswith(".") and "/" not in field and "\0" not in field
 
 
-def _quoted(fields: list[str]) -> str:
+def _quote(fields: list[str]) -> str:
     return repr(shown(" ".join(fields)))
 
 

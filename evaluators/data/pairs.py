@@ -102,22 +102,22 @@ class _PairDraw:
 
     def of_one(self) -> tuple[int, int]:
         """Draw a pair of one class."""
-        start, size = self._class(self.num_of_one)
-        first, other = self._below(size), self._below(size - 1)
+        start, size = self._draw_class(self.num_of_one)
+        first, other = self._draw_below(size), self._draw_below(size - 1)
         return start + first, start + other + (other >= first)  # skips the first itself
 
     def of_two(self) -> tuple[int, int]:
         """Draw a pair of two classes."""
-        start, size = self._class(self.num_of_two)
-        first, other = self._below(size), self._below(int(self.sizes.sum()) - size)
+        start, size = self._draw_class(self.num_of_two)
+        first, other = self._draw_below(size), self._draw_below(int(self.sizes.sum()) - size)
         return start + first, other + (size if other >= start else 0)  # skips the class of the first
 
-    def _class(self, weights: Tensor) -> tuple[int, int]:
+    def _draw_class(self, weights: Tensor) -> tuple[int, int]:
         """Draw a class with these weights, and return its first row and its size."""
         index = int(torch.multinomial(weights.double(), 1, generator=self.generator))
         return int(self.sizes[:index].sum()), int(self.sizes[index])
 
-    def _below(self, high: int) -> int:
+    def _draw_below(self, high: int) -> int:
         return int(torch.randint(0, high, (1,), generator=self.generator))
 
 

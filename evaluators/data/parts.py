@@ -14,7 +14,7 @@ PARTS = ("train", "validation", "test")
 
 SHARES, SPLIT_SEED = (0.5, 0.25, 0.25), 20_240_412
 
-#: Shares of train and validation in a training part, where a data set has no validation part of its own.
+#: Shares of train and validation in a training part, if a data set has no validation part of its own.
 HELD_OUT = (0.9, 0.1)
 
 

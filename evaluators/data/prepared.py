@@ -1,7 +1,7 @@
 """Prepared data: a data set decoded once into arrays on disk, which all processes of a machine map and share.
 
 Invariant: a directory of prepared data is complete or does not exist. Its name has two digests: one of the source and
-how it is read, and one that also covers the state of its files. Of each source only the latest state is kept. A process
+how it is read, and one that also covers the state of its files. Only the latest state of each source is kept. A process
 that has mapped a removed directory can go on reading it. A lock file for each source stays.
 """
 
@@ -36,7 +36,7 @@ CHANGING = ("files", "parts")
 
 INPUTS, TARGETS, ABOUT = "inputs.npy", "targets.npy", "about.json"
 
-#: An image [channels, height, width] and its class index, or those of its pixels [height, width], -1 where ignored.
+#: An image [channels, height, width] and its class index, or those of its pixels [height, width], -1 for ignored ones.
 Sample = tuple[NDArray[np.uint8], "int | NDArray[np.int64]"]
 
 
@@ -65,7 +65,7 @@ class Prepared:
     about: dict[str, Any]
 
     def split(self, part: str, pairs: Pairs | None = None) -> Split:
-        """A part, as a view. Raises KeyError if there is none of this name."""
+        """Return a part, as a view. Raises KeyError for an unknown name."""
         start = 0
         for name, about in self.about["parts"].items():
             stop = start + about["samples"]
@@ -75,12 +75,12 @@ class Prepared:
         raise KeyError(part)
 
     def counts(self, part: str) -> list[int]:
-        """Number of targets of each class in a part [classes]."""
+        """Count the targets of each class in a part [classes]."""
         counts: list[int] = self.about["parts"][part]["counts"]
         return counts
 
     def absent(self, part: str) -> list[str]:
-        """The classes without a target in a part."""
+        """Return the classes without a target in a part."""
         return [name for name, count in zip(self.about["classes"], self.counts(part), strict=True) if count == 0]
 
 
@@ -88,7 +88,7 @@ def prepare(name: str, decides: Mapping[str, Any], content: Callable[[], Content
     """Open the prepared data of a name, and prepare it first if it does not exist.
 
     ``decides`` is all plain data that decides the content; ``content`` is called only to prepare it. Data of an older
-    state of ``CHANGING`` is removed. Of several processes that prepare a source at once, one does and the others wait.
+    state of ``CHANGING`` is removed. If several processes prepare a source at once, one does it and the others wait.
     Raises UserError if the data cannot be written or read.
     """
     source = f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:40]}-{_digest(decides, CHANGING)}"
@@ -109,14 +109,14 @@ def _digest(decides: Mapping[str, Any], without: Sequence[str] = ()) -> str:
 
 
 def _make(folder: Path, source: str, content: Callable[[], Content]) -> None:
-    """Prepare a directory, unless another process has. Raises UserError if it cannot be written."""
+    """Prepare a directory, unless another process has done so. Raises UserError if it cannot be written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f".{source}.lock")):
             if not folder.is_dir():
                 with _reading():
-                    asked = content()
-                _write_and_rename(folder, asked)
+                    new_content = content()
+                _write_and_rename(folder, new_content)
                 _remove_others(folder, source)
     except OSError as error:
         raise UserError(
@@ -149,16 +149,16 @@ def _read_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def _write_and_rename(folder: Path, content: Content) -> None:
-    """Write a directory beside ``folder``, sync it and rename it to ``folder``."""
-    beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was stopped
-    beside.mkdir()
+    """Write a directory next to ``folder``, sync it and rename it to ``folder``."""
+    unfinished = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was stopped
+    unfinished.mkdir()
     try:
-        _write(beside, content)
-        _sync(beside)
-        beside.rename(folder)
+        _write(unfinished, content)
+        _sync(unfinished)
+        unfinished.rename(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     _sync(folder.parent)
 
 
@@ -201,8 +201,8 @@ def _remove_others(folder: Path, source: str) -> None:
     for other in folder.parent.glob(f"{source}-*"):
         if other != folder:
             other.rename(other.with_name(f".{other.name}.removed"))  # a directory is complete or does not exist
-    for left in (*folder.parent.glob(f".{source}-*.writing"), *folder.parent.glob(f".{source}-*.removed")):
-        shutil.rmtree(left, ignore_errors=True)
+    for remnant in (*folder.parent.glob(f".{source}-*.writing"), *folder.parent.glob(f".{source}-*.removed")):
+        shutil.rmtree(remnant, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

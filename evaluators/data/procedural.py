@@ -23,10 +23,10 @@ def draw_shapes(classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
     Place, size, turn, colors and textures are random. A shape may be only slightly lighter or darker than its
     background.
     """
-    u, v = _posed(len(classes), generator, 0.55, 0.85, turn=0.4, move=0.25)
-    inside = torch.stack([_inside(name, u, v) for name in SHAPES])
+    u, v = _draw_pose(len(classes), generator, 0.55, 0.85, turn=0.4, move=0.25)
+    inside = torch.stack([_draw_mask(name, u, v) for name in SHAPES])
     mask = inside.gather(0, classes.view(1, -1, 1, 1).expand(1, -1, SIZE, SIZE))[0]
-    return _painted(mask, generator), mask
+    return _paint(mask, generator), mask
 
 
 def draw_scenes(count: int, kinds: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def draw_scenes(count: int, kinds: int, generator: torch.Generator) -> tuple[Ten
     Target 0 is the background, and k + 1 is the shape of kind k.
     """
     targets = torch.zeros(count, SIZE, SIZE, dtype=torch.int64)
-    images = _textures(count, generator)
+    images = _draw_textures(count, generator)
     for _ in range(2):
         kind = torch.randint(0, kinds, (count,), generator=generator)
         over, mask = draw_shapes(kind, generator)
@@ -49,7 +49,7 @@ def draw_glyphs(identities: Tensor, outlines: Tensor, generator: torch.Generator
 
     ``outlines`` [identities, 2, WAVES] are the amplitudes of its waves, as :func:`draw_outlines` draws them.
     """
-    u, v = _posed(len(identities), generator, 0.6, 0.75, turn=0.3, move=0.15)
+    u, v = _draw_pose(len(identities), generator, 0.6, 0.75, turn=0.3, move=0.15)
     waves = outlines[identities]
     waves = waves + 0.04 * torch.randn(waves.shape, generator=generator)
     angle, radius = torch.atan2(v, u), torch.hypot(u, v)
@@ -58,7 +58,7 @@ def draw_glyphs(identities: Tensor, outlines: Tensor, generator: torch.Generator
     for wave in range(WAVES):
         for part, function in enumerate((torch.cos, torch.sin)):
             edge = edge + waves[:, part, wave].view(-1, 1, 1) * function((wave + 1) * angle)
-    return _painted(radius < edge, generator)
+    return _paint(radius < edge, generator)
 
 
 def draw_outlines(identities: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +67,7 @@ def draw_outlines(identities: int, generator: torch.Generator) -> Tensor:
     return sizes * torch.randn(identities, 2, WAVES, generator=generator)
 
 
-def _posed(
+def _draw_pose(
     count: int,
     generator: torch.Generator,
     smallest: float,
@@ -75,17 +75,17 @@ def _posed(
     turn: float = math.pi,
     move: float = 0.35,
 ) -> tuple[Tensor, Tensor]:
-    """Coordinates [count, SIZE, SIZE] of the pixels, relative to a shape that is turned, moved and scaled at random."""
+    """Compute the pixels' coordinates [count, SIZE, SIZE] in a shape that is turned, moved and scaled at random."""
     ticks = (torch.arange(SIZE) + 0.5) / SIZE * 2.0 - 1.0
     down, right = torch.meshgrid(ticks, ticks, indexing="ij")
-    angle = _uniform(count, -turn, turn, generator)
-    size = _uniform(count, smallest, largest, generator)
-    x, y = (axis - _uniform(count, -move, move, generator) for axis in (right, down))
+    angle = _draw_uniform(count, -turn, turn, generator)
+    size = _draw_uniform(count, smallest, largest, generator)
+    x, y = (axis - _draw_uniform(count, -move, move, generator) for axis in (right, down))
     return (x * angle.cos() + y * angle.sin()) / size, (y * angle.cos() - x * angle.sin()) / size
 
 
-def _inside(name: str, u: Tensor, v: Tensor) -> Tensor:
-    """Mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
+def _draw_mask(name: str, u: Tensor, v: Tensor) -> Tensor:
+    """Compute the mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
     radius = torch.hypot(u, v)
     if name == "disc":
         return radius < 0.8
@@ -105,24 +105,24 @@ def _inside(name: str, u: Tensor, v: Tensor) -> Tensor:
     return (radius < 0.85) & (torch.hypot(u - 0.45, v) > 0.6)
 
 
-def _painted(mask: Tensor, generator: torch.Generator) -> Tensor:
+def _paint(mask: Tensor, generator: torch.Generator) -> Tensor:
     """Paint one texture inside the mask [images, SIZE, SIZE] and another outside, and add noise."""
-    inner, outer = _textures(len(mask), generator), _textures(len(mask), generator)
+    inner, outer = _draw_textures(len(mask), generator), _draw_textures(len(mask), generator)
     images = torch.where(mask.unsqueeze(1), inner, outer)
     return (images + 0.15 * torch.randn(images.shape, generator=generator)).clamp(-1.0, 1.0)
 
 
-def _textures(count: int, generator: torch.Generator) -> Tensor:
+def _draw_textures(count: int, generator: torch.Generator) -> Tensor:
     """Draw stripes of two similar colors, of random width and direction [count, 3, SIZE, SIZE]."""
     color = torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8
     other = color + 0.2 * torch.randn(count, 3, 1, 1, generator=generator)
-    angle, pace = _uniform(count, 0.0, math.pi, generator), _uniform(count, 2.0, 9.0, generator)
+    angle, pace = _draw_uniform(count, 0.0, math.pi, generator), _draw_uniform(count, 2.0, 9.0, generator)
     ticks = (torch.arange(SIZE) + 0.5) / SIZE * 2.0 - 1.0
     down, right = torch.meshgrid(ticks, ticks, indexing="ij")
-    wave = torch.sin(pace * (right * angle.cos() + down * angle.sin()) + _uniform(count, 0.0, 6.28, generator))
+    wave = torch.sin(pace * (right * angle.cos() + down * angle.sin()) + _draw_uniform(count, 0.0, 6.28, generator))
     share = (0.5 + 0.5 * wave).unsqueeze(1)
     return (color * share + other * (1.0 - share)).clamp(-1.0, 1.0)
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+def _draw_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return (low + (high - low) * torch.rand(count, generator=generator)).view(-1, 1, 1)

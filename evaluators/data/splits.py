@@ -23,7 +23,7 @@ class Split:
     """Inputs [samples, ...] and class indices [samples], or class indices of every pixel [samples, height, width].
 
     Inputs are floating-point numbers or image bytes. A pixel with a negative target has no class and is ignored.
-    ``pairs`` is set where identities are verified that no training has seen.
+    ``pairs`` is set if identities that no training has seen are verified.
     """
 
     inputs: Tensor
@@ -39,7 +39,7 @@ class Split:
         return self.targets[0].numel()
 
     def part(self, rows: Tensor) -> "Split":
-        """The samples of these rows, without pairs."""
+        """Return the samples of these rows, without pairs."""
         return Split(self.inputs[rows], self.targets[rows])
 
 

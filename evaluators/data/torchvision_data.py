@@ -43,7 +43,7 @@ class Published:
 
 _TRAIN = {"train": {"train": True}, "test": {"train": False}}
 _SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
-_BALANCED = {part: {"split": "balanced", **which} for part, which in _TRAIN.items()}
+_BALANCED = {part: {"split": "balanced", **arguments} for part, arguments in _TRAIN.items()}
 _VOC = {"train": {"year": "2012", "image_set": "train"}, "test": {"year": "2012", "image_set": "val"}}
 
 #: Data sets by the name of their task.
@@ -86,10 +86,10 @@ def read_torchvision(name: str, classes: int) -> Prepared:
     published, folder = PUBLISHED[name], raw_folder(name)
     files = list_files(folder)
     if not files:
-        raise DataMissing(f"The data of the task {name} is not in {shown_path(folder)}. {_how_to_get(name)}")
+        raise DataMissing(f"The data of the task {name} is not in {shown_path(folder)}. {_explain_how_to_get(name)}")
     how = [published.size, published.grey, published.transposed, classes]
     decides = {"folder": str(folder), "files": files, "how": how}
-    data = prepare(name, decides, lambda: _content(name, classes))
+    data = prepare(name, decides, lambda: _read_content(name, classes))
     if not published.masks:
         _require_every_class(name, data)
     warn_of_skipped(data, folder)
@@ -99,38 +99,37 @@ def read_torchvision(name: str, classes: int) -> Prepared:
 def download(name: str) -> Path:
     """Let torchvision fetch a data set into its folder, and return the folder. Raises UserError."""
     published, folder = PUBLISHED[name], raw_folder(name)
-    kind = getattr(_datasets(), published.kind)
+    kind = getattr(_import_datasets(), published.kind)
     folder.mkdir(parents=True, exist_ok=True)
     parts = list(published.parts.values())
-    for which in parts if published.archives else parts[:1]:
+    for arguments in parts if published.archives else parts[:1]:
         try:
-            kind(str(folder), download=True, **which)
+            kind(str(folder), download=True, **arguments)
         except _DOWNLOAD_ERRORS as error:
             raise UserError(
-                f"Expected to download {name} into {shown_path(folder)}, got: {_one_line(error)}. Try again, or put "
+                f"Expected to download {name} into {shown_path(folder)}, got: {_flatten(error)}. Try again, or put "
                 "its files there as torchvision would."
             ) from None
     return folder
 
 
-def _datasets() -> Any:
+def _import_datasets() -> Any:
     """Import the module torchvision.datasets. Raises UserError if it cannot be imported."""
     try:
         from torchvision import datasets
     except ImportError as error:
         raise UserError(
-            f"Expected torchvision, which reads this data, got: {_one_line(error)}. Run: "
-            "pip install 'lossearch[vision]'"
+            f"Expected torchvision, which reads this data, got: {_flatten(error)}. Run: pip install 'lossearch[vision]'"
         ) from None
     except RuntimeError as error:  # for example one of the two is built for CPUs and the other for GPUs
         raise UserError(
-            f"Expected a torchvision that suits torch {torch.__version__}, got: {_one_line(error)}. Install both "
+            f"Expected a torchvision that suits torch {torch.__version__}, got: {_flatten(error)}. Install both "
             "from one index, as pytorch.org says for your machine."
         ) from None
     return datasets
 
 
-def _content(name: str, classes: int) -> Content:
+def _read_content(name: str, classes: int) -> Content:
     """Read all parts, with one object of torchvision's for each official part."""
     published = PUBLISHED[name]
     opened = {part: _open(name, part) for part in published.parts}
@@ -139,11 +138,13 @@ def _content(name: str, classes: int) -> Content:
     }
     source, parts, shares = ("all", PARTS, SHARES) if "all" in opened else ("train", PARTS[:2], HELD_OUT)
     if "validation" not in opened:
-        drawn = draw_rows(_labels(published, opened[source]), parts, shares)
+        drawn = draw_rows(_read_labels(published, opened[source]), parts, shares)
         rows |= {part: (source, chosen) for part, chosen in drawn.items()}
     skipped: list[str] = []
-    samples = {part: _samples(name, *rows[part], opened[rows[part][0]], skipped) for part in PARTS}
-    return Content(_class_names(published, opened["test" if source == "train" else source], classes), samples, skipped)
+    samples = {part: _read_samples(name, *rows[part], opened[rows[part][0]], skipped) for part in PARTS}
+    return Content(
+        _list_class_names(published, opened["test" if source == "train" else source], classes), samples, skipped
+    )
 
 
 def _count_samples(name: str, dataset: Any) -> int:
@@ -151,39 +152,39 @@ def _count_samples(name: str, dataset: Any) -> int:
     try:
         return len(dataset)
     except Exception as error:
-        raise _incomplete(name, error) from None
+        raise _incomplete_data(name, error) from None
 
 
-def _labels(published: Published, dataset: Any) -> Any:
-    """The class index of every sample, or 0 for samples with masks."""
+def _read_labels(published: Published, dataset: Any) -> Any:
+    """Return the class index of every sample, or 0 for samples with masks."""
     if published.masks:
         return [0] * len(dataset)
     labels = getattr(dataset, published.labels)
     return [label for _, label in labels] if published.labels == "_samples" else labels
 
 
-def _class_names(published: Published, dataset: Any, classes: int) -> list[str]:
-    """The names of classes, or their numbers if torchvision has no names."""
+def _list_class_names(published: Published, dataset: Any, classes: int) -> list[str]:
+    """Return the names of classes, or their numbers if torchvision has no names."""
     names = list(getattr(dataset, published.names)) if published.names else []
     return [str(name) for name in names] if len(names) == classes else [str(index) for index in range(classes)]
 
 
-def _samples(name: str, source: str, rows: Sequence[int], dataset: Any, skipped: list[str]) -> Iterator[Sample]:
+def _read_samples(name: str, source: str, rows: Sequence[int], dataset: Any, skipped: list[str]) -> Iterator[Sample]:
     def sample(row: int) -> Sample:
         try:
-            return _sample(PUBLISHED[name], *dataset[row])
+            return _read_sample(PUBLISHED[name], *dataset[row])
         except Exception as error:
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
                 raise  # an error of the system, not of the image
-            raise BrokenImage(_one_line(error)) from None
+            raise BrokenImage(_flatten(error)) from None
 
     try:
         yield from sound_samples(rows, sample, lambda row: f"sample {row} of {source}", skipped)
     except (BrokenImage, FileNotFoundError) as error:
-        raise _incomplete(name, error) from None
+        raise _incomplete_data(name, error) from None
 
 
-def _sample(published: Published, image: Any, target: Any) -> Sample:
+def _read_sample(published: Published, image: Any, target: Any) -> Sample:
     if published.masks:
         return fit_pair(image, target, published.size)
     if target is None:
@@ -195,24 +196,26 @@ def _sample(published: Published, image: Any, target: Any) -> Sample:
 def _open(name: str, part: str) -> Any:
     """Open an official part with torchvision. Raises DataMissing if files are missing or are not the official ones."""
     published, folder = PUBLISHED[name], raw_folder(name)
-    kind = getattr(_datasets(), published.kind)
-    old = folder / published.kind / "processed"
-    if old.exists():
-        raise UserError(f"Expected {name} as it was published, got {shown_path(old)} of an old torchvision. Remove it.")
+    kind = getattr(_import_datasets(), published.kind)
+    stale = folder / published.kind / "processed"
+    if stale.exists():
+        raise UserError(
+            f"Expected {name} as it was published, got {shown_path(stale)} of an old torchvision. Remove it."
+        )
     try:
         return kind(str(folder), **published.parts[part])
     except Exception as error:  # a broken file can make its readers raise any error
-        raise _incomplete(name, error) from None
+        raise _incomplete_data(name, error) from None
 
 
-def _incomplete(name: str, error: Exception) -> DataMissing:
+def _incomplete_data(name: str, error: Exception) -> DataMissing:
     return DataMissing(
-        f"Expected the data of {name} in {shown_path(raw_folder(name))}, got: {_one_line(error)}. Remove what is "
-        f"there. {_how_to_get(name)}"
+        f"Expected the data of {name} in {shown_path(raw_folder(name))}, got: {_flatten(error)}. Remove what is "
+        f"there. {_explain_how_to_get(name)}"
     )
 
 
-def _how_to_get(name: str) -> str:
+def _explain_how_to_get(name: str) -> str:
     published = PUBLISHED[name]
     if published.page is None:
         return f"Run: lossearch download {name}"
@@ -225,9 +228,9 @@ def _require_every_class(name: str, data: Prepared) -> None:
         if absent:
             raise DataMissing(
                 f"Expected {classes} classes in the {part} part of {name}, got {classes - absent}: the files in "
-                f"{shown_path(raw_folder(name))} are incomplete. Remove them. {_how_to_get(name)}"
+                f"{shown_path(raw_folder(name))} are incomplete. Remove them. {_explain_how_to_get(name)}"
             )
 
 
-def _one_line(error: Exception) -> str:
+def _flatten(error: Exception) -> str:
     return shown(" ".join(f"{error or type(error).__name__}".split()), 300).rstrip(".")

@@ -41,19 +41,19 @@ class Pending(Protocol):
         """Wait for the evaluations of the work."""
 
     def notes(self) -> list[str]:
-        """Notes on finished work for the log."""
+        """Return notes on finished work, for the log."""
 
     def spent(self) -> list[Spent]:
-        """The workers of finished work, and the time they spent on it."""
+        """Return the workers of finished work, and the time they spent on it."""
 
     def measurements(self) -> list[Measurement]:
-        """The measurements of finished work that asks for some."""
+        """Return the measurements of finished work; none unless the work asks for them."""
 
     def states(self) -> list[Any]:
-        """Handles of the states of finished work, for ``submit`` of the same executor."""
+        """Return handles of the states of finished work, for ``submit`` of the same executor."""
 
     def fetched(self) -> Mapping[str, State]:
-        """The states of finished work by the key of the candidate."""
+        """Return the states of finished work, by the key of the candidate."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Executor(Protocol):
         """Wait until one piece of work is done, for at most ``timeout`` seconds."""
 
     def news(self) -> list[News]:
-        """The events among the workers since the last call."""
+        """Return the events among the workers since the last call."""
 
     def close(self) -> None:
         """Drop work in flight and free everything."""

@@ -58,7 +58,7 @@ class PooledWork:
         return self._source.fetch(self.states())
 
     def known_evaluations(self) -> list[Evaluation] | None:
-        """The evaluations, or None until all of them are there."""
+        """Return the evaluations; None until all of them are there."""
         if self.halves is not None and self.evaluations is None:
             first, second = (half.known_evaluations() for half in self.halves)
             self.evaluations = None if first is None or second is None else first + second

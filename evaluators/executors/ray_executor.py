@@ -29,7 +29,7 @@ from lossearch.primitives.errors import UserError
 #: Most workers that may vanish with a piece of work before it is blamed.
 MAX_VANISHED = 5
 
-#: Most workers that may run out of memory with a candidate. Ray also kills workers beside the one that takes too much.
+#: Most workers that may run out of memory with a candidate. Ray kills other workers, too, not only the greedy one.
 MAX_OUT_OF_MEMORY = 4
 
 

@@ -64,7 +64,7 @@ class Pool:
         return max(1, min(self._wanted, self._room))
 
     def news(self) -> list[News]:
-        """The events since the last call."""
+        """Return the events since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -87,16 +87,16 @@ class Pool:
             if not is_node_loss(error):
                 self._report_failed_start(last_line(error), busy)
             return
-        other = {key: version for key, version in started.versions.items() if versions().get(key) != version}
-        listed = ", ".join(f"{key} {version}" for key, version in other.items())
-        if "lossearch" in other:
+        differing = {key: version for key, version in started.versions.items() if versions().get(key) != version}
+        listed = ", ".join(f"{key} {version}" for key, version in differing.items())
+        if "lossearch" in differing:
             ray.kill(handle, no_restart=True)
             host = started.name.rpartition(":")[0]
             self._report_failed_start(f"{host} has {listed}, unlike this machine.", busy)
             return
         self._has_worked = True
-        unlike = f", with {listed} unlike this machine: results may differ" if other else ""
-        self._news.append(News(f"worker {started.name} has started{unlike}", is_warning=bool(other)))
+        unlike = f", with {listed} unlike this machine: results may differ" if differing else ""
+        self._news.append(News(f"worker {started.name} has started{unlike}", is_warning=bool(differing)))
         self.idle.append(Actor(handle, started.name, started.node))
 
     def lose(self, actor: Actor) -> None:

@@ -1,7 +1,7 @@
 """Landscape of a loss around trained weights: its value, and the extreme eigenvalues of its Hessian.
 
-Directions are random, and each filter of a direction is as long as the network's (Li et al., "Visualizing the loss
-landscape of neural nets", NeurIPS 2018), so that networks with weights of different sizes can be compared.
+Directions are random, and each filter of a direction is as long as the network's, so that networks with weights of
+different sizes can be compared (Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Measures of a trained network on a split, as papers report them beside the metric that fitness is.
+"""Measures of a trained network on a split that papers report besides the metric of fitness.
 
 scikit-learn computes them, except the expected calibration error and the distances, which it lacks. A measure is a
 number with a name. The task's metric decides which measures there are.

@@ -91,7 +91,7 @@ class _Measurer:
         self._split = self._task.load_test() if work.measured == "test" else splits.validation
 
     def measure(self, candidate: int, seed: int) -> tuple[dict[str, float], dict[str, tuple[int, ...]]] | None:
-        """Return the measures of a candidate under a seed, and the details to record beside the metric.
+        """Return the measures of a candidate under a seed, and the details to record with the metric.
 
         Returns None if outputs are not finite.
         """

@@ -24,11 +24,11 @@ from lossearch.evaluators.training.start import one_hot
 from lossearch.evaluators.training.training import Training
 from lossearch.primitives.language.formula import Formula
 
-#: Number of moments at which a training is observed, beside its start.
+#: Number of moments at which a training is observed, besides its start.
 MOMENTS = 25
 
-#: Training samples that the loss and its gradient are measured on, training samples that the Hessian is measured on,
-#: and validation samples whose embeddings are shown.
+#: Training samples for the loss and its gradient, training samples for the Hessian, and validation samples whose
+#: embeddings are shown.
 MEASURED_ON, CURVED_ON, SHOWN = 512, 64, 500
 
 #: Grids of the landscape along two directions.
@@ -103,7 +103,7 @@ class _Observer:
     def _observe_moment(self, step: int) -> Moment:
         training, samples = self.training, self._measured_on
         with torch.no_grad():
-            value = float(self._loss_on(samples)())
+            value = float(self._make_loss_on(samples)())
             (embeddings,) = training.compute_outputs(samples.inputs, "embeddings")
         attached = AttachedLoss(training.loss, training.model.head, self._calibration)
         size = gradient_size(attached, embeddings.T, samples.targets.flatten())
@@ -117,9 +117,9 @@ class _Observer:
 
     def loss_on_samples(self, count: int) -> Value:
         """Return the function that computes the loss on ``count`` training samples at the current parameters."""
-        return self._loss_on(self._take_samples(count))
+        return self._make_loss_on(self._take_samples(count))
 
-    def _loss_on(self, samples: Split) -> Value:
+    def _make_loss_on(self, samples: Split) -> Value:
         training = self.training
         inputs = as_numbers(samples.inputs)
 

@@ -104,9 +104,9 @@ class AuxiliaryModule(nn.Module):
 
     def __init__(self, inputs: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.narrow = _three_convolutions(inputs, *self.NARROW, 5, generator)
+        self.narrow = _make_three_convolutions(inputs, *self.NARROW, 5, generator)
         self.pooled = convolution(inputs, self.POOLED, generator, kernel=1)
-        self.wide = _three_convolutions(inputs, *self.WIDE, 3, generator)
+        self.wide = _make_three_convolutions(inputs, *self.WIDE, 3, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = [F.relu(self.pooled(F.max_pool2d(x, 3, 1, padding=1)))]
@@ -116,7 +116,7 @@ class AuxiliaryModule(nn.Module):
         return torch.cat(outputs, 1)
 
 
-def _three_convolutions(
+def _make_three_convolutions(
     inputs: int, reduced: int, outputs: int, kernel: int, generator: torch.Generator
 ) -> nn.ModuleList:
     return nn.ModuleList(

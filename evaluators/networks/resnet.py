@@ -29,7 +29,7 @@ class ResNet18(Backbone):
         kernel, stride = (3, 1) if small else (7, 2)
         self.stem = normalised_convolution(shape[0], WIDTHS[0], generator, kernel, stride)
         self.pool = nn.Identity() if small else nn.MaxPool2d(3, 2, padding=1)
-        self.blocks = _stages(ResidualBlock, 1, generator)
+        self.blocks = _make_stages(ResidualBlock, 1, generator)
         self.hidden = nn.Identity() if size == WIDTHS[-1] else linear(WIDTHS[-1], size, generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class ImprovedResNet18(Backbone):
         super().__init__(shape, size, generator)
         channels, height, width = shape
         self.stem = nn.Sequential(normalised_convolution(channels, WIDTHS[0], generator), nn.PReLU(WIDTHS[0]))
-        self.blocks = _stages(ImprovedBlock, 2, generator)
+        self.blocks = _make_stages(ImprovedBlock, 2, generator)
         self.norm, self.dropout = nn.BatchNorm2d(WIDTHS[-1]), nn.Dropout(self.DROPOUT)
         pixels = -(-height // 16) * -(-width // 16)  # halved four times, rounded up
         self.hidden = linear(WIDTHS[-1] * pixels, size, generator)
@@ -76,7 +76,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = normalised_convolution(inputs, outputs, generator, stride=stride)
         self.second = normalised_convolution(outputs, outputs, generator)
-        self.shortcut = _shortcut(inputs, outputs, stride, generator)
+        self.shortcut = _make_shortcut(inputs, outputs, stride, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
@@ -96,13 +96,13 @@ class ImprovedBlock(nn.Module):
             nn.PReLU(outputs),
             normalised_convolution(outputs, outputs, generator, stride=stride),
         )
-        self.shortcut = _shortcut(inputs, outputs, stride, generator)
+        self.shortcut = _make_shortcut(inputs, outputs, stride, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.branch(x) + self.shortcut(x)
 
 
-def _stages(
+def _make_stages(
     block: type[ResidualBlock] | type[ImprovedBlock], first_stride: int, generator: torch.Generator
 ) -> nn.Sequential:
     """Make four stages of two blocks. The first divides the size of an image by ``first_stride``, the others by 2."""
@@ -114,7 +114,7 @@ def _stages(
     return nn.Sequential(*blocks)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int, generator: torch.Generator) -> nn.Module:
+def _make_shortcut(inputs: int, outputs: int, stride: int, generator: torch.Generator) -> nn.Module:
     if inputs == outputs and stride == 1:
         return nn.Identity()
     return normalised_convolution(inputs, outputs, generator, kernel=1, stride=stride)

@@ -28,11 +28,12 @@ class UNet(Backbone):
     def __init__(self, shape: tuple[int, ...], size: int, generator: torch.Generator) -> None:
         super().__init__(shape, size, generator)
         sizes = (shape[0], *self.WIDTHS)
-        self.down = nn.ModuleList(_two_convolutions(above, below, generator) for above, below in pairwise(sizes))
+        self.down = nn.ModuleList(_make_two_convolutions(above, below, generator) for above, below in pairwise(sizes))
         levels = list(pairwise(self.WIDTHS))[::-1]  # from the lowest level up
         self.raised = nn.ModuleList(transposed_convolution(below, above, generator, 2, 2) for above, below in levels)
         self.up = nn.ModuleList(
-            _two_convolutions(2 * above, size if above == self.WIDTHS[0] else above, generator) for above, _ in levels
+            _make_two_convolutions(2 * above, size if above == self.WIDTHS[0] else above, generator)
+            for above, _ in levels
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class UNet(Backbone):
         return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def _two_convolutions(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
+def _make_two_convolutions(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(
         normalised_convolution(inputs, outputs, generator),
         nn.ReLU(),

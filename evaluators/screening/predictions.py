@@ -132,7 +132,7 @@ class Embeddings:
     def __init__(
         self, inputs: Tensor, class_weights: str, formulas: Sequence[Formula], shared: Mapping[str, Tensor]
     ) -> None:
-        weight, centers = _initial_class_weights(class_weights)
+        weight, centers = _draw_class_weights(class_weights)
         learned = class_weights != "pedcc"
         self._heads = ClassWeightHeads([weight], [centers], len(formulas), inputs.device, learned=learned)
         self._embeddings = _repeat_for_losses(inputs, len(formulas))
@@ -174,7 +174,7 @@ def _repeat_for_losses(inputs: Tensor, num_losses: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _initial_class_weights(kind: str) -> tuple[Tensor, Tensor]:
+def _draw_class_weights(kind: str) -> tuple[Tensor, Tensor]:
     """Return the class weights of a kind, and the centers, that all losses start from."""
     generator = torch.Generator().manual_seed(1)
     weight = ClassWeights(kind, CLASSES, SIZE).initial(generator)

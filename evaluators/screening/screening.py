@@ -18,7 +18,7 @@ from lossearch.primitives.batched.uniform_gradient import UniformGradient
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.class_weights import require_suits
 
-#: Predictions that descend, their steps, the size of a step, and the steps between two looks at where they are.
+#: Predictions that descend, their steps, the size of a step, and the steps between two checks of where they are.
 SAMPLES = 12
 STEPS, STEP_SIZE = 32, 0.25
 CHECK_EVERY = 4
@@ -39,7 +39,7 @@ def rejection(formula: Formula, class_weights: str | None = None) -> str | None:
 
 
 def rejections(formulas: Sequence[Formula], class_weights: Sequence[str | None]) -> list[str | None]:
-    """Return the same for many losses, each with its class weights, in far fewer calls than one after the other."""
+    """Return the same for many losses, each with its class weights, in far fewer calls than one by one."""
     kinds = [
         (weights or "learned") if formula.looks_at_embeddings else None
         for formula, weights in zip(formulas, class_weights, strict=True)
@@ -66,7 +66,7 @@ class _Screening:
 
     def run(self) -> list[str | None]:
         """Return why each loss is rejected, or None if it passes."""
-        for descriptions, inputs in _extremes():
+        for descriptions, inputs in _make_extremes():
             self._require_finite(descriptions, inputs)
         self._require_trainable()
         return self._reasons
@@ -78,7 +78,7 @@ class _Screening:
         shared = self._prepare(len(inputs[0]), progress=0.0)
         predictions = self._build_predictions(inputs, shared)
         self._compute_gradients(predictions, shared)
-        for place, (value, slopes) in enumerate(zip(self._mean_values(), predictions.slopes(), strict=True)):
+        for place, (value, slopes) in enumerate(zip(self._compute_mean_values(), predictions.slopes(), strict=True)):
             description = descriptions[self._kinds[place] is not None]
             if description and not math.isfinite(value):
                 self._reject(place, f"not finite: the value is {value:g} on {description}")
@@ -100,7 +100,7 @@ class _Screening:
                 reached = {place: 0.0 for place in reached if self._reasons[place] is None}
             predictions.descend(STEP_SIZE)
             if (step + 1) % CHECK_EVERY == 0:
-                shares = _shares_at_targets(predictions, list(reached))
+                shares = _compute_shares_at_targets(predictions, list(reached))
                 reached = {place: share for place, share in shares.items() if share < REQUIRED}
             if not reached:
                 return
@@ -109,7 +109,7 @@ class _Screening:
             self._reject(place, f"untrainable: {shortfall}")
 
     def _require_slopes(self, predictions: Predictions) -> None:
-        for place, (value, slopes) in enumerate(zip(self._mean_values(), predictions.slopes(), strict=True)):
+        for place, (value, slopes) in enumerate(zip(self._compute_mean_values(), predictions.slopes(), strict=True)):
             moved = PREDICTIONS - {"weight_norm"} if self._kinds[place] == "pedcc" else PREDICTIONS
             if not moves(self._formulas[place], moved):
                 self._reject(place, "flat: the value depends on no prediction")
@@ -120,7 +120,7 @@ class _Screening:
         """Make room in the program for a number of samples, and return the inputs that all formulas have in common."""
         self._program.prepare(CLASSES, num_samples)
         return {
-            "y": _targets(num_samples).T.unsqueeze(0),
+            "y": _make_targets(num_samples).T.unsqueeze(0),
             "prior": torch.full((1, CLASSES, 1), 1.0 / CLASSES),
             "num_classes": torch.full((1, 1, 1), float(CLASSES)),
             "progress": torch.full((1, 1, 1), progress),
@@ -133,22 +133,22 @@ class _Screening:
         """Compute every loss and its gradient at its predictions."""
         predictions.backpropagate(self._program.run(predictions.compute_features(), shared))
 
-    def _mean_values(self) -> list[float]:
-        """Return the mean value of each loss where it was computed last."""
+    def _compute_mean_values(self) -> list[float]:
+        """Return the mean value of each loss at the predictions it was computed on last."""
         means: list[float] = self._program.values().mean(1).tolist()
         return means
 
 
-def _shares_at_targets(predictions: Predictions, places: Sequence[int]) -> dict[int, float]:
+def _compute_shares_at_targets(predictions: Predictions, places: Sequence[int]) -> dict[int, float]:
     """Return the share of predictions that have reached their targets, for the losses in these places."""
-    targets = _targets(SAMPLES).argmax(1)
+    targets = _make_targets(SAMPLES).argmax(1)
     classes = predictions.predict(places)
     shares = (torch.stack(list(classes.values())) == targets).float().mean(1).tolist()
     return dict(zip(classes, shares, strict=True))
 
 
 @lru_cache(maxsize=4)
-def _targets(num_samples: int) -> Tensor:
+def _make_targets(num_samples: int) -> Tensor:
     """Return one-hot targets [samples, classes], the classes in turn."""
     return torch.eye(CLASSES)[torch.arange(num_samples) % CLASSES]
 
@@ -161,7 +161,7 @@ def _start(embeddings: bool) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _extremes() -> tuple[tuple[tuple[str | None, str | None], tuple[Tensor, Tensor]], ...]:
+def _make_extremes() -> tuple[tuple[tuple[str | None, str | None], tuple[Tensor, Tensor]], ...]:
     """Return extreme logits and extreme embeddings, with a description of each; None excludes them from the test.
 
     The two of a pair have the same number of samples.

@@ -25,7 +25,7 @@ class ArrayData(BaseModel):
     verification: bool = Field(False, description="classes are identities: verify pairs of those never trained on")
 
     def with_absolute_path(self) -> "ArrayData":
-        """The same data, whatever the working directory."""
+        """Return the same data, whatever the working directory."""
         return self.model_copy(update={"arrays": str(Path(self.arrays).resolve())})
 
 
@@ -54,7 +54,7 @@ def array_task(name: str, data: ArrayData) -> Task:
 
 
 def _default_training(shape: tuple[int, ...], dense: bool) -> TrainingSettings:
-    """The training of known tasks on similar inputs."""
+    """Return the training of known tasks on similar inputs."""
     if dense:
         return PIXEL_TRAINING
     is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST_IMAGE

@@ -39,8 +39,8 @@ _PROXIES = {
 
 
 @lru_cache(maxsize=1)
-def _parts() -> tuple[Split, Split, Split]:
-    """Train, validation and test of the 1,797 digits: images [samples, 1, 8, 8] in [-1, 1], classes 0 to 9.
+def _divide_digits() -> tuple[Split, Split, Split]:
+    """Divide the 1,797 digits into train, validation and test: images [samples, 1, 8, 8] in [-1, 1], classes 0 to 9.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test set).
     """
@@ -55,20 +55,20 @@ def _parts() -> tuple[Split, Split, Split]:
     return train, validation, test
 
 
-def _task(name: str, family: str, suffix: str, corrupt: Callable[[Split], Split]) -> Task:
+def _make_task(name: str, family: str, suffix: str, corrupt: Callable[[Split], Split]) -> Task:
     """Make a task on digits with a corrupted training part."""
 
     @lru_cache(maxsize=1)
     def load() -> Splits:
-        train, validation, _ = _parts()
+        train, validation, _ = _divide_digits()
         return Splits(corrupt(train), validation)
 
     summary = f"8x8 handwritten digits{suffix}"
-    return Task(name, family, summary, CLASSES, SHAPE, load, lambda: _parts()[2], proxy=_PROXIES[name])
+    return Task(name, family, summary, CLASSES, SHAPE, load, lambda: _divide_digits()[2], proxy=_PROXIES[name])
 
 
-def _symmetric(percent: int) -> Task:
-    return _task(
+def _make_symmetric(percent: int) -> Task:
+    return _make_task(
         "digits_noisy" if percent == 40 else f"digits_noisy_{percent}",
         "label noise",
         f"; {percent} % of the training labels moved to another class",
@@ -76,8 +76,8 @@ def _symmetric(percent: int) -> Task:
     )
 
 
-def _asymmetric(percent: int) -> Task:
-    return _task(
+def _make_asymmetric(percent: int) -> Task:
+    return _make_task(
         f"digits_asymmetric_{percent}",
         "label noise",
         f"; {percent} % of the training labels moved to the next class",
@@ -86,16 +86,16 @@ def _asymmetric(percent: int) -> Task:
 
 
 TASKS = (
-    _task("digits", "clean", "", lambda train: train),
-    *(_symmetric(percent) for percent in (20, 40, 60)),
-    *(_asymmetric(percent) for percent in (20, 40, 60)),
-    _task(
+    _make_task("digits", "clean", "", lambda train: train),
+    *(_make_symmetric(percent) for percent in (20, 40, 60)),
+    *(_make_asymmetric(percent) for percent in (20, 40, 60)),
+    _make_task(
         "digits_long_tail",
         "long tail",
         "; the first class has 50 times as many training samples as the last",
         lambda train: make_long_tailed(train, 50.0, CLASSES),
     ),
-    _task(
+    _make_task(
         "digits_few_labels",
         "few labels",
         "; 5 training samples of each class",

@@ -1,4 +1,4 @@
-"""Download of the data of a task, where its publisher lets a program do that."""
+"""Download the data of a task, if its publisher lets a program do that."""
 
 from lossearch.evaluators.data import lfw, torchvision_data
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
@@ -13,8 +13,8 @@ def download_task(name: str) -> str:
     """
     task = known_task(name)
     if not task.needs_download:
-        others = sorted(other.name for other in TASKS.values() if other.needs_download)
-        raise UserError(f"The task {name} needs no download. Tasks that do: {', '.join(others)}.")
+        names = sorted(known.name for known in TASKS.values() if known.needs_download)
+        raise UserError(f"The task {name} needs no download. Tasks that do: {', '.join(names)}.")
     if task.data_from != f"lossearch download {name}":
         raise DataMissing(
             f"The data of the task {name} cannot be fetched by a command. Get it from {task.data_from} and put it into "

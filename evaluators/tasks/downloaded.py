@@ -24,7 +24,7 @@ from lossearch.primitives.errors import UserError
 _FACE_SIZE = 64
 
 
-def _task(name: str, summary: str, classes: int, shape: tuple[int, ...], read: Callable[[], Prepared]) -> Task:
+def _make_task(name: str, summary: str, classes: int, shape: tuple[int, ...], read: Callable[[], Prepared]) -> Task:
     """Make a classification task. ``read`` returns its three parts."""
 
     @lru_cache(maxsize=1)  # the same tensors each time, so that a device keeps its copies
@@ -46,20 +46,20 @@ def _task(name: str, summary: str, classes: int, shape: tuple[int, ...], read: C
     )
 
 
-def _published(name: str, summary: str, classes: int, channels: int, size: int) -> Task:
+def _make_published(name: str, summary: str, classes: int, channels: int, size: int) -> Task:
     """Make a task on a data set of torchvision's."""
     shape, page = (channels, size, size), torchvision_data.PUBLISHED[name].page
-    task = _task(name, summary, classes, shape, lambda: torchvision_data.read_torchvision(name, classes))
+    task = _make_task(name, summary, classes, shape, lambda: torchvision_data.read_torchvision(name, classes))
     return task if page is None else replace(task, data_from=page)
 
 
-def _segmentation(task: Task) -> Task:
+def _make_segmentation(task: Task) -> Task:
     return replace(
         task, family="segmentation", metric=MEAN_IOU, dense=True, ignores_pixels=True, fidelity=PIXEL_TRAINING
     )
 
 
-def _on_page(
+def _make_task_on_page(
     name: str,
     summary: str,
     classes: int,
@@ -87,20 +87,20 @@ def _on_page(
             )
         return options.data
 
-    return replace(_task(name, summary, classes, (channels, size, size), read), data_from=page)
+    return replace(_make_task(name, summary, classes, (channels, size, size), read), data_from=page)
 
 
 @lru_cache(maxsize=1)
-def _facescrub(home: Path, max_identities: int) -> Splits:
+def _read_facescrub(home: Path, max_identities: int) -> Splits:
     return facescrub.read_facescrub(_FACE_SIZE, max_identities)
 
 
 @lru_cache(maxsize=1)
-def _lfw_pairs(home: Path) -> Split:
+def _read_lfw_pairs(home: Path) -> Split:
     return lfw.read_pairs(_FACE_SIZE)
 
 
-def _facescrub_lfw(identities: int) -> Task:
+def _make_facescrub_lfw(identities: int) -> Task:
     """Make the task to train on FaceScrub and verify the pairs of Labeled Faces in the Wild.
 
     At most nine tenths of 530 identities train, without those in the pairs. The head has a class for each of the 477.
@@ -113,8 +113,8 @@ def _facescrub_lfw(identities: int) -> Task:
         f"verify; {identities} classes, of which those of verified people never occur",
         identities,
         (3, _FACE_SIZE, _FACE_SIZE),
-        lambda: _facescrub(data_home(), identities),
-        lambda: _lfw_pairs(data_home()),
+        lambda: _read_facescrub(data_home(), identities),
+        lambda: _read_lfw_pairs(data_home()),
         metric=VERIFICATION,
         needs_download=True,
         fidelity=IMAGE_TRAINING,
@@ -123,18 +123,20 @@ def _facescrub_lfw(identities: int) -> Task:
 
 
 TASKS = (
-    _published("mnist", "grey images of handwritten digits", 10, 1, 28),
-    _published("fashion_mnist", "grey images of clothes", 10, 1, 28),
-    _published("emnist_balanced", "grey images of handwritten letters and digits", 47, 1, 28),
-    _published("cifar10", "color images of things and animals", 10, 3, 32),
-    _published("cifar100", "color images of things, plants and animals", 100, 3, 32),
-    _published("svhn", "color images of house numbers' digits", 10, 3, 32),
-    _published("pcam", "color images of tissue, with or without a tumor (PatchCamelyon)", 2, 3, 48),
-    _published("caltech101", "color images of things (Caltech 101, without background)", 101, 3, 64),
-    _published("food101", "color images of dishes; some training labels are wrong", 101, 3, 64),
-    _published("fer2013", "grey images of facial expressions", 7, 1, 48),
-    _segmentation(_published("voc2012", "color images, each pixel a thing or background (Pascal VOC)", 21, 3, 64)),
-    _on_page(
+    _make_published("mnist", "grey images of handwritten digits", 10, 1, 28),
+    _make_published("fashion_mnist", "grey images of clothes", 10, 1, 28),
+    _make_published("emnist_balanced", "grey images of handwritten letters and digits", 47, 1, 28),
+    _make_published("cifar10", "color images of things and animals", 10, 3, 32),
+    _make_published("cifar100", "color images of things, plants and animals", 100, 3, 32),
+    _make_published("svhn", "color images of house numbers' digits", 10, 3, 32),
+    _make_published("pcam", "color images of tissue, with or without a tumor (PatchCamelyon)", 2, 3, 48),
+    _make_published("caltech101", "color images of things (Caltech 101, without background)", 101, 3, 64),
+    _make_published("food101", "color images of dishes; some training labels are wrong", 101, 3, 64),
+    _make_published("fer2013", "grey images of facial expressions", 7, 1, 48),
+    _make_segmentation(
+        _make_published("voc2012", "color images, each pixel a thing or background (Pascal VOC)", 21, 3, 64)
+    ),
+    _make_task_on_page(
         "malaria",
         "color images of blood cells, with or without parasites",
         2,
@@ -143,7 +145,7 @@ TASKS = (
         "the folders Parasitized and Uninfected",
         people=r"C\d+(P\d+)?",  # C33P1thinF_IMG_...
     ),
-    _on_page(
+    _make_task_on_page(
         "raf_db",
         "color images of facial expressions (RAF-DB, after a signed agreement)",
         7,
@@ -151,7 +153,7 @@ TASKS = (
         "http://www.whdeng.cn/RAF/model1.html",
         "train and test, each with a subfolder of aligned faces for each of the seven basic expressions,",
     ),
-    _on_page(
+    _make_task_on_page(
         "ck_plus",
         "grey images of facial expressions (Extended Cohn-Kanade, after a signed agreement)",
         7,
@@ -161,7 +163,7 @@ TASKS = (
         channels=1,
         people=r"S\d+",  # S010_004_00000017
     ),
-    _on_page(
+    _make_task_on_page(
         "colorectal_histology",
         "color images of tissue of eight kinds (Kather et al., 2016)",
         8,
@@ -169,17 +171,17 @@ TASKS = (
         "https://zenodo.org/records/53169",
         "the eight folders of Kather_texture_2016_image_tiles_5000",
     ),
-    _task(
+    _make_task(
         lfw.NAME,
         f"color images of people of whom there are {lfw.FEWEST} or more (Labeled Faces in the Wild)",
         62,
         (3, _FACE_SIZE, _FACE_SIZE),
         lambda: lfw.read_people(_FACE_SIZE, 62),
     ),
-    _facescrub_lfw(477),
-    _segmentation(
+    _make_facescrub_lfw(477),
+    _make_segmentation(
         replace(
-            _task(
+            _make_task(
                 coco_stuff.NAME,
                 "color images, each pixel a thing or stuff (COCO-Stuff)",
                 182,

@@ -25,7 +25,7 @@ class FolderData(BaseModel):
     verification: bool = Field(False, description="classes are identities: verify pairs of those never trained on")
 
     def with_absolute_path(self) -> "FolderData":
-        """The same data, whatever the working directory."""
+        """Return the same data, whatever the working directory."""
         return self.model_copy(update={"folder": str(Path(self.folder).resolve())})
 
 

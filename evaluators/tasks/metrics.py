@@ -27,13 +27,13 @@ class Metric:
 
 
 def accuracy(logits: Tensor, split: Split) -> Tensor:
-    """Share of samples whose largest logit is that of their class [...], from logits [..., classes, samples]."""
+    """Compute the share of correctly classified samples [...], from logits [..., classes, samples]."""
     correct = (logits.argmax(-2) == split.targets.flatten()).sum(-1)
     return correct.double() / split.targets.numel()
 
 
 def mean_iou(logits: Tensor, split: Split) -> Tensor:
-    """Average intersection over union of the classes in the split [...], from logits [..., classes, pixels].
+    """Compute the mean intersection over union of the split's classes [...], from logits [..., classes, pixels].
 
     Pixels without a class are left out.
     """
@@ -49,7 +49,7 @@ def mean_iou(logits: Tensor, split: Split) -> Tensor:
 
 
 def verification_accuracy(embeddings: Tensor, split: Split) -> Tensor:
-    """Share of pairs that a threshold on their cosine assigns to one class or two correctly [...].
+    """Compute the share of pairs that a threshold on their cosine assigns correctly to one class or two [...].
 
     Embeddings are [..., size, samples]. The threshold of each of ten folds is the best on the other nine (Huang et al.,
     Labeled Faces in the Wild, 2007).
@@ -63,7 +63,7 @@ def verification_accuracy(embeddings: Tensor, split: Split) -> Tensor:
 
 
 def cosines(embeddings: Tensor, pairs: Pairs) -> Tensor:
-    """Cosine of each pair [..., pairs], from embeddings [..., size, samples]."""
+    """Compute the cosine of each pair [..., pairs], from embeddings [..., size, samples]."""
     unit = F.normalize(embeddings, dim=-2)
     return (unit[..., pairs.first] * unit[..., pairs.second]).sum(-2)
 

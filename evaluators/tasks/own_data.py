@@ -15,14 +15,14 @@ OwnData = FolderData | ArrayData
 KINDS: dict[str, type[OwnData]] = {"folder": FolderData, "arrays": ArrayData}
 
 
-def _kind(declared: Any) -> str:
+def _find_kind(declared: Any) -> str:
     is_arrays = isinstance(declared, ArrayData) or (isinstance(declared, dict) and "arrays" in declared)
     return "arrays" if is_arrays else "folder"
 
 
 #: Data of either kind, identified by its keys. Pydantic puts the kind into the location of an error.
 DeclaredData = Annotated[
-    Annotated[FolderData, Tag("folder")] | Annotated[ArrayData, Tag("arrays")], Discriminator(_kind)
+    Annotated[FolderData, Tag("folder")] | Annotated[ArrayData, Tag("arrays")], Discriminator(_find_kind)
 ]
 
 _DECLARED: TypeAdapter[OwnData] = TypeAdapter(DeclaredData)

@@ -30,9 +30,9 @@ class PackedTask:
 def pack_task(task: Task, test: bool) -> PackedTask:
     """Pack a task with its data, and with its test part if ``test``. Raises UserError if the data cannot be loaded."""
     splits = task.load()
-    parts = {"train": _arrays(splits.train), "validation": _arrays(splits.validation)}
+    parts = {"train": _list_arrays(splits.train), "validation": _list_arrays(splits.validation)}
     if test:
-        parts["test"] = _arrays(task.load_test())
+        parts["test"] = _list_arrays(task.load_test())
     return PackedTask(replace(task, load=_fail, load_test=_fail), parts)
 
 
@@ -47,7 +47,7 @@ def _fail() -> NoReturn:
     raise RuntimeError("this part of the data was not sent")
 
 
-def _arrays(split: Split) -> Arrays:
+def _list_arrays(split: Split) -> Arrays:
     arrays = {"inputs": split.inputs.numpy(), "targets": split.targets.numpy()}
     if split.pairs is not None:
         arrays |= {field.name: getattr(split.pairs, field.name).numpy() for field in fields(Pairs)}
@@ -55,12 +55,12 @@ def _arrays(split: Split) -> Arrays:
 
 
 def _split(arrays: Arrays) -> Split:
-    tensors = {name: _tensor(array) for name, array in arrays.items()}
+    tensors = {name: _share_as_tensor(array) for name, array in arrays.items()}
     pairs = Pairs(*(tensors[field.name] for field in fields(Pairs))) if "same" in tensors else None
     return Split(tensors["inputs"], tensors["targets"], pairs)
 
 
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
+def _share_as_tensor(array: NDArray[Any]) -> torch.Tensor:
     """Share the memory of an array that may be read-only: nothing writes to the data of a task."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

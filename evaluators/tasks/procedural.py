@@ -40,19 +40,19 @@ _PROXIES = {
 
 
 @lru_cache(maxsize=4)
-def _shapes(seed: int, count: int) -> Split:
+def _make_shapes(seed: int, count: int) -> Split:
     generator = torch.Generator().manual_seed(seed)
     classes = torch.arange(count) % len(SHAPES)
     return Split(draw_shapes(classes, generator)[0], classes)
 
 
 @lru_cache(maxsize=4)
-def _masks(seed: int, count: int) -> Split:
+def _make_masks(seed: int, count: int) -> Split:
     return Split(*draw_scenes(count, KINDS, torch.Generator().manual_seed(seed)))
 
 
 @lru_cache(maxsize=4)
-def _glyphs(seed: int, count: int) -> Split:
+def _make_glyphs(seed: int, count: int) -> Split:
     """Draw images of the identities of a part, with pairs to verify unless the part trains."""
     generator = torch.Generator().manual_seed(seed)
     identities: Tensor = torch.tensor(IDENTITIES[seed])[torch.arange(count) % len(IDENTITIES[seed])]
@@ -63,17 +63,17 @@ def _glyphs(seed: int, count: int) -> Split:
 
 
 @lru_cache(maxsize=1)
-def _noisy() -> Splits:
-    train = add_symmetric_noise(_shapes(_TRAIN, 1_600), 0.4, len(SHAPES), _NOISE)
-    return Splits(train, _shapes(_VALIDATION, 800))
+def _load_noisy() -> Splits:
+    train = add_symmetric_noise(_make_shapes(_TRAIN, 1_600), 0.4, len(SHAPES), _NOISE)
+    return Splits(train, _make_shapes(_VALIDATION, 800))
 
 
 @lru_cache(maxsize=1)
-def _long_tailed() -> Splits:
-    return Splits(make_long_tailed(_shapes(_TRAIN, 1_600), 20.0, len(SHAPES)), _shapes(_VALIDATION, 800))
+def _load_long_tailed() -> Splits:
+    return Splits(make_long_tailed(_make_shapes(_TRAIN, 1_600), 20.0, len(SHAPES)), _make_shapes(_VALIDATION, 800))
 
 
-def _classification(name: str, family: str, suffix: str, load: Callable[[], Splits]) -> Task:
+def _make_classification(name: str, family: str, suffix: str, load: Callable[[], Splits]) -> Task:
     return Task(
         name,
         family,
@@ -81,20 +81,24 @@ def _classification(name: str, family: str, suffix: str, load: Callable[[], Spli
         len(SHAPES),
         SHAPE,
         load,
-        lambda: _shapes(_TEST, 800),
+        lambda: _make_shapes(_TEST, 800),
         fidelity=IMAGE_TRAINING,
         proxy=_PROXIES[name],
     )
 
 
 TASKS = (
-    _classification("shapes", "clean", "", lambda: Splits(_shapes(_TRAIN, 1_600), _shapes(_VALIDATION, 800))),
-    _classification("shapes_noisy", "label noise", "; 40 % of the training labels moved to another class", _noisy),
-    _classification(
+    _make_classification(
+        "shapes", "clean", "", lambda: Splits(_make_shapes(_TRAIN, 1_600), _make_shapes(_VALIDATION, 800))
+    ),
+    _make_classification(
+        "shapes_noisy", "label noise", "; 40 % of the training labels moved to another class", _load_noisy
+    ),
+    _make_classification(
         "shapes_long_tail",
         "long tail",
         "; the first class has 20 times as many training samples as the last",
-        _long_tailed,
+        _load_long_tailed,
     ),
     Task(
         "glyphs",
@@ -102,8 +106,8 @@ TASKS = (
         "16x16 color images of glyphs: 24 identities to train on, pairs of 12 others to verify",
         len(IDENTITIES[_TRAIN]),
         SHAPE,
-        lambda: Splits(_glyphs(_TRAIN, 1_440), _glyphs(_VALIDATION, 480)),
-        lambda: _glyphs(_TEST, 480),
+        lambda: Splits(_make_glyphs(_TRAIN, 1_440), _make_glyphs(_VALIDATION, 480)),
+        lambda: _make_glyphs(_TEST, 480),
         metric=VERIFICATION,
         fidelity=_GLYPHS,
         proxy=_PROXIES["glyphs"],
@@ -114,8 +118,8 @@ TASKS = (
         f"16x16 color images of two shapes of {KINDS} kinds, each pixel a kind or background",
         KINDS + 1,
         SHAPE,
-        lambda: Splits(_masks(_TRAIN, 600), _masks(_VALIDATION, 200)),
-        lambda: _masks(_TEST, 200),
+        lambda: Splits(_make_masks(_TRAIN, 600), _make_masks(_VALIDATION, 200)),
+        lambda: _make_masks(_TEST, 200),
         metric=MEAN_IOU,
         dense=True,
         fidelity=PIXEL_TRAINING,

@@ -17,7 +17,7 @@ from lossearch.primitives.language.terminals import TERMINALS
 #: Default training on images.
 IMAGE_TRAINING = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
 
-#: Default training where every pixel has a class.
+#: Default training if every pixel has a class.
 PIXEL_TRAINING = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 _DEFAULT_TRAINING = TrainingSettings()
@@ -59,7 +59,7 @@ class Task:
         return formula
 
     def obstacle(self, fidelity: TrainingSettings) -> str | None:
-        """Reason why a network or augmentation does not suit the inputs of the task, or None if all do."""
+        """Return why a network or augmentation does not suit the inputs of the task, or None if all do."""
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
         if (fidelity.network in DENSE) != self.dense:
@@ -74,7 +74,7 @@ class Task:
         return self._size_obstacle(fidelity)
 
     def _size_obstacle(self, fidelity: TrainingSettings) -> str | None:
-        """The settings that need larger images than the inputs of the task, or None if none do."""
+        """Name the settings that need larger images than the inputs of the task; None if there are none."""
         needs = {name: SMALLEST_IMAGE for name in ("shift", "flip") if getattr(fidelity, name)}
         needs[f"network = {fidelity.network!r}"] = NETWORKS[fidelity.network].SMALLEST
         side = min(self.shape[1:]) if len(self.shape) == 3 else 0
@@ -92,6 +92,6 @@ class Task:
         )
 
     def describe(self) -> dict[str, Any]:
-        """The task as plain data, for JSON."""
+        """Return the task as plain data, for JSON."""
         names = ("name", "family", "summary", "classes", "shape", "features", "dense", "needs_download", "data_from")
         return {name: getattr(self, name) for name in names} | {"metric": self.metric.name}

@@ -58,15 +58,15 @@ def calibration_factor(loss: FormulaLoss, task: Task, fidelity: TrainingSettings
     targets = one_hot(indices, task.classes)
     reference = F.cross_entropy(model.head(embeddings), targets)
     value = loss(embeddings if owns_class_weights(loss) else model.head(embeddings), targets)
-    expected = _gradient_norm(reference, embeddings)
-    norm = _gradient_norm(value, embeddings)
+    expected = _compute_gradient_norm(reference, embeddings)
+    norm = _compute_gradient_norm(value, embeddings)
     if not is_usable(norm, expected):
         raise TrainingFailed(NO_GRADIENT)
     return round_factor(expected / norm)
 
 
 def is_usable(norm: float, expected: float) -> bool:
-    """Return True if a gradient's norm is finite and not vanishing beside the expected one."""
+    """Return True if a gradient's norm is finite and not vanishing relative to the expected one."""
     return math.isfinite(norm) and norm >= SMALLEST_GRADIENT * expected
 
 
@@ -89,7 +89,7 @@ def gradient_size(attached: AttachedLoss, embeddings: Tensor, targets: Tensor) -
     return float(torch.linalg.vector_norm(gradient * len(at), dim=1).mean())
 
 
-def _gradient_norm(value: Tensor, at: Tensor) -> float:
+def _compute_gradient_norm(value: Tensor, at: Tensor) -> float:
     if not value.requires_grad:
         return 0.0
     (gradient,) = torch.autograd.grad(value, at, allow_unused=True, materialize_grads=True)

@@ -91,7 +91,7 @@ class OneByOne:
         return Outcome.of_trainings(factor, fitness, reasons)
 
     def _build_training(self, candidate: int, place: int) -> Training:
-        """Build a candidate's training under the seed in a place, at the step where the plan starts."""
+        """Build a candidate's training under the seed in a place, at the first step of the plan."""
         plan, fidelity = self.plan, self.plan.fidelity
         if plan.learning_rates:
             fidelity = fidelity.model_copy(update={"learning_rate": plan.learning_rates[candidate]})

@@ -133,6 +133,6 @@ class Plateau:
 
     @staticmethod
     def of(tensor: Tensor) -> "Plateau":
-        """Return the plateau that ``as_tensor`` gave this tensor."""
+        """Rebuild the plateau from the tensor that ``as_tensor`` made."""
         scale, best, waited = tensor.tolist()
         return Plateau(scale, best, int(waited))

@@ -12,7 +12,7 @@ NOT_FINITE = "diverged: the trained network's outputs are not finite"
 
 
 class TrainingFailed(Exception):
-    """A training could not be finished. The message is the reason to record."""
+    """Raised for a training that could not be finished. The message is the reason to record."""
 
 
 def describe_divergence(step: int, steps: int, quantity: str) -> str:

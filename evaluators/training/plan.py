@@ -17,8 +17,8 @@ CPU = torch.device("cpu")
 class TrainingPlan:
     """Everything that a trainer needs: the candidates' formulas, and the training that they have in common.
 
-    All formulas take logits, or all take embeddings with class weights of one kind. Candidates are counted by their
-    place in ``formulas``. All states belong to one step.
+    All formulas take logits, or all take embeddings with class weights of one kind. Candidates are identified by
+    their place in ``formulas``. All states belong to one step.
     """
 
     formulas: Sequence[Formula]

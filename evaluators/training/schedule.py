@@ -113,7 +113,7 @@ class Augmentation:
 
 
 def move_split(split: Split, device: torch.device) -> Split:
-    """Move a split to the device, where it stays for the trainings to come."""
+    """Move a split to the device, where it stays for later trainings."""
     pairs = split.pairs
     if pairs is not None:
         pairs = Pairs(*(_move(tensor, device) for tensor in (pairs.first, pairs.second, pairs.same)))

@@ -59,7 +59,7 @@ def draw_batches(num_samples: int, fidelity: TrainingSettings, seed: int) -> tup
 
 @lru_cache(maxsize=16)  # every loss of a task asks for them
 def class_frequencies(task: Task) -> Tensor:
-    """Relative class frequencies [classes] in the task's training split. Targets without a class do not count."""
+    """Compute relative class frequencies [classes] in the task's training split, without targets that have no class."""
     targets = task.load().train.targets.flatten()
     counts = torch.bincount(targets[targets >= 0], minlength=task.classes)
     return counts / counts.sum()

@@ -100,7 +100,7 @@ class Training:
         self.model.backbone.train()
         while self.step < until:
             with self._randomness.at(self.step):
-                value = self._calibration * self._loss_of_batch()
+                value = self._calibration * self._compute_loss_of_batch()
             self.step += 1
             if not math.isfinite(value.item()):
                 raise TrainingFailed(describe_divergence(self.step, self._fidelity.steps, "loss"))
@@ -113,7 +113,7 @@ class Training:
                 self._plateau.look(self.metric_on(self._task.load().validation), self._fidelity)
                 self.model.backbone.train()
 
-    def _loss_of_batch(self) -> Tensor:
+    def _compute_loss_of_batch(self) -> Tensor:
         """Compute the loss on the step's batch. Pixels without a class are left out."""
         if self._depends_on_progress:
             self.loss.set_progress(self.step / self._fidelity.steps)  # type: ignore[operator]
@@ -163,10 +163,10 @@ class Training:
         """
         self.model.backbone.eval()
         size = 2 * self._fidelity.batch_size  # their activations take no more room than those of a training step
-        parts = [self._outputs_of(as_numbers(part.to(self._device)), kinds) for part in inputs.split(size)]
+        parts = [self._compute_outputs_of(as_numbers(part.to(self._device)), kinds) for part in inputs.split(size)]
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
-    def _outputs_of(self, inputs: Tensor, kinds: Sequence[str]) -> list[Tensor]:
+    def _compute_outputs_of(self, inputs: Tensor, kinds: Sequence[str]) -> list[Tensor]:
         embeddings: Tensor = self.model.backbone(inputs)
         return [embeddings if kind == "embeddings" else self.compute_logits(embeddings) for kind in kinds]
 
@@ -184,10 +184,10 @@ class Training:
         return self._optimizer.kept_tensors()
 
     def buffers(self) -> list[Tensor]:
-        """Return what changes beside parameters: running statistics, steps of each parameter, and the plateau."""
-        return [*self._statistics(), self._optimizer.steps(), self._plateau.as_tensor()]
+        """Return what changes besides parameters: running statistics, steps of each parameter, and the plateau."""
+        return [*self._list_statistics(), self._optimizer.steps(), self._plateau.as_tensor()]
 
-    def _statistics(self) -> list[Tensor]:
+    def _list_statistics(self) -> list[Tensor]:
         return [buffer for buffer in self.model.backbone.buffers() if buffer.is_floating_point()]
 
     @torch.no_grad()
@@ -205,5 +205,5 @@ class Training:
         *statistics, steps, plateau = buffers
         self._optimizer.restore(velocities, steps.tolist())
         self._plateau = Plateau.of(plateau)
-        for buffer, saved in zip(self._statistics(), statistics, strict=True):
+        for buffer, saved in zip(self._list_statistics(), statistics, strict=True):
             buffer.copy_(saved)

@@ -1,6 +1,6 @@
 """The ``lossearch`` command. Each of its commands parses options, calls the library and prints.
 
-Data goes to standard output, messages to standard error. Exit codes: 0 well, 1 failed, 2 the user's input,
+Data goes to standard output, messages to standard error. Exit codes: 0 success, 1 failure, 2 wrong input,
 3 finished without a valid candidate, 130 interrupted.
 """
 
@@ -24,8 +24,8 @@ from lossearch.cli.tune import tune
 
 app = typer.Typer(
     name="lossearch",
-    help="Search for loss functions, read the results, export what was found.",
-    epilog="Exit codes: 0 well; 1 failed; 2 the input; 3 finished without a valid candidate; 130 interrupted.",
+    help="Search for loss functions, read the results, export losses.",
+    epilog="Exit codes: 0 success; 1 failure; 2 wrong input; 3 finished without a valid candidate; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -45,7 +45,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Search for loss functions, read the results, export what was found."""
+    """Search for loss functions, read the results, export losses."""
 
 
 for command in (

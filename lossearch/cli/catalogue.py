@@ -22,7 +22,7 @@ def losses(
         elif name is None:
             width = max(map(len, CATALOG))
             for loss in chosen:
-                print(f"{loss.name:{width}}  {_looks_at(loss):17}  {loss.text}")
+                print(f"{loss.name:{width}}  {_describe_inputs(loss):17}  {loss.text}")
         else:
             _print_loss(chosen[0])
 
@@ -44,14 +44,14 @@ def tasks(as_json: JsonFlag = False) -> None:
 
 
 def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
-    """Fetch the data of a task, where its publisher lets a program do that."""
+    """Fetch the data of a task, if its publisher lets a program do that."""
     with reported():
         from lossearch.evaluators.tasks.download import download_task
 
         print(download_task(task))
 
 
-def _looks_at(loss: Any) -> str:
+def _describe_inputs(loss: Any) -> str:
     """Return the inputs of the loss's module."""
     over = "embeddings" if loss.formula.looks_at_embeddings else "logits"
     return f"{over}, prior" if "prior" in loss.formula.names else over

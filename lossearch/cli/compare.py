@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from lossearch.studies.compare import ComparedLosses
     from lossearch.studies.comparison import Comparison
 
-#: Panels of the help: options that only count without, or with, a search's directory.
+#: Panels of the help: options that apply only without a search's directory, or only with one.
 _WITHOUT, _WITH = "Without a search's directory", "With a search's directory"
 
 #: Why an option does not apply, and what to do.
 _NOT_WITH_SEARCH = (
-    "expected without a search's directory, got one beside it. Its tuned losses are judged on the test split, and the "
-    "same call continues where one was stopped. Leave that out; what applies is --seeds, --top, --network and --task"
+    "expected a comparison, got a search's directory, whose tuned losses are judged on the test split. The same call "
+    "continues where one was stopped. Leave this out; --seeds, --top, --network and --task apply"
 )
-_NOT_WITHOUT_SEARCH = "expected beside a search's directory, got none. Leave that out; --losses names what is compared"
+_NOT_WITHOUT_SEARCH = "expected a search's directory with it, got none. Leave this out; --losses names what is compared"
 
 
 def compare(
@@ -109,8 +109,8 @@ def compare(
         training = {"steps": steps, "learning_rate": learning_rate}
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
-            others = {"measure": measure, "run_dir": run_dir, "resume": resume}
-            _refuse({**declared_options, **training, **others}, _NOT_WITH_SEARCH)
+            further = {"measure": measure, "run_dir": run_dir, "resume": resume}
+            _refuse({**declared_options, **training, **further}, _NOT_WITH_SEARCH)
             judging = {"seeds": seeds, "top": top, "network": network, "tasks": task, **where}
             _judge(Path(file), {name: value for name, value in judging.items() if value is not None}, as_json)
             return

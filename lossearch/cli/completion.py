@@ -11,17 +11,17 @@ Completions = Iterator[tuple[str, str]]
 
 def searches(incomplete: str) -> Completions:
     """Complete the name of a shipped experiment or of a TOML file."""
-    yield from _shipped("task", incomplete)
-    yield from _files(incomplete)
+    yield from _complete_shipped("task", incomplete)
+    yield from _complete_files(incomplete)
 
 
 def comparisons(incomplete: str) -> Completions:
     """Complete the name of a shipped comparison, of a TOML file, or of a directory, which may be a search's."""
-    yield from _shipped("tasks", incomplete)
-    yield from _files(incomplete)
+    yield from _complete_shipped("tasks", incomplete)
+    yield from _complete_files(incomplete)
 
 
-def _shipped(key: str, incomplete: str) -> Completions:
+def _complete_shipped(key: str, incomplete: str) -> Completions:
     for entry in sorted(resources.files("lossearch.experiments").iterdir(), key=lambda entry: entry.name):
         name = entry.name.removesuffix(".toml")
         if name != entry.name and name.startswith(incomplete):
@@ -30,7 +30,7 @@ def _shipped(key: str, incomplete: str) -> Completions:
                 yield name, "shipped"
 
 
-def _files(incomplete: str) -> Completions:
+def _complete_files(incomplete: str) -> Completions:
     folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     if not folder.is_dir():
         return

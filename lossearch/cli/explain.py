@@ -48,15 +48,15 @@ def explain(
 
 
 def _require_source(source: str, task: str | None) -> None:
-    """End the command for a source that is no run and cannot be a formula, or lacks its task."""
+    """End the command unless the source is a run alone, or a name or formula with a task."""
     if os.path.isdir(source):  # pathlib fails where a formula is too long for a path
         if task is not None:
-            fail(f"--task: expected a name or formula beside it, got the run {source}, which has its own", 2)
+            fail(f"--task: expected a name or formula with it, got the run {source}, which has its own", 2)
         return
     if "=" not in source and "[" not in source:  # neither settings nor class weights
         known_or_formula(source)
     if task is None:
-        fail("expected --task beside a name or formula, got none. lossearch tasks lists them", 2)
+        fail("expected --task with a name or formula, got none. lossearch tasks lists them", 2)
 
 
 def _print(explained: "ExplainedLoss", as_json: bool) -> None:

@@ -46,11 +46,11 @@ def export(
         files = [out, card_path(out)] if card else [out]
         for path in files:
             _require_free(path, force)
-        options: dict[str, Any] = _hyperparameters(set_ or [])
-        loss = _loss(source, rank, options.keys())
+        options: dict[str, Any] = _read_hyperparameters(set_ or [])
+        loss = _read_loss(source, rank, options.keys())
         options |= {"class_weights": class_weights} if class_weights is not None else {}
         options |= {"fine_tune_from": fine_tune_from} if fine_tune_from is not None else {}
-        options |= {"prior": _numbers("--prior", prior)} if prior is not None else {}
+        options |= {"prior": _read_numbers("--prior", prior)} if prior is not None else {}
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -72,25 +72,25 @@ def _require_free(path: Path, force: bool) -> None:
         fail(f"{path}: exists already. Give another --out, or --force to replace it", 2)
 
 
-def _loss(source: str, rank: int | None, hyperparameters: Collection[str]) -> "Entry | str":
+def _read_loss(source: str, rank: int | None, hyperparameters: Collection[str]) -> "Entry | str":
     """Return the entry of a run, or the name or formula. End the command if the source is none of them."""
     if os.path.isdir(source):
-        return _loss_of_run(Path(source), rank or 1)
+        return _read_loss_of_run(Path(source), rank or 1)
     if rank is not None:
-        fail(f"--rank: expected the directory of a run beside it, got {source}", 2)
+        fail(f"--rank: expected the directory of a run with it, got {source}", 2)
     return known_or_formula(source, hyperparameters)
 
 
-def _loss_of_run(run: Path, rank: int) -> "Entry":
+def _read_loss_of_run(run: Path, rank: int) -> "Entry":
     board = board_of(run)
     if board.damages:
-        fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may be others; --resume trains it again", 1)
+        fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may differ; --resume trains it again", 1)
     if rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
     return board[rank - 1]
 
 
-def _hyperparameters(settings: list[str]) -> dict[str, float]:
+def _read_hyperparameters(settings: list[str]) -> dict[str, float]:
     """Read the hyper-parameters of ``--set NAME=VALUE``."""
     from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 
@@ -109,7 +109,7 @@ def _hyperparameters(settings: list[str]) -> dict[str, float]:
     return values
 
 
-def _numbers(option: str, text: str) -> list[float]:
+def _read_numbers(option: str, text: str) -> list[float]:
     try:
         return [float(number) for number in text.split(",")]
     except ValueError:

@@ -59,22 +59,24 @@ def _print_status(status: "Status") -> None:
     from lossearch.results.plain_text import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in sorted(status.candidates.items())) or "none yet"
-    speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute lately"
+    speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute recently"
     print(f"{printable(status.name)}: {status.state}, generation {status.generation} of {status.generations}")
     print(f"tasks: {', '.join(map(printable, status.tasks))}")
     print(f"losses: {counts}")
     print(f"trainings: {status.trainings}{speed}")
     if status.best_fitness is not None:
-        beside = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
-        print(f"best: {status.best_fitness:.4f}{beside}: {printable(status.best_formula or '')}")
+        baseline = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
+        print(f"best: {status.best_fitness:.4f}{baseline}: {printable(status.best_formula or '')}")
     if status.seconds:
-        print("driver: " + ", ".join(f"{printable(name)} {spent:.1f} s" for name, spent in status.seconds.items()))
+        print(
+            "driver: " + ", ".join(f"{printable(activity)} {spent:.1f} s" for activity, spent in status.seconds.items())
+        )
     for name, worker in list(status.workers.items())[:MAX_WORKERS]:
-        busy = ", ".join(f"{printable(what)} {spent:.1f} s" for what, spent in worker.seconds.items())
+        busy = ", ".join(f"{printable(activity)} {spent:.1f} s" for activity, spent in worker.seconds.items())
         print(f"worker {printable(name)}: {worker.trainings} trainings, {worker.per_minute:g} a minute: {busy}")
     if len(status.workers) > MAX_WORKERS:
         print(f"and {len(status.workers) - MAX_WORKERS} workers more; see --json")
     if status.last_evaluation:
         print(f"last evaluation: {printable(status.last_evaluation)}")
     if status.damages:
-        print(f"parts that cannot be read: {status.damages}; --resume does their work again")
+        print(f"parts that cannot be read: {status.damages}; --resume repeats their work")

@@ -45,9 +45,11 @@ def leaderboard(
             rows = rows if sort is None else ordered(rows, sort)
         verdicts = [] if table is None else table.lines
         if as_json:
-            print_json([asdict(row) | {"verdicts": _verdicts_on(row.rank, verdicts)} for row in _first(rows, top)])
+            print_json(
+                [asdict(row) | {"verdicts": _select_verdicts(row.rank, verdicts)} for row in _select_first(rows, top)]
+            )
         elif as_csv:
-            _print_csv(_first(rows, top))
+            _print_csv(_select_first(rows, top))
         else:
             print_board(rows, top, beside=not is_selection)
             for line in verdicts:
@@ -59,7 +61,7 @@ def leaderboard(
 
 
 def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -> None:
-    """Print the first rows as a table, with ``beside`` also cross-entropy's row, with ``known`` every known loss's."""
+    """Print the first rows as a table. ``beside`` adds cross-entropy's row, ``known`` those of all known losses."""
     from lossearch.cli.output import tables
     from lossearch.cli.tables import leaderboard_table
 
@@ -67,7 +69,7 @@ def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -
     console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside))
 
 
-def _first(rows: Sequence[Any], top: int) -> list[Any]:
+def _select_first(rows: Sequence[Any], top: int) -> list[Any]:
     return [row for row in rows[:top] if row.rank is not None]
 
 
@@ -82,6 +84,6 @@ def _print_csv(rows: Sequence[Any]) -> None:
         writer.writerow([" ".join(value) if isinstance(value, tuple) else value for value in asdict(row).values()])
 
 
-def _verdicts_on(rank: int, verdicts: Any) -> list[dict[str, Any]]:
+def _select_verdicts(rank: int, verdicts: Any) -> list[dict[str, Any]]:
     """Return the verdicts on the loss of a rank, as plain data."""
     return [asdict(line) for line in verdicts if line.rank == rank]

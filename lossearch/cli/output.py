@@ -1,4 +1,4 @@
-"""How a command ends: data on standard output, messages on standard error, and an exit code."""
+"""Output of a command: data on standard output, messages on standard error, and an exit code."""
 
 import json
 import os
@@ -44,13 +44,13 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def interrupted(kept: str, words: Sequence[str]) -> NoReturn:
-    """Say that the command was interrupted, what is kept, and with which words it continues; end."""
+    """Say that the command was interrupted, what is kept and how to continue. End the command."""
     say(f"Interrupted. Everything {kept} is kept. Continue with:\n  {typed(words)}")
     raise typer.Exit(INTERRUPTED) from None
 
 
 def typed(words: Sequence[str]) -> str:
-    """Return the line to type for a command of lossearch, as it can be called from here."""
+    """Return the line that calls lossearch with these words from this shell."""
     if shutil.which("lossearch"):
         program = ["lossearch"]
     elif sys.argv[0].endswith("__main__.py"):
@@ -75,14 +75,14 @@ def as_words(options: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn errors that have a message of their own into that message and an exit code, and warnings into messages."""
+    """Print warnings as messages. Print errors of the user, lossearch or the system, and end with an exit code."""
     warnings.showwarning = _say_warning
     try:
         yield
         sys.stdout.flush()
     except (typer.Exit, KeyboardInterrupt):
         raise
-    except BrokenPipeError:  # the reader has had enough
+    except BrokenPipeError:  # the reader of a pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except UserError as error:
@@ -109,7 +109,7 @@ def messages() -> "Console":
 
 
 def tables() -> "Console":
-    """Return the console for tables: standard output, with room for all columns where that is no terminal."""
+    """Return the console for tables: standard output, with room for all columns if it is no terminal."""
     from rich.console import Console  # importing it takes long
 
     console = Console(highlight=False)

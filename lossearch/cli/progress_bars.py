@@ -114,7 +114,7 @@ class _LineView(SilentView):
         self._say(f"warning: {message}")
 
     def _was_quiet(self) -> bool:
-        """Return True if the last line about the progress was long ago."""
+        """Return True if no line about the progress was printed for ``QUIET_SECONDS``."""
         return time.monotonic() - self._last > QUIET_SECONDS
 
     def _say(self, message: str) -> None:
@@ -122,7 +122,7 @@ class _LineView(SilentView):
 
 
 class SearchLines(_LineView):
-    """A line for each generation of a search, and after quiet seconds."""
+    """Prints a line for each generation of a search, and one after ``QUIET_SECONDS`` without any."""
 
     def moved(self, progress: Progress) -> None:
         if self._was_quiet():
@@ -135,7 +135,7 @@ class SearchLines(_LineView):
 
 
 class StudyLines(_LineView):
-    """A line after quiet seconds of a study, and one at its end."""
+    """Prints a line after ``QUIET_SECONDS`` of a study without any, and one at its end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,12 +151,12 @@ class StudyLines(_LineView):
     def advanced(self, trainings: float, task: str) -> None:
         self._done += trainings
         through = self._done + self._recalled
-        is_end = through >= self._planned - 1e-6  # shares of trainings add up to whole ones but for rounding
+        is_end = through >= self._planned - 1e-6  # shares of trainings add up to whole ones, up to rounding
         if not trainings or not (is_end or self._was_quiet()):
             return
         self._last = time.monotonic()
-        left = (self._last - self._started) / self._done * (self._planned - through)
-        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {left:.0f} s left")
+        seconds_left = (self._last - self._started) / self._done * (self._planned - through)
+        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {seconds_left:.0f} s left")
 
 
 def search_view(total: int) -> SearchBar | SearchLines:

@@ -51,7 +51,7 @@ def search(
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)
         if ray_address is not None and executor == "inline":
-            fail("--ray-address: expected --executor ray beside it, got inline", 2)
+            fail("--ray-address: expected --executor ray with it, got inline", 2)
         from lossearch.cli.progress_bars import search_view
         from lossearch.engine.launch import SearchInterrupted, search
         from lossearch.engine.search_loop import planned_trainings

@@ -52,11 +52,11 @@ def show(
 def _print(facts: Any) -> None:
     from lossearch.results.plain_text import printable
 
-    for line in _lines(facts):
+    for line in _format_lines(facts):
         print(printable(line))
 
 
-def _lines(facts: Any) -> Iterator[str]:
+def _format_lines(facts: Any) -> Iterator[str]:
     row = facts.row
     yield f"{row.loss_id}{f', {row.name}' if row.name else ''}: {row.formula}"
     yield f"  latex      {facts.latex}"
@@ -64,34 +64,35 @@ def _lines(facts: Any) -> Iterator[str]:
     if row.class_weights is not None:
         yield f"  weights    {row.class_weights}"
     yield f"  task       {row.task}, {row.fidelity}"
-    yield f"  standing   {_standing(row)}"
-    yield from (_training(record) for record in facts.evaluations if record.fitness is not None)
-    again = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
-    yield f"  born       by {row.birth} in generation {row.generation}{again}"
+    yield f"  standing   {_format_standing(row)}"
+    yield from (_format_training(record) for record in facts.evaluations if record.fitness is not None)
+    duplicates = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
+    yield f"  born       by {row.birth} in generation {row.generation}{duplicates}"
     for ancestor in facts.ancestors[1 : MAX_ANCESTORS + 1]:
         gained = "" if ancestor.gained is None else f", {ancestor.gained:+.4f} on its better parent"
         called = ancestor.row.name or ancestor.row.formula
-        yield f"    from {ancestor.row.loss_id} {called}: {_number(ancestor.row.fitness_mean)}{gained}"
+        yield f"    from {ancestor.row.loss_id} {called}: {_format_number(ancestor.row.fitness_mean)}{gained}"
     if len(facts.ancestors) > MAX_ANCESTORS + 1:
         yield f"    further ancestors: {len(facts.ancestors) - MAX_ANCESTORS - 1}"
     if facts.trial is not None:
         yield f"  fresh      {facts.trial.sentence(row.metric)}"
     for loss in facts.tuned:
-        yield f"  tuned      on {loss.task}: {', '.join(loss.settings)}; {_number(loss.value)} on the validation split"
+        value = _format_number(loss.value)
+        yield f"  tuned      on {loss.task}: {', '.join(loss.settings)}; {value} on the validation split"
     for line in facts.verdicts:
         yield f"  verdict    {line.scene}, {line.task}: {line.verdict}; {line.why}"
     if facts.explanation is not None and facts.explanation.form.nearest is not None:
         yield f"  trains     most like {facts.explanation.form.nearest}, cosine {facts.explanation.form.cosine:.4f}"
-    yield from _curves(facts.curves)
+    yield from _draw_curves(facts.curves)
 
 
-def _training(evaluation: Any) -> str:
+def _format_training(evaluation: Any) -> str:
     steps = "" if evaluation.steps is None else f", {evaluation.steps} steps"
-    factor = f"calibration {_number(evaluation.calibration)}"
+    factor = f"calibration {_format_number(evaluation.calibration)}"
     return f"    seed {evaluation.seed} on {evaluation.task}: {evaluation.fitness:.4f}{steps}, {factor}"
 
 
-def _standing(row: Any) -> str:
+def _format_standing(row: Any) -> str:
     if row.rank is None:
         return f"{row.status}: {row.reason}"
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
@@ -103,12 +104,12 @@ def _standing(row: Any) -> str:
     return f"rank {row.rank}: {row.metric} {row.fitness_mean:.4f}{spread} over {row.seeds} seeds{difference}{front}"
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def _curves(points: Sequence[Any]) -> Iterator[str]:
-    """Curves of the loss and of others along the target's line, each scaled from its least to its greatest value."""
+def _draw_curves(points: Sequence[Any]) -> Iterator[str]:
+    """Draw the loss and others along the target's line, each curve from its least to its greatest value."""
     on_line = [point for point in points if point.line == "target" and point.progress in (None, 0.0)]
     if not on_line:
         return
@@ -117,10 +118,10 @@ def _curves(points: Sequence[Any]) -> Iterator[str]:
     yield f"  value by {axis}:"
     for number, name in enumerate(dict.fromkeys(point.loss for point in on_line)):
         curve = sorted((point.at, point.value) for point in on_line if point.loss == name and point.value is not None)
-        yield f"    {_curve(curve, by_angle)} {'this loss' if number == 0 else name}"
+        yield f"    {_draw_curve(curve, by_angle)} {'this loss' if number == 0 else name}"
 
 
-def _curve(curve: Sequence[tuple[float, float]], by_angle: bool) -> str:
+def _draw_curve(curve: Sequence[tuple[float, float]], by_angle: bool) -> str:
     """Draw (position, value) pairs, sorted by position, as characters."""
     import numpy as np
 

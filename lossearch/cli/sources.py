@@ -12,7 +12,7 @@ from lossearch.cli.output import fail
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Leaderboard
 
-#: A text like a path, with a slash. A formula may look so as well.
+#: A text with a slash, like a path. A formula may have one as well.
 _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 

@@ -24,7 +24,7 @@ from lossearch.results.records import BASELINE
 #: Most characters of a formula in a table.
 LONGEST_FORMULA = 160
 
-#: Most baselines in a table of tuned losses, beside cross-entropy.
+#: Most baselines in a table of tuned losses, besides cross-entropy.
 MAX_BASELINES = 8
 
 #: Columns of an explanation that hold formulas: they are folded, not cut.
@@ -45,18 +45,18 @@ def leaderboard_table(
     metric = rows[0].metric if rows else "accuracy"
     has_intervals = not narrow and any(row.difference_high is not None for row in chosen)
     difference = "to CE, 95 %" if has_intervals else "to CE"
-    table = _new_table()
+    table = _make_table()
     for name in ("rank", metric, difference) if narrow else ("rank", metric, difference, "size"):
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
         table.add_column("born", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
     for row in chosen:
-        _add_row(table, _leaderboard_cells(row, narrow), is_bold=row.name == BASELINE)
+        _add_row(table, _format_cells(row, narrow), is_bold=row.name == BASELINE)
     return table
 
 
-def _leaderboard_cells(row: Row, narrow: bool) -> Sequence[str]:
+def _format_cells(row: Row, narrow: bool) -> Sequence[str]:
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
     if narrow:
         return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), shortened(row.formula)
@@ -79,9 +79,9 @@ def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
     """
     if len(formula) <= most:
         return formula
-    kept = most - 3
-    head = re.sub(r"[\w.]*$", "", formula[: kept - kept // 3])
-    tail = re.sub(r"^[\w.]*", "", formula[-(kept // 3) :])
+    length = most - 3
+    head = re.sub(r"[\w.]*$", "", formula[: length - length // 3])
+    tail = re.sub(r"^[\w.]*", "", formula[-(length // 3) :])
     return f"{head.rstrip()} … {tail.lstrip()}"
 
 
@@ -98,7 +98,7 @@ def to_cross_entropy(row: Row, with_interval: bool = True) -> str:
 def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
     """Make the table of a comparison on one task."""
     head = lines[0]
-    table = _new_table(f"{printable(head.task)}: {printable(head.measure)} on the {head.split} split")
+    table = _make_table(f"{printable(head.task)}: {printable(head.measure)} on the {head.split} split")
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to baseline", "95 % interval", "p (Holm)")[: 2 if narrow else 4]:
         table.add_column(name, justify="right", no_wrap=True)
@@ -113,7 +113,7 @@ def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
 
 def tuned_table(losses: Sequence[TunedLoss], narrow: bool = False) -> Table:
     """Make the table of the tuned losses of one task, best first: all that were found, and the best baselines."""
-    table = _new_table()
+    table = _make_table()
     for name in ("kind", "validation") if narrow else ("kind", "validation", "learning rate", "settings", "pruned"):
         table.add_column(name, justify="right" if name != "kind" else "left", no_wrap=True)
     table.add_column("loss", overflow="fold", ratio=1)
@@ -133,7 +133,7 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
     """Make the table of the verdicts in one scene."""
     head = lines[0]
     seeds = max(line.seeds for line in lines)
-    table = _new_table(printable(f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"))
+    table = _make_table(printable(f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"))
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to best known") if narrow else ("mean", "to best known", "95 % interval", "p", "to random"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -149,7 +149,7 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
 
 def proxy_table(lines: Sequence[ProxyLine], narrow: bool = False) -> Table:
     """Make the table of the proxies of one task; the cheapest good one stands out."""
-    table = _new_table(printable(heading(lines)))
+    table = _make_table(printable(heading(lines)))
     left_out = {"95 % interval", "candidates"} if narrow else set()
     for name in COLUMNS:
         if name not in left_out:
@@ -163,19 +163,19 @@ def proxy_table(lines: Sequence[ProxyLine], narrow: bool = False) -> Table:
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print an explanation, section after section."""
     for section in sections(explanation, printable):
-        console.print(_section(section))
+        console.print(_make_section(section))
 
 
-def _section(section: Section) -> Group:
+def _make_section(section: Section) -> Group:
     parts: list[Text | Padding | Table] = [Text(section.title, style="bold")]
     parts += [Text(sentence) for sentence in section.sentences]
-    parts += [Padding(_explanation_table(table), (1, 0)) for table in section.tables]
+    parts += [Padding(_make_explanation_table(table), (1, 0)) for table in section.tables]
     parts += [Text(f"- {conclusion}") for conclusion in section.conclusions]
     return Group(*parts, Text(""))
 
 
-def _explanation_table(content: ExplanationTable) -> Table:
-    table = _new_table(content.caption)
+def _make_explanation_table(content: ExplanationTable) -> Table:
+    table = _make_table(content.caption)
     for name in content.columns:
         table.add_column(
             name,
@@ -188,7 +188,7 @@ def _explanation_table(content: ExplanationTable) -> Table:
     return table
 
 
-def _new_table(title: str | None = None) -> Table:
+def _make_table(title: str | None = None) -> Table:
     """Make a table without lines. Its title is shown as it is."""
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.title = None if title is None else Text(title)

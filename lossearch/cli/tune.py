@@ -40,14 +40,14 @@ def tune(
         from lossearch.studies.tune import require_tunable, search_at_random
         from lossearch.studies.tune import tune as run_tuning
 
-        run = _short_if_missing(run)
+        run = _shorten_if_missing(run)
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
         require_tunable(run, **chosen)
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:
             if random_search:
-                with search_view(_num_candidates(run)) as view_of_search:
+                with search_view(_count_candidates(run)) as view_of_search:
                     search_at_random(run, **where, view=view_of_search)
             with study_view() as view:
                 tuned = run_tuning(run, **chosen, random_search=random_search, **where, view=view)
@@ -60,14 +60,14 @@ def tune(
         say(f"To judge these losses on the test split: {typed(['compare', str(run)])}")
 
 
-def _short_if_missing(run: Path) -> Path:
-    """Return the path, shortened if nothing is there: pathlib fails where a path is too long, before any message."""
+def _shorten_if_missing(run: Path) -> Path:
+    """Return the path, shortened if nothing is there: pathlib fails without a message if a path is too long."""
     from lossearch.primitives.errors import shown
 
     return run if os.path.exists(run) else Path(shown(str(run), limit=200))
 
 
-def _num_candidates(run: Path) -> int:
+def _count_candidates(run: Path) -> int:
     """Return the number of candidates that the search of a run trains."""
     from lossearch.engine.search_loop import planned_trainings
     from lossearch.runs.directory import RunDirectory

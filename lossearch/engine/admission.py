@@ -23,7 +23,7 @@ MAX_BATCH = 256
 #: A formula and its class weights.
 Loss = tuple[Formula, str | None]
 
-#: The outcome of screening: the reason for a rejection, None where there is none, or the error that was raised.
+#: The outcome of screening: the reason for a rejection, None if it passed, or the error that was raised.
 Screening = tuple[str | Exception | None]
 
 Item = TypeVar("Item")
@@ -59,17 +59,17 @@ class Admission:
         return self.screen([birth], generation)[0]
 
     def screen(self, births: Sequence[Birth], generation: int, wanted: int | None = None) -> list[Candidate | Refusal]:
-        """Decide about births in one batch, with the result of deciding about one after the other.
+        """Decide about births in one batch. The decisions equal those about one birth after the other.
 
         Stop after ``wanted`` candidates; the births that are left get no decision. Most births are refused, so
         fingerprints and screening come first, and only new formulas are brought to their canonical form.
         """
         candidates = [
-            _candidate(birth, birth.formula, generation, self.births + number)
+            _make_candidate(birth, birth.formula, generation, self.births + number)
             for number, birth in enumerate(births, start=1)
         ]
         losses = [(birth.formula, candidate.class_weights) for birth, candidate in zip(births, candidates, strict=True)]
-        prints = map_isolated(_fingerprints, losses)
+        prints = map_isolated(_compute_fingerprints, losses)
         screenings = self._screen_new(losses, prints)
         decisions: list[Candidate | Refusal] = []
         num_left = len(births) if wanted is None else wanted
@@ -77,7 +77,7 @@ class Admission:
             if not num_left:
                 break
             try:
-                decisions.append(self._decide(birth, candidate, _value(prints[index]), screenings.get(index)))
+                decisions.append(self._decide(birth, candidate, _get_value(prints[index]), screenings.get(index)))
             except Exception as error:  # one formula must not end a search
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 decisions.append(Refusal(candidate, "rejected", reason))
@@ -95,7 +95,7 @@ class Admission:
         candidates = [*trained, *rejected]
         for start in range(0, len(candidates), MAX_BATCH):
             batch = candidates[start : start + MAX_BATCH]
-            for candidate, fingerprint in zip(batch, map_isolated(_fingerprints_of, batch), strict=True):
+            for candidate, fingerprint in zip(batch, map_isolated(_parse_and_fingerprint, batch), strict=True):
                 if isinstance(fingerprint, tuple) and self.archive.find(fingerprint) is None:
                     self.archive.add(fingerprint, candidate.loss_id)
 
@@ -103,15 +103,15 @@ class Admission:
         self, losses: Sequence[Loss], prints: Sequence[Fingerprint | Exception | None]
     ) -> dict[int, Screening]:
         """Screen the losses whose fingerprint is new to the archive and to this batch. Return outcomes by index."""
-        new, batch_archive = [], FingerprintArchive()
+        indices, batch_archive = [], FingerprintArchive()
         for index, fingerprint in enumerate(prints):
             if not isinstance(fingerprint, tuple):
                 continue
             if self.archive.find(fingerprint) is None and batch_archive.find(fingerprint) is None:
                 batch_archive.add(fingerprint, "")
-                new.append(index)
-        outcomes = map_isolated(lambda batch: rejections(*_columns(batch)), [losses[index] for index in new])
-        return {index: (outcome,) for index, outcome in zip(new, outcomes, strict=True)}
+                indices.append(index)
+        outcomes = map_isolated(lambda batch: rejections(*_split_columns(batch)), [losses[index] for index in indices])
+        return {index: (outcome,) for index, outcome in zip(indices, outcomes, strict=True)}
 
     def _decide(
         self, birth: Birth, candidate: Candidate, fingerprint: Fingerprint | None, screening: Screening | None
@@ -126,11 +126,11 @@ class Admission:
             )
         if screening is None:  # the earlier formula raised an error, so the archive does not hold it
             screening = (rejection(birth.formula, candidate.class_weights),)
-        rejected_for = _value(*screening)
+        rejected_for = _get_value(*screening)
         if rejected_for is not None:
             self.archive.add(fingerprint, candidate.loss_id)
             return Refusal(candidate, "rejected", rejected_for)
-        admitted = _candidate(birth, canonical(birth.formula), candidate.generation, candidate.birth_number)
+        admitted = _make_candidate(birth, canonical(birth.formula), candidate.generation, candidate.birth_number)
         self.archive.add(fingerprint, admitted.loss_id)
         return admitted
 
@@ -151,27 +151,27 @@ def map_isolated(
     return [*map_isolated(function, items[:half]), *map_isolated(function, items[half:])]
 
 
-def _fingerprints(losses: Sequence[Loss]) -> list[Fingerprint | None]:
-    return fingerprints(*_columns(losses))
+def _compute_fingerprints(losses: Sequence[Loss]) -> list[Fingerprint | None]:
+    return fingerprints(*_split_columns(losses))
 
 
-def _fingerprints_of(candidates: Sequence[Candidate]) -> list[Fingerprint | None]:
-    return _fingerprints([(parse(candidate.formula), candidate.class_weights) for candidate in candidates])
+def _parse_and_fingerprint(candidates: Sequence[Candidate]) -> list[Fingerprint | None]:
+    return _compute_fingerprints([(parse(candidate.formula), candidate.class_weights) for candidate in candidates])
 
 
-def _columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
+def _split_columns(losses: Sequence[Loss]) -> tuple[list[Formula], list[str | None]]:
     """Split losses into formulas and class weights."""
     return [formula for formula, _ in losses], [class_weights for _, class_weights in losses]
 
 
-def _value(result: Value | Exception) -> Value:
+def _get_value(result: Value | Exception) -> Value:
     """Return the value, or raise the error that stands in its place."""
     if isinstance(result, Exception):
         raise result
     return result
 
 
-def _candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
+def _make_candidate(birth: Birth, formula: Formula, generation: int, number: int) -> Candidate:
     text = str(formula)
     class_weights = birth.class_weights if formula.looks_at_embeddings else None
     return Candidate(

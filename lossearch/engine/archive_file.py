@@ -1,4 +1,4 @@
-"""Archive file: the fingerprints of all formulas that a search has seen, appended to as it goes on.
+"""Archive file: the fingerprints of all formulas that a search has seen. The search appends to it.
 
 Invariant: a checkpoint records how long the file was when the checkpoint was written; whatever lies beyond is cut off.
 So a checkpoint writes only new fingerprints, however many formulas a search has seen.
@@ -21,21 +21,21 @@ class ArchiveFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._num_entries = 0  # written so far
+        self._num_entries = 0  # that the file holds
         self._num_bytes = 0
 
     def append(self, entries: Sequence[Entry]) -> dict[str, int]:
         """Write the entries that the file lacks. Return the file's extent, which ``read`` needs."""
-        new = entries[self._num_entries :]
-        if new:
-            lines = (json.dumps([*fingerprint, loss_id]) for fingerprint, loss_id in new)
+        new_entries = entries[self._num_entries :]
+        if new_entries:
+            lines = (json.dumps([*fingerprint, loss_id]) for fingerprint, loss_id in new_entries)
             content = "".join(f"{line}\n" for line in lines).encode()
             self._num_bytes = append_at(self._path, self._num_bytes, content)
             self._num_entries = len(entries)
         return {"entries": self._num_entries, "bytes": self._num_bytes}
 
     def read(self, extent: Any) -> list[Entry]:
-        """Read the entries up to an extent that ``append`` returned. Raises ValueError where their number differs."""
+        """Read the entries up to an extent that ``append`` returned. Raises ValueError if their number differs."""
         num_entries, num_bytes = int(extent["entries"]), int(extent["bytes"])
         entries = list(_parse_entries(self._path.read_bytes()[:num_bytes] if num_bytes else b""))
         if len(entries) != num_entries:
@@ -47,5 +47,5 @@ class ArchiveFile:
 def _parse_entries(content: bytes) -> Iterator[Entry]:
     for line in content.splitlines():
         kind, *views, loss_id = json.loads(line)
-        one, two, three, four = (float(view) for view in views)
-        yield (str(kind), one, two, three, four), str(loss_id)
+        first, second, third, fourth = (float(view) for view in views)
+        yield (str(kind), first, second, third, fourth), str(loss_id)

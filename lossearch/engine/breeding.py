@@ -53,7 +53,7 @@ class Breeding:
         while births_left > 0 and (wanted > 0 or self.evolution.has_starting_losses):
             if together > 1 or self.evolution.has_starting_losses:
                 limit, count = None, max(together, wanted)  # each birth gives one candidate at most
-            else:  # enough births for those wanted, by the share admitted so far; births after the last are dropped
+            else:  # enough births at the rate of admission so far; the surplus is dropped
                 limit, count = wanted, math.ceil(wanted * (num_decided + 1) / (num_admitted + 1))
             with self._watch.doing("breeding"):
                 births = [self.evolution.ask(fresh) for _ in range(min(MAX_BATCH, births_left, count))]

@@ -20,7 +20,7 @@ from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch, Workforce
 from lossearch.runs.views import View
 
-#: The number in place of a stage's for a retest: a full training under one more seed.
+#: Stage number of a retest, a full training under one more seed.
 RETEST = -1
 
 #: Handles of the states of a candidate's trainings, by task.
@@ -32,12 +32,12 @@ class Arrival:
     """A candidate that was trained up to a stage on every task."""
 
     candidate: Candidate
-    stage: int  #: its number
-    score: Score | None  #: None where the candidate failed on a task
+    stage: int  #: number of the stage
+    score: Score | None  #: None if the candidate failed on a task
 
 
 class Dispatcher:
-    """The work of a search that is in flight on an executor."""
+    """Hands out the work of a search to an executor, and takes in the results."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Dispatcher:
         return len(self._pending)
 
     def hand_out(self, cohort: Sequence[Candidate], stage: int, states: Mapping[str, States]) -> None:
-        """Train candidates up to a stage on every task, going on from their states, by loss id, where they have some.
+        """Train candidates up to a stage on every task. Those with ``states``, by loss id, continue from them.
 
         Candidates whose evaluations are known from before a restart are not trained again.
         """
@@ -110,29 +110,29 @@ class Dispatcher:
             self._run.write_workers({"seconds": self._watch.rounded(), "workers": workers})
 
     def _hand_out(self, work: Work, stage: int, states: Mapping[str, States]) -> None:
-        recalled, new = self._recall(work)
+        recalled, remaining = self._recall(work)
         if recalled is not None:
             self._pending.append((stage, recalled))
-        if new is not None:
+        if remaining is not None:
             handles = [
                 handle
-                for candidate in new.candidates
+                for candidate in remaining.candidates
                 for handle in states.get(candidate.loss_id, {}).get(work.task, ())
             ]
             distinct = {id(handle): handle for handle in handles}  # one handle holds the states of a whole cohort
             with self._watch.doing("waiting for trainings"):  # the inline executor trains here
-                self._pending.append((stage, self._executor.submit(new, distinct.values())))
+                self._pending.append((stage, self._executor.submit(remaining, distinct.values())))
 
     def _recall(self, work: Work) -> tuple[FinishedWork | None, Work | None]:
-        """Split work into the part that is known from before a restart, and the part that is to be done."""
-        known = {candidate: self._known_evaluations(candidate, work) for candidate in work.candidates}
-        old = tuple(candidate for candidate in known if known[candidate])
-        new = tuple(candidate for candidate in known if not known[candidate])
-        result = Result([evaluation for candidate in old for evaluation in known[candidate]])
-        finished = FinishedWork(replace(work, candidates=old), result) if old else None
-        return finished, replace(work, candidates=new) if new else None
+        """Split work into the part that is known from before a restart, and the part that remains."""
+        known = {candidate: self._find_known_evaluations(candidate, work) for candidate in work.candidates}
+        recalled = tuple(candidate for candidate in known if known[candidate])
+        remaining = tuple(candidate for candidate in known if not known[candidate])
+        result = Result([evaluation for candidate in recalled for evaluation in known[candidate]])
+        finished = FinishedWork(replace(work, candidates=recalled), result) if recalled else None
+        return finished, replace(work, candidates=remaining) if remaining else None
 
-    def _known_evaluations(self, candidate: Candidate, work: Work) -> list[Evaluation]:
+    def _find_known_evaluations(self, candidate: Candidate, work: Work) -> list[Evaluation]:
         """Return the recorded evaluations of a candidate; none if some are missing and no training failed."""
         if not self._recorder.known:
             return []

@@ -41,13 +41,13 @@ def check_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[
     """Load an exported file that this process wrote, compare it with the formula, and train with it under fresh seeds.
 
     On one task the file holds the calibration factor. On several tasks the loss is multiplied by the factor of each,
-    from ``factors``, and the fitness is the mean over the tasks. Raises ExportMismatch where the value or the gradient
+    from ``factors``, and the fitness is the mean over the tasks. Raises ExportMismatch if the value or the gradient
     differs from the formula's.
     """
     module = load_exported(path)
     loss = of_row(row, "")  # a known loss under its own numbers, which a canonical form has rounded to ten digits
     require_equal(module, loss.formula.bind(loss.hyperparameters), row.class_weights)
-    works = [_work(task, experiment) for task in experiment.tasks]
+    works = [_make_work(task, experiment) for task in experiment.tasks]
     scales = [factors.get(work.task, 1.0) if len(works) > 1 else 1.0 for work in works]
     first_seed = seed_ranges.FRESH_SEED_TEST
     ours, theirs = [], []
@@ -56,11 +56,11 @@ def check_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[
             for seed in range(first_seed, first_seed + FRESH_SEEDS):
                 ours.append(
                     mean(
-                        _fitness(_exported_loss(module, row, work), work, seed, scale)
+                        _train_and_score(_build_exported_loss(module, row, work), work, seed, scale)
                         for work, scale in zip(works, scales, strict=True)
                     )
                 )
-                theirs.append(mean(_fitness(nn.CrossEntropyLoss(), work, seed) for work in works))
+                theirs.append(mean(_train_and_score(nn.CrossEntropyLoss(), work, seed) for work in works))
     except TrainingFailed:
         return FreshSeedTest(None, None, None, None, len(theirs))
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
@@ -91,18 +91,20 @@ def require_equal(module: Any, formula: Formula, class_weights: str | None = Non
     reference = loss_module(formula, num_classes=classes, embedding_size=size, prior=prior, **options).double()
     arguments = (classes, size) if formula.looks_at_embeddings else ()
     plain = {"calibrated": False} if hasattr(module.Loss, "calibration") else {}
-    exported = module.Loss(*arguments, **_prior(formula, prior), **plain).double()
+    exported = module.Loss(*arguments, **_make_prior(formula, prior), **plain).double()
     exported.load_state_dict(reference.state_dict(), strict=False)
     for loss in (reference, exported):
         if hasattr(loss, "set_progress"):
             loss.set_progress(0.37)
     width = size if isinstance(reference, EmbeddingLoss) else classes
     inputs = 2.0 * torch.randn(9, width, generator=generator, dtype=torch.float64)
-    for target in _targets(classes, generator):
-        _require_equal_response(_response(reference, inputs, target), _response(exported, inputs, target), formula)
+    for target in _draw_targets(classes, generator):
+        _require_equal_response(
+            _compute_response(reference, inputs, target), _compute_response(exported, inputs, target), formula
+        )
 
 
-def _targets(classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw_targets(classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw targets of nine samples: class indices [9] and class probabilities [9, classes]."""
     indices = torch.randint(0, classes, (9,), generator=generator)
     return indices, torch.softmax(torch.randn(9, classes, generator=generator, dtype=torch.float64), 1)
@@ -116,13 +118,13 @@ def _require_equal_response(
             raise ExportMismatch(f"The exported loss and its formula {formula} differ in {name}. Please report it.")
 
 
-def _prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
+def _make_prior(formula: Formula, prior: torch.Tensor) -> dict[str, Any]:
     """Return the keyword argument ``prior`` if the formula needs it."""
     return {"prior": prior} if "prior" in formula.names else {}
 
 
-def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Compute the loss's value, its gradient, and its logits where it has some, on a batch."""
+def _compute_response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Compute the loss's value, its gradient, and its logits if it has some, on a batch."""
     inputs = inputs.clone().requires_grad_()
     value = loss(inputs, target)
     (gradient,) = torch.autograd.grad(value, inputs)
@@ -132,21 +134,21 @@ def _response(loss: Any, inputs: torch.Tensor, target: torch.Tensor) -> dict[str
     return response
 
 
-def _work(task: str, experiment: Experiment) -> Work:
+def _make_work(task: str, experiment: Experiment) -> Work:
     device = "cpu" if experiment.executor.device == "cpu" else "auto"  # the driver may have no GPU
     return replace(experiment.work(task), device=device)
 
 
-def _exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
+def _build_exported_loss(module: Any, row: Row, work: Work) -> nn.Module:
     formula = parse(row.formula)
     sizes = (work.get_task().classes, work.fidelity.hidden) if formula.looks_at_embeddings else ()
-    options = _prior(formula, class_frequencies(work.get_task()))
+    options = _make_prior(formula, class_frequencies(work.get_task()))
     if row.class_weights == "pedcc":
         options["fine_tune_from"] = work.fidelity.fine_tune_from
     loss: nn.Module = module.Loss(*sizes, **options)
     return loss
 
 
-def _fitness(loss: nn.Module, work: Work, seed: int, scale: float = 1.0) -> float:
+def _train_and_score(loss: nn.Module, work: Work, seed: int, scale: float = 1.0) -> float:
     device = choose_device(work.device)
     return train_and_score(loss, work.get_task(), work.fidelity, training_seed(work, seed), scale, device)

@@ -1,7 +1,7 @@
 """The generational search: breed, screen, train, record and select, generation after generation.
 
 Invariant: what evolution learns from a generation depends on the seed alone, never on the order in which results
-arrive. So a run that was stopped at any point goes on as if it had not been stopped.
+arrive. So a run that was stopped at any point continues as if nothing had happened.
 """
 
 import math
@@ -38,7 +38,7 @@ class GenerationalSearch(Search):
         self._save_checkpoint(num_generations)
 
     def _forget_before(self, generation: int) -> None:
-        """Drop earlier generations from memory, but for their retests, which a later generation may ask for again."""
+        """Drop earlier generations from memory, except their retests, which a later generation may ask for again."""
         num_seeds = self.first_training.seeds
         self.recorder.forget(
             lambda evaluation: evaluation.generation < generation and (evaluation.seed or 0) < num_seeds
@@ -93,7 +93,7 @@ class GenerationalSearch(Search):
         return {arrival.candidate: arrival.score for arrival in arrivals if arrival.score is not None}
 
     def _retest(self, is_last: bool) -> None:
-        """Retest the leading losses; after the last generation repeat it until each of them had a retest."""
+        """Retest the leading losses; after the last generation repeat it until each of them had one."""
         if not self.experiment.evolution.retests:
             return
         due = self.retests.due()
@@ -107,7 +107,7 @@ class GenerationalSearch(Search):
             self.progress.best_formula, self.progress.best_fitness = best
 
     def _train_retest(self, candidates: Sequence[Candidate], seed: int) -> dict[Candidate, float | None]:
-        """Return the fitness of candidates under one more seed, None where a training failed, in their order."""
+        """Return the fitness of candidates under one more seed, None if a training failed, in their order."""
         for cohort in group_cohorts(candidates, max(1, math.ceil(len(candidates) / self.executor.slots))):
             self.dispatcher.hand_out_retest(cohort, seed)
         scores = {arrival.candidate: arrival.score for arrival in self._collect_all()}
@@ -122,7 +122,7 @@ class GenerationalSearch(Search):
         return arrivals
 
     def _cohort_size(self, candidates: Iterable[Candidate]) -> int:
-        """Return the declared size of a cohort, or an equal share of the candidates for every worker."""
+        """Compute the size of a cohort: as declared, or an equal share of the candidates for every worker."""
         declared = self.experiment.executor.cohort_size
         if declared != "auto":
             return declared

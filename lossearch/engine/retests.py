@@ -39,7 +39,7 @@ class Contender:
 class Retests:
     """The leading losses of a search.
 
-    ``count`` losses are retested at a time. Every loss has the ``seeds`` seeds of the search before.
+    ``count`` losses are retested at a time. Every loss already has the ``seeds`` seeds of the search.
     """
 
     def __init__(self, count: int, seeds: int) -> None:
@@ -54,7 +54,7 @@ class Retests:
             if candidate.name == BASELINE:
                 self._baseline = contender
             self._contenders[candidate.loss_id] = contender
-        leading = self._leading(CONTENDERS_PER_RETEST * self._count)
+        leading = self._find_leading(CONTENDERS_PER_RETEST * self._count)
         self._contenders = {contender.candidate.loss_id: contender for contender in leading}
 
     def due(self, untested: bool = False) -> dict[int, list[Candidate]]:
@@ -63,7 +63,7 @@ class Retests:
         Cross-entropy gets every seed that another loss gets.
         """
         due: dict[int, list[Candidate]] = {}
-        for contender in self._leading(self._count):
+        for contender in self._find_leading(self._count):
             if not (untested and contender.more):
                 due.setdefault(self._num_seeds + len(contender.more), []).append(contender.candidate)
         if due and self._baseline is not None:
@@ -74,7 +74,7 @@ class Retests:
         return dict(sorted(due.items()))
 
     def record(self, fitness: Mapping[Candidate, float | None]) -> dict[str, float | None]:
-        """Record the fitness under one more seed, None where a training failed. Return the new means by loss id."""
+        """Record the fitness under one more seed, None if a training failed. Return the new means by loss id."""
         means: dict[str, float | None] = {}
         for candidate, value in fitness.items():
             if self._baseline is not None and candidate == self._baseline.candidate and value is not None:
@@ -93,7 +93,7 @@ class Retests:
 
     def best(self) -> tuple[str, float] | None:
         """Return the formula of the leading loss and its mean fitness; None before the first generation."""
-        leading = self._leading(1)
+        leading = self._find_leading(1)
         return (leading[0].candidate.formula, leading[0].mean_fitness(self._num_seeds)) if leading else None
 
     def state(self) -> dict[str, Any]:
@@ -103,13 +103,13 @@ class Retests:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        saved = [_contender(plain) for plain in state.get("contenders", ())]
+        saved = [_restore_contender(plain) for plain in state.get("contenders", ())]
         self._baseline = next((contender for contender in saved if contender.candidate.name == BASELINE), None)
         self._contenders = {contender.candidate.loss_id: contender for contender in saved}
         if self._baseline is not None:  # a leading baseline is saved twice: both must be one object
             self._contenders[self._baseline.candidate.loss_id] = self._baseline
 
-    def _leading(self, count: int) -> list[Contender]:
+    def _find_leading(self, count: int) -> list[Contender]:
         """Return the best contenders, best first; of equals, the simpler one comes first."""
         return sorted(
             self._contenders.values(),
@@ -121,7 +121,7 @@ class Retests:
         )[:count]
 
 
-def _contender(saved: Mapping[str, Any]) -> Contender:
+def _restore_contender(saved: Mapping[str, Any]) -> Contender:
     return Contender(
         candidate_from(saved["candidate"]), float(saved["first"]), [float(value) for value in saved["more"]]
     )

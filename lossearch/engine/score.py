@@ -1,4 +1,4 @@
-"""Score: the fitness of candidates at a stage of their training, and the choice of candidates that go on."""
+"""Score: the fitness of candidates at a stage of their training, and the choice of candidates that train on."""
 
 import math
 from collections.abc import Mapping

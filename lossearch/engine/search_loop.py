@@ -1,7 +1,7 @@
-"""A search: its parts, its checkpoints, and how it goes on after it was stopped.
+"""A search: its parts, its checkpoints, and how it continues after a stop.
 
-Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again,
-and a checkpoint opens every generation, so a run that was stopped at any point can go on.
+Invariant: the run's directory is the only source of truth. What was recorded stays as it is and is not trained again.
+A checkpoint opens every generation, so a run that was stopped at any point can go on.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from lossearch.runs.views import View
 class Search:
     """One run of an experiment in its directory, on an executor, shown by a view.
 
-    A kind of search says in ``_run_generations`` how its generations come about, and in ``_take_up`` how it goes on.
+    A subclass runs the generations in ``_run_generations``, and continues from a checkpoint in ``_take_up``.
     """
 
     experiment: Experiment
@@ -103,7 +103,7 @@ class Search:
         raise NotImplementedError
 
     def _take_up(self, state: dict[str, Any] | None) -> None:
-        """Take up what a kind of search adds to a checkpoint; ``state`` is None if there is no checkpoint."""
+        """Restore what the subclass adds to a checkpoint; ``state`` is None if there is no checkpoint."""
 
     def _end_generation(self, number: int) -> None:
         """Let losses migrate if it is time, and report the progress; ``number`` counts from 1."""
@@ -146,7 +146,7 @@ def to_member(candidate: Candidate, fitness: float) -> Member:
 
 
 def planned_trainings(experiment: Experiment) -> int:
-    """Count the trainings of a search whose generations all find the candidates that they want."""
+    """Count the trainings of a search in which every generation finds all its candidates."""
     settings = experiment.evolution
     first = max(settings.population, len(settings.seeds)) + (BASELINE not in settings.seeds)
     num_candidates = first + settings.population * (settings.generations - 1)

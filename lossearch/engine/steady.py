@@ -22,10 +22,10 @@ BATCHES_PER_POPULATION = 4
 
 
 class SteadySearch(Search):
-    """A search that keeps every worker busy; at a rung the best of the candidates that came lately train on.
+    """A search that keeps every worker busy. At a rung the best of the latest candidates train on.
 
-    The rule at rungs is that of asynchronous successive halving (Li et al., "A system for massively parallel
-    hyperparameter tuning", MLSys 2020), applied once, when a candidate arrives.
+    The rule at rungs is applied once, when a candidate arrives: asynchronous successive halving (Li et al., "A system
+    for massively parallel hyperparameter tuning", MLSys 2020).
     """
 
     def __post_init__(self) -> None:
@@ -36,7 +36,7 @@ class SteadySearch(Search):
         self._waiting = deque[Candidate]()  # born and not handed out yet
         self._interrupted: list[tuple[Candidate, int]] = []  # in flight when the search was stopped
         self._fruitless_at = -1  # number of finished candidates when breeding last found none
-        self._unselected: list[Member] = []  # up to a hundredth of the population: selection costs as much for one
+        self._unselected: list[Member] = []  # up to a hundredth of the population: one costs as much
 
     def _run_generations(self, start: int) -> None:
         settings, ended = self.experiment.evolution, start
@@ -109,7 +109,7 @@ class SteadySearch(Search):
         self._waiting += born
 
     def _cohort_size(self) -> int:
-        """Return the declared size of a cohort, or a share of the population for every worker."""
+        """Compute the size of a cohort: as declared, or a share of the population for every worker."""
         settings, declared = self.experiment.evolution, self.experiment.executor.cohort_size
         if declared != "auto":
             return declared
@@ -147,10 +147,10 @@ class SteadySearch(Search):
         self._unselected = []
 
     def _is_promoted(self, candidate: Candidate, stage: int, fitness: float) -> bool:
-        """Return True if a candidate is a known loss, or among the best of those that came to its rung lately."""
+        """Return True if a candidate is a known loss, or among the best of the latest at its rung."""
         recent = self._recent_fitness[stage]
         recent.append(fitness)
-        num_better = sum(other > fitness for other in recent)
+        num_better = sum(value > fitness for value in recent)
         return candidate.name is not None or num_better < math.ceil(len(recent) / self.first_training.reduction_factor)
 
     def _take_up(self, state: dict[str, Any] | None) -> None:

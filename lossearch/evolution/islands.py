@@ -30,14 +30,14 @@ class Islands:
             Evolution(
                 settings.model_copy(update={"population": share}),
                 starting_losses[number::count],
-                _generator(seed, number),
+                _make_generator(seed, number),
             )
             for number, share in enumerate(shares)
         ]
 
     @property
     def has_starting_losses(self) -> bool:
-        """True if a starting loss was not asked for yet."""
+        """True until every starting loss was asked for."""
         return any(island.has_starting_losses for island in self.islands)
 
     def ask(self, fresh: bool = False) -> Birth:
@@ -56,9 +56,9 @@ class Islands:
         A loss from an island that no longer exists goes to another one.
         """
         for number, island in enumerate(self.islands):
-            own = [member for member in members if (member.island or 0) % len(self.islands) == number]
-            if own:
-                island.tell(own)
+            of_island = [member for member in members if (member.island or 0) % len(self.islands) == number]
+            if of_island:
+                island.tell(of_island)
 
     def revalue(self, fitness: Mapping[str, float | None]) -> None:
         """Replace the fitness of losses, by id, on every island that has them; None removes a loss."""
@@ -69,7 +69,7 @@ class Islands:
         """Copy the best losses of each island to the next one."""
         if len(self.islands) == 1:
             return
-        migrants = [self._best(island) for island in self.islands]
+        migrants = [self._select_best(island) for island in self.islands]
         for number, members in enumerate(migrants):
             next_number = (number + 1) % len(self.islands)
             island = self.islands[next_number]
@@ -79,7 +79,7 @@ class Islands:
     def reseed(self, births: int) -> None:
         """Replace the random generators by new ones, derived from the seed and the number of births so far."""
         for number, island in enumerate(self.islands):
-            island.generator = _generator(self._seed, number, births)
+            island.generator = _make_generator(self._seed, number, births)
 
     def state(self) -> dict[str, Any]:
         """Return the state as plain JSON data, for ``restore``."""
@@ -102,7 +102,7 @@ class Islands:
             for member in island.population:
                 member.island = number
 
-    def _best(self, island: Evolution) -> list[Member]:
+    def _select_best(self, island: Evolution) -> list[Member]:
         ranked = sorted(island.population, key=lambda member: (-member.worth, member.formula.size))
         return ranked[: self._settings.migrants]
 
@@ -120,6 +120,6 @@ class Islands:
             island.tell([restore_member(member, read, number) for member in members[number::count]])
 
 
-def _generator(seed: int, island: int, births: int = 0) -> random.Random:
+def _make_generator(seed: int, island: int, births: int = 0) -> random.Random:
     """Create an island's random generator; the first island of a new search draws from the seed itself."""
     return random.Random(f"{seed}-{island}-{births}" if island or births else seed)

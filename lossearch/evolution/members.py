@@ -77,12 +77,12 @@ class Tournament:
 
     def draw(self, generator: random.Random) -> Member:
         """Draw one parent."""
-        one, other = generator.choice(self._population), generator.choice(self._population)
-        if other.fitness.dominates(one.fitness):
-            return other
-        if one.fitness.dominates(other.fitness):
-            return one
-        return one if one.fitness.crowding_dist >= other.fitness.crowding_dist else other
+        first, second = generator.choice(self._population), generator.choice(self._population)
+        if second.fitness.dominates(first.fitness):
+            return second
+        if first.fitness.dominates(second.fitness):
+            return first
+        return first if first.fitness.crowding_dist >= second.fitness.crowding_dist else second
 
 
 def select(members: Sequence[Member], count: int) -> list[Member]:

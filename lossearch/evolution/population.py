@@ -60,7 +60,7 @@ class Evolution:
 
     @property
     def has_starting_losses(self) -> bool:
-        """True if a starting loss was not asked for yet."""
+        """True until every starting loss was asked for."""
         return bool(self._unborn)
 
     def set_starting_losses(self, starting_losses: Sequence[Birth]) -> None:
@@ -72,10 +72,10 @@ class Evolution:
         if self._unborn:
             return self._unborn.pop(0)
         if fresh or not self.population:
-            return self._random_birth()
+            return self._make_random_birth()
         if self.generator.random() < self._settings.random_trees:
-            return self._random_birth()
-        return self._child()
+            return self._make_random_birth()
+        return self._breed_child()
 
     def tell(self, members: Sequence[Member]) -> None:
         """Add evaluated losses, and keep the best of old and new."""
@@ -107,9 +107,9 @@ class Evolution:
         self._unborn = self._unborn[len(self._unborn) - state["unborn"] :]
         self._keep([restore_member(member, read) for member in state["population"]])
 
-    def _random_formula(self) -> Formula:
+    def _grow_random_formula(self) -> Formula:
         for _ in range(10 * _ATTEMPTS):
-            formula = self._viable(self._trees.grow(self.generator))
+            formula = self._keep_viable(self._trees.grow(self.generator))
             if formula is not None:
                 return formula
         raise UserError(
@@ -117,11 +117,11 @@ class Evolution:
             "the target."
         )
 
-    def _random_birth(self) -> Birth:
-        formula = self._random_formula()
-        return Birth(formula, "random", class_weights=_inherited(formula, []))
+    def _make_random_birth(self) -> Birth:
+        formula = self._grow_random_formula()
+        return Birth(formula, "random", class_weights=_inherit_class_weights(formula, []))
 
-    def _child(self) -> Birth:
+    def _breed_child(self) -> Birth:
         """Vary drawn parents until a child keeps the limits; after many failed attempts grow a random tree."""
         kinds, weights = list(self._weights), list(self._weights.values())
         for _ in range(_ATTEMPTS):
@@ -130,16 +130,16 @@ class Evolution:
             formula = self._vary(kind, [parent.formula for parent in parents])
             if formula is not None and formula not in [parent.formula for parent in parents]:
                 ids = tuple(parent.loss_id for parent in parents)
-                return Birth(formula, kind, ids, class_weights=_inherited(formula, parents))
-        return self._random_birth()
+                return Birth(formula, kind, ids, class_weights=_inherit_class_weights(formula, parents))
+        return self._make_random_birth()
 
     def _vary(self, kind: str, parents: Sequence[Formula]) -> Formula | None:
         """Apply a kind of variation to parents; None if the result does not keep the limits."""
         if self._trees.can_vary(kind):
-            return self._viable(self._trees.vary(kind, parents, self.generator))
-        return self._viable(vary(kind, parents[0], self._settings, self.generator))
+            return self._keep_viable(self._trees.vary(kind, parents, self.generator))
+        return self._keep_viable(vary(kind, parents[0], self._settings, self.generator))
 
-    def _viable(self, formula: Formula | None) -> Formula | None:
+    def _keep_viable(self, formula: Formula | None) -> Formula | None:
         """Return the formula if it keeps the limits and has a gradient for the predictions, else None."""
         settings = self._settings
         if formula is None or formula.size > settings.max_nodes or formula.depth > settings.max_depth:
@@ -149,7 +149,7 @@ class Evolution:
         return formula if deepest_nesting(formula) <= settings.max_nesting else None
 
 
-def _inherited(formula: Formula, parents: Sequence[Member]) -> str | None:
+def _inherit_class_weights(formula: Formula, parents: Sequence[Member]) -> str | None:
     """Choose the class weights of a child: those of the first parent whose kind suits it, else learned ones."""
     if not formula.looks_at_embeddings:
         return None

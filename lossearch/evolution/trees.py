@@ -44,12 +44,12 @@ class Trees:
 
     def __init__(self, settings: EvolutionSettings) -> None:
         self._depths = settings.initial_depth
-        self._vocabulary = _primitive_set(settings.operators, settings.terminals)
+        self._vocabulary = _build_primitive_set(settings.operators, settings.terminals)
         self._kinds = {
-            "crossover": self._crossover,
-            "subtree": self._subtree_mutation,
-            "point": self._point_mutation,
-            "constant": self._constant_mutation,
+            "crossover": self._cross_over,
+            "subtree": self._mutate_subtree,
+            "point": self._mutate_point,
+            "constant": self._mutate_constant,
         }
 
     def grow(self, generator: random.Random) -> Formula | None:
@@ -57,7 +57,7 @@ class Trees:
         with _deap_draws_from(generator):
             tree = gp.PrimitiveTree(gp.genHalfAndHalf(self._vocabulary, *self._depths, _Class))
         names = {node.name.partition("@")[0] for node in tree}
-        return None if names.isdisjoint(PREDICTIONS) or names.isdisjoint(_TARGETS) else _formula(tree, generator)
+        return None if names.isdisjoint(PREDICTIONS) or names.isdisjoint(_TARGETS) else _read_formula(tree, generator)
 
     def can_vary(self, kind: str) -> bool:
         """Return True if this kind of variation is one of trees."""
@@ -65,12 +65,12 @@ class Trees:
 
     def vary(self, kind: str, parents: Sequence[Formula], generator: random.Random) -> Formula | None:
         """Apply a kind of variation to parents; None if the language forbids the result."""
-        return _formula(self._kinds[kind]([to_tree(parent) for parent in parents], generator), generator)
+        return _read_formula(self._kinds[kind]([to_tree(parent) for parent in parents], generator), generator)
 
-    def _crossover(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
+    def _cross_over(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
         """Replace a subtree of the first parent by one of the second parent with a type that fits there."""
         receiver, giver = parents
-        slots = _slots(receiver)
+        slots = _list_slots(receiver)
         place = generator.randrange(len(receiver))
         fitting = [index for index, node in enumerate(giver) if issubclass(node.ret, slots[place])]
         if fitting:
@@ -78,17 +78,17 @@ class Trees:
             receiver[receiver.searchSubtree(place)] = giver[giver.searchSubtree(source)]
         return receiver
 
-    def _subtree_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
+    def _mutate_subtree(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
         """Replace a subtree by a small random one with a type that fits there."""
         (tree,) = parents
         place = generator.randrange(len(tree))
-        type_ = _slots(tree)[place]
+        type_ = _list_slots(tree)[place]
         height = 2 if self._vocabulary.primitives[type_] else 0
         with _deap_draws_from(generator):
             tree[tree.searchSubtree(place)] = gp.genGrow(self._vocabulary, 0, height, type_)
         return tree
 
-    def _point_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
+    def _mutate_point(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
         """Replace one node by another with the same types, if there is one."""
         (tree,) = parents
         place = generator.randrange(len(tree))
@@ -101,7 +101,7 @@ class Trees:
             tree[place] = generator.choice(fitting)
         return tree
 
-    def _constant_mutation(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
+    def _mutate_constant(self, parents: Sequence[gp.PrimitiveTree], generator: random.Random) -> gp.PrimitiveTree:
         """Scale one number by a log-normal factor, now and then with its sign changed."""
         (tree,) = parents
         places = [index for index, node in enumerate(tree) if _is_number(node)]
@@ -111,17 +111,17 @@ class Trees:
         value = float(tree[place].value) or 0.1
         sign = -1.0 if generator.random() < 0.05 else 1.0
         scaled = rounded(sign * value * math.exp(generator.gauss(0.0, 0.4)))
-        tree[place] = _number(max(-MAX_LITERAL, min(MAX_LITERAL, scaled)))
+        tree[place] = _make_number(max(-MAX_LITERAL, min(MAX_LITERAL, scaled)))
         return tree
 
 
 def to_tree(formula: Formula) -> gp.PrimitiveTree:
     """Convert a formula to DEAP's typed prefix list."""
-    return gp.PrimitiveTree([_node(part) for part in formula.walk()])
+    return gp.PrimitiveTree([_make_node(part) for part in formula.walk()])
 
 
 def from_tree(tree: gp.PrimitiveTree) -> Formula:
-    """Convert a DEAP tree to a formula. Raises FormulaError where the language forbids it."""
+    """Convert a DEAP tree to a formula. Raises FormulaError if the language forbids it."""
     nodes = iter(tree)
 
     def build() -> Formula:
@@ -133,11 +133,11 @@ def from_tree(tree: gp.PrimitiveTree) -> Formula:
     return build()
 
 
-def _formula(tree: gp.PrimitiveTree, generator: random.Random) -> Formula | None:
+def _read_formula(tree: gp.PrimitiveTree, generator: random.Random) -> Formula | None:
     """Convert a tree to a formula, with random numbers for its constants; None if the language forbids it."""
     is_placeholder = [isinstance(node, gp.Terminal) and node.value == _CONSTANT for node in tree]
     nodes = zip(tree, is_placeholder, strict=True)
-    drawn = [_number(_draw_number(generator)) if placeholder else node for node, placeholder in nodes]
+    drawn = [_make_number(_draw_number(generator)) if placeholder else node for node, placeholder in nodes]
     try:
         return from_tree(gp.PrimitiveTree(drawn))
     except FormulaError:
@@ -151,23 +151,23 @@ def _draw_number(generator: random.Random) -> float:
     return log_uniform(generator, 0.05, 20.0)
 
 
-def _node(formula: Formula) -> gp.Primitive | gp.Terminal:
+def _make_node(formula: Formula) -> gp.Primitive | gp.Terminal:
     if isinstance(formula, Number):
-        return _number(formula.value)
+        return _make_number(formula.value)
     if isinstance(formula, Name):
         return gp.Terminal(formula.name, True, _TYPES[formula.shape])
     assert isinstance(formula, Call)
-    return _primitive(OPERATORS[formula.operator], formula.shape)
+    return _find_primitive(OPERATORS[formula.operator], formula.shape)
 
 
-def _primitive(operator: Operator, shape: Shape) -> gp.Primitive:
+def _find_primitive(operator: Operator, shape: Shape) -> gp.Primitive:
     """Return DEAP's primitive of an operator whose result has this shape."""
     takes = operator.takes if operator.takes is not None else shape
     name = f"{operator.name}@{shape}" if operator.elementwise else operator.name
     return gp.Primitive(name, [_TYPES[takes]] * operator.arity, _TYPES[shape])
 
 
-def _slots(tree: gp.PrimitiveTree) -> list[type]:
+def _list_slots(tree: gp.PrimitiveTree) -> list[type]:
     """List the type that each position of a tree may hold, in prefix order."""
     slots: list[type] = []
     open_slots: list[type] = [_Class]
@@ -177,7 +177,7 @@ def _slots(tree: gp.PrimitiveTree) -> list[type]:
     return slots
 
 
-def _number(value: float) -> gp.Terminal:
+def _make_number(value: float) -> gp.Terminal:
     return gp.Terminal(value, False, _Scalar)
 
 
@@ -185,13 +185,13 @@ def _is_number(node: gp.Primitive | gp.Terminal) -> bool:
     return isinstance(node, gp.Terminal) and isinstance(node.value, float)
 
 
-def _primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.PrimitiveSetTyped:
+def _build_primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.PrimitiveSetTyped:
     """Build the set that random trees grow from. Functions of numbers are left out, because they are numbers."""
     primitives = gp.PrimitiveSetTyped("loss", [], _Class)
     for operator in (OPERATORS[name] for name in operators):
         shapes = (Shape.CLASS, Shape.SAMPLE) if operator.elementwise else (operator.result_shape((Shape.SCALAR,)),)
         for shape in shapes:
-            primitive = _primitive(operator, shape)
+            primitive = _find_primitive(operator, shape)
             primitives.addPrimitive(operator.tensor, primitive.args, primitive.ret, name=primitive.name)
     for name in terminals:
         primitives.addTerminal(name, _TYPES[TERMINALS[name].shape], name=name)
@@ -201,7 +201,7 @@ def _primitive_set(operators: Sequence[str], terminals: Sequence[str]) -> gp.Pri
 
 @contextmanager
 def _deap_draws_from(generator: random.Random) -> Iterator[None]:
-    """Let DEAP draw from our generator in place of Python's global one, which is left as it was."""
+    """Let DEAP draw from our generator instead of Python's global one, which stays as it was."""
     before = random.getstate()
     random.setstate(generator.getstate())
     try:

@@ -1,6 +1,6 @@
 """Variation that knows what the parts of a loss mean: terms, margins, families of operators.
 
-Invariant: a variation returns a well-typed formula, or None where the formula has no place for it. Every random choice
+Invariant: a variation returns a well-typed formula, or None if the formula has no place for it. Every random choice
 comes from the generator that was passed in. Limits on size are checked elsewhere.
 """
 
@@ -54,7 +54,7 @@ def walk_places(formula: Formula, holds: Shape = Shape.CLASS, path: tuple[int, .
 
 
 def replace_at(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
-    """Replace the node at a place by another one. Raises FormulaError where its shape does not fit."""
+    """Replace the node at a place by another one. Raises FormulaError if its shape does not fit."""
     if not path:
         return new
     assert isinstance(formula, Call)
@@ -64,7 +64,7 @@ def replace_at(formula: Formula, path: Sequence[int], new: Formula) -> Formula:
 
 
 def deepest_nesting(formula: Formula) -> int:
-    """Count how often a function of one argument occurs on one path from the root to a leaf, at most."""
+    """Count how often one function of one argument occurs at most on a path from the root to a leaf."""
 
     def below(node: Formula, counts: dict[str, int]) -> int:
         if isinstance(node, Call) and OPERATORS[node.operator].arity == 1 and node.operator != "neg":
@@ -85,7 +85,7 @@ def vary(kind: str, formula: Formula, settings: EvolutionSettings, generator: ra
 
 def hoist(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
     """Replace the formula by a part that looks at the target: the rest may be bloat."""
-    parts = [place.node for place in _parts(formula) if place.path and looks_at_target(place.node)]
+    parts = [place.node for place in _list_parts(formula) if place.path and looks_at_target(place.node)]
     return generator.choice(parts) if parts else None
 
 
@@ -104,7 +104,7 @@ def insert_known_term(formula: Formula, settings: EvolutionSettings, generator: 
     terms = known_terms(settings.terminals, settings.operators)
     if not terms:
         return None
-    term, summands = generator.choice(terms), list(_summands(formula))
+    term, summands = generator.choice(terms), list(_list_summands(formula))
     if len(summands) > 1 and generator.random() < 0.5:
         return replace_at(formula, generator.choice(summands).path, term)
     return call("add", formula, call("mul", Number(log_uniform(generator, 0.05, 5.0)), term))
@@ -113,7 +113,7 @@ def insert_known_term(formula: Formula, settings: EvolutionSettings, generator: 
 def wrap(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
     """Apply a function to a part."""
     functions = [name for name in settings.operators if OPERATORS[name].elementwise and OPERATORS[name].arity == 1]
-    parts = _parts(formula)
+    parts = _list_parts(formula)
     if not functions or not parts:
         return None
     place = generator.choice(parts)
@@ -122,15 +122,15 @@ def wrap(formula: Formula, settings: EvolutionSettings, generator: random.Random
 
 def change_margin(formula: Formula, settings: EvolutionSettings, generator: random.Random) -> Formula | None:
     """Give logits or cosines a margin at the target, another margin, or none."""
-    margined = list(_margined(formula))
+    margined = list(_list_margined(formula))
     if not margined or "y" not in settings.terminals:
         return None
     place, base = generator.choice(margined)
     additive = call("sub", base, call("mul", Number(log_uniform(generator, 0.05, 2.0)), Name("y")))
     forms = [base, additive]
     if base == Name("cosine"):
-        forms.append(_angular(base, log_uniform(generator, 0.05, 1.0)))
-    forms = [form for form in forms if _kind_of_margin(form) != _kind_of_margin(place.node)]
+        forms.append(_add_angular_margin(base, log_uniform(generator, 0.05, 1.0)))
+    forms = [form for form in forms if _find_kind_of_margin(form) != _find_kind_of_margin(place.node)]
     return replace_at(formula, place.path, generator.choice(forms))
 
 
@@ -140,7 +140,7 @@ def change_operator(formula: Formula, settings: EvolutionSettings, generator: ra
     replaceable = [
         (place, others)
         for place in walk_places(formula)
-        if isinstance(place.node, Call) and (others := _others(place.node.operator, allowed))
+        if isinstance(place.node, Call) and (others := _list_alternatives(place.node.operator, allowed))
     ]
     if not replaceable:
         return None
@@ -167,7 +167,7 @@ def known_terms(terminals: tuple[str, ...], operators: tuple[str, ...]) -> list[
     """
     terms: dict[Formula, None] = {}
     for loss in (loss for loss in CATALOG.values() if loss.origin == "literature"):
-        for place in _summands(loss.bound()):
+        for place in _list_summands(loss.bound()):
             term = place.node
             used = {node.operator for node in term.walk() if isinstance(node, Call)}
             is_expressible = term.names <= {*terminals, "num_classes", "pi"} and used <= set(operators)
@@ -186,12 +186,12 @@ def rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _parts(formula: Formula) -> list[Place]:
+def _list_parts(formula: Formula) -> list[Place]:
     """List the places of all nodes that are not plain numbers."""
     return [place for place in walk_places(formula) if place.node.shape is not Shape.SCALAR]
 
 
-def _summands(formula: Formula) -> Iterator[Place]:
+def _list_summands(formula: Formula) -> Iterator[Place]:
     """Yield the places of a sum's terms, without regard to their signs."""
     waiting = [Place((), formula, Shape.CLASS)]
     while waiting:
@@ -205,29 +205,29 @@ def _summands(formula: Formula) -> Iterator[Place]:
             yield place
 
 
-def _others(operator: str, allowed: set[str]) -> list[str]:
+def _list_alternatives(operator: str, allowed: set[str]) -> list[str]:
     """List the allowed operators of the same family, without the operator itself."""
     return [other for family in FAMILIES if operator in family for other in family if other in allowed - {operator}]
 
 
-def _angular(base: Formula, margin: float) -> Formula:
+def _add_angular_margin(base: Formula, margin: float) -> Formula:
     """Add a margin to the angle of a cosine: cos(arccos(base) + margin*y)."""
     return call("cos", call("add", call("arccos", base), call("mul", Number(margin), Name("y"))))
 
 
-def _margined(formula: Formula) -> Iterator[tuple[Place, Formula]]:
+def _list_margined(formula: Formula) -> Iterator[tuple[Place, Formula]]:
     """Yield the places of logits and cosines, with their margin if they have one, and the bare logits or cosines."""
     taken: list[tuple[int, ...]] = []
     for place in walk_places(formula):
         if any(place.path[: len(path)] == path for path in taken):
             continue
-        kind = _kind_of_margin(place.node)
+        kind = _find_kind_of_margin(place.node)
         if kind is not None:
             taken.append(place.path)
             yield place, next(Name(name) for name in ("z", "cosine") if name in place.node.names)
 
 
-def _kind_of_margin(node: Formula) -> str | None:
+def _find_kind_of_margin(node: Formula) -> str | None:
     """Return ``none`` for plain logits or cosines, ``additive``, ``angular``, or None for anything else."""
     bases = (Name("z"), Name("cosine"))
     if node in bases:

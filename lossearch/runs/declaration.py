@@ -42,7 +42,7 @@ class Section(BaseModel):
 
 
 class ExecutorSettings(Section):
-    """Where candidates are trained, and how many at once."""
+    """The executor that trains candidates, and the number of them at once."""
 
     kind: Literal["ray", "inline"] = Field("ray", description="ray: a pool of Ray actors; inline: this process")
     workers: int | None = Field(
@@ -58,7 +58,7 @@ class ExecutorSettings(Section):
 
 
 class Declaration(Section):
-    """What a run does on which tasks, known ones or tasks on the user's own data.
+    """Declaration of a run, and of its tasks: known ones, or tasks on the user's own data.
 
     ``fidelity_of`` holds the training on each task. It is the task's own training, with the keys that a file gives in
     ``[fidelity]`` for all tasks and in ``[fidelity_of.TASK]`` for one. In a search it is the task's proxy if a file
@@ -79,7 +79,7 @@ class Declaration(Section):
         taken = data.keys() & TASKS.keys()
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} is the name of a known task; give your task another name")
-        return {name: own.with_absolute_path() for name, own in data.items()}
+        return {name: declared.with_absolute_path() for name, declared in data.items()}
 
     def task_named(self, name: str) -> Task:
         """Return the task of this name. Raises UserError for an unknown name or data that cannot be read."""
@@ -147,7 +147,7 @@ def validate_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind
     try:
         return kind.model_validate(declared)
     except ValidationError as error:
-        problems = [_problem(details, kind) for details in error.errors()]
+        problems = [_describe_problem(details, kind) for details in error.errors()]
         raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
 
 
@@ -173,7 +173,7 @@ def resolve_trainings(
     """Return each task's training with all its keys, from what a file declares; ``fixed`` replaces keys in all of them.
 
     With ``by_proxy`` a task takes its proxy if no key of its training is declared. A proxy stands in for the task's own
-    training only, so a single declared key rules it out. Raises ValueError for a table of a task that is not there.
+    training only, so a single declared key rules it out. Raises ValueError for a table of an undeclared task.
     """
     for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
     if not isinstance(of_task, dict) or not isinstance(data, dict):
@@ -184,7 +184,7 @@ def resolve_trainings(
             raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
     given = {name: as_keys(for_all) | as_keys(of_task.get(name, {})) for name in tasks}
     return {
-        name: _own_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
+        name: _find_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
         for name, keys in given.items()
     }
 
@@ -192,8 +192,8 @@ def resolve_trainings(
 def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """Return each task's training in a search: the task's proxy if no key of its training is declared.
 
-    Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of a task that is not
-    there.
+    Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of an undeclared
+    task.
     """
     trainings = resolve_trainings(declared, tasks, by_proxy=True)
     given = trainings if declared.get("fidelity") else declared.get("fidelity_of", {})
@@ -201,8 +201,8 @@ def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> 
     return {name: keys if given.get(name) else keys | {"seeds": most} for name, keys in trainings.items()}
 
 
-def _own_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
-    """Return the training of a task as it is without declared keys; the default where the task or its data is bad."""
+def _find_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
+    """Return the training of a task without declared keys; the default if the task or its data is bad."""
     try:
         task = task_on(name, None if data is None else own_data(data))
     except (ValidationError, UserError):  # reported for that key
@@ -226,17 +226,17 @@ def as_keys(training: Any) -> dict[str, Any]:
 
 
 def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names. Raises ValueError where one occurs twice; ``kind`` says in its message what they name."""
+    """Return the names. Raises ValueError if one occurs twice; ``kind`` is the noun for them in its message."""
     if len(set(names)) < len(names):
         raise ValueError(f"{kind} named twice in {list(names)}")
     return names
 
 
-def _problem(error: Any, kind: type[Declaration]) -> str:
-    """Say one of pydantic's errors in one sentence: the key, what was expected, what was given."""
-    key = ".".join(map(str, _as_written(error["loc"]))) or "the experiment"
+def _describe_problem(error: Any, kind: type[Declaration]) -> str:
+    """Describe one of pydantic's errors in one sentence: the key, what was expected, what was given."""
+    key = ".".join(map(str, _find_written_place(error["loc"]))) or "the experiment"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(error['loc'][-1]), _keys(kind, error['loc'][:-1]))}"
+        return f"{key}: unknown key{nearest(str(error['loc'][-1]), _list_keys(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{key}: expected a value, got none"
     if error["type"] == "value_error":
@@ -246,12 +246,12 @@ def _problem(error: Any, kind: type[Declaration]) -> str:
     return f"{key}: expected {expected}, got {given!r}"
 
 
-def _as_written(location: tuple[Any, ...]) -> tuple[Any, ...]:
+def _find_written_place(location: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the place of an error by the keys of the file, without the kind of data that pydantic adds."""
     return location[:2] + location[3:] if location[:1] == ("data",) else location
 
 
-def _keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _list_keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """List the keys that a table of a declaration may have."""
     section: Any = kind
     for part in location:

@@ -68,10 +68,10 @@ class Directory(Generic[Kind, Record]):
     def create(cls, declared: Kind, path: Path | None) -> Self:
         """Create a directory: ``runs/<name>-<time>`` unless a path is given.
 
-        Raises RunDirectoryError where the path is taken or cannot be written.
+        Raises RunDirectoryError if the path is taken or cannot be written.
         """
         started = datetime.now(UTC)
-        path = path or _unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
+        path = path or _find_unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
         cls.require_free(path, declared)
         try:
             for name in cls.FOLDERS:
@@ -89,9 +89,9 @@ class Directory(Generic[Kind, Record]):
     def open(cls, path: Path, declared: Kind, force: bool = False) -> Self:
         """Open the directory of an earlier run of the same declaration; ``force`` accepts changes to it.
 
-        Raises RunDirectoryError, even with ``force`` where the changes make new results incomparable with earlier ones.
+        Raises RunDirectoryError, even with ``force`` if the changes make new results incomparable with earlier ones.
         """
-        changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
+        changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
         if changes and (fixed or not force):
             advice = ", take the change with --force" if not fixed else ""
@@ -130,14 +130,14 @@ class Directory(Generic[Kind, Record]):
 
     def _change(self, declared: Kind, changes: list[str]) -> None:
         """Write the declaration that holds from now on, and keep the earlier one in a file beside it."""
-        kept = _unused(self.path / f"{Path(self.FILE).stem}-before.toml")
+        kept = _find_unused(self.path / f"{Path(self.FILE).stem}-before.toml")
         write_whole_text(kept, (self.path / self.FILE).read_text(encoding="utf-8"))
         self._write(declared, datetime.now(UTC))
         self.log("experiment changed", changes=changes, before=kept.name)
 
     def _write(self, declared: Kind, started: datetime) -> None:
-        plain = _without_none(declared.model_dump(mode="json"))
-        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _provenance(started)}))
+        plain = _drop_none(declared.model_dump(mode="json"))
+        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _collect_provenance(started)}))
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
@@ -186,7 +186,7 @@ class Directory(Generic[Kind, Record]):
         if not path.is_dir():
             return f"{path}: expected a directory, got a file. Give another --run-dir."
         try:
-            changes = _changes(cls.recorded(path).result_defining(), declared.result_defining())
+            changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
             return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
         if changes:
@@ -257,20 +257,20 @@ def lock_directory(path: Path) -> int:
     return descriptor
 
 
-def _changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _describe_changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Describe what was changed, by key."""
     changes: dict[str, str] = {}
     for key in {**earlier, **now}:
         before, after = earlier.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            changes |= _changes(before, after, f"{prefix}{key}.")
+            changes |= _describe_changes(before, after, f"{prefix}{key}.")
         elif before != after:
             changes[f"{prefix}{key}"] = f"{prefix}{key} was {before!r}, is {after!r}"
     return changes
 
 
-def _unused(path: Path) -> Path:
-    """Return the path, with a number added where it exists."""
+def _find_unused(path: Path) -> Path:
+    """Return the path, with a number added if it exists."""
     number = 1
     candidate = path
     while candidate.exists():
@@ -279,27 +279,27 @@ def _unused(path: Path) -> Path:
     return candidate
 
 
-def _without_none(declared: dict[str, Any]) -> dict[str, Any]:
+def _drop_none(declared: dict[str, Any]) -> dict[str, Any]:
     """Leave out keys without a value, because TOML has no null."""
     return {
-        key: _without_none(value) if isinstance(value, dict) else value
+        key: _drop_none(value) if isinstance(value, dict) else value
         for key, value in declared.items()
         if value is not None
     }
 
 
-def _provenance(started: datetime) -> dict[str, Any]:
+def _collect_provenance(started: datetime) -> dict[str, Any]:
     """Collect when a run started, and the versions of what it ran on."""
     facts: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": installed(_VERSIONED),
     }
-    commit = _git_commit()
+    commit = _read_git_commit()
     return facts | ({"git_commit": commit} if commit else {})
 
 
-def _git_commit() -> str | None:
+def _read_git_commit() -> str | None:
     """Return the git commit of the code; None if it does not lie in a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

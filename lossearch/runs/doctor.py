@@ -32,28 +32,28 @@ class Finding:
 def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
     """Check everything that a search needs, one thing after the other. Never raises."""
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
-        ("python", _python),
-        ("packages", _packages),
-        ("torch", _torch),
-        ("run directory", lambda: _writable("run directory", runs)),
-        ("data", _data),
-        ("shared memory", _shared_memory),
-        ("ray", lambda: _ray(ray_address)),
+        ("python", _check_python),
+        ("packages", _check_packages),
+        ("torch", _check_torch),
+        ("run directory", lambda: _check_writable("run directory", runs)),
+        ("data", _check_data),
+        ("shared memory", _check_shared_memory),
+        ("ray", lambda: _check_ray(ray_address)),
     )
-    for what, check in checks:
+    for name, check in checks:
         try:
             yield from check()
         except Exception as error:  # the other checks must still be made
-            yield Finding(what, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
+            yield Finding(name, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
 
 
-def _python() -> Iterator[Finding]:
+def _check_python() -> Iterator[Finding]:
     running = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
     yield Finding("python", "ok" if fits else "warning", running, "" if fits else "Use Python 3.11 to 3.13.")
 
 
-def _packages() -> Iterator[Finding]:
+def _check_packages() -> Iterator[Finding]:
     from lossearch.evaluators.versions import installed
 
     needed = [requirement for requirement in requires("lossearch") or () if "extra ==" not in requirement]
@@ -65,7 +65,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "ok", f"lossearch {version('lossearch')} with all that it needs")
 
 
-def _torch() -> Iterator[Finding]:
+def _check_torch() -> Iterator[Finding]:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -76,28 +76,28 @@ def _torch() -> Iterator[Finding]:
     yield Finding("torch", "warning" if advice else "ok", f"{torch.__version__}, {names}", advice)
 
 
-def _writable(what: str, path: Path) -> Iterator[Finding]:
+def _check_writable(name: str, path: Path) -> Iterator[Finding]:
     """Check that files can be written below a directory, which may not exist yet, and how much room there is."""
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding(what, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
+        yield Finding(name, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
         return
     free = shutil.disk_usage(existing).free
     is_short = free < FREE_DISK
     advice = f"Make room: a long search needs {FREE_DISK // 2**30} GiB." if is_short else ""
-    yield Finding(what, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
+    yield Finding(name, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
 
 
-def _data() -> Iterator[Finding]:
+def _check_data() -> Iterator[Finding]:
     from lossearch.evaluators.data.data_home import data_home
 
-    yield from _writable("data", data_home())
+    yield from _check_writable("data", data_home())
 
 
-def _shared_memory() -> Iterator[Finding]:
+def _check_shared_memory() -> Iterator[Finding]:
     shared = Path("/dev/shm")
     if not shared.is_dir():
         yield Finding("shared memory", "ok", "none on this system: Ray uses files")
@@ -108,7 +108,7 @@ def _shared_memory() -> Iterator[Finding]:
     yield Finding("shared memory", "warning" if is_short else "ok", f"{free / 2**30:.1f} GiB free", advice)
 
 
-def _ray(address: str | None) -> Iterator[Finding]:
+def _check_ray(address: str | None) -> Iterator[Finding]:
     from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
     from lossearch.primitives.errors import UserError
 
@@ -125,11 +125,11 @@ def _ray(address: str | None) -> Iterator[Finding]:
         return
     yield Finding("ray", "ok", f"{where}: {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
     for node in nodes:
-        yield _node(node)
+        yield _check_node(node)
 
 
-def _node(node: dict[str, str]) -> Finding:
-    """Check a node: it must have the same versions as this process of everything that decides results."""
+def _check_node(node: dict[str, str]) -> Finding:
+    """Check that a node has the same versions of Python and decisive packages as this process."""
     from lossearch.evaluators.versions import versions
 
     name = f"node {shown(node.get('name', '?'), 60)}"

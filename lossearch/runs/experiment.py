@@ -52,7 +52,7 @@ VARIATIONS = {
 
 
 class EvolutionSettings(Section):
-    """How many losses there are, what they start from, and how they vary."""
+    """Settings of the evolution: the number of losses, the starting losses, and the variation."""
 
     population: int = Field(40, ge=2, le=100_000, description="losses kept, and new ones trained per generation")
     generations: int = Field(
@@ -112,7 +112,7 @@ class EvolutionSettings(Section):
     @field_validator("terminals", "operators")
     @classmethod
     def _known(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
-        kind, known = _vocabulary(info.field_name)
+        kind, known = _find_vocabulary(info.field_name)
         unknown = [f"unknown {kind} {name!r}{nearest(name, known)}" for name in names if name not in known]
         if unknown:
             raise ValueError("; ".join(unknown))
@@ -149,7 +149,7 @@ class Experiment(Declaration):
     """One search: on which tasks, from which losses, and with how much work.
 
     ``fidelity`` is the training on the first task. With several tasks ``fidelity_of`` holds the training on each. A
-    training of which nothing is declared is the task's proxy.
+    task without a declared training takes its proxy.
     """
 
     task: str | tuple[str, ...] = Field(description="name of a task, see 'lossearch tasks', or an array of names")
@@ -226,7 +226,7 @@ def validated(declared: dict[str, Any], source: str) -> Experiment:
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
-    """Raise ValueError where a starting loss and its canonical form exceed the limits of evolution."""
+    """Raise ValueError if a starting loss and its canonical form exceed the limits of evolution."""
     formula = named_loss(name).formula
     if formula.size > max_nodes or formula.depth > max_depth:
         from lossearch.primitives.identity.algebra import canonical  # sympy, which is seldom needed here
@@ -239,7 +239,7 @@ def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:
         )
 
 
-def _vocabulary(field: str) -> tuple[str, set[str]]:
+def _find_vocabulary(field: str) -> tuple[str, set[str]]:
     """Return the noun for one entry of a field, and all entries that the language knows."""
     return {"terminals": ("terminal", set(TERMINALS)), "operators": ("operator", set(OPERATORS))}[field]
 

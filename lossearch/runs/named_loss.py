@@ -124,26 +124,28 @@ def tunable(text: str, learning_rate: float) -> list[Hyperparameter]:
     The hyper-parameters of a formula are its numbers.
     """
     loss = named_loss(text)
-    own = tunable_constants(loss.formula)[1] if loss.known is None else known_loss(loss.known).hyperparameters
+    hyperparameters = (
+        tunable_constants(loss.formula)[1] if loss.known is None else known_loss(loss.known).hyperparameters
+    )
     given = dict(loss.settings)
     rate = Hyperparameter(
         RATE, learning_rate, learning_rate / LEARNING_RATE_RANGE, learning_rate * LEARNING_RATE_RANGE, log=True
     )
-    return [rate, *(parameter for parameter in own if parameter.name not in given)]
+    return [rate, *(parameter for parameter in hyperparameters if parameter.name not in given)]
 
 
 def with_settings(text: str, settings: Mapping[str, float]) -> Candidate:
     """Create the candidate of a loss with these settings, under the name that it has without them."""
     plain, loss = candidate_of(text), named_loss(text)
-    own = {name: value for name, value in settings.items() if name != RATE}
+    values = {name: value for name, value in settings.items() if name != RATE}
     rate = settings.get(RATE)
-    if not own:
+    if not values:
         return replace(plain, learning_rate=rate)
     if loss.known is None:
         named, constants = tunable_constants(loss.formula)
-        formula = named.bind({constant.name: constant.default for constant in constants} | own)
+        formula = named.bind({constant.name: constant.default for constant in constants} | values)
     else:
-        formula = known_loss(loss.known).bound(**dict(loss.settings), **own)
+        formula = known_loss(loss.known).bound(**dict(loss.settings), **values)
     return replace(
         plain,
         name=plain.called,

@@ -11,7 +11,7 @@ LENGTH = 1_000_000
 
 # Trainings of a search.
 
-#: Candidates of a search and of the random search beside it. Retests go on where a candidate's own seeds end.
+#: Candidates of a search, and of the random search to compare with. The seeds of retests follow a candidate's own.
 SEARCH = 0
 
 #: The test of an exported loss under fresh seeds.
@@ -19,7 +19,7 @@ FRESH_SEED_TEST = 1_000_000
 
 # Measured trainings.
 
-#: Comparisons, also those that a verdict makes: by none of these seeds was a loss or a setting chosen.
+#: Comparisons, also those of a verdict: none of these seeds chose a loss or a setting.
 COMPARISON = 0
 
 #: Trials of settings. The seeds that confirm the best settings follow those of the trials.
@@ -28,7 +28,7 @@ TUNING = 2_000_000
 #: Ablations of a loss, and the trainings that show its behaviour.
 EXPLANATION = 5_000_000
 
-#: A loss beside its simplified form.
+#: A loss and its simplified form.
 SIMPLIFIED_LOSS = 6_000_000
 
 #: Full trainings of a fidelity study.
@@ -37,5 +37,5 @@ FULL_TRAINING = 7_000_000
 #: Shorter trainings of a fidelity study.
 PROXY_TRAINING = 8_000_000
 
-#: The one training of a loss that a report observes. It was 8_000_000 once, a seed of the fidelity study.
+#: The one training of a loss that a report observes.
 OBSERVATION = 9_000_000

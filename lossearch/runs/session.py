@@ -1,4 +1,4 @@
-"""Session: a run while it runs. Its directory, data and executor are at hand, and Ctrl-C stops it in good order."""
+"""Session: open the directory, data and executor of a run, and stop it in good order on Ctrl-C."""
 
 import errno
 import signal
@@ -32,7 +32,7 @@ class RunInterrupted(LossearchError):
 
 
 def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
-    """Return the path of the directory that was asked for. Raises UserError where a new run cannot start in it."""
+    """Return the path of the directory that was asked for. Raises UserError if a new run cannot start in it."""
     if resume and run_dir is None:
         raise UserError("Expected run_dir, the directory of the run to resume, got none.")
     path = None if run_dir is None else Path(run_dir)
@@ -57,7 +57,7 @@ def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_addres
         raise UserError(f"Expected executor to be ray or inline, got {kind!r}.")
     if kind == "inline":
         if ray_address is not None:
-            raise UserError(f"Expected no Ray address beside the inline executor, got {ray_address!r}.")
+            raise UserError(f"Expected no Ray address with the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
     from lossearch.evaluators.executors.cluster_address import job_address, require_answer
 
@@ -80,7 +80,7 @@ def running(
 ) -> Iterator[Kind]:
     """Open the directory of a run that starts or goes on, and close it at the end.
 
-    Raises ``interrupted`` on Ctrl-C or SIGTERM, and RunDirectoryError where the directory can no longer be written.
+    Raises ``interrupted`` on Ctrl-C or SIGTERM, and RunDirectoryError if the directory can no longer be written.
     """
     run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
     with watch_for_interruption() as interruption:  # Ray has set its own handlers by now

@@ -1,4 +1,4 @@
-"""Status: the state of a run, read from its directory by another process, whether the run goes on or not."""
+"""Status: the state of a run, read from its directory by another process, during the run or after it."""
 
 import fcntl
 import json
@@ -62,7 +62,7 @@ class Status:
 
 
 def status(path: Path) -> Status:
-    """Read the status of a search. Raises RunDirectoryError or NotARun where the directory holds none."""
+    """Read the status of a search. Raises RunDirectoryError or NotARun if the directory holds none."""
     experiment, board = RunDirectory.recorded(path), Leaderboard(path)
     events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
     generations = [event for event in events if event.get("event") == "generation"]
@@ -71,10 +71,10 @@ def status(path: Path) -> Status:
     finished = board.finished_at()
     return Status(
         run=str(path),
-        state=_state(path, events),
+        state=_find_state(path, events),
         name=experiment.name,
         tasks=list(experiment.tasks),
-        generation=max((_whole_number(event.get("number")) for event in generations), default=0),
+        generation=max((_keep_whole_number(event.get("number")) for event in generations), default=0),
         generations=experiment.evolution.generations,
         candidates=board.counts(),
         trainings=len(finished),
@@ -83,8 +83,8 @@ def status(path: Path) -> Status:
         best_fitness=best.fitness_mean if best else None,
         cross_entropy=next((row.fitness_mean for row in board.rows.named() if row.rank and row.name == BASELINE), None),
         last_evaluation=finished[-1] if finished else None,
-        seconds=_numbers(summary.get("seconds")),
-        workers=_workers(summary.get("workers")),
+        seconds=_keep_numbers(summary.get("seconds")),
+        workers=_keep_workers(summary.get("workers")),
         damages=len(board.damages),
     )
 
@@ -98,26 +98,26 @@ def _read_object(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _numbers(value: Any) -> dict[str, float]:
+def _keep_numbers(value: Any) -> dict[str, float]:
     """Keep the finite numbers of a table that may hold anything."""
     table = value if isinstance(value, dict) else {}
     return {name: float(entry) for name, entry in table.items() if type(entry) in (int, float) and abs(entry) < 1e12}
 
 
-def _workers(value: Any) -> dict[str, WorkerStatus]:
+def _keep_workers(value: Any) -> dict[str, WorkerStatus]:
     """Keep the workers of a table that may hold anything."""
     table = value if isinstance(value, dict) else {}
     workers = {}
     for name, entry in table.items():
         if isinstance(entry, dict):
-            counts = _numbers({key: entry.get(key) for key in ("trainings", "per_minute")})
+            counts = _keep_numbers({key: entry.get(key) for key in ("trainings", "per_minute")})
             workers[name] = WorkerStatus(
-                int(counts.get("trainings", 0)), counts.get("per_minute", 0.0), _numbers(entry.get("seconds"))
+                int(counts.get("trainings", 0)), counts.get("per_minute", 0.0), _keep_numbers(entry.get("seconds"))
             )
     return workers
 
 
-def _state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
+def _find_state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
     """Return running if a process holds the directory, else the state that the log says last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -146,6 +146,6 @@ def speed(finished: list[str]) -> float | None:
     return round(60.0 * (len(recent) - 1) / span, 1) if span >= SHORTEST else None
 
 
-def _whole_number(value: Any) -> int:
+def _keep_whole_number(value: Any) -> int:
     """Return a plausible count, or 0 for anything else."""
     return value if type(value) is int and 0 <= value < 10**9 else 0

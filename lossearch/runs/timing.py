@@ -81,10 +81,10 @@ class Workforce:
         """Sum up each worker: trainings, trainings per minute, seconds by activity; the rest of its time is idle."""
         by_last_result = sorted(self._workers.items(), key=lambda named: -named[1].last)
         now = time.monotonic()
-        return {name: _summary(worker, now) for name, worker in sorted(by_last_result[:MAX_LISTED])}
+        return {name: _sum_up(worker, now) for name, worker in sorted(by_last_result[:MAX_LISTED])}
 
 
-def _summary(worker: _Worker, now: float) -> dict[str, Any]:
+def _sum_up(worker: _Worker, now: float) -> dict[str, Any]:
     present = max((now if worker.gone is None else worker.gone) - worker.since, 1e-9)
     idle = max(0.0, present - sum(worker.seconds.values()))
     return {

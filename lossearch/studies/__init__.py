@@ -1,1 +1,1 @@
-"""Studies: what is asked after a search, or without one."""
+"""Studies: questions to ask after a search, or without one."""

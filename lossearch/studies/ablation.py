@@ -89,7 +89,7 @@ def simplify(
     """
     left_out: list[Part] = []
     simplest: Ablation | None = None
-    for idle in _idle_parts(effects, ablated):
+    for idle in _find_idle_parts(effects, ablated):
         attempt = ablate(formula, [*left_out, *idle.parts], class_weights)
         if attempt.candidate is not None or attempt.verdict == "moves no weight":
             left_out += idle.parts
@@ -97,8 +97,8 @@ def simplify(
     return simplest if simplest is not None and simplest.candidate is not None else None
 
 
-def _idle_parts(effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[Ablation]:
-    """Parts without which the loss is worse on no task, tried under enough seeds; the least harmful first."""
+def _find_idle_parts(effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[Ablation]:
+    """Return parts whose loss without them is worse on no task under enough seeds, the least harmful first."""
     idle = []
     for ablation in ablated:
         rest = None if ablation.formula is None else str(ablation.formula)

@@ -34,7 +34,7 @@ class Checkpoints:
         write_whole(self._file(name), lambda temporary: _write(temporary, arrays))
 
     def load(self, name: str) -> State | None:
-        """Return the state under a name; None where there is none or its file cannot be read."""
+        """Return the state under a name; None if there is none or its file cannot be read."""
         try:
             with open(self._file(name), "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))

@@ -1,6 +1,6 @@
-"""Compares losses: the same seeds, splits and batches for each, held-out data, intervals, corrected p-values.
+"""Compare losses under the same seeds, splits and batches, on held-out data, with intervals and p-values.
 
-Where the comparison asks for it, the settings of every loss are tuned before.
+If the comparison asks for it, the settings of every loss are tuned first.
 """
 
 from dataclasses import dataclass
@@ -120,14 +120,14 @@ class ComparisonStudy:
         comparison = self.comparison
         pairs = len(comparison.tasks) * len(comparison.all_losses())
         self.view.planned(pairs * (comparison.seeds + comparison.trainings_of_tuning))
-        works = [self._work(task) for task in comparison.tasks]
+        works = [self._make_work(task) for task in comparison.tasks]
         self.measured.complete(works)
-        wanted = {_training(candidate, work) for work in works for candidate in work.candidates}
+        trainings = {_identify_training(candidate, work) for work in works for candidate in work.candidates}
         measurements = [
             record
             for record in self.measured.recorder.known.values()
             # an earlier call may have asked for more seeds
-            if _training_of(record) in wanted and record.seed < comparison.seeds
+            if _identify_training_of(record) in trainings and record.seed < comparison.seeds
         ]
         return sorted(measurements, key=lambda record: comparison.tasks.index(record.task))
 
@@ -158,11 +158,11 @@ class ComparisonStudy:
             )
         return losses
 
-    def _work(self, task: str) -> Work:
-        """Work that trains every loss on a task with its settings."""
-        return self.comparison.work(task, self._candidates(task), measured=self.comparison.split)
+    def _make_work(self, task: str) -> Work:
+        """Create the work that trains every loss on a task with its settings."""
+        return self.comparison.work(task, self._make_candidates(task), measured=self.comparison.split)
 
-    def _candidates(self, task: str) -> list[Candidate]:
+    def _make_candidates(self, task: str) -> list[Candidate]:
         if self.comparison.tune:
             return [tuned.candidate for tuned in self._tune_on(task)]
         given = self.comparison.settings.get(task, {})
@@ -174,14 +174,14 @@ def set_aside_other(path: Path, declared: Comparison, view: View | None) -> None
     """Rename a directory that holds another comparison than ``declared``, and say so in the view."""
     kept = ComparisonDirectory.set_aside(path, declared)
     if kept is not None and view is not None:
-        view.warned(f"{path}: held a comparison of other losses or settings, which is now in {kept}. This one begins.")
+        view.warned(f"{path}: held a comparison of other losses or settings. It is now in {kept}; a new one starts.")
 
 
-def _training(candidate: Candidate, work: Work) -> tuple[str, str, str, float | None]:
-    """Task, name, formula and learning rate: together they identify a loss with its settings."""
+def _identify_training(candidate: Candidate, work: Work) -> tuple[str, str, str, float | None]:
+    """Return task, name, formula and learning rate: together they identify a loss with its settings."""
     return work.task, candidate.called, candidate.formula, fidelity_of(candidate, work).learning_rate
 
 
-def _training_of(measurement: Measurement) -> tuple[str, str, str, float | None]:
+def _identify_training_of(measurement: Measurement) -> tuple[str, str, str, float | None]:
     """Return the same four of a record."""
     return measurement.task, measurement.loss, measurement.formula, measurement.learning_rate

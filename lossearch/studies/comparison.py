@@ -50,7 +50,7 @@ class Comparison(Declaration):
 
     @property
     def trainings_of_tuning(self) -> int:
-        """Most trainings that tuning gives a loss on a task."""
+        """Largest number of trainings that tuning gives a loss on a task."""
         return self.tune * self.tune_seeds + (self.confirm if self.tune else 0)
 
     @model_validator(mode="before")
@@ -91,13 +91,13 @@ class Comparison(Declaration):
                     raise ValueError(f"losses: {texts[identity]} and {text} are the same loss")
         self._require_known_settings()
         if self.split == "validation" and self.tune:
-            raise ValueError("split: expected 'test' beside tune, since settings are chosen on the validation split")
+            raise ValueError("split: expected 'test' with tune, since settings are chosen on the validation split")
         for name in self.tasks:
             task, fidelity = self.task_named(name), self.fidelity_of[name]
             if fidelity.rungs:
                 raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
             if self.split == "validation" and fidelity.schedule == "plateau":
-                raise ValueError("split: expected 'test' beside 'plateau', which looks at the validation split")
+                raise ValueError("split: expected 'test' with 'plateau', which looks at the validation split")
             obstacle = task.obstacle(fidelity)
             if obstacle is not None:
                 raise ValueError(obstacle)
@@ -118,7 +118,7 @@ class Comparison(Declaration):
                     raise ValueError(f"settings.{task}.{text}: unknown setting {name!r}{nearest(name, known)}")
 
     def all_losses(self) -> tuple[str, ...]:
-        """The baseline, and the losses that are compared with it."""
+        """List the baseline, and the losses that are compared with it."""
         baseline = candidate_of(self.baseline).loss_id
         return (self.baseline, *(text for text in self.losses if candidate_of(text).loss_id != baseline))
 
@@ -144,7 +144,7 @@ def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
 def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declaration with ``overrides`` of top-level keys; None replaces nothing.
 
-    Keys under ``fidelity`` replace those of every task, even where the declaration has others for one task.
+    Keys under ``fidelity`` replace those of every task, even if the declaration has others for one task.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     training = as_keys(given.pop("fidelity", {}))
@@ -185,7 +185,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
         A comparison under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
         """
-        if not (path / cls.FILE).exists() or _without_seeds(cls.recorded(path)) == _without_seeds(declared):
+        if not (path / cls.FILE).exists() or _drop_seeds(cls.recorded(path)) == _drop_seeds(declared):
             return None
         lock = lock_directory(path)
         try:
@@ -218,8 +218,8 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         write_whole_text(self.path / "comparison.md", table.as_markdown())
 
 
-def _without_seeds(declared: Comparison) -> dict[str, Any]:
-    """Everything that decides the results, except the number of seeds."""
+def _drop_seeds(declared: Comparison) -> dict[str, Any]:
+    """Return everything that decides the results, except the number of seeds."""
     defining = declared.result_defining()
     trainings = {task: {**keys, "seeds": 0} for task, keys in defining["fidelity_of"].items()}
     return defining | {"seeds": 0, "fidelity_of": trainings}

@@ -1,4 +1,4 @@
-"""Explains a loss: of a run, or of a name or formula on a task."""
+"""Explain a loss of a run, or a name or formula on a task."""
 
 import os
 from collections.abc import Iterable
@@ -53,17 +53,17 @@ def explain(
     ray_address: str | None = None,
     view: View | None = None,
 ) -> ExplainedLoss:
-    """Draw a loss, train it without each of its parts, and train it beside others on wrong and few labels.
+    """Draw a loss, train it without each of its parts, and compare it with others on wrong and few labels.
 
-    ``source`` is the directory of a search, whose loss of a ``rank`` is explained, or a name or formula together with
-    the ``task`` to train it on. Everything is kept under ``explanation`` in the run's directory, or in ``run_dir``
+    ``source`` is the directory of a search, and ``rank`` the rank of its loss. Or it is a name or formula, with the
+    ``task`` to train it on. Everything is kept under ``explanation`` in the run's directory, or in ``run_dir``
     (default: ``runs/explain-<task>``), and the same call continues where one was stopped. Each loss is trained under
     ``seeds`` seeds that no search uses, and measured on the validation split alone. ``executor`` is ``inline``, the
     default, or ``ray``.
 
     Raises UserError, RunDirectoryError, DamagedFile, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
-    plan, folder = _planned(source, rank, task, seeds, None if run_dir is None else Path(run_dir))
+    plan, folder = _plan(source, rank, task, seeds, None if run_dir is None else Path(run_dir))
     require_data(plan, plan.all_tasks)
     path = folder_of(folder, plan.name)
     with open_workers(plan.executor, executor or ("ray" if ray_address else "inline"), ray_address) as workers:
@@ -76,7 +76,7 @@ def explain(
         return run_study("explanation", ExplanationDirectory, plan, path, explain_loss, view, force=True)
 
 
-def _planned(
+def _plan(
     source: str | Path, rank: int, task: str | None, seeds: int, run_dir: Path | None
 ) -> tuple[ExplanationPlan, Path]:
     """Plan the explanation; return the plan and the folder that it is kept below."""
@@ -87,20 +87,20 @@ def _planned(
                 Argument("task"),
                 " and no ",
                 Argument("run_dir"),
-                f" beside a run, {source}: it has its own. Leave them out.",
+                f" with a run, {source}: it has its own. Leave them out.",
             )
         return _plan_of_run(Path(source), rank, seeds), Path(source)
     if rank != 1:
         raise UserError(
             "Expected ",
             Argument("rank"),
-            f" beside the directory of a run, got {rank} beside {str(source)!r:.80}.",
+            f" with the directory of a run, got {rank} with {str(source)!r:.80}.",
         )
     if task is None:
         raise UserError(
             "Expected ",
             Argument("task"),
-            f" beside a name or formula, got none beside {str(source)!r:.80}. Give a task.",
+            f" with a name or formula, got none with {str(source)!r:.80}. Give a task.",
         )
     return _plan_of_text(str(source), task, seeds), run_dir or Path("runs") / f"explain-{task}"
 
@@ -109,7 +109,7 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a loss of a run, on the run's tasks."""
     board, experiment = Leaderboard(run), RunDirectory.recorded(run)
     if board.damages:
-        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may be others: --resume trains it again.")
+        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may differ: --resume trains it again.")
     if not board.ranked:
         raise UserError(f"{run}: expected a run with losses that were evaluated, got none. Its leaderboard says why.")
     if not 1 <= rank <= board.ranked:
@@ -117,32 +117,32 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
             "Expected ", Argument("rank"), f" between 1 and {board.ranked}, the losses of {run}, got {rank}."
         )
     row = board.rows[rank - 1]
-    formula = _checked(parse(row.formula), row.class_weights)
-    others = (other for other in board.rows.named() if other.name not in (BASELINE, row.name))
+    formula = _check_canonical(parse(row.formula), row.class_weights)
+    rivals = (rival for rival in board.rows.named() if rival.name not in (BASELINE, row.name))
     return ExplanationPlan(
-        **_loss_keys(row.formula, formula, row.class_weights, row.name),
-        rival=_best_readable(others),
+        **_describe_loss(row.formula, formula, row.class_weights, row.name),
+        rival=_find_best_readable(rivals),
         tasks=experiment.tasks,
         factor=row.calibration,
         seed=experiment.seed,
-        **_training_keys(experiment, formula, seeds),
+        **_describe_trainings(experiment, formula, seeds),
     )
 
 
 def _plan_of_text(text: str, task: str, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a name or formula on a known task."""
     loss = named_loss(text)
-    formula = _checked(loss.formula, loss.class_weights)
+    formula = _check_canonical(loss.formula, loss.class_weights)
     experiment = Experiment(name="explain", task=task, fidelity=known_task(task).fidelity)
     return ExplanationPlan(
-        **_loss_keys(str(loss.formula), formula, loss.class_weights, loss.name),
+        **_describe_loss(str(loss.formula), formula, loss.class_weights, loss.name),
         rival=DRAWN_BESIDE if loss.name != DRAWN_BESIDE else None,
         tasks=(task,),
-        **_training_keys(experiment, formula, seeds),
+        **_describe_trainings(experiment, formula, seeds),
     )
 
 
-def _checked(formula: Formula, class_weights: str | None) -> Formula:
+def _check_canonical(formula: Formula, class_weights: str | None) -> Formula:
     """Return the canonical formula. Raises UserError for class weights that do not suit it."""
     if class_weights is not None:
         with as_user_errors():
@@ -150,8 +150,8 @@ def _checked(formula: Formula, class_weights: str | None) -> Formula:
     return canonical(formula)
 
 
-def _loss_keys(text: str, formula: Formula, class_weights: str | None, name: str | None) -> dict[str, Any]:
-    """Keys of a plan that describe the loss. The plan is named after the loss's id in a leaderboard."""
+def _describe_loss(text: str, formula: Formula, class_weights: str | None, name: str | None) -> dict[str, Any]:
+    """Return the keys of a plan that describe the loss. The plan is named after the loss's id in a leaderboard."""
     candidate = as_candidate(formula, class_weights, name)
     return {
         "name": loss_id(text, class_weights),
@@ -162,8 +162,8 @@ def _loss_keys(text: str, formula: Formula, class_weights: str | None, name: str
     }
 
 
-def _best_readable(rows: Iterable[Row]) -> str | None:
-    """Name of the best known loss of a run that this version can read."""
+def _find_best_readable(rows: Iterable[Row]) -> str | None:
+    """Return the name of the best known loss of a run that this version can read."""
     ranked = [(row.rank, row.name) for row in rows if row.rank is not None and row.name is not None]
     for _, name in sorted(ranked, key=lambda pair: pair[0]):
         try:
@@ -174,8 +174,8 @@ def _best_readable(rows: Iterable[Row]) -> str | None:
     return None
 
 
-def _training_keys(experiment: Experiment, formula: Formula, seeds: int) -> dict[str, Any]:
-    """Keys of a plan that describe the trainings.
+def _describe_trainings(experiment: Experiment, formula: Formula, seeds: int) -> dict[str, Any]:
+    """Return the keys of a plan that describe the trainings.
 
     A run's own training is used on its tasks. If the run is on digits, it is used on the other tasks on digits, too.
     """
@@ -186,12 +186,12 @@ def _training_keys(experiment: Experiment, formula: Formula, seeds: int) -> dict
     for name in trainings:
         task_on(name, experiment.data.get(name)).require_given(formula)
     return {
-        "fidelity_of": {name: _without_rungs(fidelity, seeds) for name, fidelity in trainings.items()},
+        "fidelity_of": {name: _drop_rungs(fidelity, seeds) for name, fidelity in trainings.items()},
         "data": dict(experiment.data),
         "seeds": seeds,
         "executor": experiment.executor,
     }
 
 
-def _without_rungs(fidelity: TrainingSettings, seeds: int) -> TrainingSettings:
+def _drop_rungs(fidelity: TrainingSettings, seeds: int) -> TrainingSettings:
     return fidelity.model_copy(update={"rungs": (), "seeds": seeds})

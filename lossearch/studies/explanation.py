@@ -36,7 +36,7 @@ from lossearch.studies.measuring import MeasurementRunner
 #: Tasks without download that show how a loss copes with wrong labels and with rare classes.
 BEHAVIOUR = ("digits", "digits_noisy_20", "digits_noisy", "digits_noisy_60", "digits_long_tail")
 
-#: A known loss that every loss is drawn beside.
+#: A known loss whose curves are drawn with those of every loss.
 DRAWN_BESIDE = "focal"
 
 
@@ -94,14 +94,14 @@ class ExplanationStudy:
         """Train what is not measured yet, and return the explanation."""
         self.measured.restore()
         ablated = ablations(self.formula, self.plan.class_weights)
-        trained = [self.whole, *_candidates(ablated)]
-        works = {task: self._work(task, trained) for task in self.plan.tasks}
-        behaviour_works = {task: self._work(task, self._compared()) for task in self.plan.all_tasks}
+        trained = [self.whole, *_list_candidates(ablated)]
+        works = {task: self._make_work(task, trained) for task in self.plan.tasks}
+        behaviour_works = {task: self._make_work(task, self._list_compared()) for task in self.plan.all_tasks}
         self._complete([*works.values(), *behaviour_works.values()])
-        effects = [effect for task, work in works.items() for effect in self._effects(task, work, ablated)]
-        effects += self._effects_of_simplified(effects, ablated)
-        behaviour = [line for work in behaviour_works.values() for line in self._lines(work, BASELINE)]
-        return Explanation(self._form(len(ablated)), self._curves(), effects, behaviour)
+        effects = [effect for task, work in works.items() for effect in self._measure_effects(task, work, ablated)]
+        effects += self._measure_simplified(effects, ablated)
+        behaviour = [line for work in behaviour_works.values() for line in self._compare(work, BASELINE)]
+        return Explanation(self._make_form(len(ablated)), self._draw_curves(), effects, behaviour)
 
     @cached_property
     def formula(self) -> Formula:
@@ -112,18 +112,18 @@ class ExplanationStudy:
     def whole(self) -> Candidate:
         """The loss with all its parts. Cross-entropy has its own name, whatever text it was given by."""
         loss = as_candidate(self.formula, self.plan.class_weights, self.plan.called)
-        return replace(loss, name=BASELINE) if loss.loss_id == _known(BASELINE).loss_id else loss
+        return replace(loss, name=BASELINE) if loss.loss_id == _make_known(BASELINE).loss_id else loss
 
-    def _compared(self) -> list[Candidate]:
-        """The loss, cross-entropy and the rival, each once."""
+    def _list_compared(self) -> list[Candidate]:
+        """List the loss, cross-entropy and the rival, each once."""
         compared = {self.whole.loss_id: self.whole}
         for text in (BASELINE, self.plan.rival):
             if text is not None:
-                known = _known(text)
+                known = _make_known(text)
                 compared.setdefault(known.loss_id, known)
         return list(compared.values())
 
-    def _work(self, task: str, candidates: Sequence[Candidate], first_seed: int = seed_ranges.EXPLANATION) -> Work:
+    def _make_work(self, task: str, candidates: Sequence[Candidate], first_seed: int = seed_ranges.EXPLANATION) -> Work:
         distinct = {candidate.key: candidate for candidate in candidates}
         return self.plan.work(task, list(distinct.values()), measured="validation", first_seed=first_seed)
 
@@ -133,16 +133,16 @@ class ExplanationStudy:
         for work in works:
             self.measured.complete([work])
 
-    def _lines(self, work: Work, baseline: str) -> list[Line]:
-        """Lines of a comparison of the work's losses with a baseline."""
+    def _compare(self, work: Work, baseline: str) -> list[Line]:
+        """Compare the work's losses with a baseline, one line for each."""
         records = [record for candidate in work.candidates for record in self.measured.of(candidate, work) or []]
         return comparison_lines(records, baseline)
 
-    def _effects(
+    def _measure_effects(
         self, task: str, work: Work, ablated: Sequence[Ablation], are_simplified: bool = False
     ) -> list[PartEffect]:
-        """Effects on a task of leaving parts out."""
-        lines = {line.loss: line for line in self._lines(work, self.whole.called)}
+        """Compare each ablation with the whole loss on a task."""
+        lines = {line.loss: line for line in self._compare(work, self.whole.called)}
         whole, metric = lines[self.whole.called], work.get_task().metric.name
         return [
             part_effect(
@@ -156,21 +156,21 @@ class ExplanationStudy:
             for ablation in ablated
         ]
 
-    def _effects_of_simplified(self, effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[PartEffect]:
-        """Effects of leaving out all parts that were not shown to matter, under other seeds than those that chose."""
+    def _measure_simplified(self, effects: Sequence[PartEffect], ablated: Sequence[Ablation]) -> list[PartEffect]:
+        """Leave out all parts that were not shown to matter, and measure the effects under fresh seeds."""
         simpler = simplify(self.formula, self.plan.class_weights, effects, ablated)
         if simpler is None:
             return []
-        trained = [self.whole, *_candidates([simpler])]
-        works = {task: self._work(task, trained, seed_ranges.SIMPLIFIED_LOSS) for task in self.plan.tasks}
+        trained = [self.whole, *_list_candidates([simpler])]
+        works = {task: self._make_work(task, trained, seed_ranges.SIMPLIFIED_LOSS) for task in self.plan.tasks}
         self._complete(list(works.values()))
         return [
             effect
             for task, work in works.items()
-            for effect in self._effects(task, work, [simpler], are_simplified=True)
+            for effect in self._measure_effects(task, work, [simpler], are_simplified=True)
         ]
 
-    def _form(self, num_parts: int) -> Form:
+    def _make_form(self, num_parts: int) -> Form:
         plan, kin = self.plan, nearest_known(self.formula)
         return Form(
             loss_id=plan.name,
@@ -181,39 +181,39 @@ class ExplanationStudy:
             class_weights=plan.class_weights,
             task=" + ".join(plan.tasks),
             seeds=plan.seeds,
-            factor=self._factor(self.formula, plan.class_weights) if plan.factor is None else plan.factor,
+            factor=self._find_factor(self.formula, plan.class_weights) if plan.factor is None else plan.factor,
             rejected=rejection(self.formula, self.whole.class_weights),
             nearest=None if kin is None else kin.name,
             cosine=None if kin is None else kin.cosine,
             parts=num_parts,
         )
 
-    def _curves(self) -> list[CurvePoint]:
-        """Curves of the loss, cross-entropy and focal, each once, with the classes and size of the first task."""
-        factor = self.plan.factor or self._factor(self.formula, self.plan.class_weights)
+    def _draw_curves(self) -> list[CurvePoint]:
+        """Draw the loss, cross-entropy and focal, each once, with the classes and size of the first task."""
+        factor = self.plan.factor or self._find_factor(self.formula, self.plan.class_weights)
         drawn = {self.plan.loss: Drawn(self.whole.called, self.formula, factor or 1.0)}
         for name in (BASELINE, DRAWN_BESIDE):
             formula = canonical(CATALOG[name].bound())
-            drawn.setdefault(str(formula), Drawn(name, formula, self._factor(formula, None) or 1.0))
+            drawn.setdefault(str(formula), Drawn(name, formula, self._find_factor(formula, None) or 1.0))
         task = self.plan.tasks[0]
         return curves(list(drawn.values()), self.plan.task_named(task).classes, self.plan.fidelity_of[task].hidden)
 
-    def _factor(self, formula: Formula, class_weights: str | None) -> float | None:
-        """Factor that makes a loss's first gradient on the first task as large as cross-entropy's; None without one."""
+    def _find_factor(self, formula: Formula, class_weights: str | None) -> float | None:
+        """Return the loss's calibration factor on the first task; None if its first gradient is not usable."""
         name = self.plan.tasks[0]
         task, fidelity = self.plan.task_named(name), self.plan.fidelity_of[name]
-        seed = training_seed(self._work(name, []), seed_ranges.EXPLANATION)
+        seed = training_seed(self._make_work(name, []), seed_ranges.EXPLANATION)
         try:
             return calibration_factor(loss_for(formula, task, fidelity, class_weights), task, fidelity, seed)
         except TrainingFailed:
             return None
 
 
-def _known(text: str) -> Candidate:
-    """A known loss in its canonical form, as a search trains it."""
+def _make_known(text: str) -> Candidate:
+    """Create the candidate of a known loss in its canonical form, as a search trains it."""
     loss = named_loss(text)
     return as_candidate(canonical(loss.formula), loss.class_weights, loss.name)
 
 
-def _candidates(ablated: Sequence[Ablation]) -> list[Candidate]:
+def _list_candidates(ablated: Sequence[Ablation]) -> list[Candidate]:
     return [ablation.candidate for ablation in ablated if ablation.candidate is not None]

@@ -1,4 +1,4 @@
-"""Studies whether short trainings rank losses as full ones do: candidates are trained by both, under other seeds.
+"""Study whether short trainings rank losses as full ones do: train candidates both ways, under different seeds.
 
 Everything is measured on the validation split; the test split is not loaded.
 """
@@ -41,7 +41,7 @@ from lossearch.studies.measuring import MeasurementRunner, num_trainings
 from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.survivors import suitable_baselines
 
-#: Fewer candidates say nothing about a ranking.
+#: Fewest candidates: fewer say nothing about a ranking.
 MIN_CANDIDATES = 10
 
 #: Largest share of known losses in a sample of candidates.
@@ -146,19 +146,19 @@ class FidelityStudy:
     def execute(self) -> list[ProxyValue]:
         """Train what is not measured yet, and return the value of every candidate after every training."""
         self.measured.restore()
-        works = self._works()
+        works = self._make_works()
         self.view.planned(sum(num_trainings(work) for _, work in works))
         self.measured.complete([work for _, work in works])
-        return [value for proxy, work in works for value in self._values(proxy, work)]
+        return [value for proxy, work in works for value in self._read_values(proxy, work)]
 
-    def _works(self) -> list[tuple[str, Work]]:
-        """Name and work of the full training and of every proxy, task after task."""
+    def _make_works(self) -> list[tuple[str, Work]]:
+        """Yield name and work of the full training and of every proxy, task after task."""
         searches = [Experiment(name="fidelity", task=task, seed=self.plan.seed) for task in self.plan.tasks]
         drawn = draw_samples(searches, self.plan.candidates)
         pairs = zip(self.plan.tasks, drawn, strict=True)
-        return [named_work for task, sample in pairs for named_work in self._works_on(task, sample)]
+        return [named_work for task, sample in pairs for named_work in self._make_works_on(task, sample)]
 
-    def _works_on(self, task: str, sample: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:
+    def _make_works_on(self, task: str, sample: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:
         if len(sample) < MIN_CANDIDATES:
             raise UserError(
                 f"{task}: expected at least {MIN_CANDIDATES} candidates, got {len(sample)} that are worth training. "
@@ -180,8 +180,8 @@ class FidelityStudy:
                 ),
             )
 
-    def _values(self, proxy: str, work: Work) -> Iterator[ProxyValue]:
-        """Values of all candidates after a training, under each seed."""
+    def _read_values(self, proxy: str, work: Work) -> Iterator[ProxyValue]:
+        """Yield the values of all candidates after a training, under each seed."""
         for candidate in work.candidates:
             for record in self.measured.of(candidate, work) or ():
                 yield ProxyValue(
@@ -201,7 +201,7 @@ class FidelityStudy:
 
 
 def draw_samples(experiments: Sequence[Experiment], count: int) -> list[tuple[Candidate, ...]]:
-    """Draw up to ``count`` candidates for the task of each experiment, no two of which train alike.
+    """Draw up to ``count`` candidates for the task of each experiment. No two of them train alike.
 
     Nothing is chosen by hand. Known losses are drawn by the seed if there are too many; the others are the first
     random formulas that a search with the default ``evolution`` admits. Tasks that suit the same known losses share a
@@ -236,8 +236,8 @@ def proxy_of(full: TrainingSettings, proxy: str, seeds: int) -> TrainingSettings
 def shortened(full: TrainingSettings, steps: int, seeds: int) -> TrainingSettings:
     """Return the training in ``steps`` steps under ``seeds`` seeds, without rungs; settings in steps shrink alike.
 
-    A plateau's epoch has at least one step. Beside another schedule an epoch only says when a training is saved, and
-    stays. Raises ValueError where a schedule of steps has no room.
+    A plateau's epoch has at least one step. With any other schedule an epoch only says when a training is saved, and
+    stays. Raises ValueError if a schedule of steps has no room.
     """
     epoch = full.epoch
     if full.schedule == "plateau" and epoch is not None:

@@ -1,4 +1,4 @@
-"""Measures work: reads what is recorded, and trains and records the rest.
+"""Measure work: read what is recorded, and train and record the rest.
 
 Invariant: a recorded measurement stays and is not repeated. The result of a training depends on its loss, task,
 fidelity and seed alone. So a study that was stopped anywhere continues as if it had not been.
@@ -57,7 +57,7 @@ class MeasurementRunner:
         return cls(run.store, Checkpoints(run.path / "checkpoint"), executor, view, note, size)
 
     def restore(self) -> list[str]:
-        """Read what is recorded. Set parts aside that cannot be read, and return the names that they then have."""
+        """Read what is recorded. Set unreadable parts aside, and return their new names."""
         damaged = self.recorder.restore()
         for kept, damage in damaged:
             self._view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
@@ -74,10 +74,10 @@ class MeasurementRunner:
         self._view.recalled(trainings, task)
 
     def complete(self, works: Sequence[Work]) -> None:
-        """Train and measure what is missing. If this is stopped, what was measured is recorded."""
-        parts = iter([part for work in works for part in self._missing_parts(work)])
+        """Train and measure what is missing. A stop loses no measurement."""
+        parts = iter([part for work in works for part in self._find_missing_parts(work)])
         running: list[StagedTraining] = []
-        # One part more than there are slots keeps workers busy; parts that wait beyond need no checkpoint.
+        # One part more than slots keeps workers busy. Parts that have not begun need no checkpoint.
         width = self._executor.slots + (self._executor.slots > 1)
         try:
             while running := [*running, *map(self._begin, islice(parts, width - len(running)))]:
@@ -89,18 +89,18 @@ class MeasurementRunner:
         finally:
             self.recorder.save()
 
-    def _missing_parts(self, work: Work) -> Iterator[Work]:
-        """Missing parts of the work: cohorts, or single candidates and seeds where cohorts are impossible."""
+    def _find_missing_parts(self, work: Work) -> Iterator[Work]:
+        """Yield missing parts of the work: cohorts, or single candidates and seeds if cohorts are impossible."""
         if find_batching_obstacle(work.get_task(), work.fidelity) is None:
-            parts = list(in_cohorts(self._missing(work), self._executor, self._cohort_size))
+            parts = list(in_cohorts(self._find_missing(work), self._executor, self._cohort_size))
         else:
             one_seed = work.fidelity.model_copy(update={"seeds": 1})
-            by_seed = [self._missing(replace(work, fidelity=one_seed, first_seed=seed)) for seed in work.seeds]
+            by_seed = [self._find_missing(replace(work, fidelity=one_seed, first_seed=seed)) for seed in work.seeds]
             parts = [replace(part, candidates=(candidate,)) for part in by_seed for candidate in part.candidates]
         self._view.recalled(num_trainings(work) - sum(map(num_trainings, parts)), work.task)
         yield from parts
 
-    def _missing(self, work: Work) -> Work:
+    def _find_missing(self, work: Work) -> Work:
         missing = (candidate for candidate in work.candidates if self.of(candidate, work) is None)
         return replace(work, candidates=tuple(missing))
 

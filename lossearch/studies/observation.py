@@ -1,4 +1,4 @@
-"""Observes the best losses of a run: each is trained once in full, beside cross-entropy, and its course is kept."""
+"""Observe the best losses of a run: train each once in full, and cross-entropy too, and keep the course."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -39,10 +39,10 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
     if not rows:
         return
     rows += [row for row in (board.baseline,) if row is not None and row not in rows]
-    left = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
     require_data(experiment, experiment.tasks[:1])
-    for number, row in enumerate(left, start=1):
-        say(f"Training {number} of {len(left)}, to show how it goes: {row.name or row.formula}")
+    for number, row in enumerate(unobserved, start=1):
+        say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
             _observe(row, experiment).write(observation_folder(run, row.loss_id))
 
@@ -70,17 +70,17 @@ def _observe(row: Row, experiment: Experiment) -> Observation:
     return Observation(
         replace(form, confusion=training.confusion),
         [CoursePoint(**asdict(point)) for point in training.course],
-        list(_embedded(training)),
+        list(_embed(training)),
         [
             *(GridPoint("value", *point) for point in training.values),
             *(GridPoint("ratio", *point) for point in training.ratios),
         ],
-        _pictures(training),
+        _make_pictures(training),
     )
 
 
-def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
-    """Embeddings in two dimensions; none if they are too few for t-SNE."""
+def _embed(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
+    """Embed samples in two dimensions by t-SNE; none if there are too few."""
     count = len(training.embeddings)
     if count < 10:
         return []
@@ -90,7 +90,7 @@ def _embedded(training: ObservedTraining) -> Sequence[EmbeddedPoint]:
     return [EmbeddedPoint(x, y, target, predicted) for (x, y), target, predicted in rows]
 
 
-def _pictures(training: ObservedTraining) -> list[Picture]:
+def _make_pictures(training: ObservedTraining) -> list[Picture]:
     if training.images is None or training.maps is None:
         return []
 

@@ -1,4 +1,4 @@
-"""Runs a study in its directory, on workers that are closed at the end, watched by a view and for interruptions.
+"""Run a study in its directory, on workers that are closed at the end, with a view and until an interruption.
 
 Whatever stops a study, everything measured stays, and the same call continues it.
 """
@@ -40,8 +40,8 @@ def run_study(
 ) -> Finding:
     """Open the directory of a study, run ``body`` in it, and return the result.
 
-    ``path`` None makes a new directory. ``resume`` None continues what the directory holds already, and begins where
-    it holds nothing. ``force`` accepts the changes that the kind of directory allows.
+    A ``path`` of None makes a new directory. A ``resume`` of None continues the study that the directory holds, or
+    begins one. ``force`` accepts the changes that the kind of directory allows.
 
     Raises RunDirectoryError, and StudyInterrupted on Ctrl-C.
     """

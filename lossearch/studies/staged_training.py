@@ -1,7 +1,7 @@
 """Staged training: an executor trains a piece of work epoch by epoch, and its state is saved after each.
 
 Invariant: a training that continues from a saved state equals one that was never stopped. Each candidate is saved by
-itself, so it continues whatever else is trained beside it.
+itself, so it continues whatever else is trained with it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ class StagedTraining:
     def __init__(self, work: Work, executor: Executor, checkpoints: Checkpoints) -> None:
         self.whole = self.work = work
         self._executor, self._checkpoints = executor, checkpoints
-        saved = [checkpoints.load(self._name(candidate)) for candidate in work.candidates if work.fidelity.epoch]
+        saved = [checkpoints.load(self._make_name(candidate)) for candidate in work.candidates if work.fidelity.epoch]
         pairs = zip(work.candidates, saved, strict=False)
         states = {candidate.key: state for candidate, state in pairs if state is not None}
         self.step = max((state.step for state in states.values()), default=0)  # those behind catch up
@@ -39,9 +39,9 @@ class StagedTraining:
         if self.step == self.work.fidelity.steps:
             self.is_finished = True
             measured = list(finished.measurements())
-            return [*measured, *_unmeasured(self.work, self.work.candidates, finished.result(), measured)]
-        failed = _failed(finished.work, finished.result())
-        records = list(_unmeasured(self.work, failed, finished.result(), (), finished.work))
+            return [*measured, *_record_unmeasured(self.work, self.work.candidates, finished.result(), measured)]
+        failed = _find_failed(finished.work, finished.result())
+        records = list(_record_unmeasured(self.work, failed, finished.result(), (), finished.work))
         going_on = tuple(candidate for candidate in self.work.candidates if candidate not in failed)
         self.work = replace(self.work, candidates=going_on)
         self.is_finished = not going_on
@@ -49,7 +49,7 @@ class StagedTraining:
             states = finished.fetched()
             for candidate in going_on:
                 if candidate.key in states:
-                    self._checkpoints.save(self._name(candidate), states[candidate.key])
+                    self._checkpoints.save(self._make_name(candidate), states[candidate.key])
             self._submit_stage(finished.states())
         return records
 
@@ -57,10 +57,10 @@ class StagedTraining:
         """Remove the saved states of a training that is finished and recorded."""
         if self.whole.fidelity.epoch:
             for candidate in self.whole.candidates:
-                self._checkpoints.forget(self._name(candidate))
+                self._checkpoints.forget(self._make_name(candidate))
 
-    def _name(self, candidate: Candidate) -> str:
-        """Name of the saved state of a candidate under the work's seeds."""
+    def _make_name(self, candidate: Candidate) -> str:
+        """Return the name of the saved state of a candidate under the work's seeds."""
         ids = (evaluation_id(candidate, self.whole, seed) for seed in self.whole.seeds)
         return digest(candidate.name, *ids)
 
@@ -71,8 +71,8 @@ class StagedTraining:
         self.pending = self._executor.submit(part, states)
 
 
-def _failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:
-    """Candidates with a training that failed."""
+def _find_failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:
+    """List the candidates with a training that failed."""
     failed_ids = {evaluation.evaluation_id for evaluation in evaluations if evaluation.reason}
     return [
         candidate
@@ -81,16 +81,16 @@ def _failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:
     ]
 
 
-def _unmeasured(
+def _record_unmeasured(
     whole: Work,
     candidates: Iterable[Candidate],
     evaluations: Iterable[Evaluation],
     measured: Sequence[Measurement],
     stage: Work | None = None,
 ) -> Iterator[Measurement]:
-    """Records of trainings without a measurement: they failed, their worker was stopped, or they never began.
+    """Record trainings without a measurement: they failed, their worker was stopped, or they never began.
 
-    ``evaluations`` are of a ``stage`` of the whole work, or without one of all of it.
+    ``evaluations`` belong to a ``stage`` of the work; without one, to the whole work.
     """
     work = stage or whole
     reasons = {evaluation.evaluation_id: evaluation.reason for evaluation in evaluations if evaluation.reason}

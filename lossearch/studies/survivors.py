@@ -38,20 +38,20 @@ class Survivor:
 
 
 def survivors(board: Leaderboard, top: int) -> list[Survivor]:
-    """Return the best losses of a run that are not known and do not train nearly as a better one does, best first.
+    """Return the best losses of a run, best first, without known losses and without near copies of better ones.
 
     A known loss with other numbers is a known loss: tuning would give it the same numbers. Likewise, losses that
     differ by their numbers alone count once. Raises UserError if there is none.
     """
     chosen: list[Survivor] = []
     chosen_directions: dict[str | None, list[torch.Tensor]] = {}
-    left = _losses_of_new_shapes(board)
-    while len(chosen) < top and (batch := list(islice(left, _BATCH))):
+    candidates = _find_losses_of_new_shapes(board)
+    while len(chosen) < top and (batch := list(islice(candidates, _BATCH))):
         batch_directions = directions([formula for _, formula, _ in batch])
         for (survivor, _, class_weights), direction in zip(batch, batch_directions, strict=True):
-            better = chosen_directions.setdefault(class_weights, [])
-            if len(chosen) < top and all(float(direction @ other) < NEARLY for other in better):
-                better.append(direction)
+            of_kind = chosen_directions.setdefault(class_weights, [])
+            if len(chosen) < top and all(float(direction @ better) < NEARLY for better in of_kind):
+                of_kind.append(direction)
                 chosen.append(survivor)
     if not chosen:
         raise UserError(
@@ -61,14 +61,14 @@ def survivors(board: Leaderboard, top: int) -> list[Survivor]:
     return chosen
 
 
-def _losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
-    """The best loss of each shape that no known loss has, with its formula and class weights, best first."""
-    shapes = _known_shapes()
+def _find_losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
+    """Yield the best loss of each shape that no known loss has, with formula and class weights, best first."""
+    shapes = _list_known_shapes()
     for row in board.rows:
         if row.rank is None:
             return
         formula = parse(row.formula)
-        shape = _shape(formula, row.class_weights)
+        shape = _find_shape(formula, row.class_weights)
         if row.name is None and shape not in shapes:
             shapes.add(shape)
             is_plain = row.class_weights in (None, "learned")
@@ -76,15 +76,15 @@ def _losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formul
             yield Survivor(row.rank, text), formula, row.class_weights
 
 
-def _shape(formula: Formula, class_weights: str | None) -> Shape:
+def _find_shape(formula: Formula, class_weights: str | None) -> Shape:
     return str(tunable_constants(formula)[0]), class_weights
 
 
-def _known_shapes() -> set[Shape]:
-    """Shapes of known losses, as written and in the canonical form that a search's losses have."""
+def _list_known_shapes() -> set[Shape]:
+    """Return the shapes of known losses, as written and in the canonical form that a search's losses have."""
     known = [candidate_of(loss.name) for loss in LITERATURE]
     written = [(parse(candidate.formula), candidate.class_weights) for candidate in known]
-    return {_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}
+    return {_find_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}
 
 
 def suitable_baselines(experiment: Experiment) -> list[str]:

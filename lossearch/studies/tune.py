@@ -1,4 +1,4 @@
-"""Tunes the survivors of a search, and with the same budget known losses and the best of a random search."""
+"""Tune the survivors of a search, and with the same budget known losses and the best of a random search."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.survivors import Survivor, suitable_baselines, survivors
 from lossearch.studies.tuning import Tuned
 
-#: Folders of a run: the tuned losses, and the random search beside it.
+#: Folders of a run: the tuned losses, and the random search to compare with.
 TUNING, RANDOM_SEARCH = "tuning", "random_search"
 
 #: Seeds under which the best settings of each loss are trained again, to choose the losses that are judged.
@@ -68,11 +68,11 @@ def tune(
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted or SearchInterrupted on Ctrl-C.
     """
     path = Path(run)
-    searches = [_tunable(path, top, trials, seeds, baselines)]
+    searches = [_read_tunable(path, top, trials, seeds, baselines)]
     experiment = RunDirectory.recorded(path)
     if random_search:
         search_at_random(path, executor=executor, ray_address=ray_address, view=view)
-        searches.append(_search_result("random search", path / RANDOM_SEARCH, top))
+        searches.append(_read_search_result("random search", path / RANDOM_SEARCH, top))
     declared = _declared(experiment, searches, baselines, trials, seeds)
     require_data(declared, declared.tasks)
     with open_workers(experiment.executor, executor, ray_address) as workers:
@@ -85,7 +85,7 @@ def tune(
         set_aside_other(path / TUNING, declared, view)
         tuned = run_study("tuning", ComparisonDirectory, declared, path / TUNING, tune_losses, view)
     losses = [
-        record for task, on_task in tuned.items() for loss in on_task for record in _records(task, loss, searches)
+        record for task, on_task in tuned.items() for loss in on_task for record in _make_records(task, loss, searches)
     ]
     write_tuned(path / TUNING, losses)
     return TunedRun(path / TUNING, losses)
@@ -95,7 +95,7 @@ def require_tunable(
     run: str | Path, *, top: int = 5, trials: int = 20, seeds: int = 2, baselines: Sequence[str] | None = None
 ) -> None:
     """Raise the UserError that ``tune`` would raise, before hours are spent on a random search."""
-    _tunable(Path(run), top, trials, seeds, baselines)
+    _read_tunable(Path(run), top, trials, seeds, baselines)
 
 
 def require_counts(**counts: int) -> None:
@@ -132,7 +132,7 @@ def _is_finished(path: Path, declared: Experiment) -> bool:
     return ended and RunDirectory.recorded(path).evolution == declared.evolution
 
 
-def _tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequence[str] | None) -> _SearchResult:
+def _read_tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequence[str] | None) -> _SearchResult:
     """Return the result of a search. Raises UserError if it cannot be tuned with these options."""
     require_counts(top=top, seeds=seeds)
     if trials < 2:
@@ -141,12 +141,12 @@ def _tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequence[
             Argument("trials"),
             f" to be 2 or more, since the defaults are the first, got {trials}.",
         )
-    result = _search_result("found", path, top)
+    result = _read_search_result("found", path, top)
     _declared(RunDirectory.recorded(path), [result], baselines, trials, seeds)
     return result
 
 
-def _search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
+def _read_search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
     board = Leaderboard(path)
     counts = board.counts()
     trained = counts.get("evaluated", 0) + counts.get("stopped", 0) + counts.get("failed", 0)
@@ -185,8 +185,8 @@ def _declared(
     return validated_comparison(declared, "tune")
 
 
-def _records(task: str, tuned: Tuned, searches: Sequence[_SearchResult]) -> Iterator[TunedLoss]:
-    """Records of a tuned loss: one for each search that found it, or one as a baseline."""
+def _make_records(task: str, tuned: Tuned, searches: Sequence[_SearchResult]) -> Iterator[TunedLoss]:
+    """Yield the records of a tuned loss: one for each search that found it, or one as a baseline."""
     baseline = TunedLoss(
         task=task,
         kind="baseline",

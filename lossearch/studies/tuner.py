@@ -24,7 +24,7 @@ DIGITS = 4
 
 @dataclass
 class SettingTrial:
-    """Settings by name, and their value under each seed so far; None where a training failed.
+    """Settings by name, and their value under each seed so far; None if a training failed.
 
     ``is_open`` settings are to be trained under another seed.
     """
@@ -37,7 +37,7 @@ class SettingTrial:
 
     @property
     def value(self) -> float | None:
-        """Mean over the seeds; None where a training failed."""
+        """Mean over the seeds; None if a training failed."""
         finished = [value for value in self.values if value is not None]
         return mean(finished) if finished and len(finished) == len(self.values) else None
 
@@ -51,7 +51,7 @@ class Tuner:
 
     def __init__(self, hyperparameters: Sequence[Hyperparameter], trials: int, seed: int) -> None:
         self._left, self.trials = trials, list[SettingTrial]()
-        self._space = {hyperparameter.name: _distribution(hyperparameter) for hyperparameter in hyperparameters}
+        self._space = {hyperparameter.name: _make_distribution(hyperparameter) for hyperparameter in hyperparameters}
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # we warn ourselves
         sampler = optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=math.ceil(SPREAD * trials), deterministic_objective=False
@@ -62,7 +62,7 @@ class Tuner:
         self._study.enqueue_trial(self._defaults)
 
     def seeks_more_than(self, name: str) -> bool:
-        """Return True if there is another hyper-parameter than this one."""
+        """Return True if there is a hyper-parameter other than this one."""
         return bool(self._space.keys() - {name})
 
     def ask(self, max_settings: int) -> None:
@@ -97,20 +97,20 @@ class Tuner:
                 self._study.tell(trial.trial, trial.value, state=failed)
 
     def keep(self, file: Path, name: str) -> None:
-        """Write the study into a journal that Optuna and its dashboard read, in place of one of the same name.
+        """Write the study into a journal that Optuna and its dashboard read. It replaces one of the same name.
 
-        Set a journal with a torn line aside, with a warning: Optuna would read no further.
+        Set a journal with a damaged line aside, with a warning: Optuna would stop reading there.
         """
         _set_aside_if_torn(file)
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
-        kept = optuna.create_study(study_name=name, storage=journal, direction="maximize")
+        study = optuna.create_study(study_name=name, storage=journal, direction="maximize")
         pruned = {trial.trial.number for trial in self.trials if trial.pruned}
         for trial in map(copy.copy, self._study.trials):
             if trial.number in pruned:
                 trial.state = optuna.trial.TrialState.PRUNED
-            kept.add_trial(trial)
+            study.add_trial(trial)
 
     def best(self) -> SettingTrial:
         """Return the settings with the highest value under every seed, the first of equals.
@@ -130,7 +130,7 @@ def _set_aside_if_torn(journal: Path) -> None:
     names = (f"{journal.name}.damaged{number or ''}" for number in count())
     aside = next(path for path in map(journal.with_name, names) if not path.exists())
     journal.replace(aside)
-    warnings.warn(f"{journal}: a line is torn. Set aside as {aside.name}; a new one is begun.", stacklevel=2)
+    warnings.warn(f"{journal}: a line is damaged. Set aside as {aside.name}; a new journal starts.", stacklevel=2)
 
 
 def _is_json(line: str) -> bool:
@@ -141,7 +141,7 @@ def _is_json(line: str) -> bool:
     return line.endswith("\n")
 
 
-def _distribution(hyperparameter: Hyperparameter) -> optuna.distributions.BaseDistribution:
+def _make_distribution(hyperparameter: Hyperparameter) -> optuna.distributions.BaseDistribution:
     if hyperparameter.whole:
         return optuna.distributions.IntDistribution(
             int(hyperparameter.low), int(hyperparameter.high), log=hyperparameter.log

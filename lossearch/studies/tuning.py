@@ -1,4 +1,4 @@
-"""Tunes every loss of a comparison on one task, in rounds; all losses of a round share cohorts.
+"""Tune every loss of a comparison on one task, in rounds; all losses of a round share cohorts.
 
 Invariant: every loss gets the same number of settings, the learning rate among them, under the same seeds. A comparison
 uses other seeds. Settings are judged on the validation split alone.
@@ -29,7 +29,7 @@ class Tuned:
     loss: str  #: as the comparison names it
     candidate: Candidate
     settings: dict[str, float]
-    value: float | None  #: mean of the metric under the seeds of tuning, or under further ones; None where it failed
+    value: float | None  #: mean of the metric under the seeds of tuning, or under further ones; None if it failed
     trials: int
     pruned: int
 
@@ -48,13 +48,13 @@ def tuned_losses(comparison: Comparison, task: str, trials: MeasurementRunner, j
     for text in comparison.all_losses():
         settings = tunable(text, fidelity.learning_rate)
         sought = [setting for setting in settings if setting.name not in given.get(text, {})]
-        tuners[text] = Tuner(sought, comparison.tune if sought else 1, _seed(comparison, task, text))
+        tuners[text] = Tuner(sought, comparison.tune if sought else 1, _make_seed(comparison, task, text))
     rounds = ROUNDS if any(tuner.seeks_more_than(RATE) for tuner in tuners.values()) else ROUNDS_OF_A_RATE
     for _ in range(rounds):
         _run_round(tuners, comparison, work, trials, math.ceil(comparison.tune / rounds))
     for text, tuner in tuners.items():
         tuner.keep(journal, f"{task}: {text}")
-    tuned = [_best(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
+    tuned = [_find_best(text, tuner, given.get(text, {})) for text, tuner in tuners.items()]
     return _confirm(tuned, comparison, work, trials) if comparison.confirm else tuned
 
 
@@ -75,13 +75,13 @@ def _run_round(
         trials.complete([replace(under_seed, candidates=everyone)])
         seeds_left = comparison.tune_seeds - 1 - number
         for text, of_loss in candidates.items():
-            values = [_value(candidate, under_seed, trials) for candidate in of_loss]
+            values = [_get_value(candidate, under_seed, trials) for candidate in of_loss]
             tuners[text].report(values, is_last=seeds_left == 0)
             num_pruned = len(of_loss) - len(tuners[text].open_settings())
             trials.leave_out(seeds_left * num_pruned, work.task)
 
 
-def _best(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
+def _find_best(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
     best = tuner.best()
     settings = {**given, **best.settings}
     pruned = sum(trial.pruned for trial in tuner.trials)
@@ -91,7 +91,7 @@ def _best(text: str, tuner: Tuner, given: Mapping[str, float]) -> Tuned:
 def _confirm(tuned: Sequence[Tuned], comparison: Comparison, work: Work, trials: MeasurementRunner) -> list[Tuned]:
     """Replace the value of each loss by its mean under seeds that did not choose its settings.
 
-    The best of many settings was lucky under its own seeds, the more so the fewer seeds there were.
+    The best of many settings was lucky under its own seeds, more so with fewer seeds.
     """
     finished = tuple(loss.candidate for loss in tuned if loss.value is not None)
     fidelity = work.fidelity.model_copy(update={"seeds": comparison.confirm})
@@ -99,22 +99,24 @@ def _confirm(tuned: Sequence[Tuned], comparison: Comparison, work: Work, trials:
     fresh = replace(work, candidates=finished, fidelity=fidelity, first_seed=first)
     trials.complete([fresh])
     trials.leave_out(comparison.confirm * (len(tuned) - len(finished)), work.task)
-    return [loss if loss.value is None else replace(loss, value=_mean(loss.candidate, fresh, trials)) for loss in tuned]
+    return [
+        loss if loss.value is None else replace(loss, value=_average(loss.candidate, fresh, trials)) for loss in tuned
+    ]
 
 
-def _mean(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """Mean of the metric over the seeds of the work; None where a training failed."""
+def _average(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
+    """Average the metric over the seeds of the work; None if a training failed."""
     values = [record.value for record in trials.of(candidate, work) or ()]
     finished = [value for value in values if value is not None]
     return mean(finished) if finished and len(finished) == len(values) else None
 
 
-def _value(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
-    """The metric under the one seed of the work; None where the training failed."""
+def _get_value(candidate: Candidate, work: Work, trials: MeasurementRunner) -> float | None:
+    """Return the metric under the one seed of the work; None if the training failed."""
     records = trials.of(candidate, work)
     return records[0].value if records else None
 
 
-def _seed(comparison: Comparison, task: str, text: str) -> int:
-    """Seed of the tuner of a loss on a task."""
+def _make_seed(comparison: Comparison, task: str, text: str) -> int:
+    """Return the seed of the tuner of a loss on a task."""
     return int(digest("tuning", comparison.seed, task, text)[:8], 16)

@@ -1,4 +1,4 @@
-"""Judges the tuned losses of a search: fresh seeds, the test split, a second network and a second task family."""
+"""Judge the tuned losses of a search: fresh seeds, the test split, a second network and a second task family."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ VERDICT = "verdict"
 #: Learning rates that each loss tries in a scene that it was not tuned in.
 RATES = 6
 
-#: The second network by the search's: as different as the small networks can be.
+#: The second network for each network of a search: as different as the small networks can be.
 _SECOND_NETWORK: dict[str, Network] = {"mlp": "cnn", "cnn": "resnet", "resnet": "cnn", "dense": "fcn"}
 
 SceneName = Literal["own", "second network", "second task"]
@@ -44,7 +44,7 @@ SceneName = Literal["own", "second network", "second task"]
 
 @dataclass(frozen=True)
 class Scene:
-    """Where losses are judged: a task, and the full training there."""
+    """A task on which losses are judged, and the full training there."""
 
     name: SceneName
     task: str
@@ -77,7 +77,7 @@ def verdict(
 ) -> JudgedRun:
     """Judge losses of a search on the test split, under ``seeds`` fresh seeds that chose nothing.
 
-    Judged are the ``top`` tuned losses by the validation split. They are compared with all known losses that were
+    The ``top`` tuned losses by the validation split are judged. They are compared with all known losses that were
     tuned, and with the best of the random search.
 
     There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks`` of
@@ -89,7 +89,7 @@ def verdict(
     require_counts(seeds=seeds, top=top)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
-    tuned = _entering(read_tuned(path / TUNING), top)
+    tuned = _select_entering(read_tuned(path / TUNING), top)
     scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, tasks)]
     for _, declared in scenes:
         require_data(declared, declared.tasks, test=True)
@@ -119,46 +119,54 @@ def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequenc
             Argument("network"),
             f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
         )
-    own = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
-    if network is not None and any(scene.fidelity.network == network for scene in own):
+    own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
+    if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
-    second = [scene for scene in (_on_second_network(experiment, scene, network) for scene in own) if scene]
+    attempts = [_find_scene_on_second_network(experiment, scene, network) for scene in own_scenes]
+    on_second_network = [scene for scene in attempts if scene is not None]
     if tasks is None:
-        name = _second_task(experiment)
+        name = _find_second_task(experiment)
         tasks = [] if name is None else [name]
-    return [*own, *second, *(_on_second_task(experiment, name) for name in dict.fromkeys(tasks))]
+    return [
+        *own_scenes,
+        *on_second_network,
+        *(_make_scene_on_second_task(experiment, name) for name in dict.fromkeys(tasks)),
+    ]
 
 
-def _on_second_network(experiment: Experiment, own: Scene, network: str | None) -> Scene | None:
-    """The scene on a second network; None where there is none that suits the task, and none was asked for."""
-    chosen: Any = network or _SECOND_NETWORK.get(own.fidelity.network)
+def _find_scene_on_second_network(experiment: Experiment, scene: Scene, network: str | None) -> Scene | None:
+    """Return the scene on a second network; None if no usual one suits the task.
+
+    Raises UserError if the network that was asked for does not suit.
+    """
+    chosen: Any = network or _SECOND_NETWORK.get(scene.fidelity.network)
     if chosen is None:
         return None
-    fidelity = TrainingSettings.model_validate(own.fidelity.model_dump() | {"network": chosen})
-    obstacle = experiment.task_named(own.task).obstacle(fidelity)
+    fidelity = TrainingSettings.model_validate(scene.fidelity.model_dump() | {"network": chosen})
+    obstacle = experiment.task_named(scene.task).obstacle(fidelity)
     if obstacle is not None and network is not None:
         raise UserError(obstacle)
-    return None if obstacle is not None else Scene("second network", own.task, fidelity)
+    return None if obstacle is not None else Scene("second network", scene.task, fidelity)
 
 
-def _second_task(experiment: Experiment) -> str | None:
-    """A task of another family without download: the clean task of the same data, else the noisy one, else shapes."""
+def _find_second_task(experiment: Experiment) -> str | None:
+    """Return a second task without download: the clean task of the same data, else the noisy one, else shapes."""
     for name in experiment.tasks:
         data = name.split("_")[0]
-        for other in (data, f"{data}_noisy", "shapes"):
-            if other in TASKS and other not in experiment.tasks and not TASKS[other].needs_download:
-                return other
+        for second in (data, f"{data}_noisy", "shapes"):
+            if second in TASKS and second not in experiment.tasks and not TASKS[second].needs_download:
+                return second
     return None
 
 
-def _on_second_task(experiment: Experiment, name: str) -> Scene:
+def _make_scene_on_second_task(experiment: Experiment, name: str) -> Scene:
     task = experiment.task_named(name)
     if name in experiment.tasks:
         raise UserError(f"Expected a second task that the search was not on, got {name}.")
     return Scene("second task", name, task.fidelity)
 
 
-def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
+def _select_entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
     """Return the losses that are judged and those that they are compared with, best first, on every task.
 
     Losses are ranked by their mean over the tasks. Raises UserError if every loss of the search failed.
@@ -167,19 +175,19 @@ def _entering(tuned: Sequence[TunedLoss], top: int) -> list[TunedLoss]:
     for loss in tuned:
         values.setdefault(loss.loss, []).append(-math.inf if loss.value is None else loss.value)
     ranked = sorted(tuned, key=lambda loss: -mean(values[loss.loss]))
-    found = list(dict.fromkeys(loss.loss for loss in ranked if loss.kind == "found" and loss.value is not None))
+    discovered = list(dict.fromkeys(loss.loss for loss in ranked if loss.kind == "found" and loss.value is not None))
     at_random = [loss.loss for loss in ranked if loss.kind == "random search" and loss.value is not None]
-    if not found:
+    if not discovered:
         raise UserError("Expected a loss of the search that was tuned without failing, got none. Tune more of them.")
-    entering = {"found": found[:top], "random search": at_random[:1]}
+    entering = {"found": discovered[:top], "random search": at_random[:1]}
     return [loss for loss in ranked if loss.kind == "baseline" or loss.loss in entering[loss.kind]]
 
 
 def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], seeds: int) -> Comparison:
     """Declare the comparison of one scene: every tuned loss with its settings."""
-    losses = _tuned_for(scene, experiment, tuned)
+    losses = _select_tuned(scene, experiment, tuned)
     is_new = scene.name != "own"
-    settings = {loss.loss: _kept_settings(loss.settings_by_name(), is_new) for loss in losses}
+    settings = {loss.loss: _select_settings(loss.settings_by_name(), is_new) for loss in losses}
     declared = {
         "name": f"{experiment.name[:40]}-{scene.folder[:23]}",
         "tasks": [scene.task],
@@ -196,22 +204,22 @@ def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], 
     return validated_comparison(declared, "verdict")
 
 
-def _kept_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
-    """The settings that a loss keeps in a scene: in a new one all but the learning rate."""
+def _select_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
+    """Return the settings that a loss keeps in a scene: in a new one all but the learning rate."""
     return {name: value for name, value in settings.items() if not is_new or name != "learning_rate"}
 
 
-def _tuned_for(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
-    """Losses whose inputs the scene's task can give, as tuned on it, or elsewhere on the search's first task."""
-    searched_on = _searched_task(experiment, scene).name
+def _select_tuned(scene: Scene, experiment: Experiment, tuned: Sequence[TunedLoss]) -> list[TunedLoss]:
+    """List the losses whose inputs the scene's task can give, as tuned on it or on the search's first task."""
+    searched_on = _find_searched_task(experiment, scene).name
     gives = experiment.task_named(scene.task).gives
     return [
         loss for loss in tuned if loss.task == searched_on and parse(loss.formula).names & TERMINALS.keys() <= gives
     ]
 
 
-def _searched_task(experiment: Experiment, scene: Scene) -> Task:
-    """The scene's task if the search was on it, else the search's first one."""
+def _find_searched_task(experiment: Experiment, scene: Scene) -> Task:
+    """Return the scene's task if the search was on it, else the search's first one."""
     return experiment.task_named(scene.task if scene.task in experiment.tasks else experiment.tasks[0])
 
 
@@ -233,28 +241,28 @@ def _with_roles(
     measurements: Sequence[Measurement], experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss]
 ) -> SceneMeasurements:
     """Say which losses of a scene are judged, which are baselines and which is the random search's."""
-    losses = _tuned_for(scene, experiment, tuned)
-    found = [loss for loss in losses if loss.kind == "found"]
+    losses = _select_tuned(scene, experiment, tuned)
+    discovered = [loss for loss in losses if loss.kind == "found"]
     at_random = next((loss for loss in losses if loss.kind == "random search"), None)
     baselines = [loss for loss in losses if loss.kind == "baseline"]
     return SceneMeasurements(
         name=scene.name,
         measurements=measurements,
-        judged=[Judged(_name_in_records(loss), loss.rank) for loss in found],
-        baselines=[_name_in_records(loss) for loss in baselines],
-        favourite=_name_in_records(baselines[0]),
-        random_search=None if at_random is None else _name_in_records(at_random),
-        chosen_from=max((loss.chosen_from or 0 for loss in found), default=0),
-        validation_samples=samples_of_validation(_searched_task(experiment, scene)),
+        judged=[Judged(_get_name_in_records(loss), loss.rank) for loss in discovered],
+        baselines=[_get_name_in_records(loss) for loss in baselines],
+        favourite=_get_name_in_records(baselines[0]),
+        random_search=None if at_random is None else _get_name_in_records(at_random),
+        chosen_from=max((loss.chosen_from or 0 for loss in discovered), default=0),
+        validation_samples=samples_of_validation(_find_searched_task(experiment, scene)),
     )
 
 
-def _name_in_records(tuned: TunedLoss) -> str:
+def _get_name_in_records(tuned: TunedLoss) -> str:
     return candidate_of(tuned.loss).called
 
 
 def samples_of_validation(task: Task) -> int | None:
-    """Number of samples, or pairs, in a task's validation split; None for a metric that does not count them."""
+    """Count the samples, or pairs, of a task's validation split; None for a metric that does not count them."""
     if task.metric is MEAN_IOU:
         return None
     split = task.load().validation

@@ -26,7 +26,7 @@ _MODULES = {tracker: f"lossearch.trackers.{name}" for name, tracker in NAMES.ite
 def known_tracker(name: str) -> "Callback":
     """Create the tracker of this name, with the settings of its library on this machine.
 
-    Raises UserError for an unknown name, or where its library is not installed.
+    Raises UserError for an unknown name, or if its library is not installed.
     """
     if name not in NAMES:
         raise UserError(f"--track: expected {', '.join(NAMES)}, got {shown(name)!r}{nearest(name, NAMES)}.")

@@ -14,7 +14,7 @@ class MLflow(Tracker):
     """Logs into the active MLflow run, or into a new one.
 
     ``tracking_uri`` and ``experiment_name`` are MLflow's own arguments. By default MLflow's settings apply, such as
-    the environment variable ``MLFLOW_TRACKING_URI``. Raises UserError where MLflow is not installed.
+    the environment variable ``MLFLOW_TRACKING_URI``. Raises UserError if MLflow is not installed.
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment_name: str | None = None) -> None:

@@ -10,7 +10,7 @@ from lossearch.trackers.tracker import Tracker, not_installed
 class TensorBoard(Tracker):
     """Writes event files for ``tensorboard --logdir`` into ``log_dir``, by default ``tensorboard/`` in the run.
 
-    Raises UserError where the package tensorboard is not installed.
+    Raises UserError if the package tensorboard is not installed.
     """
 
     def __init__(self, log_dir: str | Path | None = None) -> None:
@@ -22,7 +22,7 @@ class TensorBoard(Tracker):
 
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._writer: Any = self._make(str(self._log_dir or path / "tensorboard"))
-        rows = "\n".join(f"| {name} | {_escaped(value)} |" for name, value in settings.items())
+        rows = "\n".join(f"| {name} | {_escape(value)} |" for name, value in settings.items())
         self._writer.add_text("experiment", f"| setting | value |\n|---|---|\n{rows}")
         self._writer.flush()
 
@@ -41,5 +41,5 @@ class TensorBoard(Tracker):
         self._writer.close()
 
 
-def _escaped(value: Any) -> str:
+def _escape(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")

@@ -49,7 +49,7 @@ class Tracker(Callback, ABC):
 
     @abstractmethod
     def log_numbers(self, values: Mapping[str, float], step: int | None) -> None:
-        """Send numbers of a generation, or of the whole search where ``step`` is None."""
+        """Send numbers of a generation, or of the whole search if ``step`` is None."""
 
     @abstractmethod
     def log_text(self, name: str, text: str, step: int) -> None:

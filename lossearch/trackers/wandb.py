@@ -11,7 +11,7 @@ class WandB(Tracker):
     """Logs into the active run of Weights & Biases, or into a new one.
 
     ``project``, ``mode`` (``offline`` sends nothing) and ``dir`` are arguments of ``wandb.init``. By default the
-    environment decides, such as ``WANDB_MODE``. Raises UserError where wandb is not installed.
+    environment decides, such as ``WANDB_MODE``. Raises UserError if wandb is not installed.
     """
 
     def __init__(self, project: str | None = None, mode: Any = None, dir: str | Path | None = None) -> None:

@@ -16,6 +16,7 @@ from lossearch.runs.declaration import ExecutorSettings
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.studies.comparison import Comparison
 from tests.docs.guides import PAGES, ROOT, mentioned
+from tests.test_rooms import WINGS
 
 EXPERIMENT = [
     ("", Experiment),
@@ -80,6 +81,23 @@ def test_every_link_to_our_files_and_headings_has_a_target(page):
 def test_every_page_is_linked_from_the_readme():
     linked = re.findall(r"\]\(\s*(docs/[^)\s]+)\)", (ROOT / "README.md").read_text())
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").iterdir()} <= set(linked)
+
+
+def test_the_map_shows_the_floors_that_imports_keep():
+    rows = re.findall(
+        r"^\| `(\w+)/` \| ([^|]+) \|$", text_of("architecture").partition("## Which file")[0], re.MULTILINE
+    )
+    shown = {room: [set(floor.split(", ")) for floor in floors.split("; ")] for room, floors in rows}
+    hidden = {"__init__", "__main__"}
+    kept = {room: [wings - hidden for wings in reversed(floors) if wings - hidden] for room, floors in WINGS.items()}
+    assert shown == kept
+
+
+def test_every_file_on_the_map_exists():
+    names = set(re.findall(r"`([\w/]+\.py)`", text_of("architecture")))
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    assert names
+    assert {name for name in names if not any(f"/{file}".endswith(f"/{name}") for file in files)} == set()
 
 
 def test_every_known_loss_is_counted():

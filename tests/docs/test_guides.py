@@ -48,6 +48,8 @@ SMALLER = {
     "--task digits --losses": "--run-dir runs/compare-20261125-091925 --steps 3 --seeds 2 --task digits --losses",
     "--losses focal,pedcc --tune 20": "--losses focal,pedcc --tune 2 --steps 3 --seeds 2",
     "compare --task wine.npz": "compare --steps 3 --seeds 2 --task wine.npz",
+    "compare --task mine.npz": "compare --steps 3 --seeds 2 --task wine.npz",
+    "compare --task digits_noisy": "compare --steps 3 --seeds 2 --task digits_noisy",
     "compare --task ./photos": "compare --steps 3 --seeds 2 --task ./photos",
     'seeds=10, fidelity={"steps": 300})': 'seeds=2, fidelity={"steps": 3}, executor="inline")',
     "top=12, trials=16, seeds=3)": 'top=1, trials=2, seeds=1, baselines=["mse"], executor="inline")',

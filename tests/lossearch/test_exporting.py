@@ -137,7 +137,7 @@ def test_an_entry_without_its_factor_says_so(tmp_path):
     assert ", left out" in plain.read_text()
     lossearch.export(entry, tmp_path / "full.py", card=True)
     assert "The factor is in this file." in (tmp_path / "full.py.md").read_text()
-    with pytest.raises(ValueError, match="Expected calibrated=False beside an entry of a leaderboard"):
+    with pytest.raises(ValueError, match="Expected calibrated=False with an entry of a leaderboard"):
         lossearch.export("focal", tmp_path / "x.py", calibrated=False)
 
 
@@ -231,7 +231,7 @@ def test_sizes_of_an_exported_class_are_checked(sizes, tmp_path):
 
 
 def test_options_and_sizes_beside_a_module_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="Expected options beside a name, a formula or an entry, got gamma"):
+    with pytest.raises(ValueError, match="Expected options with a name, a formula or an entry, got gamma"):
         lossearch.export(lossearch.loss("focal"), tmp_path / "x.py", gamma=1.0)
     module = lossearch.loss("arcface", num_classes=4, embedding_size=3)
     with pytest.raises(ValueError, match="Expected embedding_size 3, the module's, got 5"):

@@ -190,7 +190,7 @@ def test_a_step_uses_only_pixels_with_a_class():
     kept = targets >= 0
     by_hand = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
     assert kept.sum() == kept.numel() // 2
-    assert labelled._loss_of_batch().item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert labelled._compute_loss_of_batch().item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("text", ["ce(z)", "square(p - y)", "ce(8*cosine)"])

@@ -52,8 +52,8 @@ def calls(monkeypatch):
 def test_an_option_that_does_not_apply_to_a_search_is_refused(run, calls, words):
     result = compared(run, *words)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"error: {words[0]}: expected without a search's directory")
-    assert "Leave that out" in result.stderr
+    assert result.stderr.startswith(f"error: {words[0]}: expected a comparison, got a search's directory")
+    assert "Leave this out" in result.stderr
     assert not calls
 
 
@@ -77,7 +77,7 @@ def test_top_is_refused_without_a_search(calls):
     for words in (["--task", "digits", "--losses", "mse"], ["miniature"]):
         result = compared(*words, "--top", 2)
         assert result.exit_code == 2
-        assert result.stderr.startswith("error: --top: expected beside a search's directory, got none")
+        assert result.stderr.startswith("error: --top: expected a search's directory with it, got none")
         assert not calls
 
 

@@ -148,14 +148,14 @@ def test_a_node_that_differs_is_a_problem_with_advice(tmp_path, monkeypatch, nod
 def test_a_full_disk_and_an_unwritable_directory_are_problems(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10, 10, 0))
-    (low,) = doctor._writable("run directory", tmp_path)
+    (low,) = doctor._check_writable("run directory", tmp_path)
     assert (low.state, low.advice) == ("warning", "Make room: a long search needs 2 GiB.")
 
     def refuse(**place):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
-    (refused,) = doctor._writable("run directory", tmp_path)
+    (refused,) = doctor._check_writable("run directory", tmp_path)
     assert (refused.state, "Read-only file system" in refused.found) == ("problem", True)
 
 
@@ -172,7 +172,7 @@ def test_an_address_without_an_answer_is_named_at_once(tmp_path):
 @pytest.mark.usefixtures("no_ray")
 def test_a_cluster_on_this_machine_reports_its_node():
     (node,) = ray_cluster.about_nodes(None)
-    assert doctor._node(node).state == "ok"
+    assert doctor._check_node(node).state == "ok"
 
 
 def test_the_speed_is_reported_after_enough_time():

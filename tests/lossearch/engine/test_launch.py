@@ -179,7 +179,7 @@ def test_another_seed_is_another_search(tmp_path, uninterrupted):
 def test_the_arguments_of_search_are_checked(tmp_path):
     for options, message in [
         ({"executor": "inlin"}, "Expected executor to be ray or inline, got 'inlin'"),
-        ({"executor": "inline", "ray_address": "auto"}, "Expected no Ray address beside the inline executor"),
+        ({"executor": "inline", "ray_address": "auto"}, "Expected no Ray address with the inline executor"),
         ({"seed": -1}, "seed: expected greater than or equal to 0, got -1"),
         ({"resume": True, "run_dir": None}, "Expected run_dir"),
     ]:

@@ -22,9 +22,10 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 @pytest.fixture
 def head(tmp_path):
     """Address for jobs of a cluster on this machine."""
-    port, jobs = free_port(), free_port()
+    port, jobs, agent = free_port(), free_port(), free_port()
     words = [*RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]
+    words += ["--dashboard-agent-listen-port", str(agent)]  # another Ray on this machine has the usual one
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     try:
         wait_until(lambda: answers(jobs))

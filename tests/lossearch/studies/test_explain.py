@@ -244,12 +244,12 @@ def test_class_weights_that_do_not_suit_the_rest_are_no_error():
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("focal", {}, "Expected task beside a name or formula"),
+        ("focal", {}, "Expected task with a name or formula"),
         ("focal", {"task": "digit"}, "Unknown task 'digit'; did you mean digits"),
         ("focl", {"task": "digits"}, "Unknown loss 'focl'; did you mean focal"),
         ("ce(z", {"task": "digits"}, "Position 4"),
         ("ce(z) + eps", {"task": "digits"}, "eps"),
-        ("ce(z)", {"task": "digits", "rank": 2}, "Expected rank beside the directory of a run"),
+        ("ce(z)", {"task": "digits", "rank": 2}, "Expected rank with the directory of a run"),
         ("ce(cosine) [pedc]", {"task": "digits"}, "class weights that suit it"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_missing_rank_and_a_task_beside_a_run_are_refused(run):
     ranked = Leaderboard(run).ranked
     with pytest.raises(UserError, match=f"Expected rank between 1 and {ranked}, the losses of .*, got {ranked + 1}"):
         explain(run, rank=ranked + 1)
-    with pytest.raises(UserError, match="Expected no task and no run_dir beside a run"):
+    with pytest.raises(UserError, match="Expected no task and no run_dir with a run"):
         explain(run, task="digits")
 
 
@@ -285,7 +285,7 @@ def test_ranks_of_a_damaged_run_are_refused(run, tmp_path):
         (copied / "evaluations" / path.name).write_bytes(path.read_bytes())
     (copied / "experiment.toml").write_bytes((run / "experiment.toml").read_bytes())
     (copied / "evaluations" / "999999.parquet").write_bytes(b"PAR1")
-    with pytest.warns(UserWarning, match="999999"), pytest.raises(DamagedFile, match="ranks may be others"):
+    with pytest.warns(UserWarning, match="999999"), pytest.raises(DamagedFile, match="ranks may differ"):
         explain(copied)
 
 
@@ -322,7 +322,7 @@ def test_the_command_prints_text_and_json(run, of_run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["focal"], "expected --task beside a name or formula"),
+        (["focal"], "expected --task with a name or formula"),
         (["runs/none"], "expected the directory of a run"),
         (["focl", "--task", "digits"], "did you mean focal"),
         (["ce(z", "--task", "digits"], "Position 4"),

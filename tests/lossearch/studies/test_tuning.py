@@ -90,7 +90,7 @@ def test_a_damaged_journal_is_set_aside_and_a_new_one_begun(tmp_path, torn):
     whole = journal.read_bytes()
     for number in range(2):
         journal.write_bytes(whole + torn.encode("latin-1"))
-        with pytest.warns(UserWarning, match="a line is torn. Set aside as studies.journal.damaged"):
+        with pytest.warns(UserWarning, match="a line is damaged. Set aside as studies.journal.damaged"):
             tuner.keep(journal, "digits: ce(2*z)")
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
         assert optuna.get_all_study_names(storage) == ["digits: ce(2*z)"]

@@ -31,14 +31,14 @@ from lossearch.studies.survivors import Survivor, suitable_baselines, survivors
 from lossearch.studies.tune import (
     CONFIRM,
     TUNING,
-    _records,
+    _make_records,
     _SearchResult,
     random_experiment,
     search_at_random,
     tune,
 )
 from lossearch.studies.tuning import Tuned
-from lossearch.studies.verdict import VERDICT, _declared, _entering, folder_of, scenes_of, verdict
+from lossearch.studies.verdict import VERDICT, _declared, _select_entering, folder_of, scenes_of, verdict
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -276,13 +276,13 @@ def test_a_loss_that_both_searches_found_is_judged_and_is_the_best_of_the_random
         _SearchResult("found", [Survivor(3, "ce(2*z)")], 100),
         _SearchResult("random search", [Survivor(1, "ce(2*z)")], 90),
     ]
-    losses = [record for loss in (both, known) for record in _records("digits", loss, searches)]
+    losses = [record for loss in (both, known) for record in _make_records("digits", loss, searches)]
     assert [(loss.kind, loss.rank, loss.chosen_from) for loss in losses] == [
         ("found", 3, 100),
         ("random search", 1, 90),
         ("baseline", None, None),
     ]
-    assert _entering(losses, 1) == losses
+    assert _select_entering(losses, 1) == losses
     declared = _declared(SMALL, scenes_of(SMALL)[0], losses, 7)
     assert list(declared.all_losses()) == ["ce(2*z)", "mse"]
 
