@@ -13,6 +13,7 @@ from lossearch.runs.experiment import load_experiment
 from lossearch.runs.progress import Progress
 from lossearch.trackers import NAMES, MLflow, TensorBoard, WandB, known_tracker
 from lossearch.trackers.tracker import flatten
+from tests.clusters import wait_until
 from tests.lossearch.cli.test_cli import lossearch as command
 from tests.lossearch.small import SMALL, TOML, Warned
 
@@ -113,10 +114,16 @@ def test_weights_and_biases_has_settings_course_and_files(tmp_path, monkeypatch,
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = run_with(WandB(mode="offline", dir=tmp_path))
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    records = [Record.FromString(data) for data in log_records(file.read_bytes())]
+
+    def read_records():
+        return [Record.FromString(data) for data in log_records(file.read_bytes())]
+
+    # A process of wandb's own writes the file. It may lag behind, and ends with a record of the exit.
+    wait_until(lambda: any(record.WhichOneof("record_type") == "exit" for record in read_records()))
+    records = read_records()
     history = [{item.nested_key[0] or item.key: item for item in r.history.item} for r in records if r.history.item]
     course = [json.loads(items["best_fitness"].value_json) for items in history if "best_fitness" in items]
-    assert len(course) == 4
+    assert len(course) == 4, [record.WhichOneof("record_type") for record in records]
     assert course[-1] == pytest.approx(run.leaderboard[0].fitness_mean)
     config = {item.key: item.value_json for r in records for item in [*r.config.update, *r.run.config.update]}
     assert config["fidelity.steps"] == "12"

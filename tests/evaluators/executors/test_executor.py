@@ -237,9 +237,9 @@ def test_sending_data_to_a_worker_does_not_count_as_work_time(monkeypatch, tmp_p
 def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
     hurry_only(monkeypatch, lambda formula: formula == "y")
-    texts = ["ce(z)", "p", "square(p - y)", "y", "ce(z) + mean_c(p)"]
+    texts = ["p", "ce(z)", "y"]
     cohort = replace(work(), candidates=tuple(work(text, number).candidates[0] for number, text in enumerate(texts)))
-    pool = RayExecutor(workers=1, deadline=5.0)
+    pool = RayExecutor(workers=1, deadline=2.0)
     try:
         pending = pool.submit(cohort)
         evaluations = pending.result()
@@ -248,9 +248,9 @@ def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     assert [evaluation.formula for evaluation in evaluations] == [text for text in texts for _ in range(FIDELITY.seeds)]
     by_formula = {evaluation.formula: evaluation for evaluation in evaluations}
     assert by_formula["p"].reason.startswith("killed its worker twice")
-    assert by_formula["y"].reason == "stopped: not done within 5 s"
-    assert pending.notes()[0].startswith("a cohort of 5 killed its worker, ")
-    assert "a cohort of 2 was not done within 10 s: split" in pending.notes()
+    assert by_formula["y"].reason == "stopped: not done within 2 s"
+    assert pending.notes()[0].startswith("a cohort of 3 killed its worker, ")
+    assert "a cohort of 2 was not done within 4 s: split" in pending.notes()
     others = [evaluation for evaluation in evaluations if evaluation.formula not in ("p", "y")]
     numbers = [number for number, text in enumerate(texts) if text not in ("p", "y")]
     alone = [evaluation for number in numbers for evaluation in evaluate(work(texts[number], number)).evaluations]
