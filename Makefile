@@ -12,7 +12,8 @@ TYPES := cd $(LINKS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.
 	-p lossearch -p benchmarks
 
 # Tests of one group share what they start, such as a Ray: tests/conftest.py makes the groups and puts the longest first.
-WORKERS ?= 2
+# Three workers fill two cores, because the group of Ray mostly waits for processes that start.
+WORKERS ?= 3
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo install types test test-all test-long check static format bench clean

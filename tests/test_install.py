@@ -171,6 +171,7 @@ ray.shutdown()
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", long_unless(["installed", "editable"], ("installed",)))
 def test_a_module_has_one_identity_in_this_process_and_on_workers(form, site, desk, tmp_path_factory):
     folder = site if form == "installed" else tmp_path_factory.mktemp("nothing")

@@ -18,9 +18,22 @@ SKIPPING = {
 
 #: Tests with only long cases. A shorter test covers the same ground.
 LONG_ALONE = {
-    "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
+    "tests/evaluators/executors/test_cluster.py::test_a_search_may_begin_before_there_is_a_node_to_train_on",
+    "tests/evaluators/executors/test_cluster.py::test_lost_workers_do_not_return_to_a_cluster_that_cannot_grow",
+    "tests/evaluators/executors/test_cluster.py::test_lost_workers_may_return_much_later",
+    "tests/evaluators/executors/test_cluster.py::test_the_pool_grows_and_shrinks_with_the_cluster",
+    "tests/evaluators/executors/test_cluster.py::test_workers_need_no_data_of_their_own",
     "tests/evaluators/executors/test_cluster_address.py::test_a_cluster_is_joined_with_its_token",
+    "tests/evaluators/executors/test_cluster_address.py::test_a_local_search_listens_only_locally",
+    "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
+    "tests/lossearch/engine/test_faults.py::test_a_node_that_vanishes_during_a_search_costs_no_result",
+    "tests/lossearch/engine/test_ray_job.py::test_a_stopped_and_resubmitted_job_equals_a_local_search",
+    "tests/lossearch/engine/test_rungs.py::test_ray_and_any_order_give_the_same_records",
+    "tests/lossearch/studies/test_compare.py::test_a_comparison_on_ray_equals_one_in_this_process",
+    "tests/lossearch/studies/test_verdict.py::test_a_verdict_names_the_number_of_candidates_a_loss_was_chosen_from",
+    "tests/lossearch/studies/test_verdict.py::test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements",
     "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
+    "tests/test_install.py::test_a_module_has_one_identity_in_this_process_and_on_workers",
 }
 
 

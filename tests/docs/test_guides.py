@@ -24,6 +24,7 @@ from lossearch.runs.experiment import validated
 from lossearch.studies.comparison import validated_comparison
 from tests.docs.guides import PAGES, ROOT, blocks, commands
 from tests.evaluators.small_images import write_folder
+from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, TOML
 
 #: Their blocks are run by tests of their own: tests/docs/test_pages.py, and below; the others hold placeholders.
@@ -99,7 +100,9 @@ def smaller(text):
     return re.sub(parts, lambda match: SMALLER[match[0]], text)
 
 
-@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", long_unless(RUN_HERE, lambda page: page.stem not in ("comparing", "results")), ids=lambda page: page.stem
+)
 def test_code_and_commands_of_a_page_run(page, desk):
     if page.stem == "searching":
         shutil.rmtree(desk / "runs" / "a")  # the page creates it

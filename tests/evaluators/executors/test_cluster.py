@@ -53,6 +53,7 @@ def until(condition, pool, seconds=600.0):
         pool.advance(0.2)
 
 
+@pytest.mark.long
 def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
     node = cluster.add()
     pool = RayExecutor()
@@ -70,6 +71,7 @@ def test_the_pool_grows_and_shrinks_with_the_cluster(cluster):
     pool.close()
 
 
+@pytest.mark.long
 def test_a_search_may_begin_before_there_is_a_node_to_train_on(cluster):
     pool = RayExecutor()
     pending = pool.submit(cohort("ce(z)"))
@@ -197,6 +199,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(ray_pool, "START_TIMEOUT", 1.0)
 
 
+@pytest.mark.long
 def test_lost_workers_may_return_much_later(cluster, monkeypatch):
     pool = RayExecutor()
     without_workers(cluster, pool)
@@ -217,6 +220,7 @@ def test_a_cluster_where_no_worker_ever_started_is_given_up(cluster, monkeypatch
     pool.close()
 
 
+@pytest.mark.long
 def test_lost_workers_do_not_return_to_a_cluster_that_cannot_grow(cluster, monkeypatch):
     pool = RayExecutor()
     pool._pool._capped = True  # as on a cluster that was started here
@@ -227,6 +231,7 @@ def test_lost_workers_do_not_return_to_a_cluster_that_cannot_grow(cluster, monke
     pool.close()
 
 
+@pytest.mark.long
 def test_workers_need_no_data_of_their_own(cluster, tmp_path):
     write_folder(tmp_path / "photos", each=12)
     data = FolderData(folder=str(tmp_path / "photos"), size=8)

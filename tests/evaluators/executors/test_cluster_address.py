@@ -201,6 +201,7 @@ STARTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", long_unless(STARTS, ("ray is imported first",)))
 def test_a_local_search_listens_only_locally(tmp_path, start):
     """While a search runs, no process of its Ray is bound to an address that others reach."""

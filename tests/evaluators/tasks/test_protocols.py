@@ -18,6 +18,7 @@ from lossearch.evaluators.training.start import class_frequencies
 from lossearch.evaluators.training.training import Training
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
+from tests.long_cases import long_unless
 
 TASK = known_task("digits")
 
@@ -135,7 +136,7 @@ STOPPED = {
 }
 
 
-@pytest.mark.parametrize("protocol", STOPPED)
+@pytest.mark.parametrize("protocol", long_unless(STOPPED, ("plateau", "adam, fine-tuned")))
 def test_a_resumed_training_equals_an_uninterrupted_one(protocol):
     fidelity = STOPPED[protocol]
     task = known_task("shapes") if fidelity.network == "resnet18_ir" else TASK

@@ -344,7 +344,11 @@ def stopped(folder, run, executor, event, number):
 
 @pytest.mark.parametrize(
     ("executor", "event", "number"),
-    [("inline", "started", signal.SIGINT), ("inline", "generation", signal.SIGTERM), ("ray", "started", signal.SIGINT)],
+    [
+        ("inline", "started", signal.SIGINT),
+        pytest.param("inline", "generation", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("ray", "started", signal.SIGINT, marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.usefixtures("finished")
 def test_the_printed_command_continues_a_stopped_run(folder, executor, event, number):

@@ -50,6 +50,7 @@ def undisturbed(tmp_path_factory):
     return finished_run(tmp_path_factory.mktemp("runs") / "undisturbed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", long_unless(["generational", "steady"], ("generational",)))
 def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path, monkeypatch, undisturbed, mode):
     mark, path = tmp_path / "at work", tmp_path / "run"

@@ -76,6 +76,7 @@ def events(run):
     return [json.loads(line)["event"] for line in log.read_text().splitlines()] if log.exists() else []
 
 
+@pytest.mark.long
 def test_a_stopped_and_resubmitted_job_equals_a_local_search(tmp_path, head):
     file, run = tmp_path / "small.toml", tmp_path / "run"
     file.write_text(TOML.replace('kind = "inline"', 'kind = "ray"'))

@@ -78,6 +78,7 @@ def test_a_resumed_search_with_rungs_equals_the_uninterrupted_one(tmp_path, monk
     assert records(tmp_path / "run") == records(run.path)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("shared_ray")
 def test_ray_and_any_order_give_the_same_records(tmp_path, monkeypatch, run):

@@ -346,6 +346,7 @@ def test_a_comparison_is_the_same_out_of_order_and_on_several_workers(tmp_path, 
     assert measurements(done.path) == measurements(whole.path)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("shared_ray")
 def test_a_comparison_on_ray_equals_one_in_this_process(tmp_path, whole):

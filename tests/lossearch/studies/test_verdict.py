@@ -200,6 +200,7 @@ def test_the_judged_loss_is_the_best_on_the_validation_split(tuned, judged):
     assert first.random_search == max(at_random, key=lambda loss: loss.value).loss
 
 
+@pytest.mark.long
 def test_a_verdict_names_the_number_of_candidates_a_loss_was_chosen_from(run, judged):
     counts = Leaderboard(run).counts()
     assert {line.chosen_from for line in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
@@ -216,6 +217,7 @@ def test_a_second_scene_keeps_constants_and_tunes_the_learning_rate(tuned, judge
     )
 
 
+@pytest.mark.long
 def test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements(run, judged, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

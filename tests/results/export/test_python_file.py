@@ -162,7 +162,7 @@ def exported_files(tmp_path_factory):
 @pytest.mark.parametrize(
     "checker",
     [
-        ["mypy", "--strict", "--config-file=", "--cache-dir=cache"],
+        pytest.param(["mypy", "--strict", "--config-file=", "--cache-dir=cache"], marks=pytest.mark.long),
         ["ruff", "check", "--isolated", "--line-length=120", "--select=E,F,W,I,B,UP,RUF,SIM,C4,PIE", "--no-cache"],
         ["ruff", "format", "--isolated", "--line-length=120", "--check", "--no-cache"],
     ],
