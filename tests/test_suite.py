@@ -18,7 +18,10 @@ SKIPPING = {
 
 #: Tests with only long cases. A shorter test covers the same ground.
 LONG_ALONE = {
+    "tests/evaluators/executors/test_cluster.py::test_a_node_where_no_worker_starts_is_reported_once_and_delays_no_other",
+    "tests/evaluators/executors/test_cluster.py::test_a_result_lost_with_its_node_is_computed_again",
     "tests/evaluators/executors/test_cluster.py::test_a_search_may_begin_before_there_is_a_node_to_train_on",
+    "tests/evaluators/executors/test_cluster.py::test_a_worker_that_is_killed_from_outside_costs_one_more_attempt",
     "tests/evaluators/executors/test_cluster.py::test_lost_workers_do_not_return_to_a_cluster_that_cannot_grow",
     "tests/evaluators/executors/test_cluster.py::test_lost_workers_may_return_much_later",
     "tests/evaluators/executors/test_cluster.py::test_the_pool_grows_and_shrinks_with_the_cluster",
@@ -26,13 +29,27 @@ LONG_ALONE = {
     "tests/evaluators/executors/test_cluster_address.py::test_a_cluster_is_joined_with_its_token",
     "tests/evaluators/executors/test_cluster_address.py::test_a_local_search_listens_only_locally",
     "tests/evaluators/executors/test_cluster_address.py::test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster",
+    "tests/evaluators/executors/test_cluster_address.py::test_a_worker_without_the_package_is_reported",
+    "tests/evaluators/executors/test_executor.py::test_a_cluster_with_gpus_has_one_worker_for_each",
+    "tests/evaluators/executors/test_executor.py::test_a_worker_that_dies_with_states_costs_a_training_from_the_start",
+    "tests/evaluators/executors/test_executor.py::test_only_the_candidate_that_kills_or_blocks_its_worker_fails",
+    "tests/lossearch/cli/test_cli.py::test_known_losses_and_formulas_are_exported_in_every_format",
+    "tests/lossearch/cli/test_health.py::test_time_is_shared_out_by_worker",
+    "tests/lossearch/engine/test_faults.py::test_a_candidate_that_exhausts_memory_fails_alone",
     "tests/lossearch/engine/test_faults.py::test_a_node_that_vanishes_during_a_search_costs_no_result",
+    "tests/lossearch/engine/test_faults.py::test_candidates_that_crash_or_hang_fail_and_the_others_are_kept",
     "tests/lossearch/engine/test_ray_job.py::test_a_stopped_and_resubmitted_job_equals_a_local_search",
     "tests/lossearch/engine/test_rungs.py::test_ray_and_any_order_give_the_same_records",
     "tests/lossearch/studies/test_compare.py::test_a_comparison_on_ray_equals_one_in_this_process",
+    "tests/lossearch/studies/test_verdict.py::test_a_second_scene_keeps_constants_and_tunes_the_learning_rate",
     "tests/lossearch/studies/test_verdict.py::test_a_verdict_names_the_number_of_candidates_a_loss_was_chosen_from",
     "tests/lossearch/studies/test_verdict.py::test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements",
+    "tests/lossearch/studies/test_verdict.py::test_the_judged_losses_are_recorded_before_the_next_scene_begins",
+    "tests/lossearch/test_plot.py::test_class_maps_are_drawn_of_networks_that_see_images",
+    "tests/results/report/test_in_a_browser.py::test_a_dark_screen_prints_in_black_on_white",
     "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
+    "tests/results/report/test_in_a_browser.py::test_it_prints_to_pdf",
+    "tests/results/report/test_observing.py::test_losses_over_embeddings_verification_and_pixels_are_observed",
     "tests/test_install.py::test_a_module_has_one_identity_in_this_process_and_on_workers",
 }
 

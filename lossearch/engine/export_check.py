@@ -4,10 +4,12 @@ The seeds are fresh, so the luck of the seeds that chose the loss is gone. The v
 the loss, so its fitness is still flattered. The test split is not touched.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -67,12 +69,22 @@ def check_export(path: Path, row: Row, experiment: Experiment, factors: Mapping[
     return FreshSeedTest(mean(ours), mean(theirs), mean(differences), spread(differences), FRESH_SEEDS)
 
 
+class _SourceAlone(SourceFileLoader):
+    """Loads a module from its source. Compiled code beside it is neither read nor written.
+
+    Python would run it in the place of the source, and in a run from elsewhere it may be anything.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def load_exported(path: Path) -> Any:
     """Load the module of an exported file. The file is executed, so it must be one that this process wrote."""
-    spec = importlib.util.spec_from_file_location("exported_loss", path)
+    spec = spec_from_loader("exported_loss", _SourceAlone("exported_loss", str(path)))
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

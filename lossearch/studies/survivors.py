@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 import torch
@@ -63,7 +64,7 @@ def survivors(board: Leaderboard, top: int) -> list[Survivor]:
 
 def _find_losses_of_new_shapes(board: Leaderboard) -> Iterator[tuple[Survivor, Formula, str | None]]:
     """Yield the best loss of each shape that no known loss has, with formula and class weights, best first."""
-    shapes = _list_known_shapes()
+    shapes = set(_list_known_shapes())
     for row in board.rows:
         if row.rank is None:
             return
@@ -80,11 +81,12 @@ def _find_shape(formula: Formula, class_weights: str | None) -> Shape:
     return str(tunable_constants(formula)[0]), class_weights
 
 
-def _list_known_shapes() -> set[Shape]:
+@cache
+def _list_known_shapes() -> frozenset[Shape]:
     """Return the shapes of known losses, as written and in the canonical form that a search's losses have."""
     known = [candidate_of(loss.name) for loss in LITERATURE]
     written = [(parse(candidate.formula), candidate.class_weights) for candidate in known]
-    return {_find_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula))}
+    return frozenset(_find_shape(form, kind) for formula, kind in written for form in (formula, canonical(formula)))
 
 
 def suitable_baselines(experiment: Experiment) -> list[str]:

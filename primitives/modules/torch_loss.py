@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lossearch.primitives.analysis.targets import linear_in_target, scores
 from lossearch.primitives.errors import Argument, UserError
-from lossearch.primitives.language.formula import Formula, FormulaError, number_text
+from lossearch.primitives.language.formula import Call, Formula, FormulaError, number_text
 from lossearch.primitives.modules.class_weights import ClassWeights, require_suits, uniform_vectors
 from lossearch.primitives.modules.contract import (
     checked_target,
@@ -309,6 +309,22 @@ def loss_module(
         reason = "the formula looks at embeddings, and its module owns a weight for each class."
         raise UserError("Expected ", *missing, f": {reason}")
     return EmbeddingLoss(formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **options)
+
+
+def compute_each_alone(loss: FormulaLoss, inputs: Tensor, target: Tensor) -> Tensor:
+    """Compute the value of each sample in a batch of its own, [batch]. For a loss without class weights ``weight``.
+
+    Samples see each other in a mean over the batch alone. A formula without one is computed for all samples at once.
+    """
+    if any(isinstance(node, Call) and node.operator == "batch_mean" for node in loss.formula.walk()):
+        alone = zip(inputs.split(1), target.split(1), strict=True)
+        return torch.stack([loss(sample, index) for sample, index in alone])
+    reduction, loss.reduction = loss.reduction, "none"
+    try:
+        values: Tensor = loss(inputs, target)
+    finally:
+        loss.reduction = reduction
+    return values
 
 
 def _require_values(formula: Formula, hyperparameters: Mapping[str, float]) -> None:

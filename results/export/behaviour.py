@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, compute_each_alone, loss_module
 from lossearch.results.export.exportable import Exportable
 
 #: Number of classes of every batch below.
@@ -244,13 +244,9 @@ def _logits_at(probabilities: Tensor) -> Tensor:
 
 def _per_sample(loss: FormulaLoss, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return values [samples] and gradients [samples, width], with each sample of class 0 in a batch of its own."""
-    values, gradients = [], []
-    for row in inputs:
-        sample = row.unsqueeze(0).requires_grad_()
-        value = loss(sample, torch.zeros(1, dtype=torch.long))
-        values.append(value.detach())
-        gradients.append(_gradient(value, sample).squeeze(0))
-    return torch.stack(values), torch.stack(gradients)
+    samples = inputs.clone().requires_grad_()
+    values = compute_each_alone(loss, samples, torch.zeros(len(samples), dtype=torch.long))
+    return values.detach(), _gradient(values.sum(), samples)
 
 
 def _gradient(value: Tensor, inputs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.pedcc import regular_simplex
-from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, compute_each_alone, loss_module
 
 #: Probability shared by the classes that do not vary on the line ``other``, where there are more than two classes.
 HELD = 0.1
@@ -88,14 +88,14 @@ class _Line:
     name: str
     varies: int  #: index of the class that varies
     coordinates: Tensor  #: probabilities or angles, [points]
-    prediction: Callable[[Tensor], Tensor]  #: logits or embedding, [classes], at a coordinate
+    prediction: Callable[[Tensor], Tensor]  #: logits or embeddings, [points, classes], at coordinates
 
 
 _TARGET, _OTHER = 0, 1
 
 
 def _lines_over_probabilities(classes: int) -> list[_Line]:
-    """Return the lines through logits [classes]."""
+    """Return the lines through logits [points, classes]."""
     held = HELD if classes > 2 else 0.0
 
     def of_target(p: Tensor) -> Tensor:
@@ -110,12 +110,13 @@ def _lines_over_probabilities(classes: int) -> list[_Line]:
 
 
 def _logits(probabilities: Sequence[Tensor]) -> Tensor:
-    logarithms = torch.stack(list(probabilities)).log()
-    return logarithms - logarithms.mean()
+    """Return logits [points, classes] of each class's probabilities [points]."""
+    logarithms = torch.stack(list(probabilities), 1).log()
+    return logarithms - logarithms.mean(1, keepdim=True)
 
 
 def _lines_over_angles(classes: int, embedding_size: int) -> list[_Line]:
-    """Return the lines through embeddings [classes].
+    """Return the lines through embeddings [points, classes].
 
     The simplex spans one dimension less. The last dimension is at right angles to it.
     """
@@ -127,10 +128,10 @@ def _lines_over_angles(classes: int, embedding_size: int) -> list[_Line]:
     onward = onward / onward.norm() if classes > 2 else aside
 
     def of_target(angle: Tensor) -> Tensor:
-        return length * (angle.cos() * weights[_TARGET] + angle.sin() * aside)
+        return length * (torch.outer(angle.cos(), weights[_TARGET]) + torch.outer(angle.sin(), aside))
 
     def of_other(angle: Tensor) -> Tensor:
-        return length * (angle.cos() * weights[_OTHER] + angle.sin() * onward)
+        return length * (torch.outer(angle.cos(), weights[_OTHER]) + torch.outer(angle.sin(), onward))
 
     grid = torch.arange(1.0, 180.0, dtype=torch.float64) / 180.0  # at 0 and pi an angle has no slope
     return [
@@ -152,7 +153,7 @@ def _curve(loss: Drawn, lines: Sequence[_Line], classes: int, length: float, by_
         if moment is not None:
             module.set_progress(moment)
         for line in lines:
-            for coordinate in line.coordinates:
+            for measured in _measure(module, line, by_angle):
                 yield CurvePoint(
                     loss.name,
                     str(loss.formula),
@@ -161,7 +162,7 @@ def _curve(loss: Drawn, lines: Sequence[_Line], classes: int, length: float, by_
                     moment,
                     factor=loss.factor,
                     classes=classes,
-                    **_measure(module, line, coordinate, by_angle),
+                    **measured,
                 )
 
 
@@ -180,23 +181,25 @@ def _module(loss: Drawn, classes: int, length: float) -> FormulaLoss:
     return module
 
 
-def _measure(module: FormulaLoss, line: _Line, coordinate: Tensor, by_angle: bool) -> dict[str, Any]:
-    """Measure value and slopes at a coordinate."""
-    at = coordinate.clone().requires_grad_()
-    prediction = line.prediction(at)
-    logits = class_weights(len(prediction)) @ prediction if by_angle else prediction
-    over_embeddings = isinstance(module, EmbeddingLoss)
-    value = module((prediction if over_embeddings else logits).unsqueeze(0), torch.tensor([_TARGET]))
-    slope, in_logits = torch.zeros(()), torch.zeros_like(logits)
-    if value.requires_grad:
-        slope, in_logits = torch.autograd.grad(value, (at, logits), allow_unused=True, materialize_grads=True)
-    return {
-        "at": coordinate.item(),
-        "target_probability": torch.softmax(logits, 0)[_TARGET].item(),
-        "value": _finite(value),
-        "slope": _finite(slope),
-        "slope_in_logit": None if by_angle else _finite(in_logits[line.varies]),
-    }
+def _measure(module: FormulaLoss, line: _Line, by_angle: bool) -> Iterator[dict[str, Any]]:
+    """Measure value and slopes at each coordinate of a line."""
+    at = line.coordinates.clone().requires_grad_()
+    predictions = line.prediction(at)
+    logits = predictions @ class_weights(predictions.shape[1]).T if by_angle else predictions
+    inputs = predictions if isinstance(module, EmbeddingLoss) else logits
+    values = compute_each_alone(module, inputs, torch.full((len(at),), _TARGET))
+    slopes, in_logits = torch.zeros_like(at), torch.zeros_like(logits)
+    if values.requires_grad:
+        slopes, in_logits = torch.autograd.grad(values.sum(), (at, logits), allow_unused=True, materialize_grads=True)
+    probabilities = torch.softmax(logits, 1)[:, _TARGET]
+    for place, coordinate in enumerate(line.coordinates):
+        yield {
+            "at": coordinate.item(),
+            "target_probability": probabilities[place].item(),
+            "value": _finite(values[place]),
+            "slope": _finite(slopes[place]),
+            "slope_in_logit": None if by_angle else _finite(in_logits[place, line.varies]),
+        }
 
 
 def _finite(number: Tensor) -> float | None:

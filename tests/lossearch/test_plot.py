@@ -63,6 +63,7 @@ def test_a_training_is_drawn_after_a_report_has_observed_it(run, tmp_path):
         lossearch.plot.confusion(copy, 2)
 
 
+@pytest.mark.long
 def test_class_maps_are_drawn_of_networks_that_see_images(tmp_path):
     few = SMALL.evolution.model_copy(update={"seeds": ("cross_entropy", "mse"), "population": 2, "generations": 1})
     images = {"digits": SMALL.training_on("digits").model_copy(update={"network": "cnn", "steps": 3})}

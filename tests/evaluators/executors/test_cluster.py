@@ -106,6 +106,7 @@ class TalkativeWorker(Worker):
         return replace(result, notes=["x" * 1_000_000]), states
 
 
+@pytest.mark.long
 def test_a_result_lost_with_its_node_is_computed_again(cluster, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", TalkativeWorker)
     lost = cluster.add()
@@ -124,6 +125,7 @@ def test_a_result_lost_with_its_node_is_computed_again(cluster, monkeypatch):
     pool.close()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_from_outside_costs_one_more_attempt(cluster, monkeypatch, tmp_path):
     mark = tmp_path / "at work"
     monkeypatch.setattr(ray_pool, "Worker", blocked_worker(mark, everywhere=True))
@@ -153,6 +155,7 @@ class PickyWorker(Worker):
         return super().evaluate(work, *more)
 
 
+@pytest.mark.long
 def test_a_node_where_no_worker_starts_is_reported_once_and_delays_no_other(cluster, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", PickyWorker)
     monkeypatch.setattr(ray_pool, "PAUSE", 0.0)

@@ -168,6 +168,7 @@ def test_a_process_that_had_a_ray_of_its_own_may_join_a_cluster(tmp_path):
         assert joined(address, tmp_path, ALONE_BEFORE, RAY_AUTH_MODE="disabled") == "joined\n"
 
 
+@pytest.mark.long
 def test_a_worker_without_the_package_is_reported(tmp_path):
     (tmp_path / "lossearch.py").write_text("raise ModuleNotFoundError(\"No module named 'lossearch'\")")
     (tmp_path / "elsewhere").mkdir()

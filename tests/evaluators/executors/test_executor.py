@@ -185,6 +185,7 @@ class DeadlyWorker(Worker):
         return super().evaluate(work, *more)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_only_the_candidate_that_kills_or_blocks_its_worker_fails(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
@@ -295,6 +296,7 @@ def worker_that_dies_once(mark):
     return Dying
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_worker_that_dies_with_states_costs_a_training_from_the_start(monkeypatch, tmp_path):
     monkeypatch.setattr(actors, "Worker", worker_that_dies_once(tmp_path / "died"))
@@ -349,6 +351,7 @@ pool.close()
 """
 
 
+@pytest.mark.long
 def test_a_cluster_with_gpus_has_one_worker_for_each():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", GPU_CLUSTER], capture_output=True, text=True, timeout=1_800

@@ -142,6 +142,7 @@ def test_a_loss_of_a_run_is_exported_with_its_card(folder, finished):
     assert (folder / "kept.py.md").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_known_losses_and_formulas_are_exported_in_every_format(folder):
     assert started("export", "arcface", "--set", "m=0.3", "--out", "arc.py", cwd=folder).returncode == 0
     assert "m: float = 0.3," in (folder / "arc.py").read_text()

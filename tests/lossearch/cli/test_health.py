@@ -31,14 +31,18 @@ def test_the_status_of_a_finished_run(finished):
     assert all(spent >= 0.0 for spent in health.seconds.values())
 
 
-@pytest.mark.xdist_group("ray")
-@pytest.mark.usefixtures("shared_ray")
-def test_time_is_shared_out_by_worker(finished, tmp_path):
+def test_the_time_of_this_process_is_shared_out(finished):
     (alone,) = status(finished.path).workers.items()
     assert alone[0] == "this process"
     assert alone[1].trainings == status(finished.path).trainings
     assert alone[1].seconds.keys() == {"loading", "compiling", "training", "idle"}
     assert alone[1].per_minute > 0.0
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
+def test_time_is_shared_out_by_worker(tmp_path):
     run = search(SMALL, run_dir=tmp_path / "ray", executor="ray")
     workers = status(run.path).workers
     assert sum(worker.trainings for worker in workers.values()) == status(run.path).trainings

@@ -86,6 +86,7 @@ def test_a_node_that_vanishes_during_a_search_costs_no_result(cluster, tmp_path,
         assert len({evaluation.birth_number for evaluation in trained}) == wanted
 
 
+@pytest.mark.long
 def test_candidates_that_crash_or_hang_fail_and_the_others_are_kept(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_pool, "Worker", PoisonedWorker)
     hurry_only(monkeypatch, lambda formula: "sin" in formula)
@@ -150,6 +151,7 @@ ray.shutdown()
 """
 
 
+@pytest.mark.long
 def test_a_candidate_that_exhausts_memory_fails_alone():
     done = subprocess.run([sys.executable, "-c", MEMORY_EATER], capture_output=True, text=True, timeout=1_800)
     assert done.returncode == 0, done.stderr[-2000:]

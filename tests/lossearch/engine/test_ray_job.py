@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -20,19 +21,26 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
 @pytest.fixture
-def head(tmp_path):
-    """Address for jobs of a cluster on this machine."""
+def head():
+    """Address for jobs of a cluster on this machine.
+
+    Ray tells a job the cluster that was last started in the head's temporary folder. Other tests start theirs in the
+    usual one, so this head has its own, whose short path leaves room for the names of sockets.
+    """
     port, jobs, agent = free_port(), free_port(), free_port()
     words = [*RAY, "start", "--head", "--block", "--num-cpus", "2", "--port", str(port)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(jobs), "--object-store-memory", "100000000"]
     words += ["--dashboard-agent-listen-port", str(agent)]  # another Ray on this machine has the usual one
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-    try:
-        wait_until(lambda: answers(jobs))
-        yield f"http://127.0.0.1:{jobs}"
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(
+            [*words, "--temp-dir", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        )
+        try:
+            wait_until(lambda: answers(jobs))
+            yield f"http://127.0.0.1:{jobs}"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def free_port():

@@ -89,7 +89,7 @@ def test_evaluations_since_the_checkpoint_reach_evolution(tmp_path, monkeypatch)
     from lossearch.evolution.islands import Islands
 
     tell, reported, recorded = Islands.tell, [], set()
-    for submissions in range(5, 12):
+    for submissions in range(5, 12, 3):
         path = tmp_path / str(submissions)
         with stopped_at(monkeypatch, submissions, SearchInterrupted):
             search(STEADY, run_dir=path)

@@ -206,6 +206,7 @@ def test_a_verdict_names_the_number_of_candidates_a_loss_was_chosen_from(run, ju
     assert {line.chosen_from for line in judged.table.lines} == {counts["evaluated"] + counts.get("failed", 0)}
 
 
+@pytest.mark.long
 def test_a_second_scene_keeps_constants_and_tunes_the_learning_rate(tuned, judged):
     first, second, _ = judged.table.lines
     assert first.formula == second.formula
@@ -232,6 +233,7 @@ def test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements(run,
     assert {line.seeds for line in few.table.lines} == {6}
 
 
+@pytest.mark.long
 def test_the_judged_losses_are_recorded_before_the_next_scene_begins(run, judged, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

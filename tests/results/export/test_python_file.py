@@ -2,9 +2,12 @@
 
 import ast
 import json
+import py_compile
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import pytest
 import torch
@@ -393,3 +396,17 @@ def test_a_module_is_exported_with_its_class_weights_and_its_scale(tmp_path):
     assert exported.weight.requires_grad
     embeddings, target = torch.randn(4, 6), torch.tensor([0, 1, 2, 3])
     torch.testing.assert_close(exported(embeddings, target), module(embeddings, target))
+
+
+def test_compiled_code_beside_an_exported_file_is_neither_run_nor_written(tmp_path):
+    """Python trusts a compiled file that says it need not be compared with its source."""
+    exported = tmp_path / "best_loss.py"
+    exported.write_text("value = 'of the source'\n")
+    hostile = tmp_path / "hostile.py"
+    hostile.write_text("value = 'of the compiled file'\n")
+    compiled = Path(cache_from_source(exported))
+    py_compile.compile(str(hostile), str(compiled), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    assert load_exported(exported).value == "of the source"
+    compiled.unlink()
+    load_exported(exported)
+    assert not compiled.exists()

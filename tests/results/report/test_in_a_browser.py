@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from lossearch.results.report.page import write_report
 from lossearch.results.storage.store import EvaluationStore
+from tests.long_cases import long_unless
 from tests.lossearch.small import finished_run
 from tests.results.helpers import evaluation
 from tests.results.report.browser import all_of, browser, console, opened, requests
@@ -86,12 +87,14 @@ def test_formulas_of_the_leaderboard_are_typeset(desk):
     assert "CE" in desk.execute_script("return document.querySelector('#board').textContent")
 
 
+@pytest.mark.long
 def test_it_prints_to_pdf(desk):
     pdf = base64.b64decode(desk.print_page())
     assert pdf.startswith(b"%PDF")
     assert len(pdf) > 50_000
 
 
+@pytest.mark.long
 def test_a_dark_screen_prints_in_black_on_white(report):
     with browser(dark=True) as driver:
         opened(driver, report)
@@ -127,7 +130,7 @@ def _luminance(color):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", long_unless([False, True], short=[True]))
 def test_text_has_contrast_in_light_and_dark(report, dark):
     """WCAG 2.2, success criterion 1.4.3: 4.5 to 1."""
     with browser(dark=dark) as driver:

@@ -43,6 +43,7 @@ def test_an_observed_training_equals_an_unobserved_one():
     assert observed.maps.shape == observed.images.shape == (8, 8, 8)
 
 
+@pytest.mark.long
 def test_losses_over_embeddings_verification_and_pixels_are_observed():
     pairs = observe_training(parse("ce(9*cosine)"), "learned", known_task("glyphs"), FIDELITY, seed=0)
     assert pairs.confusion == ()
