@@ -1,6 +1,7 @@
 """The tests themselves: none is skipped unnoticed."""
 
 import ast
+import os
 import tomllib
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def test_continuous_integration_runs_every_test_and_needs_a_browser():
     makefile = (ROOT / "Makefile").read_text()
     assert '-m "not long"' in makefile
     assert "-m long" in makefile
+
+
+def test_tests_of_a_group_run_in_one_worker(request):
+    """Else each worker makes the fixtures of a file again, and two Rays start at once. xdist writes it in the id."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith("@test_suite.py" if is_worker else request.node.name)
 
 
 def test_only_what_needs_a_gpu_or_a_browser_may_be_skipped():
