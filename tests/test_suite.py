@@ -19,6 +19,7 @@ SKIPPING = {
 
 #: Tests with only long cases. A shorter test covers the same ground.
 LONG_ALONE = {
+    "tests/lossearch/engine/test_kills.py::test_a_killed_and_resumed_steady_run_has_every_evaluation_once",
     "tests/evaluators/executors/test_cluster.py::test_a_node_where_no_worker_starts_is_reported_once_and_delays_no_other",
     "tests/evaluators/executors/test_cluster.py::test_a_result_lost_with_its_node_is_computed_again",
     "tests/evaluators/executors/test_cluster.py::test_a_search_may_begin_before_there_is_a_node_to_train_on",
@@ -33,7 +34,7 @@ LONG_ALONE = {
     "tests/evaluators/executors/test_cluster_address.py::test_a_worker_without_the_package_is_reported",
     "tests/evaluators/executors/test_executor.py::test_a_cluster_with_gpus_has_one_worker_for_each",
     "tests/evaluators/executors/test_executor.py::test_a_worker_that_dies_with_states_costs_a_training_from_the_start",
-    "tests/evaluators/executors/test_executor.py::test_only_the_candidate_that_kills_or_blocks_its_worker_fails",
+    "tests/evaluators/executors/test_executor.py::test_a_cohort_that_dies_is_split_until_the_culprit_is_alone",
     "tests/lossearch/cli/test_cli.py::test_known_losses_and_formulas_are_exported_in_every_format",
     "tests/lossearch/cli/test_health.py::test_time_is_shared_out_by_worker",
     "tests/lossearch/engine/test_faults.py::test_a_candidate_that_exhausts_memory_fails_alone",

@@ -185,7 +185,6 @@ class DeadlyWorker(Worker):
         return super().evaluate(work, *more)
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_only_the_candidate_that_kills_or_blocks_its_worker_fails(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)
@@ -234,6 +233,7 @@ def test_sending_data_to_a_worker_does_not_count_as_work_time(monkeypatch, tmp_p
     assert without_times(evaluations) == without_times(evaluate(work()).evaluations)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_pool")  # shares its cluster
 def test_a_cohort_that_dies_is_split_until_the_culprit_is_alone(monkeypatch):
     monkeypatch.setattr(actors, "Worker", DeadlyWorker)

@@ -15,6 +15,15 @@ from tests.lossearch.dying import LASTING, STEADY, TINY
 from tests.lossearch.engine.test_steady import require_each_once
 
 
+class Struck(KeyboardInterrupt):
+    """Ctrl-C at the worst moment."""
+
+
+#: What a search may be like, and what a call may raise in it.
+KINDS = {"generational": TINY, "steady": STEADY}
+ERRORS = {"EIO": lambda: OSError(errno.EIO, os.strerror(errno.EIO)), "Ctrl-C": Struck}
+
+
 def fails(monkeypatch, step, error, times=None):
     """Let calls that make a change permanent raise an error, from a given call on, a number of times or for ever."""
     done = [0]
@@ -68,27 +77,27 @@ def test_a_failing_disk_is_named_and_the_run_continues_after_its_repair(
     require_each_once(path)
 
 
-class Struck(KeyboardInterrupt):
-    """Ctrl-C at the worst moment."""
-
-
-@pytest.mark.parametrize("stride", long_unless([1, 9], (9,)))  # between the steps at which it fails
-@pytest.mark.parametrize("kind", [TINY, STEADY], ids=["generational", "steady"])
-@pytest.mark.parametrize("error", [lambda: OSError(errno.EIO, os.strerror(errno.EIO)), Struck], ids=["EIO", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("kind", "error", "stride"),  # the stride between the steps at which it fails
+    long_unless(
+        [(kind, error, stride) for kind in KINDS for error in ERRORS for stride in (1, 9)],
+        short=[("generational", "EIO", 9), ("steady", "Ctrl-C", 9)],
+    ),
+)
 def test_a_single_failing_call_writes_nothing_twice(tmp_path, monkeypatch, kind, error, stride):
-    step, stopped = 0, True
+    experiment, step, stopped = KINDS[kind], 0, True
     while stopped:
         path = tmp_path / str(step)
         with monkeypatch.context() as patched:
-            fails(patched, step, error, times=1)
+            fails(patched, step, ERRORS[error], times=1)
             try:
-                search(kind, run_dir=path)
+                search(experiment, run_dir=path)
                 stopped = False
             except (RunDirectoryError, SearchInterrupted, Struck):
                 pass
-        search(kind, run_dir=path, resume=(path / "experiment.toml").exists())
+        search(experiment, run_dir=path, resume=(path / "experiment.toml").exists())
         require_each_once(path)
-        if kind is TINY and (stride > 1 or step % 5 == 0):
+        if experiment is TINY and (stride > 1 or step % 5 == 0):
             assert timeless(path) == timeless(tmp_path / "0")
         step += stride
     assert step > 20

@@ -35,7 +35,7 @@ class Counting(InlineExecutor):
     ("kind", "submissions"),
     long_unless(
         [(kind, submissions) for kind in KINDS for submissions in (3, 5, 9)],
-        short=[("generational", 5), ("steady", 9), ("with rungs", 3)],
+        short=[("generational", 5), ("steady", 9)],
     ),
 )
 def test_known_candidates_are_not_trained_again_in_cohorts_of_another_size(tmp_path, monkeypatch, kind, submissions):

@@ -59,10 +59,9 @@ def test_a_killed_run_that_is_resumed_has_every_evaluation_once_and_the_same_lea
             shutil.rmtree(path)
 
 
+@pytest.mark.long
 @KINDS
-def test_a_killed_and_resumed_steady_run_has_every_evaluation_once_and_the_wanted_number_of_losses(
-    tmp_path, kind, number, least
-):
+def test_a_killed_and_resumed_steady_run_has_every_evaluation_once(tmp_path, kind, number, least):
     for path in killed_and_resumed(tmp_path, "steady", kind, number, least):
         ids = rows(path)
         assert len(ids) == len(set(ids)), path.name
