@@ -1,4 +1,4 @@
-"""Export of a loss of a run, a known loss, a formula or a module as a file that needs nothing of lossearch."""
+"""Export of a loss of a run, a known loss, a formula or a module as a file that does not need lossearch."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ def export(
     calibrated: bool = True,
     **options: Any,
 ) -> Path:
-    """Write a loss as a file that needs nothing of lossearch, and return its path. An existing file is replaced.
+    """Write a loss as a file that does not need lossearch, and return its path. An existing file is replaced.
 
     ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard.
     ``format`` is "py", "onnx" or "pt2"; by default the ending of the path decides. "py" is a Python file with a class

@@ -1,4 +1,4 @@
-"""Download the data of a task, if its publisher lets a program do that."""
+"""Download the data of a task, if its publisher allows programs to."""
 
 from lossearch.evaluators.data import lfw, torchvision_data
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path

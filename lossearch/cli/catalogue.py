@@ -44,7 +44,7 @@ def tasks(as_json: JsonFlag = False) -> None:
 
 
 def download(task: Annotated[str, typer.Argument(help="Name of a task that needs data.", metavar="TASK")]) -> None:
-    """Fetch the data of a task, if its publisher lets a program do that."""
+    """Download the data of a task, if its publisher allows programs to."""
     with reported():
         from lossearch.evaluators.tasks.download import download_task
 

@@ -40,13 +40,13 @@ def compare(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Task, folder of images, or .npz file; of a search, a second task. Repeat it for more."),
+        typer.Option(help="Task, folder of images, or .npz file. With a search: a second task. Repeat it for more."),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="Replaces each task's network; of a search, the second network.")
+        str | None, typer.Option(help="Replaces each task's network. With a search: the second network.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings of each loss.", show_default="10; of a search's, 20")
+        int | None, typer.Option(min=1, help="Trainings of each loss.", show_default="10, with a search 20")
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="Tuned losses to judge.", show_default="3", rich_help_panel=_WITH)
@@ -102,7 +102,7 @@ def compare(
 ) -> None:
     """Train losses fully under the same seeds, and compare them with a baseline on held-out data.
 
-    Of a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
+    With a search's directory, judge its tuned losses: on its own task, with a second --network, on a second --task.
     """
     with reported():
         declared_options = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}

@@ -30,7 +30,7 @@ def explain(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what a loss does and why it wins: its curves, its parts left out in turn, wrong labels, a long tail."""
+    """Show what a loss does and why it wins: draw its curves, leave out each part, try wrong labels and a long tail."""
     with reported():
         _require_source(source, task)
         from lossearch.cli.progress_bars import study_view

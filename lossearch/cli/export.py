@@ -37,7 +37,7 @@ def export(
     prior: Annotated[str | None, typer.Option(help="Class frequencies of a graph, as 0.7,0.2,0.1.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
 ) -> None:
-    """Write a loss of a run, a known loss or a formula as a file that needs nothing of lossearch."""
+    """Write a loss of a run, a known loss or a formula as a file that does not need lossearch."""
     with reported():
         from lossearch.exporting import card_path, format_of
         from lossearch.exporting import export as export_loss

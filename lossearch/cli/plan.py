@@ -25,7 +25,7 @@ def plan(experiment: Experiment) -> str:
     if fidelity.rungs:
         after = ", ".join(map(str, fidelity.rungs))
         lines.append(f"rungs after {after} steps: the best one in {fidelity.reduction_factor} goes on each time")
-    lines.append("seeds:")
+    lines.append("starting losses:")
     for text in settings.seeds:
         birth = birth_of_named(text)
         decision = admission.decide(birth, 0)

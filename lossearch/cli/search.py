@@ -87,8 +87,8 @@ def _print_run(run: "Run") -> None:
     noise = difference_noise(run.leaderboard.evaluations)
     if noise is not None:
         say(
-            f"One difference to cross-entropy has a standard error of {noise:.4f}, and the best of many is "
-            "flattered: trust the fresh seeds below."
+            f"One difference to cross-entropy has a standard error of {noise:.4f}. The best of many candidates looks "
+            "better than it is: rely on the line about fresh seeds below."
         )
     if run.trial is None:
         say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")

@@ -1,8 +1,8 @@
 """Retests: train the best losses of a search under more seeds, so that none leads by the luck of a few seeds.
 
-The best of thousands of losses under two seeds is flattered (the winner's curse). The leading losses get one more seed
-after each generation, and their fitness is the mean over all their seeds. So a lucky loss falls back, and the next one
-is retested.
+The best of thousands of losses under two seeds looks better than it is (the winner's curse). The leading losses get
+one more seed after each generation, and their fitness is the mean over all their seeds. So a lucky loss falls back, and
+the next one is retested.
 
 Invariant: which losses are retested depends on their fitness, never on the order in which results arrive.
 """

@@ -174,7 +174,7 @@ def set_aside_other(path: Path, declared: Comparison, view: View | None) -> None
     """Rename a directory that holds another comparison than ``declared``, and say so in the view."""
     kept = ComparisonDirectory.set_aside(path, declared)
     if kept is not None and view is not None:
-        view.warned(f"{path}: held a comparison of other losses or settings. It is now in {kept}; a new one starts.")
+        view.warned(f"{path}: held other losses or settings. They are now in {kept}; a new start is made.")
 
 
 def _identify_training(candidate: Candidate, work: Work) -> tuple[str, str, str, float | None]:
