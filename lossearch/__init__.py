@@ -4,11 +4,12 @@
 ``lossearch.Leaderboard(path)`` reads its results. ``lossearch.tune(run)`` tunes its survivors, and
 ``lossearch.verdict(run)`` judges them on the test split. ``lossearch.compare(...)`` compares losses with intervals.
 ``lossearch.explain(run)`` shows what a loss does and which of its parts matter. ``lossearch.fidelity(tasks)`` measures
-whether short trainings rank losses as full ones do. ``lossearch.export(loss, path)`` writes a loss as a file that needs
-nothing of lossearch. ``lossearch.plot`` draws the figures of a report, ``lossearch.trackers`` report a search to
+whether short trainings rank losses as full ones do. ``lossearch.export(loss, path)`` writes a loss as a file that does
+not need lossearch. ``lossearch.plot`` draws the figures of a report, ``lossearch.trackers`` report a search to
 TensorBoard, MLflow or Weights & Biases, and ``lossearch.errors`` holds the exceptions.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from lossearch.studies.verdict import verdict
 
     __version__: str
+
+# In a checkout the rooms stand beside this folder. They are found there whatever is installed, so that no process mixes
+# two checkouts, or a checkout and an installation.
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+if os.path.isfile(os.path.join(_FOLDER, "..", "primitives", "language", "formula.py")):
+    __path__.append(os.path.dirname(_FOLDER))
 
 __all__ = [
     "Callback",

@@ -121,6 +121,9 @@ class Leaderboard:
             warnings.warn(f"{damage.reason}. Its evaluations are left out.", stacklevel=2)
         self.rows: Rows = Rows(self._evaluations)
 
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return Leaderboard, (self.path,)  # another process reads it again
+
     @cached_property
     def evaluations(self) -> "list[Evaluation]":
         """All evaluations without repetitions, in the order written."""

@@ -177,3 +177,12 @@ def test_a_module_has_one_identity_in_this_process_and_on_workers(form, site, de
     folder = site if form == "installed" else tmp_path_factory.mktemp("nothing")
     expected = site / "lossearch" if form == "installed" else ROOT / "lossearch"
     assert run(folder, desk, "-c", ON_A_WORKER).strip() == str(expected)
+
+
+def test_a_checkout_finds_its_own_rooms_whatever_is_installed(tmp_path):
+    """Python begins in the working directory, and so do Ray's workers."""
+    for name in ("lossearch", *ROOMS):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    program = "import lossearch, lossearch.results.records as r; print(lossearch.__file__, r.__file__, sep='\\n')"
+    printed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [Path(line).is_relative_to(tmp_path) for line in printed.stdout.splitlines()] == [True, True]

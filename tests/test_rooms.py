@@ -1,6 +1,7 @@
 """Rooms and wings of the code: allowed imports, and the files of each library."""
 
 import ast
+import importlib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,37 @@ def test_no_import_runs_upward_between_rooms() -> None:
         assert rooms <= FLOORS[room_of(name)], f"{name} imports {rooms - FLOORS[room_of(name)]}"
         alone = {module.split(".")[0] for module in names} & set(ROOMS)
         assert not alone, f"{name}: a room is imported as a part of lossearch, got {alone}"
+
+
+def test_packages_import_nothing_except_the_listed_ones() -> None:
+    """Who imports a module imports its packages, too: a package that imports much could close a circle."""
+    packages = {name: path for name, path in SOURCES.items() if path.name == "__init__.py"}
+    packages["lossearch.experiments"] = ROOT / "experiments" / "__init__.py"
+    importing = {name for name, path in packages.items() if any(map(is_ours, imported(path)))}
+    wings = {"lossearch.primitives.catalog", "lossearch.evaluators.networks", "lossearch.evaluators.tasks"}
+    assert importing == {"lossearch", "lossearch.trackers"} | wings
+
+
+def is_ours(name: str) -> bool:
+    return name.split(".")[0] == "lossearch"
+
+
+def test_experiments_hold_no_code() -> None:
+    assert [path.name for path in (ROOT / "experiments").rglob("*.py")] == ["__init__.py"]
+
+
+def test_tables_of_lazy_names_are_the_imports_for_type_checkers() -> None:
+    """So the graph of imports holds them."""
+    for name in ("lossearch", "lossearch.errors"):
+        table = importlib.import_module(name)._MODULES
+        modules = set(table.values()) - {name}
+        assert modules <= set(imported(SOURCES[name])), name
+
+
+def test_tests_and_benchmarks_import_rooms_as_parts_of_the_package() -> None:
+    for folder in ("tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not {name.split(".")[0] for name in imported(path)} & set(ROOMS), path
 
 
 def test_no_import_runs_upward_between_wings() -> None:

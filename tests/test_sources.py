@@ -15,7 +15,7 @@ RUNNERS = {"runpy", "code", "codeop", "imp", "pty"}
 #: Names that are never used, also not as attributes.
 NAMES = {
     *("__import__", "__builtins__", "exec", "sympify", "parse_expr", "lambdify", "from_string"),
-    *("exec_module", "load_module", "import_module", "read_pickle", "unsafe_load"),
+    *("exec_module", "load_module", "import_module", "resolve_name", "read_pickle", "unsafe_load"),
 }
 #: Names that are not used alone; as attributes they have other meanings: ``re.compile``, ``network.eval()``.
 BUILTINS = {"eval", "compile"}

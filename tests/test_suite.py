@@ -58,7 +58,7 @@ LONG_ALONE = {
 
 def test_the_mark_of_long_tests_is_registered_and_an_unknown_one_is_an_error():
     assert "--strict-markers" in PYTEST["addopts"].split()
-    assert [marker.partition(":")[0] for marker in PYTEST["markers"]] == ["long"]
+    assert [marker.partition(":")[0] for marker in PYTEST["markers"]] == ["long", "xdist_group(name)"]
 
 
 def test_continuous_integration_runs_every_test_and_needs_a_browser():

@@ -301,8 +301,11 @@ def _collect_provenance(started: datetime) -> dict[str, Any]:
 
 def _read_git_commit() -> str | None:
     """Return the git commit of the code; None if it does not lie in a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 5, "check": True}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip() or None
+        # An installation may lie in a repository of the user's, which does not track it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **options)
+        return str(subprocess.run([*git, "rev-parse", "HEAD"], **options).stdout).strip() or None
     except (OSError, subprocess.SubprocessError):
         return None

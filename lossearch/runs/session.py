@@ -30,6 +30,9 @@ class RunInterrupted(LossearchError):
         super().__init__(f"Interrupted; the run is in {path}.")
         self.path = path
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.path,)  # an exception is otherwise made anew from its message
+
 
 def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
     """Return the path of the directory that was asked for. Raises UserError if a new run cannot start in it."""

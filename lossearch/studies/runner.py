@@ -26,6 +26,9 @@ class StudyInterrupted(RunInterrupted):
         super().__init__(path)
         self.study = study  #: comparison, tuning, verdict, explanation or study of proxies
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.path, self.study)
+
 
 def run_study(
     study: str,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lossearch.trackers.tensorboard import TensorBoard
     from lossearch.trackers.wandb import WandB
 
-__all__ = ["MLflow", "TensorBoard", "WandB", "known_tracker"]
+__all__ = ["MLflow", "TensorBoard", "WandB"]
 
 #: Trackers by their names on the command line, which are also the names of their modules here.
 NAMES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "WandB"}
@@ -39,3 +39,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'lossearch.trackers' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,7 @@
 """The public exceptions, their exit codes, and the names of arguments in their messages."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,16 @@ def test_a_message_names_arguments_for_python_and_options_for_the_command():
 def test_a_user_error_from_a_worker_keeps_its_message():
     error = pickle.loads(pickle.dumps(UserError("Expected ", Argument("rank"), " above 0.")))  # as Ray sends it
     assert (str(error), error.with_options()) == ("Expected rank above 0.", "Expected --rank above 0.")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lossearch.errors.SearchInterrupted(Path("runs/a")),
+        lossearch.errors.StudyInterrupted(Path("runs/a"), "tuning"),
+        lossearch.errors.RunDirectoryError("Expected a run."),
+    ],
+)
+def test_an_exception_from_another_process_is_the_same(error):
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))

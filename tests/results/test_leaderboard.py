@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pandas
 import pytest
@@ -129,6 +130,8 @@ def test_a_leaderboard_is_a_sequence(run):
     assert [entry.rank for entry in board[:2]] == [1, 2]
     assert repr(board) == f"<Leaderboard of {run}: 5 losses>"
     assert copy.copy(board[0]).rank == 1
+    assert pickle.loads(pickle.dumps(board)).rows == board.rows
+    assert pickle.loads(pickle.dumps(board[0])).formula == board[0].formula
     with pytest.raises(IndexError):
         board[99]
 
