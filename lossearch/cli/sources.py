@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossearch.cli.output import fail
+from lossearch.cli.output import fail, say
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Leaderboard
@@ -17,12 +17,16 @@ _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 
 def board_of(run: Path) -> "Leaderboard":
-    """Return the run's leaderboard. The caller reports damaged parts, as an error."""
+    """Return the run's leaderboard, and say which files were left alone. The caller reports damaged parts, as an error.
+    """
     from lossearch.results.leaderboard import Leaderboard
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Leaderboard(run)
+        board = Leaderboard(run)
+    if board.foreign is not None:
+        say(f"note: {board.foreign}")
+    return board
 
 
 def known_or_formula(source: str, hyperparameters: Collection[str] = ()) -> str:

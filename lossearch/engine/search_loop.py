@@ -20,11 +20,16 @@ from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.recorder import Recorder
+from lossearch.results.storage.run_files import ForeignFile
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import View
+
+
+#: Errors of a checkpoint with other data than a run writes.
+_INVALID = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, OSError)
 
 
 @dataclass
@@ -77,6 +82,9 @@ class Search:
         checkpoint.
         """
         damages = self.recorder.restore(before_setting_aside=self.run.forget_checkpoint)
+        foreign = self.run.store.describe_foreign()
+        if foreign is not None:
+            self.view.warned(foreign)
         for kept, damage in damages:
             self.view.warned(f"{damage.reason}. Set aside as {kept}; its evaluations are done again.")
             self.run.log("damaged part set aside", part=kept)
@@ -92,7 +100,9 @@ class Search:
                 self.progress.restore(state["progress"])
             self._take_up(state)
             return 0 if state is None else int(state["generation"])
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+        except ForeignFile:
+            raise
+        except _INVALID as error:
             raise RunDirectoryError(
                 f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
                 "the files in it: the run then starts again from its evaluations, which are kept."

@@ -14,6 +14,7 @@ from lossearch.primitives.errors import nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import BASELINE, Measurement
 from lossearch.results.storage.atomic import write_whole_text
+from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import (
     Declaration,
@@ -185,6 +186,7 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
         A comparison under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
         """
+        refuse_linked_folders(path / cls.FILE)
         if not (path / cls.FILE).exists() or _drop_seeds(cls.recorded(path)) == _drop_seeds(declared):
             return None
         lock = lock_directory(path)

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from lossearch.evaluators.measuring.observing import ObservedTraining, observe_training
 from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import training_seed
+from lossearch.primitives.errors import Argument, UserError, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import (
     CoursePoint,
@@ -29,17 +30,27 @@ from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
 
 
-def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
+def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = False) -> None:
     """Train the ``top`` losses of a run and cross-entropy on its first task, unless that was done before.
 
-    ``say`` receives a message before each training. Raises UserError and RunDirectoryError.
+    ``say`` receives a message before each training. A run may come from a stranger: data that it names on this machine
+    is read with ``own_data`` alone. Raises UserError and RunDirectoryError.
     """
-    experiment, board = RunDirectory.recorded(run), Leaderboard(run)
+    named_data, board = RunDirectory.named_data(run), Leaderboard(run)
     rows = [row for row in board.rows[:top] if row.rank is not None]
     if not rows:
         return
     rows += [row for row in (board.baseline,) if row is not None and row not in rows]
     unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    if not unobserved:
+        return
+    if named_data and not own_data:
+        raise UserError(
+            f"{run} names data of its own, {', '.join(map(shown, named_data.values()))}. To read and show it, add ",
+            Argument("own_data"),
+            ".",
+        )
+    experiment = RunDirectory.recorded(run)
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(unobserved, start=1):
         say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
