@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.results.records import LOSS_ID
 
 #: Largest sizes of a run's files, in bytes. The largest real ones have a tenth of them.
 MAX_DECLARATION = 2**20
@@ -34,9 +35,6 @@ FOLDERS = frozenset(
 
 #: Folders of a run that hold a folder for each loss or scene.
 _OF_FOLDERS = frozenset({"verdict", "explanation", "observation"})
-
-#: Names of such folders: ids of losses, scenes and tasks.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 #: Errors of opening what is no file: a link (on BSD the second), a socket or a pipe without reader, a directory.
 NOT_A_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR})
@@ -61,8 +59,8 @@ def shown_path(path: Path) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a folder in a run. Raises ForeignFile for one that leaves its folder or is too long."""
-    if not _PLAIN_NAME.fullmatch(name):
+    """Return the name of a folder or file in a run, in the form of an id. Raises ForeignFile for one that leaves its folder or is too long."""
+    if not re.fullmatch(LOSS_ID, name):
         raise ForeignFile(f"Expected an id of letters, digits, -, _ and points, 128 at most, got {shown(name)!r}.")
     return name
 
