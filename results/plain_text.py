@@ -26,8 +26,8 @@ def printable(text: str) -> str:
 def spreadsheet_cell(text: str) -> str:
     """Return a text as a cell of a CSV file that no terminal obeys and no spreadsheet computes.
 
-    Invisible characters are escaped, as in ``\\x1b``. A text that a spreadsheet would take for a formula gets a quote in
-    front; a number stays a number.
+    Invisible characters are escaped, as in ``\\x1b``. A text that a spreadsheet would take for a formula gets a quote
+    in front; a number stays a number.
     """
     visible = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text

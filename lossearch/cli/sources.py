@@ -17,8 +17,7 @@ _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 
 def board_of(run: Path) -> "Leaderboard":
-    """Return the run's leaderboard, and say which files were left alone. The caller reports damaged parts, as an error.
-    """
+    """Return the run's leaderboard, and name files that were left alone. The caller reports damaged parts, as an error."""
     from lossearch.results.leaderboard import Leaderboard
 
     with warnings.catch_warnings():
@@ -27,6 +26,20 @@ def board_of(run: Path) -> "Leaderboard":
     if board.foreign is not None:
         say(f"note: {board.foreign}")
     return board
+
+
+def say_named_data(run: Path, file: str = "experiment.toml") -> None:
+    """Say in one line which of the user's own data a run names and the command reads; nothing where it names none."""
+    from lossearch.primitives.errors import UserError, shown
+    from lossearch.runs.directory import named_data
+
+    try:
+        named = named_data(run / file)
+    except (UserError, OSError):  # the command itself says what is wrong
+        return
+    if named:
+        described = ", ".join(f"{shown(path, limit=1_000)} for {shown(task)}" for task, path in named.items())
+        say(f"Data that {run} names, and that is read now: {described}")
 
 
 def known_or_formula(source: str, hyperparameters: Collection[str] = ()) -> str:

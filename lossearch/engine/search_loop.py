@@ -27,7 +27,6 @@ from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import View
 
-
 #: Errors of a checkpoint with other data than a run writes.
 _INVALID = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, OSError)
 

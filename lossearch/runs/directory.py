@@ -46,6 +46,9 @@ CHECKPOINT_VERSION = 3
 WORKERS_FILE = "workers.json"
 
 
+#: Most points in a line of a declaration. A dotted key of many parts takes time by the square of their number.
+_MAX_POINTS = 1_000
+
 #: Most characters of what is wrong with a declaration.
 _LONGEST_REASON = 2_000
 
@@ -172,39 +175,18 @@ class Directory(Generic[Kind, Record]):
         try:
             return cls.validated(declared, shown_path(path / cls.FILE))
         except (OSError, ValueError, RecursionError) as error:
-            raise cls._not_declared(path, error) from None
+            raise _not_declared(path / cls.FILE, error) from None
 
     @classmethod
     def declared_keys(cls, path: Path) -> dict[str, Any]:
         """Read the keys of the declaration that made a run's directory, as they are. Raises RunDirectoryError."""
         try:
-            return tomllib.loads(read_run_file(path / cls.FILE, MAX_DECLARATION).decode())
+            return _read_keys(path / cls.FILE)
         except FileNotFoundError:
             advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
             raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
         except (OSError, ValueError, RecursionError) as error:
-            raise cls._not_declared(path, error) from None
-
-    @classmethod
-    def _not_declared(cls, path: Path, error: Exception) -> RunDirectoryError:
-        reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        return RunDirectoryError(
-            f"{shown_path(path / cls.FILE)}: expected the declaration that made the run, got: {reason}"
-        )
-
-    @classmethod
-    def named_data(cls, path: Path) -> dict[str, str]:
-        """Return the user's own data that a run's declaration names, by task. None of it is looked at.
-
-        Raises RunDirectoryError.
-        """
-        data = cls.declared_keys(path).get("data", {})
-        tables = data.items() if isinstance(data, dict) else ()
-        return {
-            task: str(table.get("folder", table.get("arrays")))
-            for task, table in tables
-            if isinstance(table, dict) and {"folder", "arrays"} & table.keys()
-        }
+            raise _not_declared(path / cls.FILE, error) from None
 
     @classmethod
     def require_free(cls, path: Path, declared: Kind) -> None:
@@ -288,6 +270,35 @@ class RunDirectory(Directory[Experiment, Evaluation]):
     def forget_checkpoint(self) -> None:
         """Remove the checkpoint: the run then goes through its generations again, with the evaluations that it has."""
         remove(self.path / "checkpoint" / "state.json")
+
+
+def named_data(declaration: Path) -> dict[str, str]:
+    """Return the user's own data that the declaration of a run names, by task. None of it is looked at.
+
+    Raises RunDirectoryError for a file that is no declaration, and FileNotFoundError.
+    """
+    try:
+        data = _read_keys(declaration).get("data", {})
+    except (ValueError, RecursionError) as error:
+        raise _not_declared(declaration, error) from None
+    tables = data.items() if isinstance(data, dict) else ()
+    return {
+        task: str(table.get("folder", table.get("arrays")))
+        for task, table in tables
+        if isinstance(table, dict) and {"folder", "arrays"} & table.keys()
+    }
+
+
+def _read_keys(declaration: Path) -> dict[str, Any]:
+    text = read_run_file(declaration, MAX_DECLARATION).decode()
+    if max((line.count(".") for line in text.splitlines()), default=0) > _MAX_POINTS:
+        raise ValueError(f"a line with more than {_MAX_POINTS} points")
+    return tomllib.loads(text)
+
+
+def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
+    reason = " ".join(str(error).split())[:_LONGEST_REASON]
+    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run, got: {reason}")
 
 
 def lock_directory(path: Path) -> int:

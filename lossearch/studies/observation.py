@@ -25,7 +25,7 @@ from lossearch.results.findings.observation import (
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.runs import seed_ranges
-from lossearch.runs.directory import RunDirectory
+from lossearch.runs.directory import RunDirectory, named_data
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
 
@@ -36,7 +36,7 @@ def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = Fa
     ``say`` receives a message before each training. A run may come from a stranger: data that it names on this machine
     is read with ``own_data`` alone. Raises UserError and RunDirectoryError.
     """
-    named_data, board = RunDirectory.named_data(run), Leaderboard(run)
+    board = Leaderboard(run)
     rows = [row for row in board.rows[:top] if row.rank is not None]
     if not rows:
         return
@@ -44,18 +44,28 @@ def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = Fa
     unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
     if not unobserved:
         return
-    if named_data and not own_data:
-        raise UserError(
-            f"{run} names data of its own, {', '.join(map(shown, named_data.values()))}. To read and show it, add ",
-            Argument("own_data"),
-            ".",
-        )
+    if not own_data:
+        _require_public(run)
     experiment = RunDirectory.recorded(run)
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(unobserved, start=1):
         say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
             _observe(row, experiment).write(observation_folder(run, row.loss_id))
+
+
+def _require_public(run: Path) -> None:
+    """Raise UserError if a run names data of this machine, and the report would show it."""
+    try:
+        named = named_data(run / RunDirectory.FILE).values()
+    except FileNotFoundError:  # said where the declaration is read
+        return
+    if named:
+        raise UserError(
+            f"{run} names data on this machine, {', '.join(shown(path, limit=1_000) for path in named)}. To train on it and show it, add ",
+            Argument("own_data"),
+            ".",
+        )
 
 
 def _observe(row: Row, experiment: Experiment) -> Observation:

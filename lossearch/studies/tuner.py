@@ -14,9 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from lossearch.primitives.catalog.loss import Hyperparameter
 from lossearch.primitives.errors import shown
+from lossearch.results.statistics.intervals import mean
 from lossearch.results.storage.atomic import set_aside, write_whole
 from lossearch.results.storage.run_files import MAX_JOURNAL, read_run_file
-from lossearch.results.statistics.intervals import mean
 
 #: Share of the settings that are spread over the ranges, before values guide the rest.
 SPREAD = 0.5

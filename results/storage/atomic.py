@@ -23,7 +23,6 @@ from lossearch.results.storage.run_files import (
 UNFINISHED = ".writing"
 
 
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Add the file's name to an OSError: the system names it on opening, but not on writing or syncing."""

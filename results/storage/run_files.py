@@ -1,7 +1,7 @@
 """Files of a run, opened as data: the run, with its names and its links, may come from a stranger.
 
-Invariant: every file of a run is opened here, or written in ``atomic.py``. No link is followed out of a run, and nothing
-but a regular file of a plausible size is read.
+Invariant: every file of a run is opened here, or written in ``atomic.py``. No link is followed out of a run, and
+nothing but a regular file of a plausible size is read.
 """
 
 import errno
@@ -59,7 +59,7 @@ def shown_path(path: Path) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a folder or file in a run, in the form of an id. Raises ForeignFile for one that leaves its folder or is too long."""
+    """Return the name of a folder or file of a loss. Raises ForeignFile unless it has the form of an id."""
     if not re.fullmatch(LOSS_ID, name):
         raise ForeignFile(f"Expected an id of letters, digits, -, _ and points, 128 at most, got {shown(name)!r}.")
     return name

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 from lossearch.primitives.errors import shown
 from lossearch.results.records import Evaluation, Measurement
-from lossearch.results.storage.columns import StoredRecords
 from lossearch.results.storage.atomic import is_unfinished, set_aside
+from lossearch.results.storage.columns import StoredRecords
 from lossearch.results.storage.run_files import ForeignFile, make_folder, refuse_linked_folders, shown_path
 from lossearch.results.storage.tables import (
     MAX_ROWS,
