@@ -17,7 +17,7 @@ _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 
 def board_of(run: Path) -> "Leaderboard":
-    """Return the run's leaderboard, and name files that were left alone. The caller reports damaged parts, as an error."""
+    """Return the run's leaderboard, and name files that were left alone. The caller reports damaged parts."""
     from lossearch.results.leaderboard import Leaderboard
 
     with warnings.catch_warnings():

@@ -81,9 +81,6 @@ class Search:
         checkpoint.
         """
         damages = self.recorder.restore(before_setting_aside=self.run.forget_checkpoint)
-        foreign = self.run.store.describe_foreign()
-        if foreign is not None:
-            self.view.warned(foreign)
         for kept, damage in damages:
             self.view.warned(f"{damage.reason}. Set aside as {kept}; its evaluations are done again.")
             self.run.log("damaged part set aside", part=kept)

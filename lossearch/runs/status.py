@@ -97,13 +97,12 @@ def _read_outline(path: Path) -> tuple[str, list[str], int]:
     """Return name, tasks and number of generations of a search. Raises RunDirectoryError."""
     declared = RunDirectory.declared_keys(path)
     name, task, evolution = (declared.get(key) for key in ("name", "task", "evolution"))
-    tasks = [task] if isinstance(task, str) else task
-    generations = evolution.get("generations") if isinstance(evolution, dict) else None
-    is_outline = isinstance(name, str) and isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)
-    if not is_outline or not _keep_whole_number(generations):
+    tasks = task if isinstance(task, list) else [task]
+    generations = _keep_whole_number(evolution.get("generations")) if isinstance(evolution, dict) else 0
+    if not isinstance(name, str) or not all(isinstance(task, str) for task in tasks) or not generations:
         RunDirectory.recorded(path)  # says what is wrong
         raise RunDirectoryError(f"{path}: expected a search with a name, a task and generations, got another file.")
-    return str(name), tasks, _keep_whole_number(generations)
+    return name, list(map(str, tasks)), generations
 
 
 def _read_object(file: Path) -> dict[str, Any]:

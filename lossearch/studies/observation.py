@@ -29,6 +29,8 @@ from lossearch.runs.directory import RunDirectory, named_data
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
 
+_OWN_DATA = Argument("own_data")
+
 
 def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = False) -> None:
     """Train the ``top`` losses of a run and cross-entropy on its first task, unless that was done before.
@@ -61,11 +63,8 @@ def _require_public(run: Path) -> None:
     except FileNotFoundError:  # said where the declaration is read
         return
     if named:
-        raise UserError(
-            f"{run} names data on this machine, {', '.join(shown(path, limit=1_000) for path in named)}. To train on it and show it, add ",
-            Argument("own_data"),
-            ".",
-        )
+        paths = ", ".join(shown(path, limit=1_000) for path in named)
+        raise UserError(f"{run} names data on this machine, {paths}. To train on it and show it, add ", _OWN_DATA, ".")
 
 
 def _observe(row: Row, experiment: Experiment) -> Observation:

@@ -157,7 +157,7 @@ def _number_of(part: str) -> int:
 
 def _is_ours(name: str) -> bool:
     """Return True for a name that the store gives to something else than a part."""
-    return _OF_PART.fullmatch(name) is not None or is_unfinished(name)
+    return is_unfinished(name) or (_OF_PART.fullmatch(name) is not None and not _PART.fullmatch(name))
 
 
 class EvaluationStore(RecordStore[Evaluation]):
