@@ -35,6 +35,9 @@ MAX_COLUMN = 2**32
 #: Most pieces of columns of one file.
 MAX_CHUNKS = 100_000
 
+#: Most records that are built of one file at once.
+MAX_RECORDS = 1_000_000
+
 #: Most rows of a file that a report draws.
 MAX_DRAWN = 100_000
 
@@ -79,6 +82,7 @@ class RowBudget:
 
     def __init__(self, rows: int) -> None:
         self._allowed, self._left, self._lock = rows, rows, Lock()
+        self.values = min(MAX_VALUES, 100 * rows)  #: most values of one column of a file
 
     def take(self, rows: int) -> None:
         """Count rows that are about to be read. Raises ValueError if there are too many."""
@@ -88,7 +92,7 @@ class RowBudget:
             self._left -= rows
 
 
-def read_records(path: Path, record_type: type, max_rows: int = MAX_ROWS) -> list[Any]:
+def read_records(path: Path, record_type: type, max_rows: int = MAX_RECORDS) -> list[Any]:
     """Read the records of a Parquet file; columns that an older file lacks are null.
 
     Raises DamagedFile if the file is not a complete Parquet file of valid records, NewerFile if a newer version wrote
@@ -251,7 +255,7 @@ def _require_plausible(metadata: Any, budget: RowBudget) -> None:
     for number in range(metadata.num_columns):
         chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
         for what, most, got in (
-            ("values", MAX_VALUES, sum(chunk.num_values for chunk in chunks)),
+            ("values", budget.values, sum(chunk.num_values for chunk in chunks)),
             ("bytes", MAX_COLUMN, sum(chunk.total_uncompressed_size for chunk in chunks)),
         ):
             if not 0 <= got <= most:
