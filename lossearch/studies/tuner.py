@@ -22,8 +22,8 @@ from lossearch.results.storage.run_files import MAX_JOURNAL, read_run_file
 SPREAD = 0.5
 
 #: Errors of Optuna for JSON that it did not write.
-_NOT_OPTUNAS = (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError, OverflowError) + (
-    RecursionError,
+_NOT_OPTUNAS = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError, OverflowError, RecursionError),
     optuna.exceptions.OptunaError,
 )
 
