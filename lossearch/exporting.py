@@ -94,7 +94,7 @@ def export(
     if card:
         evidence = _gather_evidence(loss) if is_measured and isinstance(loss, Entry) else None
         write_whole_text(
-            card_path(path), model_card(exportable, path.name, form, evidence, _find_rejection(exportable))
+            card_path(path), model_card(exportable, path.name, form, evidence, _find_rejection(exportable)), typed=True
         )
     for limit in exportable.limits:
         if limit in _WARNINGS:

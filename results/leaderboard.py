@@ -103,7 +103,8 @@ class Leaderboard:
     """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
     ``path`` is the directory of the run. Opening it ranks all losses; rows and evaluations are built when they are
-    read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out.
+    read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out. Files that are no parts are
+    left alone, and named in ``foreign`` and in a warning.
     Raises NotARun if the directory holds no run.
     """
 
@@ -116,9 +117,13 @@ class Leaderboard:
             raise NotARun(no_run_at(self.path, "a folder named evaluations"))
         self._evaluations: StoredRecords[Evaluation]
         self.damages: list[Damage]
-        self._evaluations, self.damages = EvaluationStore(self.path / "evaluations").open()
+        store = EvaluationStore(self.path / "evaluations")
+        self._evaluations, self.damages = store.open()
         for damage in self.damages:
             warnings.warn(f"{damage.reason}. Its evaluations are left out.", stacklevel=2)
+        self.foreign: str | None = store.describe_foreign()
+        if self.foreign is not None:
+            warnings.warn(self.foreign, stacklevel=2)
         self.rows: Rows = Rows(self._evaluations)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:

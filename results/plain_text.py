@@ -4,6 +4,11 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
+#: Beginnings of a cell that a spreadsheet computes, also in their full-width forms.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
 #: Rows of a table that a notebook shows.
 SHOWN = 10
 
@@ -16,6 +21,19 @@ def plain(text: str) -> str:
 def printable(text: str) -> str:
     """Replace invisible characters and those that a terminal would obey, such as escapes."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return a text as a cell of a CSV file that no terminal obeys and no spreadsheet computes.
+
+    Invisible characters are escaped, as in ``\\x1b``. A text that a spreadsheet would take for a formula gets a quote
+    in front; a number stays a number.
+    """
+    visible = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    begins_formula = text.lstrip(" ").startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text)
+    return f"'{visible}" if begins_formula else visible
 
 
 def html_table(head: Sequence[str], lines: Iterable[Sequence[object]], caption: str = "") -> str:

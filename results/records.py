@@ -6,6 +6,7 @@ kind of record. A record checks them when it is built, and the store checks them
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -21,6 +22,9 @@ CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")
 METRICS = ("accuracy", "verification accuracy", "mean IoU")
 
 SPLITS = ("validation", "test")
+
+#: Form of the id of a loss, which names folders of a run: letters, digits, -, _ and points, 128 at most.
+LOSS_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 #: Name of the loss that all others are compared with.
 BASELINE = "cross_entropy"
@@ -118,7 +122,7 @@ class Measurement:
 class Fields(Protocol):
     """Fields of one record or of many at once: each answer is one boolean, or an array with one for each record.
 
-    A missing value passes ``is_one_of``, ``is_finite`` and ``is_between``.
+    A missing value passes ``is_one_of``, ``matches``, ``is_finite`` and ``is_between``.
     """
 
     def has(self, name: str) -> Any:
@@ -129,6 +133,9 @@ class Fields(Protocol):
 
     def is_one_of(self, name: str, texts: Sequence[str]) -> Any:
         """Return True where the field holds one of these texts."""
+
+    def matches(self, name: str, pattern: str) -> Any:
+        """Return True where the whole text matches a regular expression."""
 
     def is_finite(self, name: str) -> Any:
         """Return True where the number is finite."""
@@ -181,6 +188,11 @@ def _has_text(record: Fields, name: str) -> Any:
 RULES: dict[type, tuple[Rule, ...]] = {
     Evaluation: (
         *_value_rules(Evaluation),
+        Rule(
+            "loss_id",
+            "a loss_id of letters, digits, -, _ and points, 128 at most",
+            lambda record: record.matches("loss_id", LOSS_ID),
+        ),
         _one_of("status", get_args(Status)),
         _one_of("class_weights", CLASS_WEIGHTS),
         _one_of("metric", METRICS),
@@ -224,6 +236,9 @@ class _OneRecord:
 
     def is_one_of(self, name: str, texts: Sequence[str]) -> bool:
         return not self.has(name) or self._values[name] in texts
+
+    def matches(self, name: str, pattern: str) -> bool:
+        return not self.has(name) or re.fullmatch(pattern, str(self._values[name])) is not None
 
     def is_finite(self, name: str) -> bool:
         return not self.has(name) or math.isfinite(self._values[name])

@@ -11,6 +11,7 @@ import typer
 
 from lossearch.cli import completion
 from lossearch.cli.output import JsonFlag, as_words, fail, interrupted, print_json, reported, say
+from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
     from lossearch.results.findings.comparison import ComparisonTable
@@ -111,12 +112,15 @@ def compare(
         if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
             further = {"measure": measure, "run_dir": run_dir, "resume": resume}
             _refuse({**declared_options, **training, **further}, _NOT_WITH_SEARCH)
+            say_named_data(Path(file))
             judging = {"seeds": seeds, "top": top, "network": network, "tasks": task, **where}
             _judge(Path(file), {name: value for name, value in judging.items() if value is not None}, as_json)
             return
         _refuse({"top": top}, _NOT_WITHOUT_SEARCH)
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the comparison to continue, got none", 2)
+        if resume and run_dir is not None:
+            say_named_data(run_dir, "comparison.toml")
         overrides = {
             "tasks": task,
             "seeds": seeds,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli.output import JsonFlag, as_words, fail, interrupted, print_json, reported, say
-from lossearch.cli.sources import known_or_formula
+from lossearch.cli.sources import known_or_formula, say_named_data
 
 if TYPE_CHECKING:
     from lossearch.studies.explain import ExplainedLoss
@@ -33,6 +33,8 @@ def explain(
     """Show what a loss does and why it wins: draw its curves, leave out each part, try wrong labels and a long tail."""
     with reported():
         _require_source(source, task)
+        if os.path.isdir(source):
+            say_named_data(Path(source))
         from lossearch.cli.progress_bars import study_view
         from lossearch.studies.explain import explain as run_explanation
         from lossearch.studies.runner import StudyInterrupted

@@ -76,12 +76,14 @@ def _select_first(rows: Sequence[Any], top: int) -> list[Any]:
 def _print_csv(rows: Sequence[Any]) -> None:
     from dataclasses import fields
 
+    from lossearch.results.plain_text import spreadsheet_cell
     from lossearch.results.ranking.row import Row
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([column.name for column in fields(Row)])
     for row in rows:
-        writer.writerow([" ".join(value) if isinstance(value, tuple) else value for value in asdict(row).values()])
+        values = (" ".join(value) if isinstance(value, tuple) else value for value in asdict(row).values())
+        writer.writerow([spreadsheet_cell(value) if isinstance(value, str) else value for value in values])
 
 
 def _select_verdicts(rank: int, verdicts: Any) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 #: Exit code of a command that Ctrl-C or a scheduler stopped.
 INTERRUPTED = 130
 
+_WARNED: set[str] = set()  #: warnings of this command
+
 _PYTHONS_SHOWWARNING = warnings.showwarning
 
 
@@ -77,6 +79,7 @@ def as_words(options: Mapping[str, Any]) -> list[str]:
 def reported() -> Iterator[None]:
     """Print warnings as messages. Print errors of the user, lossearch or the system, and end with an exit code."""
     warnings.showwarning = _say_warning
+    _WARNED.clear()
     try:
         yield
         sys.stdout.flush()
@@ -96,7 +99,9 @@ def reported() -> Iterator[None]:
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Print a UserWarning as a message, and other warnings as Python does."""
     if issubclass(category, UserWarning):
-        say(f"warning: {message}")
+        if str(message) not in _WARNED:  # a command may open a run several times
+            _WARNED.add(str(message))
+            say(f"warning: {message}")
     else:
         _PYTHONS_SHOWWARNING(message, category, *place, **more)
 

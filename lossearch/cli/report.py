@@ -16,6 +16,9 @@ def report(
         bool,
         typer.Option("--training/--no-training", help="Train each of them once, and show its course."),
     ] = True,
+    own_data: Annotated[
+        bool, typer.Option("--own-data", help="Train on a folder or file of yours, if RUN's experiment names one.")
+    ] = False,
 ) -> None:
     """Write one HTML file that shows a run. It loads nothing, and can be sent as it is."""
     with reported():
@@ -27,7 +30,7 @@ def report(
             from lossearch.studies.observation import observe
 
             try:
-                observe(run, top, say)
+                observe(run, top, say, own_data)
             except UserError as error:  # data may be missing here: the rest is shown
                 say(f"Not trained: {error.with_options()}")
         print(write_report(run, out, top))

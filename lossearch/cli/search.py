@@ -8,6 +8,7 @@ import typer
 from lossearch.cli import completion
 from lossearch.cli.leaderboard import print_board
 from lossearch.cli.output import as_words, fail, interrupted, reported, say, typed
+from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Run
@@ -57,6 +58,8 @@ def search(
         from lossearch.engine.search_loop import planned_trainings
         from lossearch.trackers import known_tracker
 
+        if resume and run_dir is not None:
+            say_named_data(run_dir)
         trackers = [known_tracker(name) for name in track or []]
         try:
             with search_view(planned_trainings(declared) // declared.fidelity.seeds // len(declared.tasks)) as view:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossearch.cli.output import fail
+from lossearch.cli.output import fail, say
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Leaderboard
@@ -17,12 +17,29 @@ _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 
 def board_of(run: Path) -> "Leaderboard":
-    """Return the run's leaderboard. The caller reports damaged parts, as an error."""
+    """Return the run's leaderboard, and name files that were left alone. The caller reports damaged parts."""
     from lossearch.results.leaderboard import Leaderboard
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Leaderboard(run)
+        board = Leaderboard(run)
+    if board.foreign is not None:
+        say(f"note: {board.foreign}")
+    return board
+
+
+def say_named_data(run: Path, file: str = "experiment.toml") -> None:
+    """Say in one line which of the user's own data a run names and the command reads; nothing where it names none."""
+    from lossearch.primitives.errors import UserError, shown
+    from lossearch.runs.directory import named_data
+
+    try:
+        named = named_data(run / file)
+    except (UserError, OSError):  # the command itself says what is wrong
+        return
+    if named:
+        described = ", ".join(f"{shown(path, limit=1_000)} for {shown(task)}" for task, path in named.items())
+        say(f"Data that {run} names, and that is read now: {described}")
 
 
 def known_or_formula(source: str, hyperparameters: Collection[str] = ()) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say, typed
+from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
     from lossearch.studies.tune import TunedRun
@@ -43,6 +44,7 @@ def tune(
         run = _shorten_if_missing(run)
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
+        say_named_data(run)
         require_tunable(run, **chosen)
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lossearch.primitives.identity.fingerprint import Fingerprint
 from lossearch.results.storage.atomic import append_at
+from lossearch.results.storage.run_files import MAX_STATE, read_run_file
 
 #: A fingerprint, and the id of the first loss that had it.
 Entry = tuple[Fingerprint, str]
@@ -37,7 +38,10 @@ class ArchiveFile:
     def read(self, extent: Any) -> list[Entry]:
         """Read the entries up to an extent that ``append`` returned. Raises ValueError if their number differs."""
         num_entries, num_bytes = int(extent["entries"]), int(extent["bytes"])
-        entries = list(_parse_entries(self._path.read_bytes()[:num_bytes] if num_bytes else b""))
+        content = read_run_file(self._path, MAX_STATE) if num_bytes else b""
+        if not 0 <= num_bytes <= len(content):
+            raise ValueError(f"expected at least {num_bytes} bytes in {self._path.name}, got {len(content)}")
+        entries = list(_parse_entries(content[:num_bytes]))
         if len(entries) != num_entries:
             raise ValueError(f"expected {num_entries} formulas in {self._path.name}, got {len(entries)}")
         self._num_entries, self._num_bytes = num_entries, num_bytes

@@ -20,11 +20,15 @@ from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.recorder import Recorder
+from lossearch.results.storage.run_files import ForeignFile
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.progress import Progress
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import View
+
+#: Errors of a checkpoint with other data than a run writes.
+_INVALID = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, OSError)
 
 
 @dataclass
@@ -92,7 +96,9 @@ class Search:
                 self.progress.restore(state["progress"])
             self._take_up(state)
             return 0 if state is None else int(state["generation"])
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+        except ForeignFile:
+            raise
+        except _INVALID as error:
             raise RunDirectoryError(
                 f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
                 "the files in it: the run then starts again from its evaluations, which are kept."

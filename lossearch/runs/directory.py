@@ -21,8 +21,17 @@ import tomli_w
 from lossearch.evaluators.versions import installed
 from lossearch.primitives.errors import UserError
 from lossearch.results.records import Evaluation, Measurement
-from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
-from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.atomic import append_text, is_unfinished, remove, replace_text, write_whole_text
+from lossearch.results.storage.run_files import (
+    MAX_DECLARATION,
+    MAX_STATE,
+    ForeignFile,
+    make_folder,
+    no_run_at,
+    read_run_file,
+    refuse_linked_folders,
+    shown_path,
+)
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import Declaration
 from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
@@ -35,6 +44,13 @@ CHECKPOINT_VERSION = 3
 
 #: The file of a run that sums up the work of its workers.
 WORKERS_FILE = "workers.json"
+
+
+#: Most points in a line of a declaration. A dotted key of many parts takes time by the square of their number.
+_MAX_POINTS = 1_000
+
+#: Most characters of what is wrong with a declaration.
+_LONGEST_REASON = 2_000
 
 
 class RunDirectoryError(UserError):
@@ -75,7 +91,7 @@ class Directory(Generic[Kind, Record]):
         cls.require_free(path, declared)
         try:
             for name in cls.FOLDERS:
-                (path / name).mkdir(parents=True, exist_ok=True)
+                make_folder(path / name)
             run = cls(path)
             with run._closed_on_error():
                 run._write(declared, started)
@@ -101,7 +117,7 @@ class Directory(Generic[Kind, Record]):
             )
         try:
             for name in cls.FOLDERS:
-                (path / name).mkdir(exist_ok=True)
+                make_folder(path / name)
         except OSError as error:
             raise RunDirectoryError(
                 f"{path}: expected a directory that can be written, got: {error.strerror}."
@@ -131,7 +147,7 @@ class Directory(Generic[Kind, Record]):
     def _change(self, declared: Kind, changes: list[str]) -> None:
         """Write the declaration that holds from now on, and keep the earlier one in a file beside it."""
         kept = _find_unused(self.path / f"{Path(self.FILE).stem}-before.toml")
-        write_whole_text(kept, (self.path / self.FILE).read_text(encoding="utf-8"))
+        write_whole_text(kept, read_run_file(self.path / self.FILE, MAX_DECLARATION).decode())
         self._write(declared, datetime.now(UTC))
         self.log("experiment changed", changes=changes, before=kept.name)
 
@@ -142,9 +158,7 @@ class Directory(Generic[Kind, Record]):
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-        path = self.path / "log.jsonl"
-        with naming(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_text(self.path / "log.jsonl", json.dumps(line) + "\n")
 
     def close(self) -> None:
         """Release the lock, so that another process can write to the directory."""
@@ -152,17 +166,27 @@ class Directory(Generic[Kind, Record]):
 
     @classmethod
     def recorded(cls, path: Path) -> Kind:
-        """Read the declaration that made a run's directory. Raises RunDirectoryError."""
-        file = path / cls.FILE
+        """Read the declaration that made a run's directory. Raises RunDirectoryError.
+
+        The data that it names is looked at, though not loaded.
+        """
+        declared = cls.declared_keys(path)
+        declared.pop("provenance", None)
         try:
-            declared = tomllib.loads(file.read_text(encoding="utf-8"))
-            declared.pop("provenance", None)
-            return cls.validated(declared, str(file))
+            return cls.validated(declared, shown_path(path / cls.FILE))
+        except (OSError, ValueError, RecursionError) as error:
+            raise _not_declared(path / cls.FILE, error) from None
+
+    @classmethod
+    def declared_keys(cls, path: Path) -> dict[str, Any]:
+        """Read the keys of the declaration that made a run's directory, as they are. Raises RunDirectoryError."""
+        try:
+            return _read_keys(path / cls.FILE)
         except FileNotFoundError:
             advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
             raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
-        except (OSError, ValueError) as error:
-            raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise _not_declared(path / cls.FILE, error) from None
 
     @classmethod
     def require_free(cls, path: Path, declared: Kind) -> None:
@@ -177,8 +201,10 @@ class Directory(Generic[Kind, Record]):
     @classmethod
     def _is_remnant(cls, path: Path) -> bool:
         """Return True for an entry that a run leaves if it is killed before it has written its declaration."""
-        is_unfinished = path.name == f".{cls.FILE}.writing"
-        return is_unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
+        if path.is_symlink():
+            return False
+        is_folder = path.name in cls.FOLDERS and path.is_dir()
+        return is_unfinished(path.name, cls.FILE) or (is_folder and not any(path.iterdir()))
 
     @classmethod
     def _describe_taken(cls, path: Path, declared: Kind) -> str:
@@ -226,8 +252,10 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         if not path.exists():
             return None
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            state = json.loads(read_run_file(path, MAX_STATE))
+        except ForeignFile:
+            raise
+        except (ValueError, RecursionError) as error:
             raise RunDirectoryError(
                 f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
                 "evaluations, which are kept."
@@ -244,8 +272,38 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         remove(self.path / "checkpoint" / "state.json")
 
 
+def named_data(declaration: Path) -> dict[str, str]:
+    """Return the user's own data that the declaration of a run names, by task. None of it is looked at.
+
+    Raises RunDirectoryError for a file that is no declaration, and FileNotFoundError.
+    """
+    try:
+        data = _read_keys(declaration).get("data", {})
+    except (ValueError, RecursionError) as error:
+        raise _not_declared(declaration, error) from None
+    tables = data.items() if isinstance(data, dict) else ()
+    return {
+        task: str(table.get("folder", table.get("arrays")))
+        for task, table in tables
+        if isinstance(table, dict) and {"folder", "arrays"} & table.keys()
+    }
+
+
+def _read_keys(declaration: Path) -> dict[str, Any]:
+    text = read_run_file(declaration, MAX_DECLARATION).decode()
+    if max((line.count(".") for line in text.splitlines()), default=0) > _MAX_POINTS:
+        raise ValueError(f"a line with more than {_MAX_POINTS} points")
+    return tomllib.loads(text)
+
+
+def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
+    reason = " ".join(str(error).split())[:_LONGEST_REASON]
+    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run, got: {reason}")
+
+
 def lock_directory(path: Path) -> int:
     """Lock a directory. Return a file descriptor that holds the lock until it is closed. Raises RunDirectoryError."""
+    refuse_linked_folders(path / "file")
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
-from lossearch.results.storage.run_files import logged_events
-from lossearch.runs.directory import WORKERS_FILE, RunDirectory
+from lossearch.results.storage.run_files import MAX_STATE, ForeignFile, logged_events, read_run_file
+from lossearch.runs.directory import WORKERS_FILE, RunDirectory, RunDirectoryError
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
 
@@ -62,8 +62,12 @@ class Status:
 
 
 def status(path: Path) -> Status:
-    """Read the status of a search. Raises RunDirectoryError or NotARun if the directory holds none."""
-    experiment, board = RunDirectory.recorded(path), Leaderboard(path)
+    """Read the status of a search. Raises RunDirectoryError or NotARun if the directory holds none.
+
+    The data that the search names is not looked at.
+    """
+    name, tasks, generations_declared = _read_outline(path)
+    board = Leaderboard(path)
     events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
     generations = [event for event in events if event.get("event") == "generation"]
     summary = _read_object(path / WORKERS_FILE)
@@ -72,10 +76,10 @@ def status(path: Path) -> Status:
     return Status(
         run=str(path),
         state=_find_state(path, events),
-        name=experiment.name,
-        tasks=list(experiment.tasks),
+        name=name,
+        tasks=tasks,
         generation=max((_keep_whole_number(event.get("number")) for event in generations), default=0),
-        generations=experiment.evolution.generations,
+        generations=generations_declared,
         candidates=board.counts(),
         trainings=len(finished),
         trainings_per_minute=speed(finished),
@@ -89,10 +93,24 @@ def status(path: Path) -> Status:
     )
 
 
+def _read_outline(path: Path) -> tuple[str, list[str], int]:
+    """Return name, tasks and number of generations of a search. Raises RunDirectoryError."""
+    declared = RunDirectory.declared_keys(path)
+    name, task, evolution = (declared.get(key) for key in ("name", "task", "evolution"))
+    tasks = task if isinstance(task, list) else [task]
+    generations = _keep_whole_number(evolution.get("generations")) if isinstance(evolution, dict) else 0
+    if not isinstance(name, str) or not all(isinstance(task, str) for task in tasks) or not generations:
+        RunDirectory.recorded(path)  # says what is wrong
+        raise RunDirectoryError(f"{path}: expected a search with a name, a task and generations, got another file.")
+    return name, list(map(str, tasks)), generations
+
+
 def _read_object(file: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one if there is no such file, or if it holds something else."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_run_file(file, MAX_STATE))
+    except ForeignFile:
+        raise
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,8 +1,9 @@
 """Checkpoints of trainings: the state of a candidate, as arrays in a file without pickle."""
 
+import io
 import json
 import zipfile
-from collections.abc import Mapping
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from lossearch.evaluators.training.state import State
 from lossearch.results.storage.atomic import remove, write_whole
+from lossearch.results.storage.run_files import MAX_CHECKPOINT, make_folder, open_run_file, plain_name
 
 _KINDS = ("weights", "velocities", "buffers")
 
 #: Errors of numpy and the archive below it for a file that is no checkpoint.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Checkpoints:
@@ -30,13 +32,15 @@ class Checkpoints:
         arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
         for kind in _KINDS:
             arrays |= {f"{kind}-{index}": array for index, array in enumerate(getattr(state, kind))}
-        self._path.mkdir(parents=True, exist_ok=True)
-        write_whole(self._file(name), lambda temporary: _write(temporary, arrays))
+        make_folder(self._path)
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        write_whole(self._file(name), content.getvalue())
 
     def load(self, name: str) -> State | None:
         """Return the state under a name; None if there is none or its file cannot be read."""
         try:
-            with open(self._file(name), "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open_run_file(self._file(name), MAX_CHECKPOINT) as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 weights, velocities, buffers = (
                     tuple(arrays[f"{kind}-{index}"] for index in range(about["counts"][kind])) for kind in _KINDS
@@ -51,9 +55,4 @@ class Checkpoints:
             remove(self._file(name))
 
     def _file(self, name: str) -> Path:
-        return self._path / f"{name}.npz"
-
-
-def _write(path: Path, arrays: Mapping[str, Any]) -> None:
-    with open(path, "wb") as file:  # given a path, numpy would add an ending
-        np.savez(file, **arrays)
+        return self._path / f"{plain_name(name)}.npz"

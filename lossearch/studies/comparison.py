@@ -14,6 +14,7 @@ from lossearch.primitives.errors import nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import BASELINE, Measurement
 from lossearch.results.storage.atomic import write_whole_text
+from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import (
     Declaration,
@@ -25,7 +26,7 @@ from lossearch.runs.declaration import (
     resolve_trainings,
     validate_as,
 )
-from lossearch.runs.directory import Directory, lock_directory
+from lossearch.runs.directory import Directory, lock_directory, named_data
 from lossearch.runs.named_loss import candidate_of, named_loss, tunable
 
 
@@ -185,7 +186,8 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
 
         A comparison under fewer or more seeds is the same. Raises RunDirectoryError while another process writes there.
         """
-        if not (path / cls.FILE).exists() or _drop_seeds(cls.recorded(path)) == _drop_seeds(declared):
+        refuse_linked_folders(path / cls.FILE)
+        if not (path / cls.FILE).exists() or cls._is_of(path, declared):
             return None
         lock = lock_directory(path)
         try:
@@ -196,6 +198,15 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         finally:
             os.close(lock)
         return kept
+
+    @classmethod
+    def _is_of(cls, path: Path, declared: Comparison) -> bool:
+        """Return True for a directory that holds this comparison. Data that it alone names is not looked at."""
+        declared_data = {name: data.model_dump() for name, data in declared.data.items()}
+        for name, named in named_data(path / cls.FILE).items():
+            if named not in map(str, declared_data.get(name, {}).values()):
+                return False
+        return _drop_seeds(cls.recorded(path)) == _drop_seeds(declared)
 
     @classmethod
     def _may_change(cls, key: str, declared: Comparison) -> bool:

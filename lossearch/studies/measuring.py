@@ -40,6 +40,7 @@ class MeasurementRunner:
         note: Callable[[str, str], None],
         cohort_size: int | None = None,
     ) -> None:
+        self._store = store
         self.recorder = Recorder(store, lambda record: record.measurement_id)
         self._checkpoints, self._executor, self._cohort_size = checkpoints, executor, cohort_size
         self._view, self._note = view, note
@@ -59,6 +60,9 @@ class MeasurementRunner:
     def restore(self) -> list[str]:
         """Read what is recorded. Set unreadable parts aside, and return their new names."""
         damaged = self.recorder.restore()
+        foreign = self._store.describe_foreign()
+        if foreign is not None:
+            self._view.warned(foreign)
         for kept, damage in damaged:
             self._view.warned(f"{damage.reason}. Set aside as {kept}; its trainings are done again.")
         return [kept for kept, _ in damaged]

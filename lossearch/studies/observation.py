@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from lossearch.evaluators.measuring.observing import ObservedTraining, observe_training
 from lossearch.evaluators.training.outcome import TrainingFailed
 from lossearch.evaluators.work import training_seed
+from lossearch.primitives.errors import Argument, UserError, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import (
     CoursePoint,
@@ -24,27 +25,46 @@ from lossearch.results.findings.observation import (
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.runs import seed_ranges
-from lossearch.runs.directory import RunDirectory
+from lossearch.runs.directory import RunDirectory, named_data
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
 
+_OWN_DATA = Argument("own_data")
 
-def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
+
+def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = False) -> None:
     """Train the ``top`` losses of a run and cross-entropy on its first task, unless that was done before.
 
-    ``say`` receives a message before each training. Raises UserError and RunDirectoryError.
+    ``say`` receives a message before each training. A run may come from a stranger: data that it names on this machine
+    is read with ``own_data`` alone. Raises UserError and RunDirectoryError.
     """
-    experiment, board = RunDirectory.recorded(run), Leaderboard(run)
+    board = Leaderboard(run)
     rows = [row for row in board.rows[:top] if row.rank is not None]
     if not rows:
         return
     rows += [row for row in (board.baseline,) if row is not None and row not in rows]
     unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    if not unobserved:
+        return
+    if not own_data:
+        _require_public(run)
+    experiment = RunDirectory.recorded(run)
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(unobserved, start=1):
         say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
             _observe(row, experiment).write(observation_folder(run, row.loss_id))
+
+
+def _require_public(run: Path) -> None:
+    """Raise UserError if a run names data of this machine, and the report would show it."""
+    try:
+        named = named_data(run / RunDirectory.FILE).values()
+    except FileNotFoundError:  # said where the declaration is read
+        return
+    if named:
+        paths = ", ".join(shown(path, limit=1_000) for path in named)
+        raise UserError(f"{run} names data on this machine, {paths}. To train on it and show it, add ", _OWN_DATA, ".")
 
 
 def _observe(row: Row, experiment: Experiment) -> Observation:

@@ -6,17 +6,26 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
 from lossearch.primitives.catalog.loss import Hyperparameter
+from lossearch.primitives.errors import shown
 from lossearch.results.statistics.intervals import mean
+from lossearch.results.storage.atomic import set_aside, write_whole
+from lossearch.results.storage.run_files import MAX_JOURNAL, read_run_file
 
 #: Share of the settings that are spread over the ranges, before values guide the rest.
 SPREAD = 0.5
+
+#: Errors of Optuna for JSON that it did not write.
+_NOT_OPTUNAS = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError, OverflowError, RecursionError),
+    optuna.exceptions.OptunaError,
+)
 
 #: Significant digits of a setting: more would only look precise.
 DIGITS = 4
@@ -99,9 +108,21 @@ class Tuner:
     def keep(self, file: Path, name: str) -> None:
         """Write the study into a journal that Optuna and its dashboard read. It replaces one of the same name.
 
-        Set a journal with a damaged line aside, with a warning: Optuna would stop reading there.
+        Set a journal that Optuna cannot read aside, with a warning. Optuna works on a copy in a folder of its own: it
+        would follow a link in the place of the journal, and of the lock beside it.
         """
-        _set_aside_if_torn(file)
+        with TemporaryDirectory(prefix="lossearch-") as folder:
+            copied = Path(folder) / "studies.journal"
+            copied.write_bytes(_read_whole_journal(file))
+            try:
+                self._keep(copied, name)
+            except _NOT_OPTUNAS as error:
+                _set_journal_aside(file, f"it is not Optuna's ({shown(repr(error))})")
+                copied.write_bytes(b"")
+                self._keep(copied, name)
+            write_whole(file, copied.read_bytes())
+
+    def _keep(self, file: Path, name: str) -> None:
         journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
@@ -120,25 +141,29 @@ class Tuner:
         return max(self.trials, key=lambda trial: -math.inf if trial.value is None or trial.pruned else trial.value)
 
 
-def _set_aside_if_torn(journal: Path) -> None:
-    """Rename a journal that holds a line of broken JSON."""
-    if not journal.exists():
-        return
-    with open(journal, encoding="utf-8", errors="replace") as lines:
-        if all(map(_is_json, lines)):
-            return
-    names = (f"{journal.name}.damaged{number or ''}" for number in count())
-    aside = next(path for path in map(journal.with_name, names) if not path.exists())
-    journal.replace(aside)
-    warnings.warn(f"{journal}: a line is damaged. Set aside as {aside.name}; a new journal starts.", stacklevel=2)
-
-
-def _is_json(line: str) -> bool:
+def _read_whole_journal(journal: Path) -> bytes:
+    """Read a journal; nothing if there is none. Rename one that holds a line of broken JSON."""
     try:
-        json.loads(line)
-    except ValueError:
+        content = read_run_file(journal, MAX_JOURNAL)
+    except FileNotFoundError:
+        return b""
+    if all(map(_is_json, content.splitlines(keepends=True))):
+        return content
+    _set_journal_aside(journal, "a line is damaged")
+    return b""
+
+
+def _set_journal_aside(journal: Path, reason: str) -> None:
+    aside = set_aside(journal)
+    warnings.warn(f"{journal}: {reason}. Set aside as {aside.name}; a new journal starts.", stacklevel=2)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         return False
-    return line.endswith("\n")
+    return line.endswith(b"\n")
 
 
 def _make_distribution(hyperparameter: Hyperparameter) -> optuna.distributions.BaseDistribution:

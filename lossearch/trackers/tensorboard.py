@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.trackers.tracker import Tracker, not_installed
 
 
@@ -21,6 +22,7 @@ class TensorBoard(Tracker):
         self._make, self._log_dir = SummaryWriter, log_dir
 
     def open(self, path: Path, settings: Mapping[str, Any]) -> None:
+        refuse_linked_folders(path / "tensorboard" / "events")
         self._writer: Any = self._make(str(self._log_dir or path / "tensorboard"))
         rows = "\n".join(f"| {name} | {_escape(value)} |" for name, value in settings.items())
         self._writer.add_text("experiment", f"| setting | value |\n|---|---|\n{rows}")

@@ -3,6 +3,7 @@
 Only this file needs the optional packages onnx and onnxscript.
 """
 
+import io
 import json
 import logging
 import warnings
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
@@ -45,11 +46,13 @@ def write_graph(path: Path, loss: FormulaLoss, classes: int, form: str, about: E
     if form == "pt2":
         program = torch.export.export(loss, _example(loss, classes), dynamic_shapes=_dynamic_shapes())
         files = {"lossearch.json": json.dumps(_facts(about), indent=2)}
-        write_whole(path, lambda temporary: _save(program, temporary, files))
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=files)
+        write_whole(path, content.getvalue(), typed=True)
     else:
         model = onnx_model(loss, classes)
         _add_facts(model, loss, about)
-        write_whole(path, lambda temporary: temporary.write_bytes(model.SerializeToString()))
+        write_whole(path, model.SerializeToString(), typed=True)
     return path
 
 
@@ -59,11 +62,6 @@ def _facts(about: Exportable) -> dict[str, str]:
     facts = {"Loss": plain(about.title or "a formula"), "Formula": str(about.formula), "Hyper-parameters": values}
     facts |= {label: plain(text) for label, text in about.facts}
     return facts | {"Written by": written_by(), "License": "Apache-2.0"}
-
-
-def _save(program: ExportedProgram, path: Path, files: dict[str, str]) -> None:
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files=files)
 
 
 def onnx_model(loss: FormulaLoss, classes: int) -> Any:

@@ -32,7 +32,7 @@ _FLATTERY = (
 
 def write_export(path: Path, loss: Exportable) -> Path:
     """Write a loss as a Python file, whole or not at all, and return the path."""
-    write_whole_text(path, export_source(loss))
+    write_whole_text(path, export_source(loss), typed=True)
     return path
 
 

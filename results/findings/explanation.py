@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curves import CurvePoint
+from lossearch.results.storage.run_files import plain_name
 from lossearch.results.storage.tables import read_folder, write_folder
 
 #: Verdicts on a part. "moves no weight" and "does not train" are known without training the rest.
@@ -80,8 +81,8 @@ _FILES: dict[str, type] = {"points": CurvePoint, "parts": PartEffect, "behaviour
 
 
 def folder_of(run: Path, loss_id: str) -> Path:
-    """Return the directory that keeps the explanation of a run's loss."""
-    return run / "explanation" / loss_id
+    """Return the directory that keeps the explanation of a run's loss. Raises ForeignFile for an id that is none."""
+    return run / "explanation" / plain_name(loss_id)
 
 
 def read_explanation(path: Path) -> Explanation | None:

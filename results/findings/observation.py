@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossearch.results.storage.run_files import make_folder, plain_name
 from lossearch.results.storage.tables import read_folder, write_folder
 
 
@@ -87,7 +88,7 @@ class Observation:
 
     def write(self, path: Path) -> None:
         """Write the files of the observation, replacing those in the directory."""
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_folder(path, self.form, _FILES, self)
 
 
@@ -100,8 +101,8 @@ _FILES: dict[str, type] = {
 
 
 def observation_folder(run: Path, loss_id: str) -> Path:
-    """Return the directory that keeps the observation of a run's loss."""
-    return run / "observation" / loss_id
+    """Return the directory that keeps the observation of a run's loss. Raises ForeignFile for an id that is none."""
+    return run / "observation" / plain_name(loss_id)
 
 
 def read_observation(path: Path) -> Observation | None:

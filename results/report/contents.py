@@ -25,7 +25,7 @@ from lossearch.results.report.loss_facts import (
     read_later_findings,
     read_loss_observation,
 )
-from lossearch.results.storage.run_files import logged_events
+from lossearch.results.storage.run_files import MAX_DECLARATION, ForeignFile, logged_events, read_run_file
 
 #: Counts in the log of a run.
 _COUNTED = ("evaluated", "stopped", "failed", "rejected", "duplicates")
@@ -134,8 +134,8 @@ def _missing_observations(survivors: Sequence[LossFacts]) -> list[str]:
 def _experiment_name(path: Path) -> str:
     """Return the name of the experiment from its file, or the directory's name where that cannot be read."""
     try:
-        text = (path / "experiment.toml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_run_file(path / "experiment.toml", MAX_DECLARATION).decode("utf-8", "replace")
+    except (OSError, ForeignFile):
         return path.resolve().name
     line = re.search(r'^name = "([^"\n]{1,100})"', text, re.MULTILINE)
     return path.resolve().name if line is None else line[1]

@@ -43,7 +43,7 @@ def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
     Raises NotARun where the directory is no run's, and UserError where the directory of ``out`` does not exist.
     """
     path = require_directory(run, out)
-    write_whole_text(path, render_page(gather_contents(run, top)))
+    write_whole_text(path, render_page(gather_contents(run, top)), typed=True)
     return path
 
 

@@ -127,6 +127,12 @@ class StoredRecords(Generic[Record]):
         column = self.texts(name)
         return column.are_in(texts) | (column.codes < 0)
 
+    def matches(self, name: str, pattern: str) -> bool:
+        """Return True if all texts of the column match a regular expression as a whole."""
+        whole = rf"\A(?:{pattern})\z"  # as RE2 writes it
+        chunks = self._column(name).chunks
+        return all(pc.all(pc.match_substring_regex(chunk.dictionary, whole)).as_py() is not False for chunk in chunks)
+
     def _distinct_texts(self, name: str) -> Iterator[list[str]]:
         """Yield the distinct texts of each part; some may be of no record."""
         for chunk in self._column(name).chunks:

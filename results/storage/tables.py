@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,6 +21,25 @@ import pyarrow.parquet as pq
 from lossearch.primitives.errors import LossearchError, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
+from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, read_run_file
+
+#: Most rows of a file, and of all parts of a run together: a search of a year on a thousand cores has a tenth of them.
+MAX_ROWS = 5_000_000
+
+#: Most values of one column, the numbers in its lists counted one by one.
+MAX_VALUES = 200_000_000
+
+#: Most bytes of one column in memory.
+MAX_COLUMN = 2**32
+
+#: Most pieces of columns of one file.
+MAX_CHUNKS = 100_000
+
+#: Most records that are built of one file at once.
+MAX_RECORDS = 1_000_000
+
+#: Most rows of a file that a report draws.
+MAX_DRAWN = 100_000
 
 #: Type of a text column in memory: the distinct texts, and the index of each row's text.
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -50,24 +70,42 @@ class NewerFile(LossearchError):
 def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None:
     """Write records of one dataclass as a Parquet file, atomically: readers see the whole file or none."""
     table = _table_of(record_type, records)
-    # Snappy files are half as large again as zstd files, and read in two thirds of the time.
-    write_whole(path, lambda temporary: pq.write_table(table, str(temporary), compression="snappy"))
+    content = pa.BufferOutputStream()
+    # Snappy files are half as large again as zstd files, and read in two thirds of the time. A damaged page is found by
+    # its checksum.
+    pq.write_table(table, content, compression="snappy", write_page_checksum=True)
+    write_whole(path, content.getvalue().to_pybytes())
 
 
-def read_records(path: Path, record_type: type) -> list[Any]:
+class RowBudget:
+    """The rows that may still be read of files that belong together; several threads may share it."""
+
+    def __init__(self, rows: int) -> None:
+        self._allowed, self._left, self._lock = rows, rows, Lock()
+        self.values = min(MAX_VALUES, 100 * rows)  #: most values of one column of a file
+
+    def take(self, rows: int) -> None:
+        """Count rows that are about to be read. Raises ValueError if there are too many."""
+        with self._lock:
+            if rows > self._left:
+                raise ValueError(f"{rows:,} rows, and {self._allowed:,} may be read")
+            self._left -= rows
+
+
+def read_records(path: Path, record_type: type, max_rows: int = MAX_RECORDS) -> list[Any]:
     """Read the records of a Parquet file; columns that an older file lacks are null.
 
     Raises DamagedFile if the file is not a complete Parquet file of valid records, NewerFile if a newer version wrote
     it, OSError if the disk fails.
     """
-    table = read_table(path, record_type)
+    table = read_table(path, record_type, RowBudget(max_rows))
     try:
         return objects(record_type, table)
     except (ValueError, TypeError) as error:
         raise DamagedFile(describe_damage(path, f"rows of {record_type.__name__}", str(error))) from None
 
 
-def read_table(path: Path, record_type: type) -> pa.Table:
+def read_table(path: Path, record_type: type, budget: RowBudget | None = None) -> pa.Table:
     """Read the columns of a file, in their types in memory, without checking the rules of the records.
 
     Raises as ``read_records`` does.
@@ -75,8 +113,12 @@ def read_table(path: Path, record_type: type) -> pa.Table:
     schema = schema_of(record_type)
     try:
         in_file = _read_columns(
-            path, [_path_in_file(field) for field in schema if field.type != _types_in_memory(record_type)[field.name]]
+            pa.py_buffer(read_run_file(path, MAX_PARQUET)),
+            schema.names,
+            budget or RowBudget(MAX_ROWS),
         )
+    except ForeignFile as error:
+        raise DamagedFile(str(error)) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -125,13 +167,13 @@ def read_folder(folder: Path, form_kind: type, kinds: Mapping[str, type]) -> dic
 
     Raises DamagedFile and NewerFile.
     """
-    if not (folder / FORM).is_file():
+    if not (folder / FORM).exists():
         return None
     records: dict[str, Any] = {
-        name: read_records(folder / f"{name}.parquet", kind) if (folder / f"{name}.parquet").is_file() else []
+        name: read_records(folder / f"{name}.parquet", kind, MAX_DRAWN) if (folder / f"{name}.parquet").exists() else []
         for name, kind in kinds.items()
     }
-    forms = read_records(folder / FORM, form_kind)
+    forms = read_records(folder / FORM, form_kind, MAX_DRAWN)
     return {"form": forms[0], **records} if forms else None
 
 
@@ -185,19 +227,39 @@ def _types_in_memory(record_type: type) -> dict[str, pa.DataType]:
     return {field.name: distinct.get(field.type, field.type) for field in schema_of(record_type)}
 
 
-def _path_in_file(field: pa.Field) -> str:
-    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+def _read_columns(content: pa.Buffer, names: Sequence[str], budget: RowBudget) -> pa.Table:
+    """Read the columns of these names that the file has; texts as indices of the distinct texts.
+
+    Raises ValueError if the file holds more than a run may, before any column is read.
+    """
+    metadata = pq.read_metadata(pa.BufferReader(content))
+    _require_plausible(metadata, budget)
+    columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+    known = {column.path: column.physical_type for column in columns if column.path.split(".")[0] in names}
+    with pq.ParquetFile(
+        pa.BufferReader(content),
+        metadata=metadata,
+        pre_buffer=False,
+        # A long text that many rows share would fill the memory if each row had its own.
+        read_dictionary=[path for path, kind in known.items() if kind == "BYTE_ARRAY"],
+        page_checksum_verification=True,  # older files have no checksums, and are read without
+    ) as file:
+        return file.read(columns=list(known), use_threads=False)
 
 
-def _read_columns(path: Path, text_paths: list[str]) -> pa.Table:
-    """Read the columns that the file has; the text columns at these paths as indices of their distinct texts."""
-    # By path and without threads: a threaded read of a Python file object can abort the process when it
-    # ends (apache/arrow issues 33975 and 50482).
-    try:
-        with pq.ParquetFile(str(path), pre_buffer=False, read_dictionary=text_paths) as file:
-            return file.read(use_threads=False)
-    except KeyError:  # an older file lacks some of the paths
-        return _read_columns(path, [])
+def _require_plausible(metadata: Any, budget: RowBudget) -> None:
+    """Raise ValueError for a file with too many rows, or with columns that are too large in memory."""
+    budget.take(metadata.num_rows)
+    if metadata.num_columns * metadata.num_row_groups > MAX_CHUNKS:
+        raise ValueError(f"{metadata.num_columns:,} columns in {metadata.num_row_groups:,} groups of rows")
+    for number in range(metadata.num_columns):
+        chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
+        for what, most, got in (
+            ("values", budget.values, sum(chunk.num_values for chunk in chunks)),
+            ("bytes", MAX_COLUMN, sum(chunk.total_uncompressed_size for chunk in chunks)),
+        ):
+            if not 0 <= got <= most:
+                raise ValueError(f"{got:,} {what} in the column {chunks[0].path_in_schema}, and {most:,} may be read")
 
 
 def _conform(table: pa.Table, record_type: type) -> pa.Table:

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from lossearch.cli.app import app
 from lossearch.cli.tables import leaderboard_table
+from lossearch.results.findings.observation import observation_folder
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
+from lossearch.results.storage.run_files import ForeignFile
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records
 from tests.primitives.language.test_hostile_text import DEEP, HOSTILE, LONG
@@ -49,7 +51,7 @@ STRINGS = {
 }
 LONG_STRING = "x\x1b" * 500_000
 
-TEXT_FIELDS = ("evaluation_id", "loss_id", "task", "fidelity", "birth", "name", "finished_at")  # of a ranked row
+TEXT_FIELDS = ("evaluation_id", "task", "fidelity", "birth", "name", "finished_at")  # of a ranked row
 #: Without surrogates, which Parquet cannot hold, and without megabytes, which have a test of their own.
 FORMULAS = {name: text for name, text in {**HOSTILE, **LONG}.items() if len(text) < 100_000 and "\ud800" not in text}
 
@@ -146,12 +148,10 @@ def test_the_strings_of_a_row_are_read_shown_and_exported_as_text(string, tmp_pa
     texts = dict.fromkeys(TEXT_FIELDS, string)
     named, unnamed = (
         evaluation("ce(z) + p", **texts),
-        evaluation("ce(z) + y", **texts | {"name": None, "loss_id": f"{string}2"}),
+        evaluation("ce(z) + y", **texts | {"name": None}),
     )
     board = board_of(tmp_path, replace(named, evaluation_id="1"), unnamed)
-    assert all(
-        getattr(board.evaluations[1], field) == string for field in TEXT_FIELDS if field not in ("name", "loss_id")
-    )
+    assert all(getattr(board.evaluations[1], field) == string for field in TEXT_FIELDS if field != "name")
     assert {row.name for row in board.rows} == {string, None}
     for narrow in (False, True):
         table = shown(board.rows, narrow)
@@ -354,6 +354,20 @@ def test_bytes_that_are_no_utf_8_are_damage(tmp_path):
     assert all(map(printable, messages))
 
 
+@pytest.mark.parametrize(
+    "loss_id",
+    ["", "/etc/x", "../../x", "..", "a/b", "a\\b", "a\x00b", "a\n", "-x", ".x", "x" * 129, "\u0661", "a b", "\u202ea"],
+)
+def test_a_loss_id_that_could_name_another_place_is_damage(loss_id, tmp_path):
+    table = replaced(table_of(evaluation("ce(z) + p", 0, 0.95)), "loss_id", pa.array([loss_id]))
+    board, messages = opened(spoiled(tmp_path, table))
+    assert len(messages) == len(board.damages) == 1
+    with pytest.raises(ValueError, match="loss_id"):
+        evaluation("ce(z)", loss_id=loss_id)
+    with pytest.raises(ForeignFile):
+        observation_folder(tmp_path, loss_id)
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
 @pytest.mark.parametrize("column", ["fitness", "calibration"])
 def test_numbers_that_break_a_rule_are_damage(column, number, tmp_path):
@@ -389,8 +403,9 @@ def test_an_invalid_version_is_ignored_and_a_long_one_counts_as_newer(version, t
 
 
 def test_the_name_of_a_damaged_part_is_printed_without_control_characters(tmp_path):
-    (tmp_path / "evaluations").mkdir()
-    (tmp_path / "evaluations" / "0\x1b[2J.parquet").write_bytes(b"no Parquet")
-    result = CliRunner().invoke(app, ["leaderboard", str(tmp_path)])
+    run = tmp_path / "a\x1b[2J"
+    (run / "evaluations").mkdir(parents=True)
+    (run / "evaluations" / "000001.parquet").write_bytes(b"no Parquet")
+    result = CliRunner().invoke(app, ["leaderboard", str(run)])
     assert result.exit_code == 1
     assert printable(result.stderr)

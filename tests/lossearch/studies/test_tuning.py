@@ -7,6 +7,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from lossearch.primitives.catalog.loss import Hyperparameter
+from lossearch.results.storage.run_files import ForeignFile
 from lossearch.studies.tuner import Tuner
 
 RATE = Hyperparameter("learning_rate", 0.1, 0.01, 1.0, log=True)
@@ -81,6 +82,26 @@ def test_the_study_is_an_optuna_study(tmp_path):
     assert len(states) == 12
     assert states.count(optuna.trial.TrialState.PRUNED) == sum(trial.pruned for trial in tuner.trials)
     assert study.best_params["learning_rate"] == pytest.approx(tuner.best().settings["learning_rate"], rel=1e-3)
+
+
+@pytest.mark.parametrize("text", ["[1]\n", "null\n", '{"op_code": 99, "worker_id": "x"}\n', "[" * 100_000 + "\n"])
+def test_a_journal_that_is_not_optunas_is_set_aside(tmp_path, text):
+    journal, tuner = tmp_path / "studies.journal", run(Tuner([RATE], 3, seed=0), peak)
+    journal.write_text(text)
+    with pytest.warns(UserWarning, match=r"studies\.journal.* Set aside as studies\.journal\.damaged"):
+        tuner.keep(journal, "digits: ce(z)")
+    assert (tmp_path / "studies.journal.damaged").read_text() == text
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    assert optuna.get_all_study_names(storage) == ["digits: ce(z)"]
+
+
+def test_a_journal_is_not_written_through_a_link(tmp_path):
+    journal, tuner = tmp_path / "studies.journal", run(Tuner([RATE], 3, seed=0), peak)
+    (tmp_path / "outside").write_text("")
+    journal.symlink_to(tmp_path / "outside")
+    with pytest.raises(ForeignFile, match="a symbolic link"):
+        tuner.keep(journal, "digits: ce(z)")
+    assert (tmp_path / "outside").read_text() == ""
 
 
 @pytest.mark.parametrize("torn", ["garbage\n", '{"op_code": 0', "\xff"])

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import typing
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def test_a_part_appears_under_its_name_only_when_it_is_complete(tmp_path, monkey
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (names.append(sorted(os.listdir(tmp_path))), replace(a, b)))
     EvaluationStore(tmp_path).append(MANY)
-    assert names == [[".000001.parquet.writing"]]
+    assert len(names) == len(names[0]) == 1
+    assert re.fullmatch(r"\.000001\.parquet\.[0-9a-f]{16}\.writing", names[0][0])
 
 
 def test_the_first_versions_file_always_loads():
