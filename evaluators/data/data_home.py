@@ -12,8 +12,19 @@ class DataMissing(UserError):
 
 
 def data_home() -> Path:
-    """Return the directory that holds all downloaded and prepared data."""
-    return Path(os.environ.get("LOSSEARCH_DATA") or "~/.cache/lossearch").expanduser().absolute()
+    """Return the directory that holds all downloaded and prepared data. Raises UserError if there is no home."""
+    home = expand_path(os.environ.get("LOSSEARCH_DATA") or "~/.cache/lossearch")
+    if home.parts[:1] == ("~",):  # as in a container whose user has no entry in the list of users
+        raise UserError(
+            "Expected a home directory for downloaded and prepared data, got none: HOME is not set. Set LOSSEARCH_DATA "
+            "to a directory that can be written."
+        )
+    return home.absolute()
+
+
+def expand_path(path: str | Path) -> Path:
+    """Replace ~ by the home directory. Return a path unchanged if that is not known."""
+    return Path(os.path.expanduser(path))  # pathlib raises RuntimeError for an unknown user
 
 
 def raw_folder(name: str) -> Path:

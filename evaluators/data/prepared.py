@@ -29,7 +29,7 @@ from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import digest
 
 #: Version of the decoding. A new version makes all data be prepared again.
-VERSION = 1
+VERSION = 2
 
 #: Keys of ``decides`` that change with the files of a source. All others identify the source and how it is read.
 CHANGING = ("files", "parts")
