@@ -1,16 +1,14 @@
 """An .npz file of arrays, read whole and checked. Nothing in it is unpickled."""
 
-import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lossearch.evaluators.data.data_home import shown_path
+from lossearch.evaluators.data.packed_arrays import UNPACKED_TO_PACKED, PackedArrays, TooMuchToUnpack, is_single_array
 from lossearch.evaluators.data.parts import PARTS
 from lossearch.evaluators.data.splits import Split
 from lossearch.primitives.errors import UserError, nearest, shown
@@ -26,12 +24,7 @@ _VALIDATION = {f"validation_{name}" for name in _WHOLE}
 #: to have its channels last.
 _USUAL_CHANNELS = (1, 3, 4)
 
-#: Arrays may have this many bytes, and beyond it this many times the bytes that they take in the file. A zip file can
-#: hold a thousand times its size.
-_ANY_SIZE, _UNPACKED_TO_PACKED = 2**27, 20
-
-_NOT_COMPRESSED = "Save it with numpy.savez, which does not compress."
-
+#: Number of the last class that pixels may have.
 _LARGEST_CLASS = 65_535
 
 
@@ -77,43 +70,20 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise UserError(f"Expected an .npz file, got {got} {shown_path(path)}. Correct the path.")
     try:
         with path.open("rb") as stream:
-            if stream.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+            if is_single_array(stream):
                 raise file_error(path, "named arrays as numpy.savez writes them", "one array without a name")
-            with zipfile.ZipFile(stream) as archive:
-                members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-                _require_names(path, list(members))
-                _require_room(path, list(members.values()))
-                return {name: _read_array(path, archive, name, info) for name, info in members.items()}
+            with PackedArrays(stream) as packed:
+                _require_names(path, packed.names)
+                return {name: packed.read(name) for name in packed.names}
+    except TooMuchToUnpack as error:
+        expected = f"arrays of at most {UNPACKED_TO_PACKED} times their packed size"
+        raise file_error(path, expected, str(error), "Save it with numpy.savez, which does not compress.") from None
     except UserError:
         raise
     except Exception as error:  # a damaged file can make its readers raise any error
         expected = "arrays of numbers as numpy.savez writes them"
         reason = shown(" ".join(f"{error or type(error).__name__}".split()), 200)
         raise file_error(path, expected, f"a file that cannot be read: {reason}", "Write it anew.") from None
-
-
-def _require_room(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for arrays that are so much larger than the file that it must be made to fill the memory."""
-    unpacked, packed = (sum(getattr(member, size) for member in members) for size in ("file_size", "compress_size"))
-    if unpacked > _ANY_SIZE + _UNPACKED_TO_PACKED * packed:
-        got = f"{unpacked:,} bytes packed into {packed:,}"
-        raise file_error(path, f"arrays of at most {_UNPACKED_TO_PACKED} times their packed size", got, _NOT_COMPRESSED)
-
-
-def _read_array(path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> NDArray[Any]:
-    """Read an array whose header agrees with the size of its file: no more memory is taken than that."""
-    with archive.open(member) as stream:
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise file_error(path, f"numbers in {name}", "Python objects, a file that cannot be read without a risk")
-        size, declared = member.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
-        if size != declared:
-            raise ValueError(f"{name} has {size:,} bytes, and its header says {declared:,}")
-    with archive.open(member) as stream:
-        array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-        return array
 
 
 def _require_names(path: Path, names: list[str]) -> None:

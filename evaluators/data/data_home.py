@@ -6,6 +6,9 @@ from pathlib import Path
 
 from lossearch.primitives.errors import UserError, shown
 
+#: Name, size in bytes and time of change (ns) of files.
+FileState = list[tuple[str, int, int]]
+
 
 class DataMissing(UserError):
     """Data that is missing or incomplete on this machine. The message names the command or page that provides it."""
@@ -47,7 +50,7 @@ def shown_path(path: Path) -> str:
     return shown(str(path), 300)
 
 
-def list_files(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
+def list_files(folder: Path, files: Iterable[Path] | None = None) -> FileState:
     """List name, size in bytes and time of change (ns) of ``files``, or of all files below ``folder``.
 
     Two equal lists are taken for equal contents: prepared data is reused as long as the list stays the same.

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.array_file import read_arrays
 from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
-from lossearch.evaluators.data.data_home import expand_path
+from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.splits import Splits
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.settings import TrainingSettings
@@ -26,6 +26,11 @@ class ArrayData(BaseModel):
     def with_absolute_path(self) -> "ArrayData":
         """Return the same data, whatever the working directory."""
         return self.model_copy(update={"arrays": str(expand_path(self.arrays).resolve())})
+
+    def state(self) -> FileState:
+        """List size and time of change of the file."""
+        path = expand_path(self.arrays)
+        return list_files(path.parent, [path])
 
 
 def array_task(name: str, data: ArrayData) -> Task:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lossearch.evaluators.data.data_home import expand_path
+from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
@@ -27,6 +27,10 @@ class FolderData(BaseModel):
     def with_absolute_path(self) -> "FolderData":
         """Return the same data, whatever the working directory."""
         return self.model_copy(update={"folder": str(expand_path(self.folder).resolve())})
+
+    def state(self) -> FileState:
+        """List size and time of change of all files."""
+        return list_files(expand_path(self.folder))
 
 
 def folder_task(name: str, data: FolderData) -> Task:

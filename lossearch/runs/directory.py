@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,14 +17,18 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
+from lossearch.evaluators.tasks.own_data import KINDS
+from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.evaluators.versions import installed
 from lossearch.primitives.errors import UserError
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
 from lossearch.results.storage.run_files import no_run_at
 from lossearch.results.storage.store import RecordStore
+from lossearch.runs.data_digest import describe_difference, digest_data, read_digests
 from lossearch.runs.declaration import Declaration
 from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
+from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Packages whose versions a run records.
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
@@ -60,8 +63,8 @@ class Directory(Generic[Kind, Record]):
         self._lock = lock_directory(path)
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> Kind:
-        """Validate a dictionary as a declaration. Raises ExperimentError."""
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> Kind:
+        """Validate a dictionary as a declaration. Raises ExperimentError. Without ``with_data`` no data is read."""
         raise NotImplementedError
 
     @classmethod
@@ -92,8 +95,9 @@ class Directory(Generic[Kind, Record]):
         Raises RunDirectoryError, even with ``force`` if the changes make new results incomparable with earlier ones.
         """
         changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
-        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
-        if changes and (fixed or not force):
+        moved = cls._require_same_data(path, declared, "Resume with the data that made it")
+        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared) and key not in moved]
+        if changes.keys() - moved and (fixed or not force):
             advice = ", take the change with --force" if not fixed else ""
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
@@ -113,6 +117,36 @@ class Directory(Generic[Kind, Record]):
             with run._closed_on_error():
                 run._change(declared, list(changes.values()))
         return run
+
+    @classmethod
+    def require_data(cls, path: Path) -> None:
+        """Raise RunDirectoryError unless a run's own data is there, and is what the run read."""
+        declared, file = cls.recorded(path), path / cls.FILE
+        if not declared.data:
+            return
+        try:
+            cls._require_same_data(path, declared, "Restore the data")
+        except RunDirectoryError:
+            raise
+        except UserError as error:
+            raise RunDirectoryError(
+                f"{error} If the data of the run {path} has moved, write its path into [data.TASK] of {file}."
+            ) from None
+
+    @classmethod
+    def _require_same_data(cls, path: Path, declared: Kind, advice: str) -> set[str]:
+        """Return the keys of data that a run may find at another path, since it recorded its contents.
+
+        Raises RunDirectoryError if the contents are others.
+        """
+        refresh_own_tasks()
+        recorded, now = read_digests(path / cls.FILE), digest_data(declared)
+        difference = describe_difference(recorded, now)
+        if difference is not None:
+            raise RunDirectoryError(
+                f"{path}: {difference}. {advice}, or start a run on the new data in another --run-dir."
+            )
+        return {f"data.{task}.{kind}" for task in now if task in recorded for kind in KINDS}
 
     @classmethod
     def _may_change(cls, key: str, declared: Kind) -> bool:
@@ -137,7 +171,8 @@ class Directory(Generic[Kind, Record]):
 
     def _write(self, declared: Kind, started: datetime) -> None:
         plain = _drop_none(declared.model_dump(mode="json"))
-        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _collect_provenance(started)}))
+        provenance = _collect_provenance(started) | ({"data": digest_data(declared)} if declared.data else {})
+        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": provenance}))
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
@@ -152,15 +187,18 @@ class Directory(Generic[Kind, Record]):
 
     @classmethod
     def recorded(cls, path: Path) -> Kind:
-        """Read the declaration that made a run's directory. Raises RunDirectoryError."""
+        """Read the declaration that made a run's directory, but not its data. Raises RunDirectoryError."""
         file = path / cls.FILE
         try:
-            declared = tomllib.loads(file.read_text(encoding="utf-8"))
+            declared = parse_toml(read_toml_text(file), str(file))
             declared.pop("provenance", None)
-            return cls.validated(declared, str(file))
-        except FileNotFoundError:
+            return cls.validated(declared, str(file), with_data=False)
+        except (FileNotFoundError, NotADirectoryError):
             advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
             raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
+        except UserError as error:
+            problem = str(error).removeprefix(f"{file}: ")
+            raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {problem}") from None
         except (OSError, ValueError) as error:
             raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {error}") from None
 
@@ -202,9 +240,9 @@ class RunDirectory(Directory[Experiment, Evaluation]):
     FORCIBLE = ("name", *(f"evolution.{key}" for key in EvolutionSettings.model_fields if key != "seeds"))
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> Experiment:
         """Validate a dictionary as an experiment. Raises ExperimentError."""
-        return validated(declared, source)
+        return validated(declared, source, with_data)
 
     @classmethod
     def _may_change(cls, key: str, declared: Experiment) -> bool:
@@ -227,7 +265,7 @@ class RunDirectory(Directory[Experiment, Evaluation]):
             return None
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunDirectoryError(
                 f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
                 "evaluations, which are kept."

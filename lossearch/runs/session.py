@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
+from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.primitives.errors import LossearchError, UserError
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
@@ -43,6 +44,7 @@ def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path |
 
 def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = False) -> None:
     """Load the data of every task, so that missing data is reported before anything is made. Raises UserError."""
+    refresh_own_tasks()
     for name in tasks:
         task = declared.task_named(name)
         task.load()

@@ -40,6 +40,7 @@ def observe(run: Path, top: int, say: Callable[[str], None]) -> None:
         return
     rows += [row for row in (board.baseline,) if row is not None and row not in rows]
     unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    RunDirectory.require_data(run)
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(unobserved, start=1):
         say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")

@@ -101,8 +101,7 @@ class Tuner:
 
         Set a journal with a damaged line aside, with a warning: Optuna would stop reading there.
         """
-        _set_aside_if_torn(file)
-        journal = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        journal = _open_journal(file)
         if name in optuna.get_all_study_names(journal):
             optuna.delete_study(study_name=name, storage=journal)
         study = optuna.create_study(study_name=name, storage=journal, direction="maximize")
@@ -120,23 +119,35 @@ class Tuner:
         return max(self.trials, key=lambda trial: -math.inf if trial.value is None or trial.pruned else trial.value)
 
 
-def _set_aside_if_torn(journal: Path) -> None:
-    """Rename a journal that holds a line of broken JSON."""
-    if not journal.exists():
-        return
+def _open_journal(file: Path) -> optuna.storages.JournalStorage:
+    """Open a journal. One that Optuna cannot read is set aside first, with a warning: it may come from a stranger."""
+    if file.exists() and not _is_whole(file):
+        _set_aside(file)
+    try:
+        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    except OSError:
+        raise
+    except Exception:  # Optuna expects its own entries, and anything may be in them
+        _set_aside(file)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+
+
+def _is_whole(journal: Path) -> bool:
     with open(journal, encoding="utf-8", errors="replace") as lines:
-        if all(map(_is_json, lines)):
-            return
+        return all(map(_is_json, lines))
+
+
+def _set_aside(journal: Path) -> None:
     names = (f"{journal.name}.damaged{number or ''}" for number in count())
     aside = next(path for path in map(journal.with_name, names) if not path.exists())
     journal.replace(aside)
-    warnings.warn(f"{journal}: a line is damaged. Set aside as {aside.name}; a new journal starts.", stacklevel=2)
+    warnings.warn(f"{journal}: a line is damaged. Set aside as {aside.name}; a new journal starts.", stacklevel=4)
 
 
 def _is_json(line: str) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return line.endswith("\n")
 
