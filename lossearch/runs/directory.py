@@ -4,6 +4,7 @@ Invariant: whatever happens, what was recorded stays. JSON and TOML files are re
 in the directory is ever executed or unpickled.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ import tomli_w
 from lossearch.evaluators.tasks.own_data import KINDS
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.evaluators.versions import installed
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
 from lossearch.results.storage.run_files import no_run_at
@@ -32,6 +33,9 @@ from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Packages whose versions a run records.
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
+
+#: Error numbers of a lock that another process holds.
+BUSY = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 #: Version of the checkpoint: of its layout, and of the fingerprints in it.
 CHECKPOINT_VERSION = 3
@@ -75,6 +79,7 @@ class Directory(Generic[Kind, Record]):
         """
         started = datetime.now(UTC)
         path = path or _find_unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
+        _require_utf8(path)
         cls.require_free(path, declared)
         try:
             for name in cls.FOLDERS:
@@ -84,7 +89,7 @@ class Directory(Generic[Kind, Record]):
                 run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
-                f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
+                f"{path}: expected a directory that can be written, got: {error.strerror}.{_or_other(path, ' Give')}"
             ) from None
         return run
 
@@ -101,7 +106,7 @@ class Directory(Generic[Kind, Record]):
             advice = ", take the change with --force" if not fixed else ""
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
-                f"Resume with the experiment that made it{advice}, or give another --run-dir."
+                f"Resume with the experiment that made it{advice}{_or_other(path)}."
             )
         try:
             for name in cls.FOLDERS:
@@ -143,9 +148,7 @@ class Directory(Generic[Kind, Record]):
         recorded, now = read_digests(path / cls.FILE), digest_data(declared)
         difference = describe_difference(recorded, now)
         if difference is not None:
-            raise RunDirectoryError(
-                f"{path}: {difference}. {advice}, or start a run on the new data in another --run-dir."
-            )
+            raise RunDirectoryError(f"{path}: {difference}. {advice}, or start another run on the new data.")
         return {f"data.{task}.{kind}" for task in now if task in recorded for kind in KINDS}
 
     @classmethod
@@ -287,12 +290,31 @@ def lock_directory(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise RunDirectoryError(
-            f"{path}: another process is writing to this run. Wait for it, or give another --run-dir."
-        ) from None
+        if error.errno in BUSY:
+            problem = f"another process is writing to this run. Wait for it{_or_other(path)}."
+        else:  # such as ENOLCK of a network's disk
+            problem = f"expected a directory that can be locked, got: {error.strerror}. Use a disk that has locks."
+        raise RunDirectoryError(f"{path}: {problem}") from None
     return descriptor
+
+
+def _or_other(path: Path, verb: str = ", or give") -> str:
+    """Advise another directory, unless this one belongs to a run: a study of a run has its place there."""
+    in_run = any((parent / RunDirectory.FILE).exists() for parent in list(path.absolute().parents)[:3])
+    return "" if in_run else f"{verb} another --run-dir{'.' if verb[0] == ' ' else ''}"
+
+
+def _require_utf8(path: Path) -> None:
+    """Raise RunDirectoryError for a path that files of records cannot have."""
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError:
+        raise RunDirectoryError(
+            f"{shown(str(path), 300)}: expected a directory whose whole path is UTF-8, got another encoding. "
+            "Rename it, or give another --run-dir."
+        ) from None
 
 
 def _describe_changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -11,7 +11,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Literal
 
-from lossearch.primitives.errors import shown
+from lossearch.primitives.errors import UserError, shown
 
 State = Literal["ok", "warning", "problem"]
 
@@ -43,6 +43,8 @@ def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield from check()
+        except UserError as error:
+            yield Finding(name, "problem", shown(str(error), 300))
         except Exception as error:  # the other checks must still be made
             yield Finding(name, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
 
@@ -110,7 +112,6 @@ def _check_shared_memory() -> Iterator[Finding]:
 
 def _check_ray(address: str | None) -> Iterator[Finding]:
     from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
-    from lossearch.primitives.errors import UserError
 
     address = address or job_address()
     from lossearch.evaluators.executors.ray_cluster import about_nodes

@@ -19,6 +19,9 @@ from lossearch.runs.directory import Directory, RunDirectoryError
 #: Error numbers that are a disk's fault, not ours.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
+#: Signals that stop a run in good order.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 Kind = TypeVar("Kind", bound=Directory[Any, Any])
 
 
@@ -82,7 +85,8 @@ def running(
 ) -> Iterator[Kind]:
     """Open the directory of a run that starts or goes on, and close it at the end.
 
-    Raises ``interrupted`` on Ctrl-C or SIGTERM, and RunDirectoryError if the directory can no longer be written.
+    Raises ``interrupted`` on Ctrl-C, SIGTERM or SIGHUP, and RunDirectoryError if the directory can no longer be
+    written.
     """
     run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
     with watch_for_interruption() as interruption:  # Ray has set its own handlers by now
@@ -105,7 +109,7 @@ def running(
 
 @dataclass
 class Interruption:
-    """Records whether SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived."""
+    """Records whether SIGINT (Ctrl-C), SIGTERM (a scheduler) or SIGHUP (a terminal that closes) arrived."""
 
     has_arrived: bool = False
 
@@ -120,7 +124,10 @@ class Interruption:
 
 @contextmanager
 def watch_for_interruption() -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM, and raise KeyboardInterrupt for both. Signals arrive in the main thread only."""
+    """Note the signals that stop a run, and raise KeyboardInterrupt. They arrive in the main thread only.
+
+    A signal that is ignored stays so: nohup ignores SIGHUP.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
@@ -130,7 +137,8 @@ def watch_for_interruption() -> Iterator[Interruption]:
         interruption.has_arrived = True
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield interruption
     finally:
