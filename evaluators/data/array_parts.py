@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.data.array_file import ALL, file_error, numbering, written_label
-from lossearch.evaluators.data.leakage import warn_of_shared
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
-from lossearch.evaluators.data.splits import Split
+from lossearch.evaluators.data.splits import Split, warn_of_shared
 
 #: The samples of each part.
 Parts = dict[str, Split]

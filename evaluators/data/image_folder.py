@@ -17,11 +17,10 @@ from lossearch.evaluators.data.data_home import list_files, shown_path
 from lossearch.evaluators.data.image_listing import ImageListing, Labelled, list_images
 from lossearch.evaluators.data.image_parts import Parts, divide_by_class, divide_by_identity
 from lossearch.evaluators.data.images import Box, BrokenImage, decode, used_bits, warn_of_skipped
-from lossearch.evaluators.data.leakage import warn_of_shared
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import SPLIT_SEED
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepare
-from lossearch.evaluators.data.splits import Split, Splits
+from lossearch.evaluators.data.splits import Split, Splits, warn_of_shared
 from lossearch.primitives.errors import UserError, shown
 
 

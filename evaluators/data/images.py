@@ -118,6 +118,11 @@ def fit(image: Image.Image, size: int, grey: bool = False, box: Box | None = Non
     return np.ascontiguousarray(pixels.reshape(size, size, -1).transpose(2, 0, 1))
 
 
+def as_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return an array of bytes as Pillow's image, grey [height, width] or with channels last."""
+    return Image.fromarray(pixels)
+
+
 def fit_pair(image: Image.Image, mask: Image.Image, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Fit an image and its mask alike: [3, size, size] and [size, size]. Raises BrokenImage if their sizes differ."""
     if image.size != mask.size:

@@ -37,6 +37,7 @@ def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
         ("torch", _check_torch),
         ("run directory", lambda: _check_writable("run directory", runs)),
         ("data", _check_data),
+        ("tasks", _check_tasks),
         ("shared memory", _check_shared_memory),
         ("ray", lambda: _check_ray(ray_address)),
     )
@@ -97,6 +98,20 @@ def _check_data() -> Iterator[Finding]:
     from lossearch.evaluators.data.data_home import data_home
 
     yield from _check_writable("data", data_home())
+
+
+def _check_tasks() -> Iterator[Finding]:
+    """Check that the data sets that were downloaded can be read here."""
+    from lossearch.evaluators.tasks.download import list_downloaded, require_downloaded
+
+    names = list_downloaded()
+    for name in names:
+        try:
+            require_downloaded(name)
+        except UserError as error:
+            yield Finding(f"task {name}", "warning", shown(str(error), 300))
+        else:
+            yield Finding(f"task {name}", "ok", "its data is there")
 
 
 def _check_shared_memory() -> Iterator[Finding]:

@@ -37,7 +37,7 @@ def test_a_process_without_a_home_is_told_to_set_one(monkeypatch):
     monkeypatch.delenv("LOSSEARCH_DATA", raising=False)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", fail)
-    with pytest.raises(UserError, match="HOME is not set. Set LOSSEARCH_DATA to a directory"):
+    with pytest.raises(UserError, match=r"HOME is not set\. Set LOSSEARCH_DATA to a directory"):
         data_home()
 
 

@@ -59,7 +59,9 @@ def test_a_resumed_run_refuses_changed_data(tmp_path, run):
     with pytest.raises(RunDirectoryError, match=r"own was 40 samples \(20/12/8\) with digest \w+... and is 48 samples"):
         resume(run, declared(tmp_path, tmp_path / "own.npz"))
     write_arrays(tmp_path / "own.npz", seed=1)
-    with pytest.raises(RunDirectoryError, match=r"run: the data of own .* another --run-dir") as refused:
+    with pytest.raises(
+        RunDirectoryError, match=r"run: the data of own .* Resume with the data that made it"
+    ) as refused:
         RunDirectory.open(run, declared(tmp_path, tmp_path / "own.npz"), force=True)
     assert "\n" not in str(refused.value)
     with pytest.raises(RunDirectoryError, match="the data of own was"):

@@ -15,11 +15,12 @@ from tests.lossearch.small import SMALL
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_like_ctrl_c(number):
+    before = signal.getsignal(number)
     with watch_for_interruption() as interruption:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert interruption.has_arrived
-    assert signal.getsignal(number) == signal.SIG_DFL
+    assert signal.getsignal(number) == before
 
 
 def test_a_hangup_that_is_ignored_does_not_stop_a_run(monkeypatch):
