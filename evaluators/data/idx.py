@@ -9,7 +9,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read bytes with this number of dimensions. Raises ValueError, OSError or EOFError if the file holds others."""
     header = struct.Struct(f">HBB{dimensions}I")
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        head = cast(bytes, file.read(header.size))
+        head = file.read(header.size)
         if len(head) < header.size:
             raise ValueError(f"{shown_path(path)} is cut off in its header")
         zeros, kind, found, *shape = header.unpack(head)
@@ -65,7 +65,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         num_bytes = math.prod(shape)
         if num_bytes > MAX_BYTES or 0 in shape:
             raise ValueError(f"{shown_path(path)} has the shape {shape}")
-        content = cast(bytes, file.read(num_bytes + 1))
+        content = file.read(num_bytes + 1)
     if len(content) != num_bytes:
         raise ValueError(f"{shown_path(path)} has another number of bytes than its shape {shape} needs")
     return np.frombuffer(content, np.uint8).reshape(shape)

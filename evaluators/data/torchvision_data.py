@@ -248,9 +248,11 @@ def _open(name: str, part: str) -> Any:
             f"Expected {name} as it was published, got {shown_path(stale)} of an old torchvision. Remove it."
         )
     idx = _find_idx(name, part)
-    kind = getattr(_import_datasets(), published.kind) if idx is None else None
+    datasets = None if idx is not None else _import_datasets()
     try:
-        return IdxImages(*idx, published.class_names) if idx is not None else kind(str(folder), **published.parts[part])
+        if idx is not None:
+            return IdxImages(*idx, published.class_names)
+        return getattr(datasets, published.kind)(str(folder), **published.parts[part])
     except Exception as error:  # a broken file can make its readers raise any error
         raise _incomplete_data(name, error) from None
 

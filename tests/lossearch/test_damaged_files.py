@@ -13,8 +13,10 @@ import optuna
 import pytest
 from PIL import Image
 
+from lossearch.evaluators.data.data_home import raw_folder
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.data.images import BrokenImage, decode
+from lossearch.evaluators.data.torchvision_data import read_torchvision
 from lossearch.evaluators.tasks.arrays import ArrayData, array_task
 from lossearch.evaluators.training.state import State
 from lossearch.primitives.errors import LossearchError
@@ -25,6 +27,7 @@ from lossearch.runs.experiment import load_experiment
 from lossearch.runs.status import status
 from lossearch.studies.checkpoints import Checkpoints
 from lossearch.studies.tuner import _open_journal
+from tests.evaluators.published_files import write_mnist
 from tests.evaluators.small_images import write_image
 from tests.results.helpers import evaluation
 
@@ -141,6 +144,11 @@ def read_state(file):
         directory.close()
 
 
+def write_idx(folder):
+    write_mnist(raw_folder("mnist"), each=(10, 1))
+    return raw_folder("mnist") / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+
+
 STATE = json.dumps({"version": CHECKPOINT_VERSION, "generation": 2, "evolution": {"population": [["ce", 0.5]]}})
 
 FORMATS = {
@@ -154,6 +162,7 @@ FORMATS = {
     "records": Format(write_part, lambda file: Leaderboard(file.parent.parent).rows),
     "training": Format(write_training, lambda file: Checkpoints(file.parent).load("a")),
     "prepared": Format(write_prepared, lambda file: ImageFolder(file.parents[3] / "pets", 8).load()),
+    "idx": Format(write_idx, lambda file: read_torchvision("mnist", 10)),
     "png": Format(write_picture(".png"), lambda file: decode(file, 8)),
     "wide png": Format(write_wide, lambda file: decode(file, 8)),
     "jpeg": Format(write_picture(".jpg"), lambda file: decode(file, 8)),
