@@ -4,18 +4,17 @@ Half of each class trains, a quarter validates, a quarter tests. Images whose pi
 shares too, whatever their classes. Rows are drawn by hashes of their numbers, so that adding rows moves few others.
 """
 
-import warnings
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lossearch.evaluators.data.array_file import ALL, count_duplicates, file_error
-from lossearch.evaluators.data.data_home import shown_path
+from lossearch.evaluators.data.array_file import ALL, file_error, numbering, written_label
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
-from lossearch.evaluators.data.splits import Split
+from lossearch.evaluators.data.splits import Split, warn_of_shared
 
 #: The samples of each part.
 Parts = dict[str, Split]
@@ -33,7 +32,7 @@ def divide_by_class(path: Path, samples: Parts) -> Parts:
         drawn = {} if "validation" in samples else _draw_rows(samples["train"], PARTS[:2], HELD_OUT)
         parts = {part: (samples | drawn)[part] for part in PARTS}
     _require_every_class(path, parts)
-    _warn_of_duplicates(path, parts)
+    warn_of_shared(path, parts, "Remove the copies, or put all copies of a sample into one part.")
     return parts
 
 
@@ -53,7 +52,8 @@ def divide_by_identity(path: Path, samples: Parts) -> Parts:
     for part, other in (PARTS[:2], PARTS[1:], PARTS[::2]):
         both = identities[part] & identities[other]
         if both:
-            raise file_error(path, "every identity in one part", f"identity {min(both)} in {part} and {other}")
+            got = f"identity {written_label(min(both))} in {part} and {other}"
+            raise file_error(path, "every identity in one part", got)
     if len(identities["train"]) < 2:
         raise file_error(path, "at least two identities to train on", str(len(identities["train"])))
     number = {old: new for new, old in enumerate(old for part in PARTS for old in sorted(identities[part]))}
@@ -88,6 +88,7 @@ def _renumber(targets: Tensor, number: dict[int, int]) -> Tensor:
 
 def _require_classes(path: Path, samples: Parts) -> None:
     """Raise UserError unless each of the classes 0, 1, ... has enough samples to divide."""
+    _require_numbered(path, samples)
     classes = _count_classes(samples)
     if classes < 2:
         raise file_error(path, "at least two classes", str(classes))
@@ -102,6 +103,16 @@ def _require_classes(path: Path, samples: Parts) -> None:
         unit = f"{'samples' if targets.ndim == 1 else 'pixels'}{'' if part == ALL else ' in train'}"
         expected = f"at least {fewest} {unit} of each class from 0 to {classes - 1}"
         raise file_error(path, expected, f"{int(counts[rare[0]])} of class {rare[0]}")
+
+
+def _require_numbered(path: Path, samples: Parts) -> None:
+    """Raise UserError if labels cannot be class indices, such as hashes: a network has one output for each."""
+    targets = [split.targets for split in samples.values() if split.targets.ndim == 1]
+    labels = {written_label(label) for part in targets for label in part.unique().tolist()}
+    if labels and max(labels) >= sum(map(len, samples.values())):
+        absent = next(number for number in count() if number not in labels)
+        got = f"0 of class {absent}, and class {max(labels)}"
+        raise file_error(path, "samples of each class, numbered from 0 on", got, numbering("targets"))
 
 
 def _require_every_class(path: Path, parts: Parts) -> None:
@@ -119,14 +130,3 @@ def _require_every_class(path: Path, parts: Parts) -> None:
 
 def _count_classes(samples: Parts) -> int:
     return 1 + max(int(split.targets.max()) for split in samples.values())
-
-
-def _warn_of_duplicates(path: Path, parts: Parts) -> None:
-    num_duplicates = count_duplicates(parts.values())
-    if num_duplicates:
-        warnings.warn(
-            f"{num_duplicates} samples of {shown_path(path)} are in more than one part: scores measured on them are "
-            "too high.",
-            UserWarning,
-            stacklevel=3,
-        )

@@ -6,14 +6,28 @@ from pathlib import Path
 
 from lossearch.primitives.errors import UserError, shown
 
+#: Name, size in bytes and time of change (ns) of files.
+FileState = list[tuple[str, int, int]]
+
 
 class DataMissing(UserError):
     """Data that is missing or incomplete on this machine. The message names the command or page that provides it."""
 
 
 def data_home() -> Path:
-    """Return the directory that holds all downloaded and prepared data."""
-    return Path(os.environ.get("LOSSEARCH_DATA") or "~/.cache/lossearch").expanduser().absolute()
+    """Return the directory that holds all downloaded and prepared data. Raises UserError if there is no home."""
+    home = expand_path(os.environ.get("LOSSEARCH_DATA") or "~/.cache/lossearch")
+    if home.parts[:1] == ("~",):  # as in a container whose user has no entry in the list of users
+        raise UserError(
+            "Expected a home directory for downloaded and prepared data, got none: HOME is not set. Set LOSSEARCH_DATA "
+            "to a directory that can be written."
+        )
+    return home.absolute()
+
+
+def expand_path(path: str | Path) -> Path:
+    """Replace ~ by the home directory. Return a path unchanged if that is not known."""
+    return Path(os.path.expanduser(path))  # pathlib raises RuntimeError for an unknown user
 
 
 def raw_folder(name: str) -> Path:
@@ -36,7 +50,7 @@ def shown_path(path: Path) -> str:
     return shown(str(path), 300)
 
 
-def list_files(folder: Path, files: Iterable[Path] | None = None) -> list[tuple[str, int, int]]:
+def list_files(folder: Path, files: Iterable[Path] | None = None) -> FileState:
     """List name, size in bytes and time of change (ns) of ``files``, or of all files below ``folder``.
 
     Two equal lists are taken for equal contents: prepared data is reused as long as the list stays the same.

@@ -16,11 +16,11 @@ from typing import Literal
 from lossearch.evaluators.data.data_home import list_files, shown_path
 from lossearch.evaluators.data.image_listing import ImageListing, Labelled, list_images
 from lossearch.evaluators.data.image_parts import Parts, divide_by_class, divide_by_identity
-from lossearch.evaluators.data.images import Box, BrokenImage, decode, warn_of_skipped
+from lossearch.evaluators.data.images import Box, BrokenImage, decode, used_bits, warn_of_skipped
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import SPLIT_SEED
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepare
-from lossearch.evaluators.data.splits import Split, Splits
+from lossearch.evaluators.data.splits import Split, Splits, warn_of_shared
 from lossearch.primitives.errors import UserError, shown
 
 
@@ -55,6 +55,8 @@ class ImageFolder:
         warn_of_left_out(listing)
         if not self.verification:
             _require_every_class(data)
+        parts_of_data = {part: data.split(part) for part in parts}
+        warn_of_shared(listing.folder, parts_of_data, "Remove the copies, or put all copies of an image into one part.")
         return data
 
     def load(self) -> Splits:
@@ -87,7 +89,8 @@ def prepare_images(
 
     def content() -> Content:
         skipped: list[str] = []
-        samples = {part: _decode_samples(files, folder, options, box, skipped) for part, files in parts.items()}
+        bits = used_bits(file for files in parts.values() for file, _ in files)
+        samples = {part: _decode_samples(files, folder, options, box, bits, skipped) for part, files in parts.items()}
         return Content(tuple(classes), samples, skipped)
 
     data = prepare(name, decides, content)
@@ -105,12 +108,17 @@ def warn_of_left_out(listing: ImageListing) -> None:
 
 
 def _decode_samples(
-    files: Iterable[Labelled], folder: Path, options: ImageFolder, box: Box | None, skipped: list[str]
+    files: Iterable[Labelled],
+    folder: Path,
+    options: ImageFolder,
+    box: Box | None,
+    bits: int | None,
+    skipped: list[str],
 ) -> Iterator[Sample]:
     """Decode the images of files, and add the names of broken files to ``skipped``."""
     for file, index in files:
         try:
-            image = decode(file, options.size, options.grey, box)
+            image = decode(file, options.size, options.grey, box, bits)
         except BrokenImage as broken:
             skipped.append(f"{file.relative_to(folder).as_posix()} ({broken})")
         else:

@@ -1,23 +1,29 @@
 """The images of a folder, by class and by part.
 
-A folder has one subfolder for each class, or ``train``, ``validation`` (or ``val``) and ``test``, each with such
-subfolders. Each image is taken once, however many links lead to it. Files that are left out are counted, except hidden
-files and those that desktops leave behind.
+A folder has one subfolder for each class, or ``train``, ``validation`` (or ``val``) and ``test`` in any case, each with
+such subfolders. Each image is taken once, however many links lead to it. Files that are left out are counted, except
+hidden files and those that desktops leave behind.
 """
 
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lossearch.evaluators.data.data_home import shown_path
+from lossearch.evaluators.data.data_home import expand_path, shown_path
 from lossearch.evaluators.data.images import SUFFIXES
+from lossearch.evaluators.data.parts import PARTS
 from lossearch.primitives.errors import UserError, nearest, shown
 
-#: Parts by the names of their subfolders.
-_PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+#: Parts by the names of their subfolders, in lower case.
+_PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 #: Files that desktops put beside images, in lower case.
 _DESKTOP_FILES = frozenset(("thumbs.db", "desktop.ini"))
@@ -65,10 +71,9 @@ def list_images(folder: Path, *, identities: bool = False) -> ImageListing:
     walk = _Walk(folder)
     parts = {part: walk.images_by_class(subfolder) for part, subfolder in _find_part_folders(walk).items()}
     if not any(files for by_class in parts.values() for files in by_class.values()):
-        outside = f" but {len(walk.loose)} outside of subfolders" if walk.loose else ""
         raise UserError(
             f"Expected images ({', '.join(sorted(SUFFIXES))}) in {shown_path(folder)}, in one subfolder for each "
-            f"class, got none{outside}. Put the images of each class into a subfolder of its name."
+            f"class, got none{walk.describe_left_out()}. Put the images of each class into a subfolder of its name."
         )
     if walk.followed_link:
         _drop_repeated(walk, parts)
@@ -89,7 +94,7 @@ def plain_name(name: str) -> str:
 
 def _require_folder(folder: Path) -> Path:
     """Return the absolute path of a folder. Raises UserError if there is none."""
-    folder = Path(os.path.expanduser(folder)).absolute()  # os.path leaves the ~ of an unknown user, pathlib raises
+    folder = expand_path(folder).absolute()
     if not folder.is_dir():
         raise UserError(
             f"Expected a folder of images at {shown_path(folder)}, got {'a file' if folder.exists() else 'nothing'}. "
@@ -130,6 +135,13 @@ class _Walk:
             "files that are no images by their suffix": len(self.other),
         }
         return {kind: count for kind, count in counts.items() if count}
+
+    def describe_left_out(self) -> str:
+        """Say what there is instead of images of classes, such as files of an unknown kind; empty if nothing."""
+        suffixes = Counter(shown(path.suffix.lower() or "no suffix", 20) for path in self.other)
+        found = ", ".join(f"{count} of {suffix}" for suffix, count in suffixes.most_common(5))
+        counts = ", ".join(f"{count} {kind.removeprefix('images ')}" for kind, count in self.left_out().items())
+        return f" but {counts}{f' ({found})' if found else ''}" if counts else ""
 
     def _list_images_of_class(self, folder: Path) -> Iterator[Path]:
         for path in self._list_entries(folder):
@@ -172,18 +184,19 @@ def _walk_images(folder: Path) -> Iterator[Path]:
 
 def _find_part_folders(walk: _Walk) -> dict[str, Path]:
     """Return the folder of every part. Raises UserError if the folder defines only some parts."""
-    subfolders = {path.name: path for path in walk.subfolders(walk.folder)}
-    parts = [name for name in _PARTS if name in subfolders]
+    subfolders = walk.subfolders(walk.folder)
+    named = [path for name in _PARTS for path in subfolders if path.name.lower() == name]
+    parts = {_PARTS[path.name.lower()]: path for path in named}
     if "train" not in parts or len(parts) == 1:
         return {"all": walk.folder}
-    strays = sorted(subfolders.keys() - _PARTS.keys())
-    if "test" not in parts or strays or {"validation", "val"} <= set(parts):
+    strays = [path for path in subfolders if path not in named]
+    if "test" not in parts or strays or len(parts) < len(named):
         raise UserError(
             f"Expected train, validation (or val) and test in {shown_path(walk.folder)}, which is split, got "
-            f"{', '.join(shown(name) for name in (*parts, *strays[:5]))}. Add the missing folders and move all others "
-            "away."
+            f"{', '.join(shown(path.name) for path in (*named, *strays[:5]))}. Add the missing folders and move all "
+            "others away."
         )
-    return {_PARTS[name]: subfolders[name] for name in parts}
+    return {part: parts[part] for part in PARTS if part in parts}
 
 
 def _drop_repeated(walk: _Walk, parts: dict[str, _FilesByClass]) -> None:

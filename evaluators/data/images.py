@@ -4,15 +4,16 @@ Nothing in a file is executed: only formats that Pillow decodes itself are opene
 images, which are left out and named.
 """
 
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from lossearch.evaluators.data.data_home import shown_path
 from lossearch.evaluators.data.prepared import Prepared, Sample
@@ -21,7 +22,31 @@ from lossearch.primitives.errors import UserError, shown
 #: Pillow's own decoders. Others start programs (EPS) or hold several images.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm")
+)
+
+#: Suffixes of files that may have more than 8 bits per channel.
+_WIDE_SUFFIXES = frozenset((".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"))
+
+#: Bits of a channel that cameras and scanners use.
+_BITS = (8, 10, 12, 14, 16)
+
+#: At most this many bytes are decoded of an image. Files of a few kilobytes can hold much more.
+MAX_BYTES = 2**28
+
+#: Mean brightness, of 255, of what a picture shows above which its transparent pixels become black, and not white.
+_BRIGHT = 170
+
+#: Pillow's names of the layouts of 16-bit channels, of which it keeps the upper bytes, and those of the lower bytes.
+_LOWER_BYTES = {
+    f"{channels};16{upper}": f"{channels};16{lower}"
+    for channels in ("RGB", "RGBA")
+    for upper, lower in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+
+#: The tag of EXIF that says how a camera was held.
+_ORIENTATION = 0x0112
 
 #: The value of mask pixels without a class, and their target.
 UNLABELLED, IGNORED = 255, -1
@@ -39,16 +64,39 @@ class BrokenImage(Exception):
     """A file that holds no image. The message is the reason."""
 
 
-def decode(path: Path, size: int, grey: bool = False, box: Box | None = None) -> NDArray[np.uint8]:
+def decode(
+    path: Path, size: int, grey: bool = False, box: Box | None = None, bits: int | None = None
+) -> NDArray[np.uint8]:
     """Decode a file, turn the image upright (EXIF) and :func:`fit` it: [1 or 3, size, size].
 
-    Raises BrokenImage if the file holds no image, and UserError if it cannot be read. An image of more than
-    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is taken for a decompression bomb.
+    The first picture of an animation is taken. ``bits`` is the number of bits that the channels of a 16-bit file use,
+    see :func:`used_bits`. Raises BrokenImage if the file holds no image, and UserError if it cannot be read. An image
+    of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is taken for a decompression bomb.
     """
     with _as_broken(path), Image.open(path, formats=FORMATS) as image:
         if box is None:
             image.draft(None, (2 * size, 2 * size))  # decodes a large JPEG at a fraction of its size
-        return fit(ImageOps.exif_transpose(image), size, grey, box)
+        _require_moderate(image)
+        narrow = _with_eight_bits(image, bits)
+        orientation = image.getexif().get(_ORIENTATION)
+        if narrow is not image and orientation in range(2, 9):
+            narrow.getexif()[_ORIENTATION] = orientation
+        return fit(ImageOps.exif_transpose(narrow), size, grey, box)
+
+
+def used_bits(paths: Iterable[Path]) -> int | None:
+    """Return the number of bits that the channels of 16-bit files use, over all these files; None without such files.
+
+    Scanners write 8 or 12 bits into files of 16. One scale for all files keeps dark images dark.
+    """
+    largest = None
+    for path in paths:
+        if path.suffix.lower() in _WIDE_SUFFIXES:
+            with suppress(BrokenImage), _as_broken(path), Image.open(path, formats=FORMATS) as image:
+                if _is_wide(image):
+                    _require_moderate(image)
+                    largest = max(largest or 0, _find_largest(_read_wide(image)))
+    return None if largest is None else _round_bits(largest)
 
 
 def decode_pair(image: Path, mask: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -62,10 +110,17 @@ def fit(image: Image.Image, size: int, grey: bool = False, box: Box | None = Non
 
     The result equals scaling the shorter side to ``size`` and cropping the center. Pixels outside are not scaled.
     """
-    image = _with_eight_bits(image).convert("L" if grey else "RGB")
+    image = _with_eight_bits(image)
     image = image if box is None else image.crop(box)
-    pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+    if _is_transparent(image):
+        image = _composite(ImageOps.fit(image.convert("RGBA"), (size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR))
     return np.ascontiguousarray(pixels.reshape(size, size, -1).transpose(2, 0, 1))
+
+
+def as_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return an array of bytes as Pillow's image, grey [height, width] or with channels last."""
+    return Image.fromarray(pixels)
 
 
 def fit_pair(image: Image.Image, mask: Image.Image, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -86,16 +141,89 @@ def fit_mask(mask: Image.Image, size: int) -> NDArray[np.int64]:
     return np.where(indices == UNLABELLED, IGNORED, indices)
 
 
-def _with_eight_bits(image: Image.Image) -> Image.Image:
-    """Reduce an image to 8 bits per channel: Pillow's own conversion would clip channels of 16 bits."""
+def _is_transparent(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _composite(image: Image.Image) -> Image.Image:
+    """Put an image with transparent pixels, of mode RGBA, on white, or on black if what it shows is bright.
+
+    Whatever colors an image shows, it thus differs from its ground. An image that is all transparent is taken for an
+    opaque one, whose program wrote no transparency.
+    """
+    opaque = image.convert("RGB")
+    alpha = np.asarray(image.getchannel("A"), np.float64)
+    if not alpha.any():
+        return opaque
+    brightness = float((np.asarray(opaque.convert("L")) * alpha).sum() / alpha.sum())
+    ground = Image.new("RGB", image.size, "black" if brightness > _BRIGHT else "white")
+    ground.paste(opaque, mask=image.getchannel("A"))
+    return ground
+
+
+def _require_moderate(image: Image.Image) -> None:
+    """Raise BrokenImage if decoding the image would fill the memory."""
+    num_bytes = image.width * image.height * len(image.getbands()) * (4 if image.mode == "F" or _is_wide(image) else 1)
+    if num_bytes > MAX_BYTES:
+        raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_BYTES:,} bytes")
+
+
+def _with_eight_bits(image: Image.Image, bits: int | None = None) -> Image.Image:
+    """Reduce an image to 8 bits per channel: Pillow's own conversion would clip 16 bits, or keep the upper 8.
+
+    ``bits`` is the number of bits that its channels use; None: as its largest value needs.
+    """
     if image.mode == "F":
         raise BrokenImage("floating-point pixels have no known range")
-    if image.mode != "I" and not image.mode.startswith("I;16"):
+    if not _is_wide(image):
         return image
-    wide: NDArray[Any] = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() >= 2**16:
-        raise BrokenImage("pixels of more than 16 bits have no known range")
-    return Image.fromarray((wide >> 8).astype(np.uint8))
+    wide = _read_wide(image)
+    shift = (bits or _round_bits(_find_largest(wide))) - 8
+    channels = np.minimum(wide >> shift, 255).astype(np.uint8)
+    if channels.ndim == 3 and channels.shape[2] == 4:
+        channels[..., -1] = wide[..., -1] >> 8  # transparency has the whole range
+    return Image.fromarray(channels)
+
+
+def _find_largest(wide: NDArray[np.uint16]) -> int:
+    """Find the largest value, apart from transparency."""
+    return int((wide[..., :3] if wide.ndim == 3 else wide).max())
+
+
+def _round_bits(largest: int) -> int:
+    return next(bits for bits in _BITS if largest < 2**bits)
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Return True for an image of 16 bits per channel."""
+    return image.mode == "I" or image.mode.startswith("I;16") or _swapped(image) is not None
+
+
+def _swapped(image: Image.Image) -> list[Any] | None:
+    """Return what Pillow decodes of an image of several channels, with the lower bytes of 16 in place of the upper."""
+    swapped = []
+    for codec, extents, offset, arguments in getattr(image, "tile", ()):
+        mode, *rest = [arguments] if isinstance(arguments, str) else list(arguments or [""])
+        if not isinstance(mode, str) or mode not in _LOWER_BYTES:
+            return None
+        lower = _LOWER_BYTES[mode]
+        swapped.append((codec, extents, offset, lower if isinstance(arguments, str) else (lower, *rest)))
+    return swapped or None
+
+
+def _read_wide(image: Image.Image) -> NDArray[np.uint16]:
+    """Read an image of 16 bits per channel: [height, width] or [height, width, channels]."""
+    swapped = _swapped(image)
+    if swapped is None:
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() >= 2**16:
+            raise BrokenImage("pixels of more than 16 bits have no known range")
+        return wide.astype(np.uint16)
+    source = image.filename if isinstance(image, ImageFile.ImageFile) else ""
+    with Image.open(source, formats=FORMATS) as second:
+        second.tile = swapped
+        lower = np.asarray(second)
+    return (np.asarray(image).astype(np.uint16) << 8) | lower
 
 
 @contextmanager

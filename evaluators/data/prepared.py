@@ -29,7 +29,7 @@ from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import digest
 
 #: Version of the decoding. A new version makes all data be prepared again.
-VERSION = 1
+VERSION = 2
 
 #: Keys of ``decides`` that change with the files of a source. All others identify the source and how it is read.
 CHANGING = ("files", "parts")
@@ -177,7 +177,8 @@ def _write(folder: Path, content: Content) -> None:
             raise UserError(
                 f"Expected samples, got none; broken files: {len(content.skipped)}{first}. Fix or replace the files."
             )
-    about = {"classes": list(content.classes), "parts": parts, "skipped": list(content.skipped)}
+    about: dict[str, Any] = {"classes": list(content.classes), "parts": parts, "skipped": list(content.skipped)}
+    about["digest"] = _digest(about)
     with (folder / ABOUT).open("w", encoding="utf-8") as file:
         json.dump(about, file, indent=1)
         file.flush()
@@ -219,10 +220,12 @@ def _open(folder: Path) -> Prepared:
             torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in (INPUTS, TARGETS)
         )
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about.pop("digest") != _digest(about):
+            raise ValueError(f"an {ABOUT} that was changed")
         samples = sum(part["samples"] for part in about["parts"].values())
         if not samples == len(inputs) == len(targets):
             raise ValueError(f"{len(inputs)} inputs and {len(targets)} targets of {samples} samples")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"Expected prepared data in {shown_path(folder)}, got: {error}. Remove this directory: it will be "
             "prepared again."

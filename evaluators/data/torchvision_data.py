@@ -1,4 +1,4 @@
-"""Torchvision's data sets as prepared data. Only this file imports torchvision.
+"""Torchvision's data sets as prepared data. Only this file imports torchvision, and MNIST and its like need none.
 
 Torchvision unpickles the batches of CIFAR, but only after it has compared the checksum of every file with the official
 one. It would also read, unchecked, the folder ``processed`` that an old version left for MNIST and similar data sets:
@@ -9,15 +9,17 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from string import ascii_uppercase, digits
 from typing import Any
 
 import numpy as np
 import torch
 
 from lossearch.evaluators.data.data_home import DataMissing, list_files, raw_folder, shown_path
+from lossearch.evaluators.data.idx import SYSTEM, IdxImages, find_idx
 from lossearch.evaluators.data.images import BrokenImage, fit, fit_pair, sound_samples, warn_of_skipped
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, draw_rows
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepare
@@ -39,18 +41,30 @@ class Published:
     transposed: bool = False  #: True if the rows of its images are columns
     page: str | None = None  #: page where a person can get data that torchvision does not fetch
     layout: str = ""  #: path below its folder for the file from this page
+    idx: Mapping[str, str] = field(default_factory=dict)  #: start of the names of its idx files, by official part
+    class_names: Sequence[str] = ()  #: of idx files, which have none
 
 
 _TRAIN = {"train": {"train": True}, "test": {"train": False}}
 _SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
 _BALANCED = {part: {"split": "balanced", **arguments} for part, arguments in _TRAIN.items()}
+_IDX = {"train": "train", "test": "t10k"}
+_EMNIST = {part: f"emnist-balanced-{part}" for part in ("train", "test")}
+#: Names of classes as torchvision has them.
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGITS = tuple(f"{number} - {name}" for number, name in enumerate(_NUMBERS))
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_CHARACTERS = (*digits, *ascii_uppercase, *"abdefghnqrt")
+
 _VOC = {"train": {"year": "2012", "image_set": "train"}, "test": {"year": "2012", "image_set": "val"}}
 
 #: Data sets by the name of their task.
 PUBLISHED = {
-    "mnist": Published("MNIST", _TRAIN, 28, grey=True),
-    "fashion_mnist": Published("FashionMNIST", _TRAIN, 28, grey=True),
-    "emnist_balanced": Published("EMNIST", _BALANCED, 28, grey=True, transposed=True),
+    "mnist": Published("MNIST", _TRAIN, 28, grey=True, idx=_IDX, class_names=_DIGITS),
+    "fashion_mnist": Published("FashionMNIST", _TRAIN, 28, grey=True, idx=_IDX, class_names=_CLOTHES),
+    "emnist_balanced": Published(
+        "EMNIST", _BALANCED, 28, grey=True, transposed=True, idx=_EMNIST, class_names=_CHARACTERS
+    ),
     "cifar10": Published("CIFAR10", _TRAIN, 32),
     "cifar100": Published("CIFAR100", _TRAIN, 32),
     "svhn": Published("SVHN", _SPLIT, 32, "labels", None, archives=True),
@@ -83,10 +97,8 @@ def read_torchvision(name: str, classes: int) -> Prepared:
     Warns of a few broken images. Raises DataMissing if files are missing or incomplete, and UserError if torchvision
     is missing.
     """
-    published, folder = PUBLISHED[name], raw_folder(name)
+    published, folder = PUBLISHED[name], _find_folder(name)
     files = list_files(folder)
-    if not files:
-        raise DataMissing(f"The data of the task {name} is not in {shown_path(folder)}. {_explain_how_to_get(name)}")
     how = [published.size, published.grey, published.transposed, classes]
     decides = {"folder": str(folder), "files": files, "how": how}
     data = prepare(name, decides, lambda: _read_content(name, classes))
@@ -94,6 +106,40 @@ def read_torchvision(name: str, classes: int) -> Prepared:
         _require_every_class(name, data)
     warn_of_skipped(data, folder)
     return data
+
+
+def require_readable(name: str) -> None:
+    """Raise DataMissing if there are no files of a data set, and UserError if what reads them cannot be imported."""
+    _find_folder(name)
+    if any(_find_idx(name, part) is None for part in PUBLISHED[name].parts):
+        _import_datasets()
+
+
+def has_files(name: str) -> bool:
+    """Return True if there are files of a data set."""
+    try:
+        _find_folder(name)
+    except DataMissing:
+        return False
+    return True
+
+
+def _find_folder(name: str) -> Path:
+    """Return the folder with the files of a data set: ours, or that of a system's package. Raises DataMissing."""
+    folder, of_system = raw_folder(name), SYSTEM / name.replace("_", "-")
+    if list_files(folder):
+        return folder
+    if PUBLISHED[name].idx and list_files(of_system):
+        return of_system
+    raise DataMissing(f"The data of the task {name} is not in {shown_path(folder)}. {_explain_how_to_get(name)}")
+
+
+def _find_idx(name: str, part: str) -> tuple[Path, Path] | None:
+    """Return the idx files of an official part, wherever they lie below the folder; None if it has none."""
+    published, folder = PUBLISHED[name], _find_folder(name)
+    prefix = published.idx.get(part)
+    places = [folder / published.kind / "raw", folder / published.kind, folder / "raw", folder]
+    return None if prefix is None else find_idx(places, prefix)
 
 
 def download(name: str) -> Path:
@@ -196,14 +242,17 @@ def _read_sample(published: Published, image: Any, target: Any) -> Sample:
 def _open(name: str, part: str) -> Any:
     """Open an official part with torchvision. Raises DataMissing if files are missing or are not the official ones."""
     published, folder = PUBLISHED[name], raw_folder(name)
-    kind = getattr(_import_datasets(), published.kind)
     stale = folder / published.kind / "processed"
     if stale.exists():
         raise UserError(
             f"Expected {name} as it was published, got {shown_path(stale)} of an old torchvision. Remove it."
         )
+    idx = _find_idx(name, part)
+    datasets = None if idx is not None else _import_datasets()
     try:
-        return kind(str(folder), **published.parts[part])
+        if idx is not None:
+            return IdxImages(*idx, published.class_names)
+        return getattr(datasets, published.kind)(str(folder), **published.parts[part])
     except Exception as error:  # a broken file can make its readers raise any error
         raise _incomplete_data(name, error) from None
 

@@ -1,11 +1,10 @@
 """Tasks on a file of a user's own arrays: classes of samples or of pixels, or identities to verify."""
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.array_file import read_arrays
 from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
+from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.splits import Splits
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.settings import TrainingSettings
@@ -26,12 +25,17 @@ class ArrayData(BaseModel):
 
     def with_absolute_path(self) -> "ArrayData":
         """Return the same data, whatever the working directory."""
-        return self.model_copy(update={"arrays": str(Path(self.arrays).resolve())})
+        return self.model_copy(update={"arrays": str(expand_path(self.arrays).resolve())})
+
+    def state(self) -> FileState:
+        """List size and time of change of the file."""
+        path = expand_path(self.arrays)
+        return list_files(path.parent, [path])
 
 
 def array_task(name: str, data: ArrayData) -> Task:
     """Make the task on a file of arrays. Raises UserError if the file cannot be read or divided."""
-    path = Path(data.arrays)
+    path = expand_path(data.arrays)
     divide = divide_by_identity if data.verification else divide_by_class
     parts = divide(path, read_arrays(path))
     train = parts["train"]

@@ -6,6 +6,20 @@ from lossearch.evaluators.tasks.registry import TASKS, known_task
 from lossearch.primitives.errors import UserError
 
 
+def require_downloaded(name: str) -> None:
+    """Raise UserError if the data of a known task is not there, or if what reads it cannot be imported.
+
+    Nothing is decoded: the data may still be damaged.
+    """
+    if name in torchvision_data.PUBLISHED:
+        torchvision_data.require_readable(name)
+
+
+def list_downloaded() -> list[str]:
+    """List the tasks on published data whose files are there, complete or not."""
+    return [name for name in torchvision_data.PUBLISHED if torchvision_data.has_files(name)]
+
+
 def download_task(name: str) -> str:
     """Fetch the data of a task, and say where it is.
 

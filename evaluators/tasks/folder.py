@@ -1,11 +1,11 @@
 """Tasks on a folder of a user's own images: their classes, or the identities of the people they show."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
@@ -26,13 +26,17 @@ class FolderData(BaseModel):
 
     def with_absolute_path(self) -> "FolderData":
         """Return the same data, whatever the working directory."""
-        return self.model_copy(update={"folder": str(Path(self.folder).resolve())})
+        return self.model_copy(update={"folder": str(expand_path(self.folder).resolve())})
+
+    def state(self) -> FileState:
+        """List size and time of change of all files."""
+        return list_files(expand_path(self.folder))
 
 
 def folder_task(name: str, data: FolderData) -> Task:
     """Make the task on a folder of images. Raises UserError if the folder cannot be divided."""
     # One listing, so that all parts and the number of classes belong to one state of the folder.
-    options = ImageFolder(Path(data.folder), data.size, data.grey, data.broken, data.verification)
+    options = ImageFolder(expand_path(data.folder), data.size, data.grey, data.broken, data.verification)
     suffix = "; pairs of identities that were not trained on" if data.verification else ""
     return Task(
         name,

@@ -1,7 +1,6 @@
 """The tasks by name: known ones, those on a user's own data, and those whose data was sent to this process."""
 
-from functools import lru_cache
-
+from lossearch.evaluators.data.data_home import FileState
 from lossearch.evaluators.tasks import digits, downloaded, procedural
 from lossearch.evaluators.tasks.own_data import OwnData, own_task
 from lossearch.evaluators.tasks.task import Task
@@ -12,6 +11,13 @@ TASKS: dict[str, Task] = {task.name: task for task in (*digits.TASKS, *procedura
 
 #: Tasks on data that was sent to this process, which replace those that would read files here.
 _SENT: dict[tuple[str, OwnData | None], Task] = {}
+
+
+#: Tasks on a user's own data, each with the state of its files when they were read.
+_OWN: dict[tuple[str, OwnData], tuple[FileState, Task]] = {}
+
+#: Most tasks on own data that are kept in memory.
+_MAX_TASKS = 32
 
 
 def known_task(name: str) -> Task:
@@ -34,6 +40,18 @@ def use_sent_task(name: str, data: OwnData | None, task: Task) -> None:
     _SENT[name, data] = task
 
 
-@lru_cache(maxsize=32)  # the same task each time, so that its data is loaded once
+def refresh_own_tasks() -> None:
+    """Forget the tasks whose files have changed since they were read. Call it only between runs."""
+    for key, (state, _) in list(_OWN.items()):
+        if state != key[1].state():
+            del _OWN[key]
+
+
 def _own_task(name: str, data: OwnData) -> Task:
-    return own_task(name, data)
+    """Return the same task each time, so that its data is loaded once, and that a run has one state of it."""
+    if (name, data) not in _OWN:
+        while len(_OWN) >= _MAX_TASKS:
+            del _OWN[next(iter(_OWN))]
+        state = data.state()
+        _OWN[name, data] = state, own_task(name, data)
+    return _OWN[name, data][1]

@@ -4,8 +4,6 @@ Data goes to standard output, messages to standard error. Exit codes: 0 success,
 3 finished without a valid candidate, 130 interrupted.
 """
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -20,6 +18,7 @@ from lossearch.cli.leaderboard import leaderboard
 from lossearch.cli.report import report
 from lossearch.cli.search import search
 from lossearch.cli.show import show
+from lossearch.cli.streams import make_enduring
 from lossearch.cli.tune import tune
 
 app = typer.Typer(
@@ -69,7 +68,5 @@ for command in (
 
 def main() -> None:
     """Run the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # the terminal may lack a character
+    make_enduring()
     app()

@@ -179,9 +179,16 @@ def _with_own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str
 
     names: list[str] = []
     data: dict[str, dict[str, str]] = {}
-    for task in tasks:
-        name = task
+    for name in tasks:
+        task = os.path.expanduser(name)
         is_file = os.path.isfile(task)
+        if task not in TASKS and not os.path.exists(task) and ("/" in task or task.endswith((".npz", ".npy"))):
+            from lossearch.primitives.errors import UserError, shown
+
+            raise UserError(
+                f"Expected a task, a folder of images or an .npz file, got {shown(name, 200)!r}, which does not exist. "
+                "Correct the path."
+            )
         if task not in TASKS and (is_file or os.path.isdir(task)):
             stem = Path(task).stem if is_file else Path(task).resolve().name
             plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"

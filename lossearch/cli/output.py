@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from lossearch.primitives.errors import LossearchError, UserError
+from lossearch.primitives.errors import LossearchError, UserError, shown
 from lossearch.results.plain_text import printable
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ def reported() -> Iterator[None]:
         fail(str(error), error.exit_code)
     except OSError as error:
         fail(str(error), LossearchError.exit_code)
+    except UnicodeEncodeError as error:
+        if not any("\udc80" <= letter <= "\udcff" for letter in error.object):
+            raise
+        fail(f"expected paths that are UTF-8, got {shown(error.object, 200)}. Rename it", UserError.exit_code)
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:

@@ -46,8 +46,11 @@ def search(
         declared = load_experiment(experiment, seed=seed)
         if dry_run:
             from lossearch.cli.plan import plan
+            from lossearch.evaluators.tasks.download import require_downloaded
 
             print(plan(declared))
+            for task in declared.tasks:
+                require_downloaded(task)
             return
         if resume and run_dir is None:
             fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)

@@ -16,6 +16,7 @@ from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate
 from lossearch.evolution.members import Member
+from lossearch.primitives.errors import shown
 from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import BASELINE
@@ -100,8 +101,9 @@ class Search:
             raise
         except _INVALID as error:
             raise RunDirectoryError(
-                f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with {error!r}. Remove "
-                "the files in it: the run then starts again from its evaluations, which are kept."
+                f"{self.run.path / 'checkpoint'}: expected a checkpoint of this run, got one with "
+                f"{shown(repr(error), 200)}. Remove the files in it: the run then starts again from its evaluations, "
+                "which are kept."
             ) from None
 
     def _run_generations(self, start: int) -> None:

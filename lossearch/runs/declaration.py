@@ -3,13 +3,13 @@
 An unknown key is refused, with the nearest known one.
 """
 
-import tomllib
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lossearch.evaluators.device import DeviceChoice
 from lossearch.evaluators.settings import TrainingSettings
@@ -18,9 +18,16 @@ from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, ow
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError, nearest
+from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Pattern of the names of runs and of the user's own tasks.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+#: Pydantic's context of a validation that reads no data of the user's.
+_WITHOUT_DATA = {"with_data": False}
+
+#: Most problems that one message tells, and most characters of a value that it shows.
+_MAX_PROBLEMS, _LONGEST_VALUE = 8, 200
 
 #: What a key expects, by pydantic's type of error.
 _EXPECTED = {
@@ -136,19 +143,31 @@ def read_declaration(name_or_path: str, **overrides: Any) -> tuple[dict[str, Any
     """
     source, text = read_experiment_text(name_or_path)
     try:
-        declared = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ExperimentError(f"{source}: expected TOML, got: {error}") from None
+        declared = parse_toml(text, source)
+    except UserError as error:
+        raise ExperimentError(str(error)) from None
+    if _is_of_run(declared):
+        del declared["provenance"]
     return declared | {key: value for key, value in overrides.items() if value is not None}, source
 
 
-def validate_as(kind: type[Kind], declared: dict[str, Any], source: str) -> Kind:
-    """Validate a dictionary as a declaration. Raises ExperimentError, which names the source and each bad key."""
+def validate_as(kind: type[Kind], declared: dict[str, Any], source: str, with_data: bool = True) -> Kind:
+    """Validate a dictionary as a declaration. Raises ExperimentError, which names the source and each bad key.
+
+    Without ``with_data`` the user's own data is not read, and all that depends on it is taken as it is.
+    """
     try:
-        return kind.model_validate(declared)
+        return kind.model_validate(declared, context=None if with_data else _WITHOUT_DATA)
     except ValidationError as error:
-        problems = [_describe_problem(details, kind) for details in error.errors()]
+        problems = [_describe_problem(details, kind) for details in error.errors()[:_MAX_PROBLEMS]]
+        if error.error_count() > _MAX_PROBLEMS:
+            problems.append(f"and {error.error_count() - _MAX_PROBLEMS} more")
         raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
+
+
+def reads_data(info: ValidationInfo) -> bool:
+    """Return True if a validation reads the user's own data."""
+    return info.context is not _WITHOUT_DATA
 
 
 def read_experiment_text(name_or_path: str) -> tuple[str, str]:
@@ -156,24 +175,33 @@ def read_experiment_text(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
     files = [entry for entry in resources.files("lossearch.experiments").iterdir() if entry.name.endswith(".toml")]
     shipped = {entry.name.removesuffix(".toml"): entry for entry in files}
-    if not path.is_file() and name_or_path in shipped:
+    if name_or_path in shipped and not path.is_file():
         return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
-    if not path.exists():
+    if not os.path.exists(path):  # unlike pathlib, also of names that are too long
         hint = nearest(path.name.removesuffix(".toml"), shipped)
-        raise ExperimentError(f"{name_or_path}: no such file, and no shipped experiment of that name{hint}")
+        raise ExperimentError(f"{_cut(name_or_path)}: no such file, and no shipped experiment of that name{hint}")
     try:
-        return str(path), path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: expected a readable TOML file, got: {error}") from None
+        return str(path), read_toml_text(path)
+    except OSError as error:
+        raise ExperimentError(f"{path}: expected a readable TOML file, got: {error.strerror}") from None
+    except UserError as error:
+        raise ExperimentError(str(error)) from None
+
+
+def _is_of_run(declared: Mapping[str, Any]) -> bool:
+    """Return True for the declaration that a run keeps in its directory, with the facts of its start."""
+    provenance = declared.get("provenance")
+    return isinstance(provenance, dict) and "started" in provenance
 
 
 def resolve_trainings(
-    declared: dict[str, Any], tasks: Sequence[str], by_proxy: bool = False, **fixed: Any
+    declared: dict[str, Any], tasks: Sequence[str], by_proxy: bool = False, with_data: bool = True, **fixed: Any
 ) -> dict[str, Any]:
     """Return each task's training with all its keys, from what a file declares; ``fixed`` replaces keys in all of them.
 
     With ``by_proxy`` a task takes its proxy if no key of its training is declared. A proxy stands in for the task's own
-    training only, so a single declared key rules it out. Raises ValueError for a table of an undeclared task.
+    training only, so a single declared key rules it out. Without ``with_data`` all keys of the training on a user's own
+    data must be declared. Raises ValueError for a table of an undeclared task.
     """
     for_all, of_task, data = (declared.get(key, {}) for key in ("fidelity", "fidelity_of", "data"))
     if not isinstance(of_task, dict) or not isinstance(data, dict):
@@ -184,25 +212,27 @@ def resolve_trainings(
             raise ValueError(f"{key}: {', '.join(sorted(stray))} is not among the tasks {list(tasks)}")
     given = {name: as_keys(for_all) | as_keys(of_task.get(name, {})) for name in tasks}
     return {
-        name: _find_training(name, data.get(name), by_proxy and not keys).model_dump() | keys | fixed
+        name: _find_training(name, data.get(name), by_proxy and not keys, with_data).model_dump() | keys | fixed
         for name, keys in given.items()
     }
 
 
-def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+def resolve_search_trainings(declared: dict[str, Any], tasks: Sequence[str], with_data: bool = True) -> dict[str, Any]:
     """Return each task's training in a search: the task's proxy if no key of its training is declared.
 
     Such a proxy gets the largest number of seeds of all tasks. Raises ValueError for a table of an undeclared
     task.
     """
-    trainings = resolve_trainings(declared, tasks, by_proxy=True)
+    trainings = resolve_trainings(declared, tasks, by_proxy=True, with_data=with_data)
     given = trainings if declared.get("fidelity") else declared.get("fidelity_of", {})
     most = max(keys["seeds"] if isinstance(keys["seeds"], int) else 1 for keys in trainings.values())
     return {name: keys if given.get(name) else keys | {"seeds": most} for name, keys in trainings.items()}
 
 
-def _find_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
-    """Return the training of a task without declared keys; the default if the task or its data is bad."""
+def _find_training(name: str, data: Any, by_proxy: bool, with_data: bool) -> TrainingSettings:
+    """Return the training of a task without declared keys; the default if the task or its data is bad or not read."""
+    if data is not None and not with_data:
+        return TrainingSettings()
     try:
         task = task_on(name, None if data is None else own_data(data))
     except (ValidationError, UserError):  # reported for that key
@@ -210,10 +240,11 @@ def _find_training(name: str, data: Any, by_proxy: bool) -> TrainingSettings:
     return task.proxy or task.fidelity if by_proxy else task.fidelity
 
 
-def require_tasks(names: Sequence[str], data: Mapping[str, OwnData]) -> None:
-    """Raise UserError unless each name is a task with data that can be read."""
+def require_tasks(names: Sequence[str], data: Mapping[str, OwnData], with_data: bool = True) -> None:
+    """Raise UserError unless each name is a task, with data that can be read where ``with_data``."""
     for name in names:
-        task_on(name, data.get(name))
+        if with_data or name not in data:
+            task_on(name, data.get(name))
 
 
 def as_keys(training: Any) -> dict[str, Any]:
@@ -234,7 +265,7 @@ def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _describe_problem(error: Any, kind: type[Declaration]) -> str:
     """Describe one of pydantic's errors in one sentence: the key, what was expected, what was given."""
-    key = ".".join(map(str, _find_written_place(error["loc"]))) or "the experiment"
+    key = _cut(".".join(map(str, _find_written_place(error["loc"])))) or "the experiment"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{nearest(str(error['loc'][-1]), _list_keys(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
@@ -243,7 +274,11 @@ def _describe_problem(error: Any, kind: type[Declaration]) -> str:
         return f"{key}: {error['ctx']['error']}"
     expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
     given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
-    return f"{key}: expected {expected}, got {given!r}"
+    return f"{key}: expected {expected}, got {_cut(repr(given))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _find_written_place(location: tuple[Any, ...]) -> tuple[Any, ...]:

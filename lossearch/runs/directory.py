@@ -4,12 +4,12 @@ Invariant: whatever happens, what was recorded stays. JSON and TOML files are re
 in the directory is ever executed or unpickled.
 """
 
+import errno
 import fcntl
 import json
 import os
 import platform
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,8 +18,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import tomli_w
 
+from lossearch.evaluators.tasks.own_data import KINDS
+from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.evaluators.versions import installed
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import append_text, is_unfinished, remove, replace_text, write_whole_text
 from lossearch.results.storage.run_files import (
@@ -33,11 +35,16 @@ from lossearch.results.storage.run_files import (
     shown_path,
 )
 from lossearch.results.storage.store import RecordStore
+from lossearch.runs.data_digest import describe_difference, digest_data, read_digests
 from lossearch.runs.declaration import Declaration
 from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
+from lossearch.runs.toml_text import parse_toml
 
 #: Packages whose versions a run records.
 _VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
+
+#: Error numbers of a lock that another process holds.
+BUSY = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 #: Version of the checkpoint: of its layout, and of the fingerprints in it.
 CHECKPOINT_VERSION = 3
@@ -45,9 +52,6 @@ CHECKPOINT_VERSION = 3
 #: The file of a run that sums up the work of its workers.
 WORKERS_FILE = "workers.json"
 
-
-#: Most points in a line of a declaration. A dotted key of many parts takes time by the square of their number.
-_MAX_POINTS = 1_000
 
 #: Most characters of what is wrong with a declaration.
 _LONGEST_REASON = 2_000
@@ -76,8 +80,8 @@ class Directory(Generic[Kind, Record]):
         self._lock = lock_directory(path)
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> Kind:
-        """Validate a dictionary as a declaration. Raises ExperimentError."""
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> Kind:
+        """Validate a dictionary as a declaration. Raises ExperimentError. Without ``with_data`` no data is read."""
         raise NotImplementedError
 
     @classmethod
@@ -88,6 +92,7 @@ class Directory(Generic[Kind, Record]):
         """
         started = datetime.now(UTC)
         path = path or _find_unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
+        _require_utf8(path)
         cls.require_free(path, declared)
         try:
             for name in cls.FOLDERS:
@@ -97,7 +102,7 @@ class Directory(Generic[Kind, Record]):
                 run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
-                f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
+                f"{path}: expected a directory that can be written, got: {error.strerror}.{_or_other(path, ' Give')}"
             ) from None
         return run
 
@@ -108,12 +113,13 @@ class Directory(Generic[Kind, Record]):
         Raises RunDirectoryError, even with ``force`` if the changes make new results incomparable with earlier ones.
         """
         changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
-        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
-        if changes and (fixed or not force):
+        moved = cls._require_same_data(path, declared, "Resume with the data that made it")
+        fixed = [change for key, change in changes.items() if not cls._may_change(key, declared) and key not in moved]
+        if changes.keys() - moved and (fixed or not force):
             advice = ", take the change with --force" if not fixed else ""
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
-                f"Resume with the experiment that made it{advice}, or give another --run-dir."
+                f"Resume with the experiment that made it{advice}{_or_other(path)}."
             )
         try:
             for name in cls.FOLDERS:
@@ -129,6 +135,34 @@ class Directory(Generic[Kind, Record]):
             with run._closed_on_error():
                 run._change(declared, list(changes.values()))
         return run
+
+    @classmethod
+    def require_data(cls, path: Path) -> None:
+        """Raise RunDirectoryError unless a run's own data is there, and is what the run read."""
+        declared, file = cls.recorded(path), path / cls.FILE
+        if not declared.data:
+            return
+        try:
+            cls._require_same_data(path, declared, "Restore the data")
+        except RunDirectoryError:
+            raise
+        except UserError as error:
+            raise RunDirectoryError(
+                f"{error} If the data of the run {path} has moved, write its path into [data.TASK] of {file}."
+            ) from None
+
+    @classmethod
+    def _require_same_data(cls, path: Path, declared: Kind, advice: str) -> set[str]:
+        """Return the keys of data that a run may find at another path, since it recorded its contents.
+
+        Raises RunDirectoryError if the contents are others.
+        """
+        refresh_own_tasks()
+        recorded, now = read_digests(cls.declared_keys(path)), digest_data(declared)
+        difference = describe_difference(recorded, now)
+        if difference is not None:
+            raise RunDirectoryError(f"{path}: {difference}. {advice}, or start another run on the new data.")
+        return {f"data.{task}.{kind}" for task in now if task in recorded for kind in KINDS}
 
     @classmethod
     def _may_change(cls, key: str, declared: Kind) -> bool:
@@ -153,7 +187,8 @@ class Directory(Generic[Kind, Record]):
 
     def _write(self, declared: Kind, started: datetime) -> None:
         plain = _drop_none(declared.model_dump(mode="json"))
-        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": _collect_provenance(started)}))
+        provenance = _collect_provenance(started) | ({"data": digest_data(declared)} if declared.data else {})
+        write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": provenance}))
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to ``log.jsonl``."""
@@ -166,14 +201,11 @@ class Directory(Generic[Kind, Record]):
 
     @classmethod
     def recorded(cls, path: Path) -> Kind:
-        """Read the declaration that made a run's directory. Raises RunDirectoryError.
-
-        The data that it names is looked at, though not loaded.
-        """
+        """Read the declaration that made a run's directory, but not its data. Raises RunDirectoryError."""
         declared = cls.declared_keys(path)
         declared.pop("provenance", None)
         try:
-            return cls.validated(declared, shown_path(path / cls.FILE))
+            return cls.validated(declared, shown_path(path / cls.FILE), with_data=False)
         except (OSError, ValueError, RecursionError) as error:
             raise _not_declared(path / cls.FILE, error) from None
 
@@ -182,7 +214,7 @@ class Directory(Generic[Kind, Record]):
         """Read the keys of the declaration that made a run's directory, as they are. Raises RunDirectoryError."""
         try:
             return _read_keys(path / cls.FILE)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
             raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
         except (OSError, ValueError, RecursionError) as error:
@@ -228,9 +260,9 @@ class RunDirectory(Directory[Experiment, Evaluation]):
     FORCIBLE = ("name", *(f"evolution.{key}" for key in EvolutionSettings.model_fields if key != "seeds"))
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> Experiment:
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> Experiment:
         """Validate a dictionary as an experiment. Raises ExperimentError."""
-        return validated(declared, source)
+        return validated(declared, source, with_data)
 
     @classmethod
     def _may_change(cls, key: str, declared: Experiment) -> bool:
@@ -290,10 +322,11 @@ def named_data(declaration: Path) -> dict[str, str]:
 
 
 def _read_keys(declaration: Path) -> dict[str, Any]:
-    text = read_run_file(declaration, MAX_DECLARATION).decode()
-    if max((line.count(".") for line in text.splitlines()), default=0) > _MAX_POINTS:
-        raise ValueError(f"a line with more than {_MAX_POINTS} points")
-    return tomllib.loads(text)
+    source = shown_path(declaration)
+    try:
+        return parse_toml(read_run_file(declaration, MAX_DECLARATION).decode("utf-8-sig"), source)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{source}: ")) from None
 
 
 def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
@@ -307,12 +340,31 @@ def lock_directory(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise RunDirectoryError(
-            f"{path}: another process is writing to this run. Wait for it, or give another --run-dir."
-        ) from None
+        if error.errno in BUSY:
+            problem = f"another process is writing to this run. Wait for it{_or_other(path)}."
+        else:  # such as ENOLCK of a network's disk
+            problem = f"expected a directory that can be locked, got: {error.strerror}. Use a disk that has locks."
+        raise RunDirectoryError(f"{path}: {problem}") from None
     return descriptor
+
+
+def _or_other(path: Path, verb: str = ", or give") -> str:
+    """Advise another directory, unless this one belongs to a run: a study of a run has its place there."""
+    in_run = any((parent / RunDirectory.FILE).exists() for parent in list(path.absolute().parents)[:3])
+    return "" if in_run else f"{verb} another --run-dir{'.' if verb[0] == ' ' else ''}"
+
+
+def _require_utf8(path: Path) -> None:
+    """Raise RunDirectoryError for a path that files of records cannot have."""
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError:
+        raise RunDirectoryError(
+            f"{shown(str(path), 300)}: expected a directory whose whole path is UTF-8, got another encoding. "
+            "Rename it, or give another --run-dir."
+        ) from None
 
 
 def _describe_changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, str]:

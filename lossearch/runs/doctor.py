@@ -11,7 +11,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Literal
 
-from lossearch.primitives.errors import shown
+from lossearch.primitives.errors import UserError, shown
 
 State = Literal["ok", "warning", "problem"]
 
@@ -37,12 +37,15 @@ def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
         ("torch", _check_torch),
         ("run directory", lambda: _check_writable("run directory", runs)),
         ("data", _check_data),
+        ("tasks", _check_tasks),
         ("shared memory", _check_shared_memory),
         ("ray", lambda: _check_ray(ray_address)),
     )
     for name, check in checks:
         try:
             yield from check()
+        except UserError as error:
+            yield Finding(name, "problem", shown(str(error), 300))
         except Exception as error:  # the other checks must still be made
             yield Finding(name, "problem", f"{type(error).__name__}: {shown(str(error), 300)}", "Please report it.")
 
@@ -97,6 +100,20 @@ def _check_data() -> Iterator[Finding]:
     yield from _check_writable("data", data_home())
 
 
+def _check_tasks() -> Iterator[Finding]:
+    """Check that the data sets that were downloaded can be read here."""
+    from lossearch.evaluators.tasks.download import list_downloaded, require_downloaded
+
+    names = list_downloaded()
+    for name in names:
+        try:
+            require_downloaded(name)
+        except UserError as error:
+            yield Finding(f"task {name}", "warning", shown(str(error), 300))
+        else:
+            yield Finding(f"task {name}", "ok", "its data is there")
+
+
 def _check_shared_memory() -> Iterator[Finding]:
     shared = Path("/dev/shm")
     if not shared.is_dir():
@@ -110,7 +127,6 @@ def _check_shared_memory() -> Iterator[Finding]:
 
 def _check_ray(address: str | None) -> Iterator[Finding]:
     from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
-    from lossearch.primitives.errors import UserError
 
     address = address or job_address()
     from lossearch.evaluators.executors.ray_cluster import about_nodes

@@ -5,7 +5,7 @@ Every key but ``name`` and ``task`` has a default. An unknown key is refused, wi
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.primitives.errors import UserError, nearest
@@ -17,6 +17,7 @@ from lossearch.runs.declaration import (
     ExperimentError,
     Section,
     read_declaration,
+    reads_data,
     require_distinct,
     require_tasks,
     resolve_search_trainings,
@@ -167,7 +168,7 @@ class Experiment(Declaration):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolved(cls, declared: Any) -> Any:
+    def _resolved(cls, declared: Any, info: ValidationInfo) -> Any:
         """Fill in every task's training with all its keys, and make an array of tasks a tuple."""
         if not isinstance(declared, dict):
             return declared
@@ -175,7 +176,7 @@ class Experiment(Declaration):
         tasks = [task] if isinstance(task, str) else task
         if not isinstance(tasks, list | tuple) or not tasks or not all(isinstance(name, str) for name in tasks):
             return declared
-        trainings = resolve_search_trainings(declared, tasks)
+        trainings = resolve_search_trainings(declared, tasks, reads_data(info))
         resolved = declared | {"fidelity": trainings[tasks[0]]}
         if isinstance(task, str):
             return {key: value for key, value in resolved.items() if key != "fidelity_of"}
@@ -183,14 +184,16 @@ class Experiment(Declaration):
 
     @field_validator("task")
     @classmethod
-    def _known_tasks(cls, task: str | tuple[str, ...], info: Any) -> str | tuple[str, ...]:
-        require_tasks([task] if isinstance(task, str) else task, info.data.get("data", {}))
+    def _known_tasks(cls, task: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        require_tasks([task] if isinstance(task, str) else task, info.data.get("data", {}), reads_data(info))
         return task
 
     @model_validator(mode="after")
-    def _suits_the_tasks(self) -> "Experiment":
+    def _suits_the_tasks(self, info: ValidationInfo) -> "Experiment":
         """Require that network, augmentation and formulas suit every task, and that all trainings have equal counts."""
         for name in self.tasks:
+            if name in self.data and not reads_data(info):
+                continue
             task = self.task_named(name)
             obstacle = task.obstacle(self.training_on(name))
             if obstacle is not None:
@@ -218,11 +221,14 @@ def load_experiment(name_or_path: str, **overrides: Any) -> Experiment:
     return validated(*read_declaration(name_or_path, **overrides))
 
 
-def validated(declared: dict[str, Any], source: str) -> Experiment:
-    """Validate a dictionary as an experiment. Raises ExperimentError, which names the source and each bad key."""
+def validated(declared: dict[str, Any], source: str, with_data: bool = True) -> Experiment:
+    """Validate a dictionary as an experiment. Raises ExperimentError, which names the source and each bad key.
+
+    Without ``with_data`` the user's own data is not read.
+    """
     if "losses" in declared:
         raise ExperimentError(f"{source}: expected a search, got a comparison. Run it with 'lossearch compare'.")
-    return validate_as(Experiment, declared, source)
+    return validate_as(Experiment, declared, source, with_data)
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:

@@ -11,12 +11,16 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
+from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.primitives.errors import LossearchError, UserError
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
 
 #: Error numbers that are a disk's fault, not ours.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+#: Signals that stop a run in good order.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Kind = TypeVar("Kind", bound=Directory[Any, Any])
 
@@ -46,6 +50,7 @@ def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path |
 
 def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = False) -> None:
     """Load the data of every task, so that missing data is reported before anything is made. Raises UserError."""
+    refresh_own_tasks()
     for name in tasks:
         task = declared.task_named(name)
         task.load()
@@ -83,7 +88,8 @@ def running(
 ) -> Iterator[Kind]:
     """Open the directory of a run that starts or goes on, and close it at the end.
 
-    Raises ``interrupted`` on Ctrl-C or SIGTERM, and RunDirectoryError if the directory can no longer be written.
+    Raises ``interrupted`` on Ctrl-C, SIGTERM or SIGHUP, and RunDirectoryError if the directory can no longer be
+    written.
     """
     run = kind.open(path, declared, force) if resume and path else kind.create(declared, path)
     with watch_for_interruption() as interruption:  # Ray has set its own handlers by now
@@ -106,7 +112,7 @@ def running(
 
 @dataclass
 class Interruption:
-    """Records whether SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived."""
+    """Records whether SIGINT (Ctrl-C), SIGTERM (a scheduler) or SIGHUP (a terminal that closes) arrived."""
 
     has_arrived: bool = False
 
@@ -121,7 +127,10 @@ class Interruption:
 
 @contextmanager
 def watch_for_interruption() -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM, and raise KeyboardInterrupt for both. Signals arrive in the main thread only."""
+    """Note the signals that stop a run, and raise KeyboardInterrupt. They arrive in the main thread only.
+
+    A signal that is ignored stays so: nohup ignores SIGHUP.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
@@ -131,7 +140,8 @@ def watch_for_interruption() -> Iterator[Interruption]:
         interruption.has_arrived = True
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield interruption
     finally:

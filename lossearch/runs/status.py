@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.run_files import MAX_STATE, ForeignFile, logged_events, read_run_file
-from lossearch.runs.directory import WORKERS_FILE, RunDirectory, RunDirectoryError
+from lossearch.runs.directory import BUSY, WORKERS_FILE, RunDirectory, RunDirectoryError
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
 
@@ -140,8 +140,9 @@ def _find_state(path: Path, events: Iterable[dict[str, Any]]) -> RunState:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return "running"
+    except OSError as error:
+        if error.errno in BUSY:
+            return "running"
     finally:
         os.close(descriptor)
     last = [event["event"] for event in events if event["event"] != "generation"]

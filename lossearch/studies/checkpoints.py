@@ -2,21 +2,17 @@
 
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lossearch.evaluators.data.packed_arrays import PackedArrays
 from lossearch.evaluators.training.state import State
 from lossearch.results.storage.atomic import remove, write_whole
 from lossearch.results.storage.run_files import MAX_CHECKPOINT, make_folder, open_run_file, plain_name
 
 _KINDS = ("weights", "velocities", "buffers")
-
-#: Errors of numpy and the archive below it for a file that is no checkpoint.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Checkpoints:
@@ -40,13 +36,13 @@ class Checkpoints:
     def load(self, name: str) -> State | None:
         """Return the state under a name; None if there is none or its file cannot be read."""
         try:
-            with open_run_file(self._file(name), MAX_CHECKPOINT) as file, np.load(file, allow_pickle=False) as arrays:
-                about = json.loads(str(arrays["about"]))
+            with open_run_file(self._file(name), MAX_CHECKPOINT) as file, PackedArrays(file) as arrays:
+                about = json.loads(str(arrays.read("about")))
                 weights, velocities, buffers = (
-                    tuple(arrays[f"{kind}-{index}"] for index in range(about["counts"][kind])) for kind in _KINDS
+                    tuple(arrays.read(f"{kind}-{index}") for index in range(about["counts"][kind])) for kind in _KINDS
                 )
                 return State(about["step"], about["calibration"], weights, velocities, buffers, about["seconds"])
-        except _DAMAGED:
+        except Exception:  # a damaged file can make its readers raise any error
             return None
 
     def forget(self, name: str) -> None:

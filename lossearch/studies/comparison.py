@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lossearch.primitives.errors import nearest
 from lossearch.results.findings.comparison import ComparisonTable
@@ -21,6 +21,7 @@ from lossearch.runs.declaration import (
     ExperimentError,
     as_keys,
     read_declaration,
+    reads_data,
     require_distinct,
     require_tasks,
     resolve_trainings,
@@ -56,7 +57,7 @@ class Comparison(Declaration):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve_trainings(cls, declared: Any) -> Any:
+    def _resolve_trainings(cls, declared: Any, info: ValidationInfo) -> Any:
         """Give every task's training all its keys."""
         if not isinstance(declared, dict):
             return declared
@@ -67,7 +68,7 @@ class Comparison(Declaration):
         for training in (declared.get("fidelity"), *_tables(declared.get("fidelity_of"))):
             if isinstance(training, dict) and training.get("seeds", seeds) != seeds:
                 raise ValueError("fidelity.seeds: expected no such key. Give seeds at the top, for all tasks")
-        trainings = resolve_trainings(declared, tasks, seeds=seeds)
+        trainings = resolve_trainings(declared, tasks, with_data=reads_data(info), seeds=seeds)
         return {key: value for key, value in declared.items() if key != "fidelity"} | {"fidelity_of": trainings}
 
     @field_validator("tasks", "losses", mode="before")
@@ -77,12 +78,12 @@ class Comparison(Declaration):
 
     @field_validator("tasks")
     @classmethod
-    def _known_tasks(cls, names: tuple[str, ...], info: Any) -> tuple[str, ...]:
-        require_tasks(names, info.data.get("data", {}))
+    def _known_tasks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        require_tasks(names, info.data.get("data", {}), reads_data(info))
         return require_distinct("task", names)
 
     @model_validator(mode="after")
-    def _usable(self) -> "Comparison":
+    def _usable(self, info: ValidationInfo) -> "Comparison":
         """Require known, distinct losses that suit the tasks."""
         texts: dict[str, str] = {}
         for text in self.all_losses():
@@ -94,11 +95,14 @@ class Comparison(Declaration):
         if self.split == "validation" and self.tune:
             raise ValueError("split: expected 'test' with tune, since settings are chosen on the validation split")
         for name in self.tasks:
-            task, fidelity = self.task_named(name), self.fidelity_of[name]
+            fidelity = self.fidelity_of[name]
             if fidelity.rungs:
                 raise ValueError(f"fidelity_of.{name}: expected no rungs, since every loss is trained fully")
             if self.split == "validation" and fidelity.schedule == "plateau":
                 raise ValueError("split: expected 'test' with 'plateau', which looks at the validation split")
+            if name in self.data and not reads_data(info):
+                continue
+            task = self.task_named(name)
             obstacle = task.obstacle(fidelity)
             if obstacle is not None:
                 raise ValueError(obstacle)
@@ -168,11 +172,14 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
     return merged
 
 
-def validated_comparison(declared: dict[str, Any], source: str) -> Comparison:
-    """Return the comparison that a dictionary declares. ExperimentError names the source and each bad key."""
+def validated_comparison(declared: dict[str, Any], source: str, with_data: bool = True) -> Comparison:
+    """Return the comparison that a dictionary declares. ExperimentError names the source and each bad key.
+
+    Without ``with_data`` the user's own data is not read.
+    """
     if "evolution" in declared or "task" in declared:
         raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
-    return validate_as(Comparison, declared, source)
+    return validate_as(Comparison, declared, source, with_data)
 
 
 class ComparisonDirectory(Directory[Comparison, Measurement]):
@@ -219,9 +226,9 @@ class ComparisonDirectory(Directory[Comparison, Measurement]):
         return RecordStore(self.path / "tuning", Measurement)
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> Comparison:
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> Comparison:
         """Return the comparison of a dictionary. Raises ExperimentError."""
-        return validated_comparison(declared, source)
+        return validated_comparison(declared, source, with_data)
 
     def save_table(self, table: ComparisonTable) -> None:
         """Replace ``comparison.parquet`` and ``comparison.md``."""

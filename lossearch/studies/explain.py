@@ -117,6 +117,7 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
             "Expected ", Argument("rank"), f" between 1 and {board.ranked}, the losses of {run}, got {rank}."
         )
     row = board.rows[rank - 1]
+    RunDirectory.require_data(run)
     formula = _check_canonical(parse(row.formula), row.class_weights)
     rivals = (rival for rival in board.rows.named() if rival.name not in (BASELINE, row.name))
     return ExplanationPlan(

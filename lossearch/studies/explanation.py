@@ -70,7 +70,7 @@ class ExplanationDirectory(Directory[ExplanationPlan, Measurement]):
         return super()._may_change(key, declared) or (key.startswith("fidelity_of.") and key.endswith(".seeds"))
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> ExplanationPlan:
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> ExplanationPlan:
         """Return the plan of a dictionary. Raises ExperimentError."""
         tasks = declared.get("tasks")
         return validate_as(

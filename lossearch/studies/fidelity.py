@@ -79,7 +79,7 @@ class FidelityDirectory(Directory[FidelityPlan, Measurement]):
     FILE, PARTS, FOLDERS, RECORD = "fidelity.toml", "measurements", ("measurements",), Measurement
 
     @classmethod
-    def validated(cls, declared: dict[str, Any], source: str) -> FidelityPlan:
+    def validated(cls, declared: dict[str, Any], source: str, with_data: bool = True) -> FidelityPlan:
         """Return the plan of a dictionary. Raises ExperimentError."""
         return validate_as(FidelityPlan, declared, source)
 

@@ -48,6 +48,7 @@ def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = Fa
         return
     if not own_data:
         _require_public(run)
+    RunDirectory.require_data(run)
     experiment = RunDirectory.recorded(run)
     require_data(experiment, experiment.tasks[:1])
     for number, row in enumerate(unobserved, start=1):

@@ -142,6 +142,7 @@ def _read_tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequ
             f" to be 2 or more, since the defaults are the first, got {trials}.",
         )
     result = _read_search_result("found", path, top)
+    RunDirectory.require_data(path)
     _declared(RunDirectory.recorded(path), [result], baselines, trials, seeds)
     return result
 

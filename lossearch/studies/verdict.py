@@ -89,6 +89,7 @@ def verdict(
     require_counts(seeds=seeds, top=top)
     path = Path(run)
     experiment = RunDirectory.recorded(path)
+    RunDirectory.require_data(path)
     tuned = _select_entering(read_tuned(path / TUNING), top)
     scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, tasks)]
     for _, declared in scenes:

@@ -22,9 +22,9 @@ def write_shade(path, number, size=8, mode="RGB"):
     return path
 
 
-def write_folder(folder, classes=("cats", "dogs"), each=8, size=8):
+def write_folder(folder, classes=("cats", "dogs"), each=8, size=8, first=0):
     """Write a folder with one subfolder of images for each class. No two images are alike."""
     for index, name in enumerate(classes):
         for number in range(each):
-            write_image(folder / name / f"{number:03d}.png", 1_000 * index + number, size)
+            write_image(folder / name / f"{number:03d}.png", 1_000 * index + number + first, size)
     return folder

@@ -118,6 +118,16 @@ def test_samples_in_two_parts_cause_a_warning(tmp_path):
         task_of(written(tmp_path, **named))
 
 
+def test_every_copy_of_a_sample_in_a_later_part_is_counted(tmp_path):
+    named = {f"{part}_{name}": array for part in ("train", "validation", "test") for name, array in samples().items()}
+    named["validation_inputs"] = named["train_inputs"] + 1_000
+    named["test_inputs"] = np.repeat(named["train_inputs"][:4], 10, axis=0)
+    named["test_inputs"][0] *= -0.0
+    named["train_inputs"][0] = 0.0
+    with pytest.warns(UserWarning, match=r"31 samples of .*\(31 of 40 in test\).* Remove the copies"):
+        task_of(written(tmp_path, **named))
+
+
 def changed(**changes):
     return {name: array for name, array in (samples() | changes).items() if array is not None}
 
@@ -140,11 +150,69 @@ def changed(**changes):
         (changed(targets=np.zeros(40, int)), "at least two classes.*1"),
         (changed(targets=np.minimum(np.arange(40), 2)), "at least 4 samples of each class from 0 to 2.*1 of class 0"),
         (changed(targets=np.arange(40) % 2 * 2), "0 of class 1"),
+        (changed(targets=np.arange(40) % 2 * 10**12), r"0 of class 1, and class 1000000000000. numpy.unique\(targets"),
+        (changed(targets=np.arange(40).astype(np.uint64) % 2 + 2**63), "0 of class 0, and class 9223372036854775809"),
+        (changed(targets=np.array(["a", "b"] * 20)), r"texts, <U1. numpy.unique\(targets"),
+        (changed(targets=np.array([0.5, 1.5] * 20)), "whole numbers in targets.*float64"),
+        (changed(inputs=np.full((40, 3), 1e39)), "as float32.*120 numbers that are not: 120 beyond 3.4e38"),
+        (changed(inputs=1e300 + np.arange(120.0).reshape(40, 3)), "beyond 3.4e38"),
+        (changed(inputs=1.7e9 + np.arange(120.0).reshape(40, 3) / 3), "column 0, from 1700000000.0.*Subtract the mean"),
+        (changed(inputs=np.full((40, 3), 1 + 2j)), "complex128"),
+        (changed(inputs=np.zeros((40, 3), "M8[s]")), "datetime64"),
+        (changed(inputs=np.zeros(40, [("a", float)])[:, None]), "'a'"),
+        (changed(inputs=np.zeros((40, 3)).astype(object)), "Python objects"),
+        (changed(targets=np.zeros((40, 1), int)), r"\[40, 1\]"),
+        (changed(inputs=np.zeros((40, 1, 8, 8)), targets=np.full((40, 8, 8), 2**40)), "classes of pixels up to 65535"),
     ],
 )
 def test_arrays_that_cannot_be_a_task_are_refused(tmp_path, arrays, message):
-    with pytest.raises(UserError, match=f"(?s){message}"):
+    with pytest.raises(UserError, match=f"(?s){message}") as refused:
         task_of(written(tmp_path, **arrays))
+    assert "\n" not in str(refused.value)
+
+
+def test_parts_of_different_types_are_refused(tmp_path):
+    named = {f"{part}_{name}": array for part in ("train", "test") for name, array in samples().items()}
+    named["test_inputs"] = named["test_inputs"].astype(np.uint8)  # would be scaled, and those to train on not
+    with pytest.raises(UserError, match=r"same type in all parts .* got different types"):
+        task_of(written(tmp_path, **named))
+
+
+@pytest.mark.filterwarnings("ignore:The .* part has few images")
+def test_identities_that_are_hashes_stay_distinct(tmp_path):
+    hashes = np.random.default_rng(5).integers(2**62, 2**64, 16, np.uint64, endpoint=False)
+    task = task_of(written(tmp_path, **samples(80, (5,)) | {"targets": hashes[np.arange(80) % 16]}), verification=True)
+    assert [len(split.targets.unique()) for split in parts_of(task).values()] == [8, 4, 4]
+
+
+def test_truth_values_and_other_byte_orders_are_read(tmp_path):
+    given = samples(classes=2)
+    other = {"inputs": given["inputs"].astype(">f8"), "targets": given["targets"].astype(bool)}
+    parts = parts_of(task_of(written(tmp_path, **other)))
+    assert sorted(row for split in parts.values() for row in numbers(split)) == sorted(map(tuple, given["inputs"]))
+    assert task_of(tmp_path / "own.npz").classes == 2
+
+
+def test_a_file_that_unpacks_to_much_more_than_its_size_is_not_read(tmp_path):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, inputs=np.zeros((40, 1_000_000), np.float32), targets=np.arange(40) % 4)
+    with pytest.raises(UserError, match=r"at most 20 times their packed size.*got 160,\d.* bytes.*numpy.savez, which"):
+        read_arrays(path)
+    with zipfile.ZipFile(path, "w") as archive, archive.open("inputs.npy", "w") as member:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)}
+        np.lib.format.write_array_header_1_0(member, header)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("targets.npy", "w") as member:
+        np.save(member, np.arange(4))
+    with pytest.raises(UserError, match="inputs has 0 bytes, and its header says 4,000,000,000,000"):
+        read_arrays(path)
+
+
+def test_the_home_directory_is_put_for_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path, **samples())
+    data = ArrayData(arrays="~/own.npz")
+    assert array_task("own", data).classes == 4
+    assert data.with_absolute_path().arrays == str(tmp_path.resolve() / "own.npz")
 
 
 @pytest.mark.parametrize(

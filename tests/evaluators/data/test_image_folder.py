@@ -87,8 +87,17 @@ def test_a_split_folder_keeps_its_parts(tmp_path):
 
 def test_without_a_validation_part_a_tenth_of_training_validates(tmp_path):
     write_folder(tmp_path / "pets" / "train", each=20)
-    write_folder(tmp_path / "pets" / "test", each=3)
+    write_folder(tmp_path / "pets" / "test", each=3, first=500)
     assert [len(part) for part in loaded(tmp_path / "pets")] == [36, 4, 6]
+
+
+def test_copies_of_training_images_in_another_part_are_counted(tmp_path):
+    for part, first in (("train", 0), ("val", 200), ("test", 400)):
+        write_folder(tmp_path / "pets" / part, first=first)
+    for number in range(5):
+        write_image(tmp_path / "pets" / "test" / "cats" / f"copy{number}.png", number % 2)
+    with pytest.warns(UserWarning, match=r"5 samples of .*pets are in more than one part \(5 of 21 in test\)"):
+        loaded(tmp_path / "pets")
 
 
 def test_a_class_whose_images_are_all_broken_is_refused(tmp_path):
@@ -157,7 +166,7 @@ def test_all_parts_of_a_task_are_of_one_state_of_the_folder(tmp_path):
 @pytest.mark.parametrize("each", [2, 3, 4, 5, 9])
 def test_a_class_of_few_images_has_one_in_validation(tmp_path, each):
     write_folder(tmp_path / "pets" / "train", each=each)
-    write_folder(tmp_path / "pets" / "test", each=1)
+    write_folder(tmp_path / "pets" / "test", each=1, first=500)
     splits = task_of(tmp_path / "pets").load()
     assert torch.bincount(splits.validation.targets).tolist() == [1, 1]
     assert torch.bincount(splits.train.targets).tolist() == [each - 1] * 2

@@ -24,6 +24,23 @@ def test_hidden_files_other_suffixes_and_pipes_are_ignored(tmp_path):
     assert [len(part) for part in loaded(folder)] == [8, 5, 4]
 
 
+def test_parts_are_known_in_any_case_and_jfif_is_an_image(tmp_path):
+    for part, first in (("Train", 0), ("VAL", 200), ("Test", 400)):
+        write_folder(tmp_path / "pets" / part, each=4, first=first)
+    for file in (tmp_path / "pets" / "Test" / "dogs").iterdir():
+        file.rename(file.with_suffix(".JFIF"))
+    assert [len(part) for part in loaded(tmp_path / "pets")] == [8, 8, 8]
+
+
+def test_the_kinds_of_files_that_are_no_images_are_named(tmp_path):
+    for number in range(3):
+        for name in ("cats", "dogs"):
+            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "pets" / name / f"{number}.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"got none but 6 files that are no images by their suffix \(6 of .heic\). Put"):
+        list_images(tmp_path / "pets")
+
+
 def test_links_that_leave_the_folder_are_not_followed_and_others_are_followed_once(tmp_path):
     folder = write_folder(tmp_path / "pets")
     elsewhere = write_folder(tmp_path / "elsewhere", ("birds",))

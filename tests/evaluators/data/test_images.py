@@ -1,10 +1,13 @@
 """A file of any mode and size is decoded to one square image."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from lossearch.evaluators.data.images import BrokenImage, decode, decode_pair, fit_mask
+from lossearch.evaluators.data.images import BrokenImage, decode, decode_pair, fit_mask, used_bits
 from tests.evaluators.small_images import pixels, write_image
 
 
@@ -45,6 +48,89 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path):
 def test_images_of_every_mode_become_colors(tmp_path, mode):
     suffix = "tiff" if mode == "CMYK" else "png"
     assert decode(write_image(tmp_path / f"a.{suffix}", mode=mode), 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("largest", [255, 1_023, 4_095, 65_535])
+@pytest.mark.parametrize("color", [False, True])
+def test_sixteen_bit_files_are_scaled_by_the_bits_that_they_use(tmp_path, largest, color):
+    steps = np.linspace(0, largest, 64).astype(np.uint16).reshape(8, 8)
+    file = tmp_path / "wide.png"
+    if color:
+        file.write_bytes(png(np.stack([steps, steps.T, steps], -1), 2))
+    else:
+        Image.fromarray(steps).save(file)
+    red, green, _ = decode(file, 8).astype(int)
+    expected = steps // ((largest + 1) // 256)
+    assert (red == expected).all()
+    assert (green == (expected.T if color else expected)).all()
+
+
+def png(pixels, color_type):
+    """Write a PNG file of 16 bits per channel, by its specification: Pillow cannot write one in color."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_one_scale_holds_for_all_sixteen_bit_files(tmp_path):
+    for name, largest in (("dark", 100), ("bright", 4_000)):
+        Image.fromarray(np.full((8, 8), largest, np.uint16)).save(tmp_path / f"{name}.png")
+    files = [tmp_path / "dark.png", tmp_path / "bright.png", write_image(tmp_path / "narrow.png")]
+    assert used_bits(files) == 12
+    assert [int(decode(file, 8, bits=12).max()) for file in files[:2]] == [100 >> 4, 4_000 >> 4]
+    assert used_bits(files[2:]) is None
+
+
+def test_sixteen_bit_color_keeps_its_transparency(tmp_path):
+    pixels_of = np.full((8, 8, 4), 200, np.uint16)
+    pixels_of[..., 3] = 65_535
+    pixels_of[:4, :, 3] = 0
+    (tmp_path / "a.png").write_bytes(png(pixels_of, 6))
+    red = decode(tmp_path / "a.png", 8)[0]
+    assert (set(red[:4].flat), set(red[4:].flat)) == ({0}, {200})
+
+
+@pytest.mark.parametrize("shade", [0, 90, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_a_picture_shows_differs_from_its_transparent_ground(tmp_path, shade, mode):
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[2:6, 2:6] = 255
+    image = np.dstack([np.full((8, 8, 3), shade, np.uint8), alpha])
+    Image.fromarray(image).convert(mode).save(tmp_path / "a.png")
+    grey = decode(tmp_path / "a.png", 8, grey=True)[0].astype(int)
+    assert (grey[2:6, 2:6] == shade).all()
+    assert abs(grey[0, 0] - shade) >= 127
+    Image.fromarray(image[..., :3] * 0 + 60).convert("RGBA").save(tmp_path / "opaque.png")
+    assert (decode(tmp_path / "opaque.png", 8) == 60).all()
+
+
+def test_colors_that_a_palette_marks_as_transparent_and_images_without_any_opacity(tmp_path):
+    image = Image.fromarray((np.arange(64).reshape(8, 8) % 2).astype(np.uint8), mode="P")
+    image.putpalette([0, 0, 0, 10, 10, 10])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert set(decode(tmp_path / "a.png", 8).flat) == {255, 10}
+    hidden = np.dstack([pixels(3), np.zeros((8, 8), np.uint8)])
+    Image.fromarray(hidden).save(tmp_path / "hidden.png")
+    assert (decode(tmp_path / "hidden.png", 8) == pixels(3).transpose(2, 0, 1)).all()
+
+
+def test_the_first_picture_of_an_animation_is_taken(tmp_path):
+    first, second = (Image.fromarray(np.full((8, 8), shade, np.uint8)) for shade in (40, 200))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert (decode(tmp_path / "a.gif", 8) == 40).all()
+
+
+def test_an_image_that_would_fill_the_memory_is_broken(tmp_path):
+    bomb = png(np.zeros((1, 1), np.uint16), 6).replace(struct.pack(">II", 1, 1), struct.pack(">II", 9_000, 9_000))
+    head = bomb[12:29]
+    (tmp_path / "a.png").write_bytes(bomb.replace(bomb[29:33], struct.pack(">I", zlib.crc32(head)), 1))
+    with pytest.raises(BrokenImage, match="9000x9000 pixels, more than 268,435,456 bytes"):
+        decode(tmp_path / "a.png", 8)
 
 
 def test_a_large_image_that_only_causes_a_warning_in_pillow_is_broken(tmp_path, monkeypatch):

@@ -3,13 +3,14 @@
 import json
 import multiprocessing
 import os
+import pwd
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from lossearch.evaluators.data.data_home import list_files
+from lossearch.evaluators.data.data_home import data_home, list_files
 from lossearch.evaluators.data.prepared import Content, GrowingArray, prepare
 from lossearch.primitives.errors import UserError
 
@@ -27,6 +28,17 @@ def sample(number, classes=2):
 def content(train=6, test=3):
     parts = {"train": map(sample, range(train)), "test": map(sample, range(100, 100 + test))}
     return Content(("even", "odd"), parts, ["a.png (torn)"])
+
+
+def test_a_process_without_a_home_is_told_to_set_one(monkeypatch):
+    def fail(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("LOSSEARCH_DATA", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", fail)
+    with pytest.raises(UserError, match=r"HOME is not set\. Set LOSSEARCH_DATA to a directory"):
+        data_home()
 
 
 def test_parts_are_views_of_one_mapped_file():

@@ -1,6 +1,9 @@
 """Torchvision's data sets are read from small copies in their own files."""
 
+import gzip
 import pickle
+import struct
+import sys
 
 import pytest
 import torch
@@ -28,6 +31,46 @@ def test_mnist_and_its_like_are_read_from_their_files(name, kind, datasets):
     by_class = {tuple(image.flatten().tolist()): label for image, label in zip(images, labels, strict=True)}
     for image, label in zip(splits[0].inputs, splits[0].targets, strict=True):
         assert by_class[tuple(image.flatten().tolist())] == label
+
+
+def test_mnist_and_its_like_need_no_torchvision(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    _, (images, labels) = files.write_mnist(tmp_path, "system")
+    folder = tmp_path / "fashion-mnist"
+    (tmp_path / "system" / "raw").rename(folder)
+    for file in list(folder.iterdir()):
+        (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    monkeypatch.setattr(torchvision_data, "SYSTEM", tmp_path)
+    torchvision_data.require_readable("fashion_mnist")
+    splits = parts("fashion_mnist")
+    assert [len(part) for part in splits] == [90, 10, 20]
+    assert torchvision_data.read_torchvision("fashion_mnist", 10).about["classes"][9] == "Ankle boot"
+    assert (splits[2].inputs[:, 0].numpy() == images).all()
+    assert splits[2].targets.tolist() == labels.tolist()
+    with pytest.raises(DataMissing, match=r"The data of the task mnist is not in .* Run: lossearch download mnist"):
+        torchvision_data.require_readable("mnist")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0\0\x08", "is cut off in its header"),
+        (struct.pack(">HBBI", 0, 13, 1, 3) + b"abc", "is no idx file of bytes with 1 dimensions"),
+        (struct.pack(">HBBI", 0, 8, 1, 2**31), r"has the shape \[2147483648\]"),
+        (struct.pack(">HBBI", 0, 8, 1, 4) + b"abc", "another number of bytes"),
+        (struct.pack(">HBBI", 0, 8, 1, 2) + b"abc", "another number of bytes"),
+        (struct.pack(">HBBI", 0, 8, 1, 3) + b"abc", "100 images in .*, and 3 labels"),
+        (b"", "is cut off in its header"),
+    ],
+)
+def test_a_damaged_idx_file_is_missing_data(content, message):
+    files.write_mnist(raw_folder("mnist"))
+    (raw_folder("mnist") / "MNIST" / "raw" / "train-labels-idx1-ubyte").write_bytes(content)
+    with pytest.raises(
+        DataMissing, match=rf"Expected the data of mnist in .* got: .*{message}.*Run: lossearch download"
+    ):
+        TASKS["mnist"].load()
 
 
 def test_emnist_is_turned_upright(datasets):
@@ -187,6 +230,14 @@ def test_each_official_part_is_opened_once(datasets, monkeypatch):
     monkeypatch.setattr(datasets.CIFAR10, "__init__", counted)
     parts("cifar10")
     assert sorted(opened) == [False, True]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "emnist_balanced"])
+def test_classes_of_idx_files_are_named_as_by_torchvision(name, datasets):
+    published = torchvision_data.PUBLISHED[name]
+    kind = getattr(datasets, published.kind)
+    names = kind.classes_split_dict["balanced"] if name == "emnist_balanced" else kind.classes
+    assert list(published.class_names) == list(names)
 
 
 def test_classes_have_torchvisions_names(datasets):

@@ -14,7 +14,7 @@ import pytest
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
 from lossearch.evaluators.data.images import decode
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.tasks.download import download_task
+from lossearch.evaluators.tasks.download import download_task, require_downloaded
 from lossearch.primitives.errors import UserError
 from tests.evaluators import published_files as files
 from tests.evaluators.small_images import write_folder, write_image
@@ -88,14 +88,17 @@ def test_raf_db_keeps_its_official_test_part():
 
 
 def test_a_missing_torchvision_is_reported_with_how_to_install_it(monkeypatch):
-    files.write_mnist(raw_folder("mnist"))
+    (raw_folder("cifar10") / "cifar-10-batches-py").mkdir(parents=True)
+    (raw_folder("cifar10") / "cifar-10-batches-py" / "batches.meta").touch()
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(UserError, match=r"Expected torchvision, .* Run: pip install 'lossearch\[vision\]'"):
-        TASKS["mnist"].load()
+    for read in (TASKS["cifar10"].load, lambda: require_downloaded("cifar10")):
+        with pytest.raises(UserError, match=r"Expected torchvision, .* Run: pip install 'lossearch\[vision\]'"):
+            read()
 
 
 def test_a_torchvision_that_does_not_suit_torch_is_reported_with_how_to_install_it(monkeypatch):
-    files.write_mnist(raw_folder("mnist"))
+    (raw_folder("cifar10") / "cifar-10-batches-py").mkdir(parents=True)
+    (raw_folder("cifar10") / "cifar-10-batches-py" / "batches.meta").touch()
     imported = builtins.__import__
 
     def broken(name, *rest):
@@ -105,7 +108,7 @@ def test_a_torchvision_that_does_not_suit_torch_is_reported_with_how_to_install_
 
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(UserError, match=r"nms does not exist. Install both from one index, as pytorch.org says"):
-        TASKS["mnist"].load()
+        TASKS["cifar10"].load()
 
 
 def test_download_lets_torchvision_fetch_every_part(datasets, monkeypatch):

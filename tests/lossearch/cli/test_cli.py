@@ -348,13 +348,14 @@ def stopped(folder, run, executor, event, number):
     [
         ("inline", "started", signal.SIGINT),
         pytest.param("inline", "generation", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("inline", "generation", signal.SIGHUP, marks=pytest.mark.long),
         pytest.param("ray", "started", signal.SIGINT, marks=pytest.mark.long),
     ],
 )
 @pytest.mark.usefixtures("finished")
 def test_the_printed_command_continues_a_stopped_run(folder, executor, event, number):
     for attempt in range(20):
-        run = f"stopped-{executor}-{event}-{attempt}"
+        run = f"stopped-{executor}-{event}-{number.name}-{attempt}"
         code, messages = stopped(folder, run, executor, event, number)
         if code != 0:  # else, on a machine that is busy, the search was through before the signal came
             break

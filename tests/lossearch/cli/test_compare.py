@@ -110,6 +110,13 @@ def test_a_path_without_a_file_is_refused_at_any_length(words, message):
     assert "Errno" not in result.stderr
 
 
+@pytest.mark.parametrize("task", ["missing.npz", "./photos", "~/photos"])
+def test_a_task_that_looks_like_a_path_is_said_not_to_exist(task):
+    result = compared("--task", task, "--losses", "mse")
+    assert result.exit_code == 2
+    assert f"got '{task}', which does not exist. Correct the path." in result.stderr
+
+
 def test_a_task_name_too_long_for_a_path_is_unknown():
     result = compared("--task", TOO_LONG, "--losses", "mse")
     assert result.exit_code == 2

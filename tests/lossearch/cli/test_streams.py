@@ -1,0 +1,44 @@
+"""A command goes on when nobody reads what it prints, and ends with its own exit code."""
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import sys
+from lossearch.cli.streams import make_enduring
+make_enduring()
+for number in range(2_000):
+    print("data " * 40)
+    print("message " * 40, file=sys.stderr)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{file.fileno() > 2} ended")
+sys.exit(3)
+"""
+
+CLOSED = {
+    "the message pipe": "{} 2>&1 >/dev/null | head -1",
+    "both pipes": "{} 2>&1 | head -1",
+    "the data pipe": "{} 2>/dev/null | head -1",
+    "standard output": "{} >&- 2>/dev/null",
+    "standard error": "{} 2>&- >/dev/null",
+    "all": "{} <&- >&- 2>&-",
+}
+
+
+@pytest.mark.parametrize("command", CLOSED.values(), ids=CLOSED)
+def test_a_command_ends_with_its_own_code_when_nobody_reads_it(tmp_path, command):
+    program = f"{sys.executable} -c '{CODE}' {tmp_path / 'file'}"
+    whole = f"set -o pipefail\n{command.format(program)}"
+    ended = subprocess.run(["bash", "-c", whole], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert (tmp_path / "file").read_text() == "True ended"
+    assert "Error" not in ended.stdout + ended.stderr
+
+
+def test_what_is_read_is_printed_whole(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", CODE, str(tmp_path / "file")], capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout.count("data "), ended.stderr.count("message ")) == (80_000, 80_000)
