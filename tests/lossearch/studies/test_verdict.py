@@ -16,7 +16,7 @@ from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.tuned_losses import read_tuned
-from lossearch.results.findings.verdict_table import read_verdicts
+from lossearch.results.findings.verdict_table import read_verdicts, scene_folder
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
@@ -38,7 +38,7 @@ from lossearch.studies.tune import (
     tune,
 )
 from lossearch.studies.tuning import Tuned
-from lossearch.studies.verdict import VERDICT, _declared, _select_entering, folder_of, scenes_of, verdict
+from lossearch.studies.verdict import VERDICT, _declared, _select_entering, scenes_of, verdict
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -184,7 +184,7 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     assert {line.seeds for line in judged.table.lines} == {7}
     assert all(line.random_difference is not None for line in judged.table.lines)
     for line in judged.table.lines:  # at its best learning rate a loss may diverge under another seed
-        scene = folder_of(line.scene, line.task)
+        scene = scene_folder(line.scene, line.task)
         measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
         failed = {measurement.loss for measurement in measured if measurement.value is None} & set(KNOWN)
         assert line.baselines == len(KNOWN) - len(failed)
