@@ -73,6 +73,8 @@ def export(
         for warning in caught:
             if warning.category is UserWarning:
                 say(f"note: {warning.message}")
+        if not isinstance(loss, str):
+            _say_choice(loss, rank)
         _say_use(loss, form or out.suffix)
         for path in files:
             print(path)
@@ -88,9 +90,7 @@ def _require_free(path: Path, force: bool) -> None:
 def _read_loss(source: str, rank: int | None, tuned: bool | None, hyperparameters: Collection[str]) -> "Entry | str":
     """Return the entry of a run, or the name or formula. End the command if the source is none of them."""
     if os.path.isdir(source):
-        entry = _read_loss_of_run(Path(source), rank, tuned)
-        _say_choice(entry, rank)
-        return entry
+        return _read_loss_of_run(Path(source), rank, tuned)
     for option, given in (("--rank", rank), ("--tuned" if tuned else "--untuned", tuned)):
         if given is not None:
             fail(f"{option}: expected the directory of a run with it, got {source}", 2)

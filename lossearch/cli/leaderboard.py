@@ -80,7 +80,7 @@ def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -
     console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside))
     marks = legend([row.over_embeddings for row in shown], any(row.pareto for row in shown))
     if marks is not None:
-        say(marks)
+        print(marks)
 
 
 def _select_first(rows: Sequence[Any], top: int) -> list[Any]:

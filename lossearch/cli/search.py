@@ -101,5 +101,5 @@ def _print_run(run: "Run") -> None:
         say_embedding_use("The best loss")
     path = str(run.path)
     say(f"Tune the best losses, then judge them:  {typed(['tune', path])}; {typed(['compare', path])}")
-    say(f"Then write the judged loss as a file:   {typed(['export', path, '--out', 'my_loss.py'])}")
     say(f"Look at the whole run in a browser:     {typed(['report', path])}")
+    say(f"Write the judged loss as a file:        {typed(['export', path, '--out', 'my_loss.py'])}")
