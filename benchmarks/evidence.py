@@ -14,13 +14,13 @@ from pathlib import Path
 from lossearch.evaluators.tasks import TASKS
 from lossearch.results.findings.table_text import interval_text, signed
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned, write_tuned
-from lossearch.results.findings.verdict_table import FILE, VerdictTable, read_verdicts
+from lossearch.results.findings.verdict_table import FILE, VerdictTable, read_verdicts, scene_folder
 from lossearch.results.findings.verdicts import LEVEL, Judged, SceneMeasurements, Verdict, verdicts
 from lossearch.results.records import METRICS, Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import read_records, write_records
 from lossearch.studies.comparison import ComparisonDirectory
-from lossearch.studies.verdict import folder_of, samples_of_validation
+from lossearch.studies.verdict import samples_of_validation
 
 ROOT = Path(__file__).parent.parent
 KEPT, PAGE = ROOT / "experiments" / "evidence", ROOT / "docs" / "evidence.md"
@@ -114,7 +114,7 @@ def take_in(run: Path, name: str) -> None:
     shutil.copy(run / "experiment.toml", folder)
     write_tuned(folder, read_tuned(run / "tuning"))
     table = _judged(run / "verdict")
-    scenes = [run / "verdict" / folder_of(name, task) for name, task in table.scenes]
+    scenes = [run / "verdict" / scene_folder(name, task) for name, task in table.scenes]
     kept = [measurement for scene in scenes for measurement in _measured(scene)]
     write_records(folder / MEASURED, Measurement, kept)
     write_records(folder / FILE, Verdict, table.lines)

@@ -22,7 +22,6 @@ from lossearch.results.export.graph import FORMATS, write_graph
 from lossearch.results.export.model_card import Evidence, model_card
 from lossearch.results.export.python_file import write_export
 from lossearch.results.findings.explanation import folder_of, read_explanation
-from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.leaderboard import Entry
 from lossearch.results.records import loss_id
 from lossearch.results.storage.atomic import write_whole_text
@@ -53,7 +52,8 @@ def export(
 ) -> Path:
     """Write a loss as a file that does not need lossearch, and return its path. An existing file is replaced.
 
-    ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard.
+    ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard, such
+    as ``board.best()``, the judged loss with its tuned numbers.
     ``format`` is "py", "onnx" or "pt2"; by default the ending of the path decides. "py" is a Python file with a class
     ``Loss`` that imports only torch. The others are graphs over inputs [batch, classes] or [batch, embedding_size] and
     class indices [batch], for any batch size. ``card`` writes a model card beside the file: ``my_loss.py.md`` for
@@ -292,9 +292,9 @@ def _gather_evidence(entry: Entry) -> Evidence | None:
     task = TASKS.get(row.task)
     samples = len(task.load().validation) if task is not None and not task.needs_download else None
     explanation = read_explanation(folder_of(board.path, loss_id(row.formula, row.class_weights)))
-    table = read_verdicts(board.path / "verdict")
-    verdicts = [] if table is None else table.of_loss(row.rank, row.formula)
-    return Evidence(row, board.rows, board.evaluations, entry.trial, samples, explanation, verdicts)
+    judged = board.with_form(row) if entry.form is None else entry
+    verdicts = () if judged is None else judged.verdicts
+    return Evidence(row, board.rows, board.evaluations, entry.trial, samples, explanation, verdicts, entry.form)
 
 
 def _find_rejection(exportable: Exportable) -> str | None:

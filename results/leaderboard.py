@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
     from lossearch.primitives.modules.torch_loss import FormulaLoss
     from lossearch.results.export.exportable import Exportable
+    from lossearch.results.findings.tuned_forms import TunedForm
+    from lossearch.results.findings.verdicts import Verdict
     from lossearch.results.records import Evaluation
     from lossearch.results.storage.columns import StoredRecords
     from lossearch.results.storage.fresh_seed_test import FreshSeedTest
@@ -24,31 +26,95 @@ if TYPE_CHECKING:
 
 
 class Entry:
-    """One row of a leaderboard: its columns as attributes, its formula, its loss module, its export."""
+    """One loss of a leaderboard: the columns of its row as attributes, its formula, its loss module, its export.
 
-    def __init__(self, row: Row, run: str, board: "Leaderboard | None" = None) -> None:
+    ``form`` is None for the loss as the search found it. Otherwise it holds the numbers that tuning chose, and what was
+    measured with them. Formula, calibration, learning rate, loss and export are then those of the tuned form. The
+    columns, such as ``fitness_mean``, stay those of the search.
+    """
+
+    def __init__(self, row: Row, run: str, board: "Leaderboard | None" = None, form: "TunedForm | None" = None) -> None:
         self.row = row
         self.board = board
+        self.form = form
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("row", "board"):  # copy and pickle ask before the attribute exists
+        if name.startswith("_") or name in ("row", "board", "form"):  # copy and pickle ask before the attribute exists
             raise AttributeError(name)
         return getattr(self.row, name)
 
     def __repr__(self) -> str:
-        fitness = "no fitness" if self.row.fitness_mean is None else f"fitness {self.row.fitness_mean:.4f}"
-        return f"<{self.row.loss_id} {self.row.formula!r}: {fitness}>"
+        embeddings = ", over embeddings" if self.row.over_embeddings else ""
+        return f"<{self.row.loss_id} {self._formula_text!r}{embeddings}: {self._describe_worth()}>"
+
+    def _describe_worth(self) -> str:
+        """Return the verdict, the tuned value or the fitness of the loss, whichever says most."""
+        if self.form is None:
+            return "no fitness" if self.row.fitness_mean is None else f"fitness {self.row.fitness_mean:.4f}"
+        rate = "unknown" if self.form.learning_rate is None else f"{self.form.learning_rate:g}"
+        worth = "not judged" if self.form.verdict is None else self.form.verdict.verdict
+        return f"tuned, learning rate {rate}, {worth}"
 
     def _repr_html_(self) -> str:
-        return html_table(("column", "value"), asdict(self.row).items())
+        columns = asdict(self.row) | {"takes": "embeddings" if self.row.over_embeddings else "logits"}
+        if self.form is not None:
+            verdicts = "; ".join(f"{line.scene}, {line.task}: {line.verdict}" for line in self.form.verdicts)
+            columns = {
+                "tuned formula": self.form.formula,
+                "tuned learning rate": self.form.learning_rate,
+                "tuned calibration": self.form.calibration,
+                "verdicts": verdicts or "not judged",
+                **columns,
+            }
+        return html_table(("column", "value"), columns.items())
+
+    @property
+    def _formula_text(self) -> str:
+        return self.row.formula if self.form is None else self.form.formula
 
     @property
     def formula(self) -> "Formula":
-        """Formula, parsed from the row's text."""
+        """Formula, with the tuned numbers in a tuned form."""
         from lossearch.primitives.language.parser import parse
 
-        return parse(self.row.formula)
+        return parse(self._formula_text)
+
+    @property
+    def calibration(self) -> float | None:
+        """Factor that gives the loss cross-entropy's first gradient size; None where none is known."""
+        return self.row.calibration if self.form is None else self.form.calibration
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Learning rate that tuning chose; None for a loss that is not in its tuned form."""
+        return None if self.form is None else self.form.learning_rate
+
+    @property
+    def verdicts(self) -> "Sequence[Verdict]":
+        """Verdicts on this form of the loss; empty for a loss that is not in its judged form."""
+        return () if self.form is None else self.form.verdicts
+
+    def tuned(self) -> "Entry":
+        """Return the loss with the numbers that were judged, or if it was not judged with those that tuning chose.
+
+        The factor is the one that was measured with these numbers: in the verdict's own scene, or in the trainings
+        that confirmed the numbers. On several tasks numbers, factor and learning rate are those of the first.
+        Raises UserError for a loss that was not tuned.
+        """
+        entry = None if self.board is None else self.board.with_form(self.row)
+        if entry is None:
+            called = self.row.loss_id if self.row.rank is None else f"the loss of rank {self.row.rank}"
+            where = "RUN" if self.board is None else str(self.board.path)
+            raise UserError(
+                f"Expected a loss that was tuned, got {called}, which was not. Tune more losses with 'lossearch tune "
+                f"{where} --top N', or leave the tuned numbers out."
+            )
+        return entry
+
+    def untuned(self) -> "Entry":
+        """Return the loss with the numbers that the search found."""
+        return Entry(self.row, self._run, self.board)
 
     def loss(
         self,
@@ -60,12 +126,14 @@ class Entry:
     ) -> "FormulaLoss":
         """Return the loss as a torch module.
 
-        ``calibrated`` multiplies the loss by the factor of its evaluation. As in the search, the loss then trains at
-        the learning rate that suits cross-entropy. Without it the value is that of the formula.
+        ``calibrated`` multiplies the loss by ``calibration``, the factor that made its first gradient as large as
+        cross-entropy's in the network of the run. There it trains at ``learning_rate`` if it is tuned, else at the
+        rate of the search. In another network the learning rate has to be found anew: the factor does not make the
+        loss train at the rate that suits cross-entropy there. Without ``calibrated`` the value is that of the formula.
         """
         from lossearch.primitives.modules.torch_loss import loss_module
 
-        scale = self.row.calibration if calibrated and self.row.calibration else 1.0
+        scale = self.calibration if calibrated and self.calibration else 1.0
         if self.row.class_weights is not None:
             options.setdefault("class_weights", self.row.class_weights)
         return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
@@ -83,7 +151,7 @@ class Entry:
         """Return the loss with names for its numbers and the facts that an export states."""
         from lossearch.results.export.exportable import of_row
 
-        return of_row(self.row, self._run, self.trial)
+        return of_row(self.row, self._run, self.trial, self.form)
 
     @property
     def trial(self) -> "FreshSeedTest | None":
@@ -100,8 +168,9 @@ class NotARun(UserError, FileNotFoundError):
 
 
 class Leaderboard:
-    """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
+    """The losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
 
+    ``best()`` is the loss to use: the judged one with its tuned numbers, once the run was tuned and judged.
     ``path`` is the directory of the run. Opening it ranks all losses; rows and evaluations are built when they are
     read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out. Files that are no parts are
     left alone, and named in ``foreign`` and in a warning.
@@ -161,11 +230,71 @@ class Leaderboard:
 
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         rows = self.rows[index]
-        run = self.path.resolve().name
-        return [Entry(row, run, self) for row in rows] if isinstance(rows, list) else Entry(rows, run, self)
+        return (
+            [Entry(row, self._name, self) for row in rows] if isinstance(rows, list) else Entry(rows, self._name, self)
+        )
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self[:])
+
+    def best(self) -> Entry:
+        """Return the loss to use: the best judged loss in its judged form, or rank 1 where no loss was judged.
+
+        See ``judged`` for the order. ``form`` and ``verdicts`` of the entry say which it is. Raises UserError where no
+        loss was trained to the end.
+        """
+        judged = self.judged()
+        if not judged and not self.ranked:
+            raise UserError(f"{self.path}: expected a loss that was trained to the end, got none.")
+        return judged[0] if judged else self[0]
+
+    def judged(self) -> list[Entry]:
+        """Return the judged losses in their judged forms, best first.
+
+        A loss that is better than every baseline on the search's own task comes first. Next is the order in which they
+        were judged, best on the validation split first. A loss with a failed training comes last. A judged loss that is
+        not on the leaderboard is left out, with a warning.
+        """
+        from lossearch.results.findings.tuned_forms import TunedForms
+
+        forms = TunedForms(self.path)
+        entries = []
+        for formula, class_weights in forms.judged():
+            row = self.find_row(formula, class_weights)
+            if row is None:
+                warnings.warn(
+                    f"{self.path}: the judged loss {formula} with {class_weights} class weights is not on the "
+                    "leaderboard, so it is left out.",
+                    stacklevel=2,
+                )
+            else:
+                entries.append(Entry(row, self._name, self, forms.form_of((formula, class_weights))))
+        return entries
+
+    def tuned(self) -> list[Entry]:
+        """Return the tuned losses of the search in their tuned forms, best on the validation split first."""
+        from lossearch.results.findings.tuned_forms import TunedForms
+
+        rows = [self.find_row(*loss) for loss in TunedForms(self.path).found()]
+        entries = [self.with_form(row) for row in rows if row is not None]
+        return [entry for entry in entries if entry is not None]
+
+    def with_form(self, row: Row) -> Entry | None:
+        """Return the loss of a row in its judged form, else in its tuned form; None if it was not tuned."""
+        from lossearch.results.findings.tuned_forms import TunedForms, loss_key
+
+        form = TunedForms(self.path).form_of(loss_key(row.formula, row.class_weights), row.name)
+        return None if form is None else Entry(row, self._name, self, form)
+
+    def find_row(self, formula: str, class_weights: str) -> Row | None:
+        """Return the row of a loss by the text of its formula and its class weights; None if there is none."""
+        rows = self.rows.of_formula(formula)
+        return next((row for row in rows if (row.class_weights or "learned") == class_weights), None)
+
+    @property
+    def _name(self) -> str:
+        """Name of the run, without its folder."""
+        return self.path.resolve().name
 
     def of_loss(self, loss_id: str) -> "list[Evaluation]":
         """Return the evaluations of a loss, in the order written."""
@@ -222,9 +351,10 @@ def leaderboard_html(rows: Sequence[Row], ranked: int, called: str) -> str:
             row.difference_to_cross_entropy,
             row.complexity,
             row.name or f"{row.birth} g{row.generation}",
+            "embeddings" if row.over_embeddings else "logits",
             row.formula,
         )
         for row in shown
     ]
     caption = f"{called}: the best {len(shown)} of {ranked} losses; * is on the Pareto front"
-    return html_table(("rank", metric, "to cross-entropy", "size", "born", "formula"), lines, caption)
+    return html_table(("rank", metric, "to cross-entropy", "size", "born", "takes", "formula"), lines, caption)

@@ -19,6 +19,9 @@ Status = Literal["evaluated", "rejected", "duplicate", "failed"]
 # The kinds in lossearch.primitives.modules.class_weights. They are repeated because that module imports torch.
 CLASS_WEIGHTS = ("learned", "pedcc", "sub_centers")
 
+# The terminals in lossearch.primitives.language.terminals that look at embeddings, repeated for the same reason.
+EMBEDDING_TERMINALS = ("cosine", "dist2", "norm", "weight_norm")
+
 METRICS = ("accuracy", "verification accuracy", "mean IoU")
 
 SPLITS = ("validation", "test")
@@ -253,6 +256,11 @@ def _require_rules(record: Evaluation | Measurement) -> None:
         if not rule.holds(_OneRecord(record)):
             value = getattr(record, rule.field)
             raise ValueError(f"Expected {rule.expected}, got {rule.field}={value!r}.")
+
+
+def takes_embeddings(formula: str) -> bool:
+    """Return True if the text of a formula looks at embeddings, so that its module takes them in place of logits."""
+    return not set(EMBEDDING_TERMINALS).isdisjoint(re.findall(r"[A-Za-z_]\w*", formula))
 
 
 def digest(*parts: Any) -> str:

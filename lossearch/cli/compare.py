@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli import completion
-from lossearch.cli.output import JsonFlag, as_words, fail, interrupted, print_json, reported, say
+from lossearch.cli.output import (
+    JsonFlag,
+    as_words,
+    fail,
+    interrupted,
+    print_json,
+    reported,
+    say,
+    say_embedding_use,
+    say_legend,
+    typed,
+)
 from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
@@ -242,6 +253,22 @@ def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     else:
         _print_verdicts(judged.table)
     say(f"Verdicts: {judged.path}")
+    _say_next(run)
+
+
+def _say_next(run: Path) -> None:
+    """Name the best judged loss and the command that writes it, and say how it is used over embeddings."""
+    from lossearch.cli.sources import board_of
+    from lossearch.results.findings.tuned_forms import verdict_text
+
+    board = board_of(run)
+    best = board.judged()[:1]
+    for entry in best:
+        if entry.form is not None and entry.form.verdict is not None:
+            say(f"Best judged loss, rank {entry.rank}: {entry.formula}. Judged on {verdict_text(entry.form.verdict)}.")
+        if entry.over_embeddings:
+            say_embedding_use("The best judged loss")
+        say(f"Write it as a file, with its tuned numbers: {typed(['export', str(run), '--out', 'my_loss.py'])}")
 
 
 def _print_verdicts(table: "VerdictTable") -> None:
@@ -256,5 +283,6 @@ def _print_verdicts(table: "VerdictTable") -> None:
         console.print(verdict_table(lines, narrow=console.width < 100))
         for line in lines:
             say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
+        say_legend([line.formula for line in lines])
         say(selection_note(lines[0]))
         console.print()

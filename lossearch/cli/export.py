@@ -1,6 +1,7 @@
 """The ``lossearch export`` command: writes a loss of a run, a known loss or a formula as a file."""
 
 import os
+import shlex
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossearch.cli.output import fail, reported, say
+from lossearch.cli.output import fail, reported, say, say_embedding_use, typed
 from lossearch.cli.sources import board_of, known_or_formula
 
 if TYPE_CHECKING:
@@ -21,7 +22,18 @@ _ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size",
 def export(
     source: Annotated[str, typer.Argument(help="Directory of a run, name of a known loss, or formula.")],
     out: Annotated[Path, typer.Option(help="File to write; its ending is the format: .py, .onnx or .pt2.")],
-    rank: Annotated[int | None, typer.Option(min=1, help="Rank on the run's leaderboard.", show_default="1")] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rank on the run's leaderboard.", show_default="the judged loss, else 1"),
+    ] = None,
+    tuned: Annotated[
+        bool | None,
+        typer.Option(
+            "--tuned/--untuned",
+            help="Numbers that tuning chose, or those of the search.",
+            show_default="tuned if judged; with --rank untuned",
+        ),
+    ] = None,
     form: Annotated[str | None, typer.Option("--format", help="py, onnx or pt2.", show_default="by the ending")] = None,
     card: Annotated[bool, typer.Option("--card", help="Write a model card beside it, as OUT.md.")] = False,
     set_: Annotated[
@@ -47,7 +59,7 @@ def export(
         for path in files:
             _require_free(path, force)
         options: dict[str, Any] = _read_hyperparameters(set_ or [])
-        loss = _read_loss(source, rank, options.keys())
+        loss = _read_loss(source, rank, tuned, options.keys())
         options |= {"class_weights": class_weights} if class_weights is not None else {}
         options |= {"fine_tune_from": fine_tune_from} if fine_tune_from is not None else {}
         options |= {"prior": _read_numbers("--prior", prior)} if prior is not None else {}
@@ -61,6 +73,9 @@ def export(
         for warning in caught:
             if warning.category is UserWarning:
                 say(f"note: {warning.message}")
+        if not isinstance(loss, str):
+            _say_choice(loss, rank)
+        _say_use(loss, form or out.suffix)
         for path in files:
             print(path)
 
@@ -72,22 +87,69 @@ def _require_free(path: Path, force: bool) -> None:
         fail(f"{path}: exists already. Give another --out, or --force to replace it", 2)
 
 
-def _read_loss(source: str, rank: int | None, hyperparameters: Collection[str]) -> "Entry | str":
+def _read_loss(source: str, rank: int | None, tuned: bool | None, hyperparameters: Collection[str]) -> "Entry | str":
     """Return the entry of a run, or the name or formula. End the command if the source is none of them."""
     if os.path.isdir(source):
-        return _read_loss_of_run(Path(source), rank or 1)
-    if rank is not None:
-        fail(f"--rank: expected the directory of a run with it, got {source}", 2)
+        return _read_loss_of_run(Path(source), rank, tuned)
+    for option, given in (("--rank", rank), ("--tuned" if tuned else "--untuned", tuned)):
+        if given is not None:
+            fail(f"{option}: expected the directory of a run with it, got {source}", 2)
     return known_or_formula(source, hyperparameters)
 
 
-def _read_loss_of_run(run: Path, rank: int) -> "Entry":
+def _read_loss_of_run(run: Path, rank: int | None, tuned: bool | None) -> "Entry":
+    """Return the loss of a rank, or the best judged one, or rank 1, in the form that is asked for."""
     board = board_of(run)
     if board.damages:
         fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may differ; --resume trains it again", 1)
-    if rank > board.ranked:
+    if rank is not None and rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
-    return board[rank - 1]
+    if rank is not None:
+        return board[rank - 1].tuned() if tuned else board[rank - 1]
+    best = board.best()
+    if tuned is None or (best.form is not None) == tuned:
+        return best
+    if not tuned:
+        return best.untuned()
+    of_tuning = board.tuned()
+    if not of_tuning:
+        fail(f"--tuned: expected a run that was tuned, got {run}. Tune it first: {typed(['tune', str(run)])}", 2)
+    return of_tuning[0]
+
+
+def _say_choice(entry: "Entry", rank: int | None) -> None:
+    """Say which loss is exported, what is proved about it, and what to run if nothing is."""
+    assert entry.board is not None
+    run = str(entry.board.path)
+    called = f"rank {entry.rank}: {entry.formula}"
+    judge = typed(["compare", run])
+    if entry.form is not None:
+        from lossearch.results.findings.tuned_forms import training_text, verdict_text
+
+        verdict = entry.form.verdict
+        proved = f"Not judged. To judge it: {judge}" if verdict is None else f"Judged on {verdict_text(verdict)}."
+        say(f"Tuned form of {called}. {proved}")
+        say(f"Trained {training_text(entry.form)}.")
+        if entry.calibration is None:
+            say("note: the run holds no measurement of this form, so its factor is unknown: the file applies none.")
+        return
+    from lossearch.results.findings.tuned_forms import TunedForms
+
+    forms, other = TunedForms(entry.board.path), entry.board.with_form(entry.row)
+    if other is not None:
+        state = "tuned" if not other.verdicts else "tuned and judged"
+        words = ["--tuned"] if rank is None else ["--rank", str(rank), "--tuned"]
+        say(f"Untuned form of {called}. It was {state} with numbers of its own: {shlex.join(words)} writes those.")
+    elif rank is None and not forms.verdicts:
+        steps = [judge] if forms.tuned else [typed(["tune", run]), judge]
+        say(f"Nothing was judged, so this is {called}, untuned. To judge: {'; '.join(steps)}")
+
+
+def _say_use(loss: "Entry | str", form: str) -> None:
+    """Say how a loss over embeddings is used."""
+    if isinstance(loss, str) or form.lstrip(".") != "py" or not loss.over_embeddings:
+        return
+    say_embedding_use("It")
 
 
 def _read_hyperparameters(settings: list[str]) -> dict[str, float]:

@@ -57,6 +57,7 @@ def doctor(
 
 def _print_status(status: "Status") -> None:
     from lossearch.results.plain_text import printable
+    from lossearch.results.records import takes_embeddings
 
     counts = ", ".join(f"{count} {name}" for name, count in sorted(status.candidates.items())) or "none yet"
     speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute recently"
@@ -66,7 +67,8 @@ def _print_status(status: "Status") -> None:
     print(f"trainings: {status.trainings}{speed}")
     if status.best_fitness is not None:
         baseline = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
-        print(f"best: {status.best_fitness:.4f}{baseline}: {printable(status.best_formula or '')}")
+        over = ", over embeddings" if takes_embeddings(status.best_formula or "") else ""
+        print(f"best: {status.best_fitness:.4f}{baseline}{over}: {printable(status.best_formula or '')}")
     if status.seconds:
         print(
             "driver: " + ", ".join(f"{printable(activity)} {spent:.1f} s" for activity, spent in status.seconds.items())

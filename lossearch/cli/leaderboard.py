@@ -5,12 +5,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossearch.cli.output import JsonFlag, fail, print_json, reported, say
+from lossearch.cli.output import JsonFlag, fail, print_json, reported, say, typed
 from lossearch.cli.sources import board_of
+
+if TYPE_CHECKING:
+    from lossearch.results.findings.tuned_forms import LossKey
+    from lossearch.results.findings.verdicts import Verdict
 
 
 def leaderboard(
@@ -30,11 +34,11 @@ def leaderboard(
     with reported():
         if as_json and as_csv:
             fail("expected --json or --csv, got both", 2)
-        from lossearch.results.findings.verdict_table import read_verdicts
+        from lossearch.results.findings.tuned_forms import loss_key
         from lossearch.results.plain_text import printable
         from lossearch.results.ranking.filters import condition, on_task, ordered
 
-        board, table = board_of(run), read_verdicts(run / "verdict")
+        board, by_loss = board_of(run), _group_verdicts(run)
         conditions = [condition(text) for text in where or ()]
         rows: Sequence[Any] = board.rows
         is_selection = bool(conditions) or pareto or task is not None or sort is not None
@@ -43,17 +47,23 @@ def leaderboard(
             rows = rows if task is None else on_task(rows, task)
             rows = [row for row in rows if (row.pareto or not pareto) and all(holds(row) for holds in conditions)]
             rows = rows if sort is None else ordered(rows, sort)
-        verdicts = [] if table is None else table.lines
         if as_json:
-            print_json(
-                [asdict(row) | {"verdicts": _select_verdicts(row.rank, verdicts)} for row in _select_first(rows, top)]
-            )
+
+            def verdicts_of(row: Any) -> list[dict[str, Any]]:
+                return [asdict(line) for line in by_loss.get(loss_key(row.formula, row.class_weights), ())]
+
+            print_json([asdict(row) | {"verdicts": verdicts_of(row)} for row in _select_first(rows, top)])
         elif as_csv:
             _print_csv(_select_first(rows, top))
         else:
             print_board(rows, top, beside=not is_selection)
-            for line in verdicts:
-                say(printable(f"rank {line.rank}, {line.scene}, {line.task}: {line.verdict}; {line.why}."))
+            for (formula, class_weights), lines in by_loss.items():
+                row = board.find_row(formula, class_weights)
+                called = f"{lines[0].loss}, not on this leaderboard" if row is None else f"rank {row.rank}"
+                for line in lines:
+                    say(printable(f"{called}, {line.scene}, {line.task}: {line.verdict}; {line.why}."))
+            if by_loss:
+                say(f"Write the best judged loss as a file: {typed(['export', str(run), '--out', 'my_loss.py'])}")
         for damage in board.damages:
             say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
         if board.damages:
@@ -63,10 +73,14 @@ def leaderboard(
 def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -> None:
     """Print the first rows as a table. ``beside`` adds cross-entropy's row, ``known`` those of all known losses."""
     from lossearch.cli.output import tables
-    from lossearch.cli.tables import leaderboard_table
+    from lossearch.cli.tables import leaderboard_table, legend, shown_rows
 
     console = tables()
+    shown = shown_rows(rows, top, known, beside)
     console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside))
+    marks = legend([row.over_embeddings for row in shown], any(row.pareto for row in shown))
+    if marks is not None:
+        print(marks)
 
 
 def _select_first(rows: Sequence[Any], top: int) -> list[Any]:
@@ -86,6 +100,11 @@ def _print_csv(rows: Sequence[Any]) -> None:
         writer.writerow([spreadsheet_cell(value) if isinstance(value, str) else value for value in values])
 
 
-def _select_verdicts(rank: int, verdicts: Any) -> list[dict[str, Any]]:
-    """Return the verdicts on the loss of a rank, as plain data."""
-    return [asdict(line) for line in verdicts if line.rank == rank]
+def _group_verdicts(run: Path) -> "dict[LossKey, list[Verdict]]":
+    """Return the verdicts of a run by the loss that they are on. Its rank may have changed since."""
+    from lossearch.results.findings.tuned_forms import TunedForms, key_of
+
+    by_loss: dict[LossKey, list[Verdict]] = {}
+    for line in TunedForms(run).verdicts:
+        by_loss.setdefault(key_of(line.loss), []).append(line)
+    return by_loss

@@ -39,6 +39,25 @@ def say(message: str) -> None:
     print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
 
 
+def say_embedding_use(what: str) -> None:
+    """Say that a loss takes embeddings, and how it is used."""
+    from lossearch.results.export.usage import EMBEDDING_USE, OWNS_LAST_LAYER
+
+    say(f"{what} takes embeddings, and it {OWNS_LAST_LAYER}:")
+    for line in EMBEDDING_USE:
+        say(f"    {line}")
+
+
+def say_legend(formulas: Sequence[str]) -> None:
+    """Explain the marks of a table of these formulas, if it has some."""
+    from lossearch.cli.tables import legend
+    from lossearch.results.records import takes_embeddings
+
+    marks = legend(map(takes_embeddings, formulas))
+    if marks is not None:
+        say(marks)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print an error and end with this exit code."""
     say(f"error: {message}")

@@ -7,7 +7,7 @@ import typer
 
 from lossearch.cli import completion
 from lossearch.cli.leaderboard import print_board
-from lossearch.cli.output import as_words, fail, interrupted, reported, say, typed
+from lossearch.cli.output import as_words, fail, interrupted, reported, say, say_embedding_use, typed
 from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def _print_run(run: "Run") -> None:
     say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
     say(f"Run: {run.path}")
     say(f"Best loss: {run.exported}")
+    if run.leaderboard.rows[0].over_embeddings:
+        say_embedding_use("The best loss")
     path = str(run.path)
     say(f"Tune the best losses, then judge them:  {typed(['tune', path])}; {typed(['compare', path])}")
     say(f"Look at the whole run in a browser:     {typed(['report', path])}")
-    say(f"Write a loss as a file of its own:      {typed(['export', path, '--out', 'my_loss.py'])}")
+    say(f"Write the judged loss as a file:        {typed(['export', path, '--out', 'my_loss.py'])}")

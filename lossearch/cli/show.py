@@ -61,8 +61,9 @@ def _format_lines(facts: Any) -> Iterator[str]:
     yield f"{row.loss_id}{f', {row.name}' if row.name else ''}: {row.formula}"
     yield f"  latex      {facts.latex}"
     yield f"  size       {row.complexity} nodes"
-    if row.class_weights is not None:
-        yield f"  weights    {row.class_weights}"
+    if row.over_embeddings:
+        weights = row.class_weights or "learned"
+        yield f"  takes      embeddings, with {weights} class weights of its own in place of a last layer"
     yield f"  task       {row.task}, {row.fidelity}"
     yield f"  standing   {_format_standing(row)}"
     yield from (_format_training(record) for record in facts.evaluations if record.fitness is not None)

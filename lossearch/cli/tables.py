@@ -1,7 +1,7 @@
 """Tables that commands print, one function each. ``narrow`` leaves out columns that a small terminal cannot show."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group
 from rich.padding import Padding
@@ -19,10 +19,13 @@ from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import printable
 from lossearch.results.ranking.row import Row
 from lossearch.results.ranking.rows import known_losses
-from lossearch.results.records import BASELINE
+from lossearch.results.records import BASELINE, takes_embeddings
 
 #: Most characters of a formula in a table.
 LONGEST_FORMULA = 160
+
+#: Mark of a loss over embeddings in a table.
+EMBEDDING_MARK = "e"
 
 #: Most baselines in a table of tuned losses, besides cross-entropy.
 MAX_BASELINES = 8
@@ -38,10 +41,7 @@ def leaderboard_table(
 
     ``beside`` adds cross-entropy's row whatever its rank; ``known`` with it adds the rows of all known losses.
     """
-    chosen = [row for row in rows[:top] if row.rank is not None]
-    if beside:
-        more = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
-        chosen = sorted({row.rank: row for row in (*chosen, *more)}.values(), key=lambda row: row.rank or 0)
+    chosen = shown_rows(rows, top, known, beside)
     metric = rows[0].metric if rows else "accuracy"
     has_intervals = not narrow and any(row.difference_high is not None for row in chosen)
     difference = "to CE, 95 %" if has_intervals else "to CE"
@@ -50,26 +50,46 @@ def leaderboard_table(
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
         table.add_column("born", no_wrap=True)
+    has_marks = any(row.over_embeddings for row in chosen)
+    if has_marks:
+        table.add_column("", no_wrap=True)
     table.add_column("formula", overflow="fold", ratio=1)
     for row in chosen:
-        _add_row(table, _format_cells(row, narrow), is_bold=row.name == BASELINE)
+        marks = [_mark(row.over_embeddings)] if has_marks else []
+        cells = [*_format_cells(row, narrow), *marks, shortened(row.formula)]
+        _add_row(table, cells, is_bold=row.name == BASELINE)
     return table
 
 
+def shown_rows(rows: Sequence[Row], top: int, known: bool = False, beside: bool = True) -> list[Row]:
+    """Return the rows of the table that these options ask for."""
+    chosen = [row for row in rows[:top] if row.rank is not None]
+    if beside:
+        more = [row for row in known_losses(rows) if row.rank is not None and (known or row.name == BASELINE)]
+        chosen = sorted({row.rank: row for row in (*chosen, *more)}.values(), key=lambda row: row.rank or 0)
+    return chosen
+
+
 def _format_cells(row: Row, narrow: bool) -> Sequence[str]:
+    """Return the cells of a row before its formula."""
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
     if narrow:
-        return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False), shortened(row.formula)
+        return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False)
     spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
     born = row.name if row.name else f"{row.birth} g{row.generation}"
-    return (
-        rank,
-        f"{row.fitness_mean:.4f}{spread}",
-        to_cross_entropy(row),
-        str(row.complexity),
-        born,
-        shortened(row.formula),
-    )
+    return rank, f"{row.fitness_mean:.4f}{spread}", to_cross_entropy(row), str(row.complexity), born
+
+
+def _mark(over_embeddings: bool) -> str:
+    return EMBEDDING_MARK if over_embeddings else ""
+
+
+def legend(marks: Iterable[bool], pareto: bool = False) -> str | None:
+    """Explain the marks of a table: ``marks`` is True for each loss over embeddings. None if there is no mark."""
+    parts = ["* is on the Pareto front"] if pareto else []
+    if any(marks):
+        parts.append(f"{EMBEDDING_MARK} takes embeddings and owns the weights of the last layer")
+    return "; ".join(parts) or None
 
 
 def shortened(formula: str, most: int = LONGEST_FORMULA) -> str:
@@ -116,6 +136,7 @@ def tuned_table(losses: Sequence[TunedLoss], narrow: bool = False) -> Table:
     table = _make_table()
     for name in ("kind", "validation") if narrow else ("kind", "validation", "learning rate", "settings", "pruned"):
         table.add_column(name, justify="right" if name != "kind" else "left", no_wrap=True)
+    table.add_column("", no_wrap=True)
     table.add_column("loss", overflow="fold", ratio=1)
     ranked = sorted(losses, key=lambda loss: -(loss.value or 0.0))
     best_baselines = [loss for loss in ranked if loss.kind == "baseline"][:MAX_BASELINES]
@@ -125,7 +146,8 @@ def tuned_table(losses: Sequence[TunedLoss], narrow: bool = False) -> Table:
             rate = f"{loss.settings_by_name().get('learning_rate', 0.0):.3g}"
             text = loss.formula if loss.kind != "baseline" else f"{loss.loss}: {loss.formula}"
             more = [] if narrow else [rate, str(loss.trials), str(loss.pruned)]
-            _add_row(table, [loss.kind, value, *more, text], is_bold=loss.kind == "found")
+            mark = _mark(takes_embeddings(loss.formula))
+            _add_row(table, [loss.kind, value, *more, mark, text], is_bold=loss.kind == "found")
     return table
 
 
@@ -134,12 +156,14 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
     head = lines[0]
     seeds = max(line.seeds for line in lines)
     table = _make_table(printable(f"{head.scene}: {head.task}, {head.measure} on the test split, {seeds} fresh seeds"))
+    table.add_column("", no_wrap=True)
     table.add_column("loss", overflow="fold", ratio=1)
     for name in ("mean", "to best known") if narrow else ("mean", "to best known", "95 % interval", "p", "to random"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     for line in lines:
-        texts = [line.formula, "" if line.mean is None else f"{line.mean:.4f}", signed(line.difference)]
+        mark, mean = _mark(takes_embeddings(line.formula)), "" if line.mean is None else f"{line.mean:.4f}"
+        texts = [mark, line.formula, mean, signed(line.difference)]
         if not narrow:
             texts += [interval_text(line.low, line.high), "" if line.p is None else f"{line.p:.2g}"]
             texts.append(signed(line.random_difference))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say, typed
+from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say, say_legend, typed
 from lossearch.cli.sources import say_named_data
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def tune(
         _print(tuned, as_json)
         say(f"Studies, for optuna-dashboard: {tuned.path / 'studies.journal'}")
         say(f"To judge these losses on the test split: {typed(['compare', str(run)])}")
+        say(f"Then write the judged loss as a file:    {typed(['export', str(run), '--out', 'my_loss.py'])}")
 
 
 def _shorten_if_missing(run: Path) -> Path:
@@ -91,3 +92,4 @@ def _print(tuned: "TunedRun", as_json: bool) -> None:
     for task in dict.fromkeys(loss.task for loss in tuned.losses):
         of_task = [loss for loss in tuned.losses if loss.task == task]
         console.print(tuned_table(of_task, narrow=console.width < 100))
+    say_legend([loss.formula for loss in tuned.losses])

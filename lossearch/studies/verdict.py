@@ -16,7 +16,7 @@ from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
-from lossearch.results.findings.verdict_table import VerdictTable
+from lossearch.results.findings.verdict_table import VerdictTable, scene_folder
 from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
@@ -53,7 +53,7 @@ class Scene:
     @property
     def folder(self) -> str:
         """Name of its directory."""
-        return folder_of(self.name, self.task)
+        return scene_folder(self.name, self.task)
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,6 @@ def verdict(
             table = VerdictTable([*table.lines, *lines])
             table.write(path / VERDICT)
     return JudgedRun(path / VERDICT, table)
-
-
-def folder_of(scene: str, task: str) -> str:
-    """Return the name of the directory of a scene on a task."""
-    return f"{scene} {task}".replace(" ", "_")
 
 
 def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:

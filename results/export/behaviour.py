@@ -41,7 +41,8 @@ def checks(loss: Exportable) -> Iterator[tuple[str, str]]:
         module = _module(loss)
         module.set_progress(progress)
         moment = f"at progress {progress:g}, " if depends_on_progress else ""
-        yield from ((moment + check, result) for check, result in _check_module(module))
+        has_factor = loss.has_run_factor
+        yield from ((moment + check, result) for check, result in _check_module(module, has_factor))
 
 
 def _module(loss: Exportable) -> FormulaLoss:
@@ -54,11 +55,11 @@ def _module(loss: Exportable) -> FormulaLoss:
     )
 
 
-def _check_module(module: FormulaLoss) -> Iterator[tuple[str, str]]:
+def _check_module(module: FormulaLoss, has_factor: bool) -> Iterator[tuple[str, str]]:
     failures = find_failures(module)
     num_batches = len(list(extreme_inputs(module)))
     yield f"{num_batches} extreme batches", "; ".join(failures) or "value and gradient are finite on all"
-    yield "first gradient", _first_gradient_text(measure_first_gradient(module))
+    yield "first gradient", _first_gradient_text(measure_first_gradient(module), has_factor)
     if isinstance(module, EmbeddingLoss):
         yield "the way to the class weight", _way_text(trace_way_to_class(set_orthogonal_weights(module)))
         return
@@ -70,10 +71,13 @@ def _check_module(module: FormulaLoss) -> Iterator[tuple[str, str]]:
     yield "hard samples", _hard_samples_text(slope)
 
 
-def _first_gradient_text(ratio: float) -> str:
+def _first_gradient_text(ratio: float, has_factor: bool) -> str:
+    """Describe the size of the first gradient. With a factor of a run, the card gives the rate elsewhere."""
     if ratio == 0.0:
         return "**none** on random inputs: it does not start to train"
     text = f"{ratio:.2g} times cross-entropy's on random inputs, without a factor"
+    if has_factor:
+        return text
     if 0.5 <= ratio <= 2.0:
         return text
     return f"{text}: as a start, divide cross-entropy's learning rate by this number"

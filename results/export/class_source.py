@@ -87,8 +87,8 @@ def _paragraphs(loss: Exportable) -> Iterator[str]:
         yield "Call ``set_progress`` before each step with the share of the training that is done, from 0 to 1."
     if loss.calibration is not None:
         yield (
-            "``calibrated`` multiplies by the factor from the search that found the loss. It makes the first gradient "
-            "as large as cross-entropy's, so that the loss trains at the learning rate that suits cross-entropy."
+            "``calibrated`` multiplies by the factor from the run that found the loss. It makes the first gradient as "
+            "large as cross-entropy's in the run's network. In another network, look for the learning rate anew."
         )
     if loss.scale != 1.0:
         yield "``scale`` multiplies the value."

@@ -19,11 +19,15 @@ from lossearch.primitives.modules.class_weights import KINDS, suits
 from lossearch.primitives.modules.contract import number_between
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy
+from lossearch.results.findings.tuned_forms import TunedForm, training_text, verdict_text
 from lossearch.results.ranking.row import Row
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
 #: Facts that no longer hold once something of the loss was changed.
-_MEASURED = ("Validation", "Fresh seeds", "Calibration")
+_MEASURED = ("Validation", "Fresh seeds", "Tuned", "Verdict", "Learning rate", "Calibration")
+
+#: Beginning of a fact that the run does not have.
+_UNKNOWN = "unknown"
 
 #: Names that no argument of an exported class can have.
 _TAKEN = {
@@ -55,6 +59,7 @@ class Exportable:
     calibration: float | None = None  #: factor of the loss in a search; None for a loss that never had one
     facts: tuple[tuple[str, str], ...] = ()  #: label and text of each fact
     limits: tuple[str, ...] = ()  #: sentences that a user of the file has to know
+    learning_rate: float | None = None  #: that tuning chose for the loss with these numbers, and with its factor
 
     @property
     def over_embeddings(self) -> bool:
@@ -86,7 +91,13 @@ class Exportable:
             if getattr(self, name) != getattr(measured, name):
                 changed.append(f"{name} = {getattr(self, name)}, in the run {getattr(measured, name)}")
         kept = tuple(fact for fact in self.facts if fact[0] not in _MEASURED)
-        return replace(self, calibration=None, facts=(*kept, ("Changed", "; ".join(changed) + "; not evaluated so")))
+        facts = (*kept, ("Changed", "; ".join(changed) + "; not evaluated so"))
+        return replace(self, calibration=None, learning_rate=None, facts=facts)
+
+    @property
+    def has_run_factor(self) -> bool:
+        """True if a run trained the loss with a factor that is known, also where the file leaves it out."""
+        return any(label == "Calibration" and not text.startswith(_UNKNOWN) for label, text in self.facts)
 
     @property
     def divisors(self) -> frozenset[str]:
@@ -107,29 +118,48 @@ class Exportable:
         return logits_of_cross_entropy(self.formula)
 
 
-def of_row(row: Row, run: str, trial: FreshSeedTest | None = None) -> Exportable:
+def of_row(row: Row, run: str, trial: FreshSeedTest | None = None, form: TunedForm | None = None) -> Exportable:
     """Make the loss of a leaderboard's row exportable: name its numbers and state its facts.
 
-    ``trial`` is its test under fresh seeds, if there was one. Raises UserError where the row's text is no formula, or
-    its class weights do not suit it.
+    ``trial`` is its test under fresh seeds, if there was one. With a ``form`` the loss has the numbers and the factor
+    of this tuned form. Raises UserError where a text is no formula, or its class weights do not suit it.
     """
     kind = row.class_weights or "learned"
-    if kind not in KINDS or not suits(kind, parse(row.formula)):
-        raise UserError(f"Expected class_weights that suit {shown(row.formula)}, got {shown(kind)}.")
+    found = parse(row.formula if form is None else form.formula)
+    if kind not in KINDS or not suits(kind, found):
+        raise UserError(f"Expected class_weights that suit {shown(str(found))}, got {shown(kind)}.")
     known = _known_loss_of(row)
-    formula, values = with_named_numbers(parse(row.formula)) if known is None else (known.formula, known.values())
+    values = None if known is None else _values_of_known(known, form)
+    formula = found if known is None or values is None else known.formula
+    if values is None:
+        formula, values = with_named_numbers(found)
     return _with_valid_names(
         row.loss_id if known is None else f"{known.name} ({row.loss_id})",
         formula,
         values,
-        ranges={} if known is None else _ranges(known),
+        ranges=_ranges(known) if known is not None and formula == known.formula else {},
         class_weights=kind,
-        calibration=row.calibration,
-        facts=(*_row_facts(row, run, trial), *((("Source", known.source),) if known is not None else ())),
+        calibration=row.calibration if form is None else form.calibration,
+        learning_rate=None if form is None else form.learning_rate,
+        facts=(*_row_facts(row, run, trial, form), *((("Source", known.source),) if known is not None else ())),
     )
 
 
-def _row_facts(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[tuple[str, str]]:
+def _values_of_known(known: Loss, form: TunedForm | None) -> dict[str, float] | None:
+    """Return the hyper-parameters of a known loss, tuned if it is; None if they do not give the tuned formula."""
+    if form is None:
+        return known.values()
+    names = {parameter.name for parameter in known.hyperparameters}
+    given = {name: value for name, value in form.numbers().items() if name in names}
+    try:
+        values = known.values(given)
+    except ValueError:
+        return None
+    return values if str(known.formula.bind(values)) == form.formula else None
+
+
+def _row_facts(row: Row, run: str, trial: FreshSeedTest | None, form: TunedForm | None) -> Iterator[tuple[str, str]]:
+    before = "" if form is None else "before tuning, "
     yield "Found as", row.formula
     yield "Run", run
     yield "Task", f"{row.task}, trained as {row.fidelity}"
@@ -138,12 +168,29 @@ def _row_facts(row: Row, run: str, trial: FreshSeedTest | None) -> Iterator[tupl
     else:
         difference = row.difference_to_cross_entropy
         against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
-        yield "Validation", f"{row.metric} {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
+        yield "Validation", f"{before}{row.metric} {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
     if trial is not None:
-        yield "Fresh seeds", trial.sentence(row.metric)
+        yield "Fresh seeds", f"{before}{trial.sentence(row.metric)}"
     yield "Born", f"{row.birth}, generation {row.generation}"
-    if row.calibration is not None:
+    if form is not None:
+        yield from _form_facts(row, form)
+    elif row.calibration is not None:
         yield "Calibration", repr(row.calibration)
+
+
+def _form_facts(row: Row, form: TunedForm) -> Iterator[tuple[str, str]]:
+    value = "" if form.value is None else f": {row.metric} {form.value:.4f} under seeds that chose none of its numbers"
+    several = ", the first of several tasks, each of which has numbers of its own" if row.fitness_by_task else ""
+    yield "Tuned", f"on the validation split of {form.task}{several}{value}"
+    for line in form.verdicts:
+        yield "Verdict", verdict_text(line)
+    if not form.verdicts:
+        yield "Verdict", "none: it was not judged on the test split"
+    yield "Learning rate", f"trained {training_text(form)}"
+    if form.calibration is None:
+        yield "Calibration", f"{_UNKNOWN}: the run holds no measurement with these numbers, so no factor is applied"
+    else:
+        yield "Calibration", repr(form.calibration)
 
 
 def _ranges(known: Loss) -> dict[str, tuple[float, float, bool]]:

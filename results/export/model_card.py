@@ -6,15 +6,17 @@ shown as code.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lossearch.primitives.language.formula import latex
 from lossearch.results.export.behaviour import checks, conditions
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.python_file import written_by
+from lossearch.results.export.usage import EMBEDDING_USE, OWNS_LAST_LAYER
 from lossearch.results.findings.explanation import Explanation
 from lossearch.results.findings.explanation_text import as_markdown
+from lossearch.results.findings.tuned_forms import TunedForm, training_text
 from lossearch.results.findings.verdict_table import card_section
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import plain
@@ -36,6 +38,7 @@ class Evidence:
     samples: int | None = None  #: size of the validation split, where it is known
     explanation: Explanation | None = None  #: written by ``lossearch explain``
     verdicts: Sequence[Verdict] = ()  #: written by ``lossearch compare`` on the run
+    form: TunedForm | None = None  #: tuned form of the loss, if the file has its numbers
 
 
 def model_card(
@@ -50,13 +53,22 @@ def model_card(
     if evidence is None:
         parts.append("## Results\n\nNone here: no run of lossearch evaluated the loss.")
     else:
-        parts += [_results_section(evidence), _baselines_section(evidence), _training_section(loss, evidence)]
         if evidence.verdicts:
-            parts.append(card_section(evidence.verdicts))
+            parts.append(_verdict_section(evidence))
+        parts += [_results_section(evidence), _baselines_section(evidence), _training_section(loss, evidence)]
         if evidence.explanation is not None:
             parts.append(as_markdown(evidence.explanation))
     parts += [_checks_section(loss, evidence, rejected), _limits_section(loss, form), _provenance_section(loss)]
     return "\n\n".join(parts) + "\n"
+
+
+def _verdict_section(evidence: Evidence) -> str:
+    """Return the verdicts, and say so if they are on other numbers than those of the file."""
+    section = card_section(evidence.verdicts)
+    if evidence.form is not None:
+        return section
+    note = "**This file has other numbers: those that the search found.** `--tuned` exports the judged ones."
+    return f"{section}\n\n{note}"
 
 
 def escaped(text: str) -> str:
@@ -66,7 +78,7 @@ def escaped(text: str) -> str:
 
 
 def _title_section(loss: Exportable) -> str:
-    inputs = "embeddings, with its own class weights" if loss.over_embeddings else "logits"
+    inputs = f"embeddings: it {OWNS_LAST_LAYER}" if loss.over_embeddings else "logits"
     title = f"# Loss {escaped(loss.title)}" if loss.title else "# A loss by its formula"
     lines = [title, f"`{loss.formula}`", f"$${latex(loss.formula)}$$", f"A loss over {inputs}."]
     if loss.hyperparameters:
@@ -108,18 +120,23 @@ def _usage_section(loss: Exportable, file: str, form: str) -> str:
     else:
         module = file.removesuffix(".py")
         where = f"from {module} import Loss" if module.isidentifier() else f"# Loss is the class in {name}"
-        lines = ["import torch", "", where, "", *_construction_lines(loss), f"value = loss({features}, target)"]
+        lines = ["import torch", "", where, "", *_construction_lines(loss)]
+        if loss.over_embeddings:
+            lines += EMBEDDING_USE[1:]
+        else:
+            lines.append("value = loss(logits, target)")
     return "\n".join(["## Use", "", "```python", *lines, "```"])
 
 
 def _construction_lines(loss: Exportable) -> list[str]:
+    rate = "learning_rate" if loss.learning_rate is None else f"{loss.learning_rate:g}"
     lines, arguments = [], ["num_classes=100", "embedding_size=512"] if loss.over_embeddings else []
     if "prior" in loss.formula.names:
         lines.append("frequencies = counts / counts.sum()  # of the classes in the training set")
         arguments.append("prior=frequencies")
     lines.append(f"loss = Loss({', '.join(arguments)})")
     if _has_parameters(loss):
-        lines.append("optimizer = torch.optim.SGD([*network.parameters(), *loss.parameters()], lr=learning_rate)")
+        lines.append(f"optimizer = torch.optim.SGD([*network.parameters(), *loss.parameters()], lr={rate})")
     if "progress" in loss.formula.names or loss.fine_tune_from is not None:
         lines.append("loss.set_progress(step / steps)  # before each step")
     return lines
@@ -136,6 +153,8 @@ def _results_section(evidence: Evidence) -> str:
     fitness, baseline_fitness = _fitness(evidence, row.loss_id), _fitness(evidence, _baseline_id(evidence))
     ranked = evidence.rows.ranking.num_ranked
     lines = ["## Results"]
+    if evidence.form is not None:
+        lines.append("Those of the search, **before tuning**: with the first numbers and the first learning rate.")
     if row.fitness_mean is None:
         return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])
     samples = "" if evidence.samples is None else f" ({evidence.samples} samples)"
@@ -189,14 +208,30 @@ def _training_section(loss: Exportable, evidence: Evidence) -> str:
         f"{escaped(row.fidelity)}: network and its width, steps x batch size, learning rate (lr), momentum (m), and "
         "weight decay (wd) if there is any."
     ]
-    if row.calibration is not None:
-        sentences.append(
-            f"The loss was multiplied by {row.calibration:g}, so that its first gradient is as large as "
-            "cross-entropy's."
-        )
-        kept = "is in this file" if loss.calibration is not None else "**is not in this file**"
-        sentences.append(f"The factor {kept}.")
-    return "## Training\n\n" + " ".join(sentences)
+    if evidence.form is not None:
+        sentences = [f"With the numbers of this file: {escaped(training_text(evidence.form))}."]
+    return "## Training\n\n" + " ".join([*sentences, *_rate_sentences(loss, evidence)])
+
+
+def _rate_sentences(loss: Exportable, evidence: Evidence) -> Iterator[str]:
+    """Say which factor the loss had, if the file applies it, and which learning rate to start from."""
+    row, form = evidence.row, evidence.form
+    factor = row.calibration if form is None else form.calibration
+    rate = None if form is None else form.learning_rate
+    start = "the rate above" if rate is None else f"the learning rate {rate:g}"
+    if factor is None:
+        if form is not None:
+            yield "The run holds no measurement of the factor that it multiplied the loss by. This file applies none."
+        return
+    yield f"The loss was multiplied by {factor:g}, so that its first gradient is as large as cross-entropy's."
+    if loss.calibration is not None:
+        yield f"The factor is in this file. In this network, start from {start}, as it is."
+    else:
+        yield f"The factor **is not in this file**. In this network, start SGD from {start} times {factor:g}."
+    yield (
+        "In another network, look for the learning rate anew: the factor does not make the loss train at the rate that "
+        "suits cross-entropy there."
+    )
 
 
 def _checks_section(loss: Exportable, evidence: Evidence | None, rejected: str | None) -> str:

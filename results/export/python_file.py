@@ -19,6 +19,7 @@ from lossearch.results.export.class_source import WIDTH, class_source, helper_fu
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.forward_source import programs
 from lossearch.results.export.statements import OUR_MODULES, is_ours, returned_expression
+from lossearch.results.export.usage import EMBEDDING_USE, OWNS_LAST_LAYER
 from lossearch.results.plain_text import plain
 from lossearch.results.storage.atomic import write_whole_text
 
@@ -77,6 +78,8 @@ def _docstring(loss: Exportable) -> str:
             subsequent_indent=" " * width,
             break_on_hyphens=False,
         )
+    if loss.over_embeddings:
+        lines += ["", f"It takes embeddings, and it {OWNS_LAST_LAYER}:", "", *(f"    {line}" for line in EMBEDDING_USE)]
     if any(label == "Validation" for label, _ in loss.facts):
         lines += ["", *wrap(_FLATTERY, WIDTH)]
     return 'r"""' + "\n".join(lines) + '\n"""'

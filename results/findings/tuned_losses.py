@@ -1,7 +1,7 @@
 """Tuned losses of a run with their best settings: its own, those of a random search, and known losses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,16 +35,21 @@ class TunedLoss:
 
     def settings_by_name(self) -> dict[str, float]:
         """Return the settings as numbers. Raises UserError where one is no finite number."""
-        settings = {}
-        for text in self.settings:
-            name, _, value = text.partition("=")
-            try:
-                settings[name] = float(value)
-            except ValueError:
-                settings[name] = math.nan
-            if not math.isfinite(settings[name]):
-                raise UserError(f"Expected settings of {self.loss} like learning_rate=0.1, got {text!r:.60}.")
-        return settings
+        return read_settings(self.settings, self.loss)
+
+
+def read_settings(settings: Iterable[str], loss: str) -> dict[str, float]:
+    """Read texts ``name=value`` of a loss. Raises UserError where a value is no finite number."""
+    numbers = {}
+    for text in settings:
+        name, _, value = text.partition("=")
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            numbers[name] = math.nan
+        if not math.isfinite(numbers[name]):
+            raise UserError(f"Expected settings of {loss} like learning_rate=0.1, got {text!r:.60}.")
+    return numbers
 
 
 def read_tuned(folder: Path) -> list[TunedLoss]:

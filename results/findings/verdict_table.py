@@ -31,15 +31,6 @@ class VerdictTable:
         ]
         return html_table(head, rows)
 
-    def of_loss(self, rank: int | None, formula: str) -> list[Verdict]:
-        """Return the verdicts on a loss of the search's leaderboard, one for each scene."""
-        return [
-            line
-            for line in self.lines
-            # Class weights that are not simply learned follow the formula: "ce(cosine) [pedcc]".
-            if line.rank == rank and (line.loss == formula or line.loss.startswith(f"{formula} ["))
-        ]
-
     @property
     def scenes(self) -> list[tuple[str, str]]:
         """The name and the task of each scene, in the order of judging."""
@@ -94,6 +85,11 @@ def read_verdicts(folder: Path) -> VerdictTable | None:
 
     path = folder / FILE
     return VerdictTable(read_records(path, Verdict)) if path.exists() else None
+
+
+def scene_folder(scene: str, task: str) -> str:
+    """Return the name of the directory of a scene on a task."""
+    return f"{scene} {task}".replace(" ", "_")
 
 
 def selection_note(line: Verdict) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lossearch.results.records import takes_embeddings
+
 #: Stopped is a candidate that was trained to a rung and so far no longer.
 RowStatus = Literal["evaluated", "stopped", "failed", "rejected", "duplicate"]
 
@@ -42,3 +44,8 @@ class Row:
     reason: str | None  #: why the loss has no rank
     seconds: float | None  #: seconds of training, over all seeds
     finished_at: str | None  #: end of the last training, UTC
+
+    @property
+    def over_embeddings(self) -> bool:
+        """True if the loss takes embeddings and owns class weights, False if it takes logits."""
+        return self.class_weights is not None or takes_embeddings(self.formula)  # old files lack the class weights

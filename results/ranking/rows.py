@@ -58,6 +58,12 @@ class Rows(Sequence[Row]):
         """Return the rows of known losses."""
         return self._at(self.ranking.named().tolist())
 
+    def of_formula(self, formula: str) -> list[Row]:
+        """Return the rows of the losses with this formula, best first: one for each kind of class weights."""
+        losses = np.unique(self.ranking.loss[self._evaluations.equals("formula", formula)])
+        rows = self._at(np.flatnonzero(np.isin(self.ranking.order, losses)).tolist())
+        return [row for row in rows if row.formula == formula]  # a duplicate's evaluation has its own text
+
     def _at(self, places: Sequence[int]) -> list[Row]:
         """Return the rows at some places; build those that nobody holds."""
         rows = {place: row for place in places if (row := self._held.get(place)) is not None}

@@ -12,6 +12,7 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.curves import CurvePoint, Drawn, curves
 from lossearch.results.findings.explanation import Explanation, folder_of, read_explanation
 from lossearch.results.findings.observation import Observation, observation_folder, read_observation
+from lossearch.results.findings.tuned_forms import key_of, loss_key
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.findings.verdicts import Verdict
@@ -116,6 +117,7 @@ def loss_facts(
         later = read_later_findings(board.path)
         missing += later.missing
     explanation = _read_explanation(board.path, row, missing)
+    identity = loss_key(row.formula, row.class_weights)  # ranks change when a search goes on
     return LossFacts(
         row=row,
         latex=latex(formula),
@@ -125,8 +127,8 @@ def loss_facts(
         trial=read_fresh_seed_test(board.path / "log.jsonl", row.loss_id),
         explanation=explanation,
         observation=read_loss_observation(board.path, row.loss_id, missing),
-        tuned=[loss for loss in later.tuned if row.rank is not None and loss.rank == row.rank and loss.kind == "found"],
-        verdicts=[verdict for verdict in later.verdicts if row.rank is not None and verdict.rank == row.rank],
+        tuned=[loss for loss in later.tuned if loss.kind == "found" and key_of(loss.loss) == identity],
+        verdicts=[verdict for verdict in later.verdicts if key_of(verdict.loss) == identity],
         missing=missing,
     )
 

@@ -16,6 +16,7 @@ from lossearch.primitives.language.formula import latex
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import Observation
 from lossearch.results.findings.table_text import rounded, signed
+from lossearch.results.findings.tuned_forms import LossKey, key_of
 from lossearch.results.leaderboard import NotARun
 from lossearch.results.plain_text import printable
 from lossearch.results.ranking.row import Row
@@ -133,10 +134,10 @@ def _training_figures(row: Row, observation: Observation, baseline: Observation 
 
 def _table(report: Contents) -> list[list[Any]]:
     """Return the leaderboard's cells for each ranked loss. It has few columns, since there may be many rows."""
-    verdicts: dict[int | None, str] = {}
+    verdicts: dict[LossKey, str] = {}
     for verdict in report.verdicts:
         if verdict.scene == "own":
-            verdicts.setdefault(verdict.rank, verdict.verdict)
+            verdicts.setdefault(key_of(verdict.loss), verdict.verdict)
     return [
         [
             row.rank,
@@ -149,10 +150,11 @@ def _table(report: Contents) -> list[list[Any]]:
             row.complexity,
             visible(f"{row.birth} g{row.generation}"),
             row.pareto,
-            verdicts.get(row.rank, ""),
+            verdicts.get((row.formula, row.class_weights or "learned"), ""),  # canonical text needs no parsing
             _mathml_of_row(row),
             row.difference_low,
             row.difference_high,
+            row.over_embeddings,
         ]
         for row in report.rows
         if row.rank is not None

@@ -2,8 +2,9 @@ from dataclasses import MISSING, fields
 
 import pytest
 
+from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.primitives.modules.class_weights import KINDS
-from lossearch.results.records import CLASS_WEIGHTS, RULES, Measurement, loss_id
+from lossearch.results.records import CLASS_WEIGHTS, EMBEDDING_TERMINALS, RULES, Measurement, loss_id, takes_embeddings
 from tests.results.helpers import evaluation, refused
 
 
@@ -72,3 +73,9 @@ def test_the_kinds_of_class_weights_are_those_of_the_formula_language():
         ValueError, match="Expected class_weights to be one of learned, pedcc, sub_centers, got class_weights='bogus'"
     ):
         evaluation(class_weights="bogus")
+
+
+def test_the_terminals_that_look_at_embeddings_are_those_of_the_formula_language():
+    assert set(EMBEDDING_TERMINALS) == {name for name, terminal in TERMINALS.items() if terminal.looks_at_embeddings}
+    assert takes_embeddings("ce(30*(cosine - 0.35*y))")
+    assert not takes_embeddings("ce(cos(z)) + not_cosine_1")

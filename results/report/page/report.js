@@ -21,7 +21,7 @@
   dark.addEventListener("change", drawAll);
 
   // The leaderboard. Columns of a row: rank, name, formula, fitness, spread, seeds, difference, size, birth, front,
-  // verdict, MathML, and the two ends of the interval of the difference.
+  // verdict, MathML, the two ends of the interval of the difference, and true if it is over embeddings.
   const page = 25;
   const body = document.querySelector("#board tbody");
   const filter = document.getElementById("filter");
@@ -73,6 +73,7 @@
             cell.append(code);
             const typeset = row[11] && new DOMParser().parseFromString(row[11], "application/xml").documentElement;
             if (typeset && typeset.localName === "math") cell.append(typeset);
+            if (row[14]) cell.append(" over embeddings");
           } else {
             cell.textContent = text(row, place);
           }

@@ -73,7 +73,9 @@ def test_the_leaderboard_as_a_table_and_as_json(folder, finished):
     table = lossearch("leaderboard", "run", "--top", 3, cwd=folder)
     assert table.returncode == 0
     assert table.stderr == ""
-    assert len(table.stdout.splitlines()) in (4, 5)  # cross-entropy beside the best three
+    *lines, legend = table.stdout.splitlines()
+    assert len(lines) in (4, 5)  # cross-entropy beside the best three
+    assert legend.startswith("* is on the Pareto front")
     rows = json.loads(lossearch("leaderboard", "run", "--top", 3, "--json", cwd=folder).stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert {"loss_id", "formula", "complexity", "fitness_mean", "difference_to_cross_entropy"} <= rows[0].keys()

@@ -9,14 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from lossearch.cli.app import app
+from lossearch.engine.export_check import load_exported
 from lossearch.engine.launch import search
 from lossearch.evaluators.tasks import TASKS
+from lossearch.evaluators.training.training import Training
+from lossearch.evaluators.work import training_seed
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.tuned_losses import read_tuned
-from lossearch.results.findings.verdict_table import read_verdicts
+from lossearch.results.findings.verdict_table import read_verdicts, scene_folder
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
@@ -38,7 +41,7 @@ from lossearch.studies.tune import (
     tune,
 )
 from lossearch.studies.tuning import Tuned
-from lossearch.studies.verdict import VERDICT, _declared, _select_entering, folder_of, scenes_of, verdict
+from lossearch.studies.verdict import VERDICT, _declared, _select_entering, scenes_of, verdict
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -184,7 +187,7 @@ def test_a_loss_is_judged_on_its_task_on_a_second_network_and_on_a_second_task(j
     assert {line.seeds for line in judged.table.lines} == {7}
     assert all(line.random_difference is not None for line in judged.table.lines)
     for line in judged.table.lines:  # at its best learning rate a loss may diverge under another seed
-        scene = folder_of(line.scene, line.task)
+        scene = scene_folder(line.scene, line.task)
         measured, _ = RecordStore(judged.path / scene / "measurements", Measurement).read()
         failed = {measurement.loss for measurement in measured if measurement.value is None} & set(KNOWN)
         assert line.baselines == len(KNOWN) - len(failed)
@@ -352,6 +355,51 @@ def test_the_commands_print_verdicts_and_their_limits(run, judged):
 def test_the_random_search_runs_once(run, tuned, monkeypatch):
     monkeypatch.setattr("lossearch.studies.tune.search", lambda *given, **more: pytest.fail("searched again"))
     search_at_random(run)
+
+
+def test_the_exported_file_trains_to_the_verdict(run, judged, tmp_path):
+    """Walk the chain: what search, tune and compare proved is what a plain training with the exported file gives."""
+    line, file = judged.table.lines[0], tmp_path / "judged.py"
+    printed = CliRunner().invoke(app, ["export", str(run), "--out", str(file), "--card"])
+    assert printed.exit_code == 0, printed.output
+    assert f"{line.verdict}; {line.why}" in printed.stderr
+    best = Leaderboard(run).best()
+    work = replace(_declared(SMALL, scenes_of(SMALL)[0], read_tuned(run / TUNING), 7).work("digits"), measured="test")
+    settings = {"learning_rate": best.learning_rate, "seeds": 7}
+    fidelity, task = work.fidelity.model_copy(update=settings), work.get_task()
+    module, accuracies = load_exported(file), []
+    for seed in work.seeds:
+        sizes = (task.classes, fidelity.hidden) if best.over_embeddings else ()
+        training = Training(module.Loss(*sizes), task, fidelity, training_seed(work, seed), calibration=1.0)
+        training.run(fidelity.steps)
+        accuracies.append(training.metric_on(task.load_test()))
+    # The factor is one number for all seeds. A cohort sums in another order, which may flip a sample on the boundary.
+    one_sample = 1.0 / len(task.load_test())
+    assert sum(accuracies) / len(accuracies) == pytest.approx(line.mean, abs=one_sample)
+    assert (str(best.formula), best.rank) == (line.formula, line.rank)
+    text, card = file.read_text(), (tmp_path / "judged.py.md").read_text()
+    assert f"with learning rate {best.learning_rate:g} of SGD with momentum 0.9" in " ".join(text.split())
+    assert f"start from the learning rate {best.learning_rate:g}, as it is" in card
+    assert f"**{line.verdict}**" in card
+
+
+def test_tuned_and_untuned_forms_are_chosen_by_option(run, judged, tmp_path):
+    runner, line = CliRunner(), judged.table.lines[0]
+    words = ["export", str(run), "--out", str(tmp_path / "loss.py"), "--force"]
+    printed = runner.invoke(app, [*words, "--rank", str(line.rank)])
+    assert f"--rank {line.rank} --tuned writes those" in printed.stderr
+    assert "Untuned form" in runner.invoke(app, [*words, "--untuned"]).stderr
+    other = next(loss for loss in read_tuned(run / TUNING) if loss.kind == "found" and loss.rank != line.rank)
+    printed = runner.invoke(app, [*words, "--rank", str(other.rank), "--tuned"])
+    assert "Not judged. To judge it: " in printed.stderr
+    assert Leaderboard(run)[other.rank - 1].tuned().calibration is not None
+    untuned = next(row.rank for row in Leaderboard(run).rows if row.name == "ngl")  # no baseline of this tuning
+    printed = runner.invoke(app, [*words, "--rank", str(untuned), "--tuned"])
+    assert printed.exit_code == 2
+    assert "lossearch tune" in printed.stderr
+    assert runner.invoke(app, ["export", "focal", "--tuned", "--out", str(tmp_path / "x.py")]).exit_code == 2
+    printed = runner.invoke(app, ["compare", str(run), "--seeds", "7", "--top", "1"])
+    assert f"export {run} --out my_loss.py" in printed.stderr.splitlines()[-1]
 
 
 def test_a_card_and_the_leaderboard_show_the_verdicts(run, judged):
