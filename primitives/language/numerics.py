@@ -105,8 +105,8 @@ def softmax_c(x: Tensor) -> Tensor:
 
 
 def log_softmax_c(x: Tensor) -> Tensor:
-    """Compute the logarithm of the softmax over the classes, finite for a class with the logit -inf."""
-    return torch.log_softmax(x, 1).clamp(min=-(torch.finfo(x.dtype).max ** 0.5))
+    """Compute the logarithm of the softmax over the classes, finite for a logit of -inf: p*log(p) is 0 there."""
+    return torch.log_softmax(x, 1).clamp(min=torch.finfo(x.dtype).min / 1024.0)
 
 
 def at_target(x: Tensor, target: Tensor) -> Tensor:
