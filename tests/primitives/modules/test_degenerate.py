@@ -127,10 +127,8 @@ def test_a_class_weight_that_is_no_finite_number_is_refused(name, values):
 
 
 def test_a_class_weight_rescales_a_loss_over_embeddings():
-    plain, weighted = (
-        lossearch.loss("arcface", num_classes=3, embedding_size=2, reduction="none", weight=weight)
-        for weight in (None, [1, 2, 3])
-    )
+    options = {"num_classes": 3, "embedding_size": 2, "reduction": "none"}
+    plain, weighted = (lossearch.loss("arcface", weight=weight, **options) for weight in (None, [1, 2, 3]))
     weighted.weight.data.copy_(plain.weight)
     embeddings, target = torch.randn(3, 2), torch.tensor([2, 0, 1])
     torch.testing.assert_close(weighted(embeddings, target), torch.tensor([3.0, 1.0, 2.0]) * plain(embeddings, target))
