@@ -247,7 +247,7 @@ class EmbeddingLoss(FormulaLoss):
         if generator is not None and not isinstance(generator, torch.Generator):
             raise UserError(f"Expected generator to be a torch.Generator, got {type(generator).__name__}.")
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
-        if fine_tune_from is not None:
+        if class_weights == "pedcc":
             self.register_buffer("progress", self.progress)  # part of the state_dict
         self.register_buffer("rescaling", None if weight is None else numbers_per_class("weight", weight))
         require_one_per_class("weight", self.rescaling, num_classes)

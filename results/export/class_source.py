@@ -24,7 +24,6 @@ def class_source(loss: Exportable) -> str:
     blocks = [_fields(loss), constructor_source(loss)]
     if sets_progress(loss):
         blocks.append(set_progress_source(loss))
-    if "progress" in loss.formula.names:
         blocks.append(load_source(loss))
     blocks.append(forward_source(loss))
     if loss.over_embeddings:
@@ -118,7 +117,7 @@ def _fields(loss: Exportable) -> str:
     lines.append("rescaling: Tensor | None" if loss.over_embeddings else "weight: Tensor | None")
     if "prior" in loss.formula.names:
         lines.append("prior: Tensor")
-    if "progress" in loss.formula.names:
+    if sets_progress(loss):
         lines.append("progress: Tensor")
     pieces = [repr(piece) for piece in _split_text(str(loss.formula), WIDTH - 12)]
     fits = len(pieces) == 1 and len(pieces[0]) + 14 <= WIDTH

@@ -22,7 +22,7 @@ def constructor_source(loss: Exportable) -> str:
         body.append('self.register_buffer("prior", class_frequencies(prior))')
     if loss.over_embeddings and "prior" in loss.formula.names:
         body.append('require_one_per_class("prior", self.prior, self.num_classes)')
-    if "progress" in loss.formula.names:
+    if sets_progress(loss):
         body.append('self.register_buffer("progress", torch.tensor(0.0))')
     signature = "def __init__(\n    " + ",\n    ".join(_arguments(loss)) + ",\n) -> None:\n"
     return signature + indent("\n".join(body), "    ")
@@ -30,7 +30,7 @@ def constructor_source(loss: Exportable) -> str:
 
 def sets_progress(loss: Exportable) -> bool:
     """Return True if the class has a method ``set_progress``."""
-    return "progress" in loss.formula.names or (loss.class_weights == "pedcc" and loss.moves_with_weight)
+    return "progress" in loss.formula.names or loss.class_weights == "pedcc"
 
 
 def set_progress_source(loss: Exportable) -> str:
@@ -40,8 +40,7 @@ def set_progress_source(loss: Exportable) -> str:
         '    """Set the progress of the training, from 0 to 1."""',
         '    progress = number_between("progress", progress, 0.0, 1.0)',
     ]
-    if "progress" in loss.formula.names:
-        lines.append("    self.progress.fill_(progress)")
+    lines.append("    self.progress.fill_(progress)")
     if loss.class_weights == "pedcc" and loss.moves_with_weight:
         lines += [
             "    if self.fine_tune_from is not None:",
@@ -109,14 +108,15 @@ def _weight(buffer: str) -> Iterator[str]:
 
 
 def load_source(loss: Exportable) -> str:
-    """Return the source of the method that loads a state without ``progress``."""
-    return "\n".join(
-        [
-            "def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:",
-            '    state_dict.setdefault(f"{prefix}progress", self.progress)  # older versions did not keep it',
-            "    super()._load_from_state_dict(state_dict, prefix, *others)",
-        ]
-    )
+    """Return the source of the method that loads a state, also one without ``progress``."""
+    lines = [
+        "def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:",
+        '    state_dict.setdefault(f"{prefix}progress", self.progress)  # older versions did not keep it',
+        "    super()._load_from_state_dict(state_dict, prefix, *others)",
+    ]
+    if loss.class_weights == "pedcc":
+        lines.append("    self.set_progress(float(self.progress))  # fixes or frees the class weights")
+    return "\n".join(lines)
 
 
 def _class_weights(loss: Exportable) -> Iterator[str]:

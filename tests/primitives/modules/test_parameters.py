@@ -75,11 +75,15 @@ def test_progress_is_part_of_the_state_and_a_state_without_it_loads(build, tmp_p
     assert float(second.progress) == 0.75
 
 
-def test_weights_that_were_being_fine_tuned_are_learned_again_after_loading():
+def test_weights_that_were_being_fine_tuned_are_learned_again_after_loading(tmp_path):
     first, second = (lossearch.loss("pedcc", num_classes=4, embedding_size=3, fine_tune_from=0.5) for _ in range(2))
     first.set_progress(0.6)
     second.load_state_dict(first.state_dict())
     assert second.weight.requires_grad
+    (tmp_path / "loss.py").write_text(export_source(of_module(first)))
+    exported = load_exported(tmp_path / "loss.py").Loss(4, 3)
+    exported.load_state_dict(first.state_dict())
+    assert exported.weight.requires_grad
 
 
 DISTRIBUTED = """
