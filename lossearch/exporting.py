@@ -16,7 +16,7 @@ from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 from lossearch.primitives.errors import Argument, UserError, as_user_errors, nearest
 from lossearch.primitives.language.parser import valid_name
 from lossearch.primitives.modules.contract import count
-from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, LogitLoss, loss_module
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 from lossearch.results.export.exportable import Exportable, of_formula, of_known, of_module, options_of
 from lossearch.results.export.graph import FORMATS, write_graph
 from lossearch.results.export.model_card import Evidence, model_card
@@ -199,7 +199,7 @@ def _hint_at_argument(name: str, loss: Exportable) -> str:
     """Return a clause that says so if the class of a Python file takes this argument."""
     takes = {
         "prior": "prior" in loss.formula.names,
-        "weight": not loss.over_embeddings,
+        "weight": True,
         "num_classes": loss.over_embeddings,
         "embedding_size": loss.over_embeddings,
     }
@@ -208,7 +208,7 @@ def _hint_at_argument(name: str, loss: Exportable) -> str:
 
 def _list_limits_of_file(loss: "str | FormulaLoss | Entry") -> Iterator[str]:
     """Name the parts of a module that its Python file does not hold."""
-    if isinstance(loss, LogitLoss) and loss.weight is not None:
+    if isinstance(loss, FormulaLoss) and loss.class_rescaling is not None:
         yield _WITHOUT_WEIGHT
     if isinstance(loss, EmbeddingLoss) and loss.class_weights.learned_at(1.0):
         yield _WITHOUT_CLASS_WEIGHTS

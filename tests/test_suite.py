@@ -48,6 +48,7 @@ LONG_ALONE = {
     "tests/lossearch/studies/test_verdict.py::test_stopped_judging_continues_and_more_seeds_keep_earlier_measurements",
     "tests/lossearch/studies/test_verdict.py::test_the_judged_losses_are_recorded_before_the_next_scene_begins",
     "tests/lossearch/test_plot.py::test_class_maps_are_drawn_of_networks_that_see_images",
+    "tests/primitives/modules/test_parameters.py::test_losses_train_in_two_processes",
     "tests/results/report/test_in_a_browser.py::test_a_dark_screen_prints_in_black_on_white",
     "tests/results/report/test_in_a_browser.py::test_a_large_run_opens_soon",
     "tests/results/report/test_in_a_browser.py::test_it_prints_to_pdf",

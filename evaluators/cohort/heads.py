@@ -98,10 +98,12 @@ class ClassWeightHeads:
         return cosines.unflatten(2, self.weight.shape[2:4]).amax(3)
 
     def _compute_squared_distance(self, embeddings: Tensor) -> Tensor:
-        # |x - c|^2 = |x|^2 + |c|^2 - 2 x·c
-        inner = torch.matmul(self.centers, embeddings)
-        squares = embeddings.square().sum(2, keepdim=True) + self.centers.square().sum(3, keepdim=True)
-        return (squares - 2.0 * inner).clamp(min=0.0)
+        # |x - c|^2 = |x|^2 + |c|^2 - 2 x·c about the mean of the centers, as in numerics.squared_distance
+        origin = self.centers.detach().mean(2, keepdim=True)
+        x, c = embeddings - origin.transpose(2, 3), self.centers - origin
+        squares = x.square().sum(2, keepdim=True) + c.square().sum(3, keepdim=True)
+        distance = squares - 2.0 * torch.matmul(c, x)
+        return distance - distance.detach().clamp(max=0.0)
 
 
 def build_heads(

@@ -50,14 +50,14 @@ def adopt_class_weights(loss: nn.Module, model: Model, seed: int) -> None:
 
     Learned weights start as the head's. Fixed ones stay as they are.
     """
-    assert isinstance(loss.weight, nn.Parameter)
-    centers = getattr(loss, "centers", None)
-    if isinstance(loss, EmbeddingLoss):
-        kind = loss.class_weights.kind
-    else:  # an exported loss names no kind: its weights show it
-        kind = "sub_centers" if loss.weight.ndim == 3 else "learned" if loss.weight.requires_grad else "pedcc"
+    weight, centers = getattr(loss, "weight", None), getattr(loss, "centers", None)
     with torch.no_grad():
-        loss.weight.copy_(initial_class_weights(kind, model, seed))
+        if isinstance(weight, nn.Parameter):
+            if isinstance(loss, EmbeddingLoss):
+                kind = loss.class_weights.kind
+            else:  # an exported loss names no kind: its weights show it
+                kind = "sub_centers" if weight.ndim == 3 else "learned" if weight.requires_grad else "pedcc"
+            weight.copy_(initial_class_weights(kind, model, seed))
         if centers is not None:
             centers.copy_(model.centers)
 

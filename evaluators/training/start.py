@@ -59,9 +59,13 @@ def draw_batches(num_samples: int, fidelity: TrainingSettings, seed: int) -> tup
 
 @lru_cache(maxsize=16)  # every loss of a task asks for them
 def class_frequencies(task: Task) -> Tensor:
-    """Compute relative class frequencies [classes] in the task's training split, without targets that have no class."""
+    """Compute relative class frequencies [classes] in the task's training split, without targets that have no class.
+
+    A class without samples counts as half a sample: losses divide by frequencies and take their logarithms.
+    """
     targets = task.load().train.targets.flatten()
     counts = torch.bincount(targets[targets >= 0], minlength=task.classes)
+    counts = torch.where(counts > 0, counts, 0.5)
     return counts / counts.sum()
 
 

@@ -16,6 +16,10 @@ TARGET = Name("y")
 #: Terminals that a network's output moves.
 PREDICTIONS = frozenset({"p", *FEATURES})
 
+#: Predictions over embeddings that move with the class weights, and with the class centers.
+WEIGHT_FEATURES = frozenset({"z", "p", "cosine", "weight_norm"})
+CENTER_FEATURES = frozenset({"dist2"})
+
 #: Operators whose argument is logits.
 _OVER_LOGITS = ("ce", "softmax_c", "log_softmax_c")
 

@@ -115,6 +115,10 @@ class Builder:
         program = lower(formula, hard=self._hard)
         results: list[Argument] = []
         for step in program.steps:
+            if step.function is numerics.squared_distance_at_target:
+                feature_value, index_input = Argument("input", "dist2", index), Argument("input", "index")
+                results.append(self._call(numerics.take_target, (feature_value, index_input)))
+                continue
             feature = _OF_FEATURE.get(step.function)
             if feature is not None and feature != "z":
                 results.append(Argument("input", feature, index))

@@ -19,10 +19,10 @@ from lossearch.primitives.language.formula import (
 )
 from lossearch.primitives.language.parser import parse, valid_name
 from lossearch.primitives.modules.contract import number_between
-from lossearch.primitives.modules.torch_loss import EMBEDDING_OPTIONS, LOGIT_OPTIONS, OPTIONS, FormulaLoss, loss_module
+from lossearch.primitives.modules.torch_loss import EMBEDDING_OPTIONS, OPTIONS, FormulaLoss, loss_module
 
 #: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
-MODULE_OPTIONS = OPTIONS | LOGIT_OPTIONS | EMBEDDING_OPTIONS
+MODULE_OPTIONS = OPTIONS | EMBEDDING_OPTIONS
 
 #: Largest number of tuned constants of a formula, the first in prefix order: few trials say little about many.
 MAX_CONSTANTS = 6

@@ -47,7 +47,7 @@ def power(base: Tensor, exponent: Tensor | float) -> Tensor:
     """Compute base**exponent. A fractional or varying exponent takes the base to be positive."""
     if isinstance(exponent, Tensor) or exponent != int(exponent):
         return exp(exponent * log(base))
-    whole = abs(int(exponent))
+    whole = len(range(abs(int(exponent))))  # under torch.compile a number is a symbol; a range needs its value
     bound = torch.finfo(base.dtype).max ** (0.5 / max(whole, 1))
     result = torch.pow(base.clamp(-bound, bound), whole)
     return result if exponent >= 0 else divide(1.0, result)
@@ -105,18 +105,19 @@ def softmax_c(x: Tensor) -> Tensor:
 
 
 def log_softmax_c(x: Tensor) -> Tensor:
-    """Compute the logarithm of the softmax over the classes."""
-    return torch.log_softmax(x, 1)
+    """Compute the logarithm of the softmax over the classes, finite for a logit of -inf: p*log(p) is 0 there."""
+    return torch.log_softmax(x, 1).clamp(min=torch.finfo(x.dtype).min / 1024.0)
 
 
 def at_target(x: Tensor, target: Tensor) -> Tensor:
-    """Sum target * x over the classes."""
-    return (target * x).sum(1, keepdim=True)
+    """Sum target * x over the classes of which the target holds something: elsewhere x may be infinite."""
+    return torch.where(target == 0.0, 0.0, target * x).sum(1, keepdim=True)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Compute the cross-entropy of the logits against a target distribution over the classes."""
-    return -(target * torch.log_softmax(logits, 1)).sum(1, keepdim=True)
+    log_probability = torch.log_softmax(logits, 1)
+    return -at_target(log_probability, target)
 
 
 def take_target(x: Tensor, index: Tensor) -> Tensor:
@@ -164,9 +165,13 @@ def log_at_target(log_probability: Tensor, target: Tensor) -> Tensor:
 
 
 def unit_vectors(x: Tensor, dim: int = 1) -> Tensor:
-    """Divide vectors along a dimension by their Euclidean norm. Zeros stay zero and have no gradient."""
+    """Divide vectors along a dimension by their Euclidean norm. Zeros stay zero and have no gradient.
+
+    A vector whose norm is beyond the dtype becomes NaN.
+    """
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / torch.where(norm > smallest_positive(x), norm, torch.inf)
+    norm = torch.where(norm == torch.inf, torch.nan, norm)
+    return x / torch.where(norm <= smallest_positive(x), torch.inf, norm)
 
 
 def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -179,9 +184,20 @@ def cosine_similarity(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def squared_distance(embeddings: Tensor, centers: Tensor) -> Tensor:
-    """Compute the squared Euclidean distance [batch, classes] from each embedding to each class center."""
-    inner = embeddings @ centers.T
-    return (embeddings.square().sum(1, keepdim=True) + centers.square().sum(1) - 2.0 * inner).clamp(min=0.0)
+    """Compute the squared Euclidean distance [batch, classes] from each embedding to each class center.
+
+    |x - c|^2 = |x|^2 + |c|^2 - 2 x·c loses digits far from the origin, so that the mean of the centers becomes the
+    origin. A distance that rounding makes negative is 0 and keeps its gradient.
+    """
+    origin = centers.detach().mean(0)
+    x, c = embeddings - origin, centers - origin
+    distance = x.square().sum(1, keepdim=True) + c.square().sum(1) - 2.0 * x @ c.T
+    return distance - distance.detach().clamp(max=0.0)
+
+
+def squared_distance_at_target(embeddings: Tensor, centers: Tensor, index: Tensor) -> Tensor:
+    """Compute the squared Euclidean distance [batch, 1] from each embedding to its target's center, exactly."""
+    return (embeddings - centers[index.squeeze(1)]).square().sum(1, keepdim=True)
 
 
 def embedding_norm(embeddings: Tensor) -> Tensor:

@@ -40,9 +40,9 @@ def require_tensor(name: str, value: Tensor) -> None:
 def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tensor:
     """Check a target against logits of this shape [batch, classes, ...]. Return it, class indices as int64.
 
-    It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1 or ignore_index. The range
-    of indices is checked where values can be read at once: on the CPU, and neither while compiling nor under vmap.
-    Raises TypeError for anything but a tensor, ValueError where it does not fit.
+    It holds probabilities of that shape, or class indices [batch, ...] from 0 to classes - 1 or ignore_index.
+    Raises TypeError for anything but a tensor, ValueError where it does not fit. A compiled or exported graph raises
+    RuntimeError for an index out of range. Where no graph can raise, ``without_ignored`` makes such a sample NaN.
     """
     require_tensor("the target", target)
     if target.is_floating_point():
@@ -70,15 +70,28 @@ def checked_target(target: Tensor, shape: list[int], ignore_index: int) -> Tenso
 
 
 def require_indices_in_range(target: Tensor, classes: int, ignore_index: int) -> None:
-    """Raise ValueError for an index that is neither in 0 to classes - 1 nor ignore_index, where values can be read."""
+    """Raise ValueError for an index that is neither in 0 to classes - 1 nor ignore_index. A graph raises RuntimeError.
+
+    Under vmap, and in eager mode on another device than the CPU, nothing is raised here.
+    """
+    if torch.compiler.is_compiling():
+        if not torch._C._functorch.is_batchedtensor(target):
+            in_range = ~out_of_range(target, classes, ignore_index).any()
+            torch._assert_async(in_range, "Expected class indices from 0 to classes - 1, or ignore_index.")
+        return
     if not values_can_be_read(target):
         return
-    wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
+    wrong = out_of_range(target, classes, ignore_index)
     if wrong.any():
         raise ValueError(
             f"Expected class indices from 0 to {classes - 1}, or ignore_index {ignore_index}, got "
             f"{int(target[wrong][0])}. Number the classes from 0, or ignore such samples with ignore_index=..."
         )
+
+
+def out_of_range(target: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """Return True for each index that is neither in 0 to classes - 1 nor ignore_index."""
+    return (target != ignore_index) & ((target < 0) | (target >= classes))
 
 
 def require_options(reduction: str, ignore_index: int, label_smoothing: float) -> None:
@@ -128,19 +141,27 @@ def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
         numbers = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
         numbers = torch.empty(0, 0)
+    if numbers.is_complex() or numbers.dtype == torch.bool:
+        numbers = torch.empty(0, 0)
     numbers = numbers if numbers.is_floating_point() else numbers.to(torch.get_default_dtype())
-    if numbers.ndim != 1 or not bool(torch.isfinite(numbers).all()):
+    if numbers.ndim != 1 or not bool(torch.isfinite(numbers.float()).all()):  # the loss may compute in float32
         raise ValueError(f"Expected {name}, one finite number for each class [classes], got {values!r:.60}.")
     return numbers
 
 
 def class_frequencies(prior: Tensor | list[float]) -> Tensor:
-    """Return class frequencies [classes]. Raises ValueError unless none is below 0 and they sum to 1."""
+    """Return class frequencies [classes]. Raises ValueError unless each is above 0 and they sum to 1."""
     frequencies = numbers_per_class("prior", prior)
     if not bool((frequencies >= 0.0).all()) or abs(float(frequencies.sum()) - 1.0) > 1e-3:
         raise ValueError(
             f"Expected prior, class frequencies [classes] that sum to 1, none below 0, got {len(frequencies)} numbers "
             f"that sum to {float(frequencies.sum()):g}. Divide the numbers of samples by their sum."
+        )
+    empty = frequencies.float() == 0.0
+    if bool(empty.any()):
+        raise ValueError(
+            f"Expected prior, class frequencies [classes] above 0, got 0 for class {int(empty.nonzero()[0])}. "
+            "Leave classes without samples out, or count half a sample for each."
         )
     return frequencies
 
@@ -194,18 +215,20 @@ def target_of(
     return index, smoothed(one_hot(index, shape[1], dtype), label_smoothing), kept
 
 
-def without_ignored(x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+def without_ignored(x: Tensor, target: Tensor, classes: int, ignore_index: int) -> Tensor:
     """Put zeros into x [batch, features, ...] in the place of ignored samples, which may hold anything.
 
-    A compiled graph leaves x as it is, to save a pass over it: there ignored samples must be finite, as in torch's own
-    losses.
+    Where the range of indices could not be checked (in a graph, under vmap, on another device), a sample whose index is
+    out of range gets NaN, so that no wrong value leaves in silence.
     """
-    if target.is_floating_point() or torch.compiler.is_compiling():
+    if target.is_floating_point():
         return x
     ignored = target == ignore_index
-    if values_can_be_read(target) and not ignored.any():
-        return x
-    return x.masked_fill(ignored.unsqueeze(1), 0.0)
+    if values_can_be_read(target):
+        return x.masked_fill(ignored.unsqueeze(1), 0.0) if ignored.any() else x
+    wrong = out_of_range(target, classes, ignore_index)
+    filled = torch.zeros_like(wrong, dtype=x.dtype).masked_fill(wrong, math.nan)
+    return torch.where((ignored | wrong).unsqueeze(1), filled.unsqueeze(1), x)
 
 
 def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
@@ -219,12 +242,18 @@ def smoothed(target: Tensor, label_smoothing: float) -> Tensor:
     return (1.0 - label_smoothing) * target + label_smoothing / target.shape[1]
 
 
-def weight_of_samples(weight: Tensor, index: Tensor | None, y: Tensor | None) -> Tensor:
-    """Return the weight of each sample's target [batch, 1, ...], from the weights of the classes [classes]."""
-    if y is not None:
-        return (per_class(weight, y) * y).sum(1, keepdim=True)
-    assert index is not None
-    return weight[index]
+def reweighted(weight: Tensor | None, y: Tensor) -> tuple[Tensor, Tensor | float]:
+    """Weight a target distribution y [batch, classes, ...] by the weights of the classes [classes], if there are any.
+
+    Returns the distribution w*y/sum(w*y), and the factor sum(w*y) of the sample's value [batch, 1, ...]. The rule holds
+    for every loss, however its formula is written. For cross-entropy it is torch's: -sum(w*y*log(p)).
+    """
+    if weight is None:
+        return y, 1.0
+    weighted = per_class(weight, y) * y
+    total = weighted.sum(1, keepdim=True)
+    weightless = total == 0.0
+    return torch.where(weightless, y, weighted / torch.where(weightless, 1.0, total)), total
 
 
 def per_class(values: Tensor, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossearch.primitives.analysis.targets import linear_in_target, scores
+from lossearch.primitives.analysis.targets import CENTER_FEATURES, WEIGHT_FEATURES, moves, scores
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.formula import Call, Formula, FormulaError, number_text
 from lossearch.primitives.modules.class_weights import ClassWeights, require_suits, uniform_vectors
@@ -25,23 +25,25 @@ from lossearch.primitives.modules.contract import (
     require_logits,
     require_one_per_class,
     require_options,
+    reweighted,
     samples_counted,
     target_of,
-    weight_of_samples,
     without_autocast,
     without_ignored,
 )
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy, lower, lower_logits
 from lossearch.primitives.programs.program import Program
 
-#: Options of every loss module beside its hyper-parameters, and of modules over logits and over embeddings alone.
-OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior"})
-LOGIT_OPTIONS = frozenset({"weight"})
+#: Options of every loss module beside its hyper-parameters, and of modules over embeddings alone.
+OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior", "weight"})
 EMBEDDING_OPTIONS = frozenset({"class_weights", "sub_centers", "fine_tune_from", "generator"})
 
 
 class FormulaLoss(nn.Module):
-    """The base of LogitLoss and EmbeddingLoss: programs, target, reduction, progress and prior."""
+    """The base of LogitLoss and EmbeddingLoss: programs, target, reduction, progress, prior and class rescaling.
+
+    A state_dict has ``progress`` where the loss uses it. One without it, of an older version, still loads.
+    """
 
     progress: Tensor
     prior: Tensor | None
@@ -70,13 +72,18 @@ class FormulaLoss(nn.Module):
         self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)
         logits = logits_of_cross_entropy(self._bound)
         self._to_cross_entropy = None if logits is None else lower_logits(logits, hard=True)
-        self.register_buffer("progress", torch.tensor(0.0), persistent=False)
+        self.register_buffer("progress", torch.tensor(0.0), persistent="progress" in formula.names)
         if prior is None and "prior" in formula.names:
             raise UserError(
                 "Expected prior, the class frequencies [classes]: the formula looks at it. Give ",
                 Argument("prior", "..."),
             )
         self.register_buffer("prior", None if prior is None else class_frequencies(prior))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        if "progress" not in self._non_persistent_buffers_set:
+            state_dict.setdefault(f"{prefix}progress", self.progress)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def set_progress(self, progress: float) -> None:
         """Set the progress of training, in [0, 1]. It matters to formulas that look at it."""
@@ -97,7 +104,7 @@ class FormulaLoss(nn.Module):
     def _compute_reduced(self, features: dict[str, Tensor], target: Tensor, like: Tensor, classes: int) -> Tensor:
         """Compute the reduced value over a batch. ``like`` [batch, features, ...] gives shape, dtype and device."""
         shape = [like.shape[0], classes, *like.shape[2:]]
-        weight = self._class_rescaling(like.dtype)
+        weight = None if self.class_rescaling is None else self.class_rescaling.to(like.dtype)
         index, y, kept = target_of(target, shape, like.dtype, self.ignore_index, self.label_smoothing)
         if y is None and self._to_cross_entropy is not None:
             inputs = self._make_inputs(self._to_cross_entropy, features, (index, y, kept), like, classes)
@@ -105,12 +112,14 @@ class FormulaLoss(nn.Module):
             value = F.cross_entropy(logits, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
             return self.scale * value
         program = self._on_indices if y is None else self._on_probabilities
-        of_samples = None if weight is None else weight_of_samples(weight, index, y)
-        if weight is not None and y is not None and self._linear_in_target:
-            y, of_samples = per_class(weight, y) * y, None
+        factor: Tensor | float = self.scale
+        if y is not None:
+            y, total = reweighted(weight, y)
+            factor = factor * total
+        elif weight is not None and index is not None:
+            factor = factor * weight[index]
         inputs = self._make_inputs(program, features, (index, y, kept), like, classes)
-        values = torch.as_tensor(self.scale * program.run(inputs), dtype=like.dtype)
-        values = values if of_samples is None else of_samples * values
+        values = torch.as_tensor(factor * program.run(inputs), dtype=like.dtype)
         return reduced(values, kept, samples_counted(kept, weight, index), self.reduction)
 
     def _make_inputs(
@@ -139,8 +148,9 @@ class FormulaLoss(nn.Module):
             inputs["prior"] = per_class(self.prior, like)
         return inputs
 
-    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
-        """Return the weights [classes] by which each class's part of the loss is multiplied, if there are any."""
+    @property
+    def class_rescaling(self) -> Tensor | None:
+        """The weights [classes] of the argument ``weight``, by which classes count, if there are any."""
         return None
 
 
@@ -149,9 +159,9 @@ class LogitLoss(FormulaLoss):
 
     ``forward(logits, target)`` takes logits [batch, classes] or [batch, classes, d1, ...] and a target of class
     indices [batch, d1, ...] or of probabilities in the logits' shape. ``label_smoothing`` mixes the target with the
-    uniform one. ``weight`` [classes] multiplies each class's part of a loss that is linear in the target, as
-    cross-entropy is. Every other loss multiplies the value of a sample by the weight of its target. A mean divides by
-    the weights of the class indices. For the formula ``ce(z)`` all of this equals torch's. If ``num_classes`` is given,
+    uniform one. ``weight`` [classes] multiplies the value of a sample by the weight of its class index. With
+    probabilities y the sample's value is that at w*y/sum(w*y), times sum(w*y). A mean divides by the weights of the
+    class indices. For cross-entropy, however it is written, all of this equals torch's. If ``num_classes`` is given,
     logits must have that many classes. The loss is computed in float32 at least.
 
     Raises ValueError for another shape and for a class index out of range.
@@ -172,7 +182,6 @@ class LogitLoss(FormulaLoss):
             raise FormulaError("The formula looks at embeddings: expected an EmbeddingLoss, with num_classes=...")
         super().__init__(formula, hyperparameters, **options)
         self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))
-        self._linear_in_target = linear_in_target(self._bound)
         self.num_classes = None if num_classes is None else count("num_classes", num_classes)
         for name in ("weight", "prior"):
             if self.num_classes is not None:
@@ -189,19 +198,21 @@ class LogitLoss(FormulaLoss):
         require_one_per_class("prior", self.prior, logits.shape[1])
         require_one_per_class("weight", self.weight, logits.shape[1])
         with without_autocast(logits):
-            logits = without_ignored(in_single_precision(logits), target, self.ignore_index)
+            logits = without_ignored(in_single_precision(logits), target, logits.shape[1], self.ignore_index)
             return self._compute_reduced({"z": logits}, target, logits, logits.shape[1])
 
-    def _class_rescaling(self, dtype: torch.dtype) -> Tensor | None:
-        return None if self.weight is None else self.weight.to(dtype)
+    @property
+    def class_rescaling(self) -> Tensor | None:
+        return self.weight
 
 
 class EmbeddingLoss(FormulaLoss):
     """A loss over embeddings that owns class weights, with the conventions of pytorch-metric-learning.
 
     ``forward(embeddings, labels)`` takes embeddings [batch, embedding_size] and class indices [batch] or
-    probabilities [batch, num_classes]. Parameters: ``weight`` [num_classes, embedding_size], and ``centers`` of the
-    same shape where the formula looks at ``dist2``. Give them to an optimiser.
+    probabilities [batch, num_classes]. Parameters, where the formula or its scores use them: ``weight``
+    [num_classes, embedding_size], and ``centers`` of the same shape where the formula looks at ``dist2``. Give them to
+    an optimiser. The argument ``weight`` [num_classes] is another thing: it rescales the classes as in LogitLoss.
 
     ``class_weights`` is the kind of ``weight``:
 
@@ -214,7 +225,9 @@ class EmbeddingLoss(FormulaLoss):
     Raises ValueError for an argument out of its range and for another shape.
     """
 
+    weight: nn.Parameter | None
     centers: nn.Parameter | None
+    rescaling: Tensor | None
 
     def __init__(
         self,
@@ -227,31 +240,63 @@ class EmbeddingLoss(FormulaLoss):
         sub_centers: int | None = None,
         fine_tune_from: float | None = None,
         generator: torch.Generator | None = None,
+        weight: Tensor | list[float] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(formula, hyperparameters, **options)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise UserError(f"Expected generator to be a torch.Generator, got {type(generator).__name__}.")
         self.class_weights = ClassWeights(class_weights, num_classes, embedding_size, sub_centers, fine_tune_from)
+        if class_weights == "pedcc":
+            self.register_buffer("progress", self.progress)  # part of the state_dict
+        self.register_buffer("rescaling", None if weight is None else numbers_per_class("weight", weight))
+        require_one_per_class("weight", self.rescaling, num_classes)
         self.num_classes, self.embedding_size = self.class_weights.num_classes, self.class_weights.embedding_size
         require_one_per_class("prior", self.prior, num_classes)
         require_suits(class_weights, formula)
         self._scores = lower_logits(scores(self._bound))
-        learned = self.class_weights.learned_at(0.0)
-        self.weight = nn.Parameter(self.class_weights.initial(generator), requires_grad=learned)
-        centers = nn.Parameter(uniform_vectors((num_classes, embedding_size), generator))
-        self.register_parameter("centers", centers if "dist2" in formula.names else None)
+        #: True where the value moves with the weights. Scores alone do not train them.
+        self._trains_weight = moves(self._bound, WEIGHT_FEATURES)
+        weight, centers = (
+            self.class_weights.initial(generator),
+            uniform_vectors((num_classes, embedding_size), generator),
+        )
+        used = {name for program in self._programs() for name in program.inputs}
+        learned = self._trains_weight and self.class_weights.learned_at(0.0)
+        trains_centers = moves(self._bound, CENTER_FEATURES)
+        self.weight = nn.Parameter(weight, requires_grad=learned) if used & {"weight", "z"} else None
+        self.centers = nn.Parameter(centers, requires_grad=trains_centers) if "centers" in used else None
+
+    def _programs(self) -> list[Program]:
+        """Return every program that the module runs."""
+        cross_entropy = [] if self._to_cross_entropy is None else [self._to_cross_entropy]
+        return [self._on_indices, self._on_probabilities, self._scores, *cross_entropy]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        for name in ("weight", "centers"):  # older versions had both, also where the loss does not use them
+            if getattr(self, name) is None:
+                state_dict.pop(f"{prefix}{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        self._free_or_fix_weight()
 
     def set_progress(self, progress: float) -> None:
         super().set_progress(progress)
-        if self.class_weights.fine_tune_from is not None:
-            self.weight.requires_grad_(self.class_weights.learned_at(progress))
+        self._free_or_fix_weight()
+
+    def _free_or_fix_weight(self) -> None:
+        """Let an optimiser move evenly distributed weights from the progress ``fine_tune_from`` on."""
+        if self.weight is not None and self._trains_weight and self.class_weights.fine_tune_from is not None:
+            self.weight.requires_grad_(self.class_weights.learned_at(float(self.progress)))
+
+    @property
+    def class_rescaling(self) -> Tensor | None:
+        return self.rescaling
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         require_embeddings(embeddings, self.embedding_size)
         labels = checked_target(labels, [embeddings.shape[0], self.num_classes], self.ignore_index)
         with without_autocast(embeddings):
-            embeddings = without_ignored(in_single_precision(embeddings), labels, self.ignore_index)
+            embeddings = without_ignored(in_single_precision(embeddings), labels, self.num_classes, self.ignore_index)
             features = self._make_features(embeddings, *self._on_indices.inputs, *self._on_probabilities.inputs)
             return self._compute_reduced(features, labels, embeddings, self.num_classes)
 
@@ -269,9 +314,11 @@ class EmbeddingLoss(FormulaLoss):
 
     def _make_features(self, embeddings: Tensor, *needed: str) -> dict[str, Tensor]:
         """Return the inputs from which terminals are computed; logits only where they are needed."""
-        features = {"embeddings": embeddings, "weight": self.weight.to(embeddings.dtype)}
-        if "z" in needed:
-            features["z"] = F.linear(embeddings, features["weight"])
+        features = {"embeddings": embeddings}
+        if self.weight is not None:
+            features["weight"] = self.weight.to(embeddings.dtype)
+            if "z" in needed:
+                features["z"] = F.linear(embeddings, features["weight"])
         if self.centers is not None:
             features["centers"] = self.centers.to(embeddings.dtype)
         return features
@@ -296,10 +343,9 @@ def loss_module(
     embedding_size, and for an option that the module does not have.
     """
     over_embeddings = formula.looks_at_embeddings
-    misplaced = sorted(options.keys() & (LOGIT_OPTIONS if over_embeddings else EMBEDDING_OPTIONS))
+    misplaced = [] if over_embeddings else sorted(options.keys() & EMBEDDING_OPTIONS)
     if misplaced:
-        here, there = ("embeddings", "logits") if over_embeddings else ("logits", "embeddings")
-        raise UserError(f"{misplaced[0]} is for losses over {there}; the formula {formula} is one over {here}.")
+        raise UserError(f"{misplaced[0]} is for losses over embeddings; the formula {formula} is one over logits.")
     if not over_embeddings:
         return LogitLoss(formula, hyperparameters, num_classes=num_classes, **options)
     sizes = {"num_classes": num_classes, "embedding_size": embedding_size}

@@ -26,6 +26,9 @@ from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.primitives.programs.program import Program, Step, Value, drop_unused
 from lossearch.primitives.programs.stable_forms import FusedCall, find_log_of_softmax, find_stable_form
 
+#: Inputs of the distance to the target's center.
+_DISTANCE = ("embeddings", "centers", "index")
+
 #: Functions that take Python numbers as well as tensors.
 _INFIX = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
 
@@ -86,6 +89,8 @@ class _Lowering:
         if formula.constant is not None:
             return Value(formula.constant, "number")
         if isinstance(formula, Name):
+            if at_target and formula.name == "dist2":
+                return self._add_step(numerics.squared_distance_at_target, *map(self._add_input, _DISTANCE))
             return self._take_target(self._add_input(formula.name)) if at_target else self._add_input(formula.name)
         assert isinstance(formula, Call)
         if not is_tensor(formula) and not OPERATORS[formula.operator].symbol:

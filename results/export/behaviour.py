@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lossearch.primitives.modules.class_weights import uniform_vectors
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, compute_each_alone, loss_module
 from lossearch.results.export.exportable import Exportable
 
@@ -159,7 +160,7 @@ def measure_first_gradient(loss: FormulaLoss) -> float:
     target = torch.arange(64) % CLASSES
     logits = inputs
     if isinstance(loss, EmbeddingLoss):
-        weight = loss.weight.detach()
+        weight = uniform_vectors((CLASSES, width), generator) if loss.weight is None else loss.weight.detach()
         logits = inputs @ (weight if weight.ndim == 2 else weight[:, 0]).T
     (reference,) = torch.autograd.grad(F.cross_entropy(logits, target), inputs)
     return float(_gradient(loss(inputs, target), inputs).norm() / reference.norm())

@@ -5,7 +5,12 @@ from textwrap import fill, indent, wrap
 from typing import Any
 
 from lossearch.primitives.modules import contract, pedcc
-from lossearch.results.export.constructor_source import constructor_source, set_progress_source, sets_progress
+from lossearch.results.export.constructor_source import (
+    constructor_source,
+    load_source,
+    set_progress_source,
+    sets_progress,
+)
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.forward_source import forward_source, get_logits_source, index_program
 from lossearch.results.plain_text import plain
@@ -19,6 +24,7 @@ def class_source(loss: Exportable) -> str:
     blocks = [_fields(loss), constructor_source(loss)]
     if sets_progress(loss):
         blocks.append(set_progress_source(loss))
+        blocks.append(load_source(loss))
     blocks.append(forward_source(loss))
     if loss.over_embeddings:
         blocks.append(get_logits_source(loss))
@@ -41,15 +47,11 @@ def helper_functions(loss: Exportable) -> Iterator[Callable[..., Any]]:
     if "y" in index_program(loss).inputs:
         yield contract.one_hot
     if "prior" in loss.formula.names:
-        yield from (contract.per_class, contract.class_frequencies, contract.require_one_per_class)
-    if loss.over_embeddings:
-        yield contract.require_embeddings
-    else:
-        yield from (contract.require_logits, contract.require_one_per_class, contract.per_class)
-        yield from (contract.samples_counted, contract.numbers_per_class)
-        if not (loss.linear_in_target and loss.formula_of_logits is not None):
-            yield contract.weight_of_samples
-    if loss.class_weights == "pedcc":
+        yield contract.class_frequencies
+    yield contract.require_embeddings if loss.over_embeddings else contract.require_logits
+    yield from (contract.numbers_per_class, contract.require_one_per_class, contract.per_class)
+    yield from (contract.reweighted, contract.samples_counted)
+    if loss.class_weights == "pedcc" and loss.owns_weight:
         yield pedcc.evenly_distributed
 
 
@@ -65,7 +67,12 @@ def _paragraphs(loss: Exportable) -> Iterator[str]:
         yield f"{title} over embeddings [batch, embedding_size] and class indices [batch] or probabilities."
     else:
         yield f"{title} over logits [batch, classes, ...] and class indices [batch, ...] or probabilities."
-    if loss.class_weights == "pedcc":
+    if loss.over_embeddings and not loss.owns_weight:
+        if loss.moves_with_centers:
+            yield "``centers`` [num_classes, embedding_size] are a parameter: give them to the optimiser."
+    elif loss.over_embeddings and not loss.moves_with_weight:
+        yield "``weight`` [num_classes, embedding_size] is for ``get_logits`` alone: the loss does not train it."
+    elif loss.class_weights == "pedcc":
         yield (
             "The class weights ``weight`` [num_classes, embedding_size] are evenly distributed on the unit sphere. "
             "They are fixed, or learned from the progress ``fine_tune_from`` on: then give them to the optimiser, too."
@@ -79,8 +86,7 @@ def _paragraphs(loss: Exportable) -> Iterator[str]:
             f"The class weights ``weight`` [num_classes, {several}embedding_size]{centers} are parameters: give them "
             "to the optimiser."
         )
-    else:
-        yield _weight_paragraph(loss)
+    yield _weight_paragraph(loss)
     if "prior" in loss.formula.names:
         yield "``prior`` [classes] holds the relative frequencies of the classes in the training set; they sum to 1."
     if sets_progress(loss):
@@ -96,19 +102,22 @@ def _paragraphs(loss: Exportable) -> Iterator[str]:
 
 
 def _weight_paragraph(loss: Exportable) -> str:
+    argument = "The argument ``weight``" if loss.over_embeddings else "``weight``"
     if loss.linear_in_target:
-        return "``weight`` [classes] rescales each class's part of the loss, as in torch.nn.CrossEntropyLoss."
-    return "``weight`` [classes] multiplies the value of each sample by the weight of its target."
+        return f"{argument} [classes] rescales each class's part of the loss, as in torch.nn.CrossEntropyLoss."
+    return (
+        f"{argument} [classes] multiplies the value of each sample by the weight w of its class index. With "
+        "probabilities y the value is that at w*y/sum(w*y), times sum(w*y)."
+    )
 
 
 def _fields(loss: Exportable) -> str:
     """Return the annotations and constants of the class."""
     lines = []
-    if not loss.over_embeddings:
-        lines.append("weight: Tensor | None")
+    lines.append("rescaling: Tensor | None" if loss.over_embeddings else "weight: Tensor | None")
     if "prior" in loss.formula.names:
         lines.append("prior: Tensor")
-    if "progress" in loss.formula.names:
+    if sets_progress(loss):
         lines.append("progress: Tensor")
     pieces = [repr(piece) for piece in _split_text(str(loss.formula), WIDTH - 12)]
     fits = len(pieces) == 1 and len(pieces[0]) + 14 <= WIDTH

@@ -16,14 +16,14 @@ def constructor_source(loss: Exportable) -> str:
         *(f"self.{name} = {name}" for name in ("reduction", "ignore_index", "label_smoothing")),
         *(f"self.{name} = number_between({_check_arguments(loss, name)})" for name in loss.hyperparameters),
         *_factor(loss),
-        *(_class_weights(loss) if loss.over_embeddings else _weight()),
+        *(_class_weights(loss) if loss.over_embeddings else _weight("weight")),
     ]
     if "prior" in loss.formula.names:
         body.append('self.register_buffer("prior", class_frequencies(prior))')
     if loss.over_embeddings and "prior" in loss.formula.names:
         body.append('require_one_per_class("prior", self.prior, self.num_classes)')
-    if "progress" in loss.formula.names:
-        body.append('self.register_buffer("progress", torch.tensor(0.0), persistent=False)')
+    if sets_progress(loss):
+        body.append('self.register_buffer("progress", torch.tensor(0.0))')
     signature = "def __init__(\n    " + ",\n    ".join(_arguments(loss)) + ",\n) -> None:\n"
     return signature + indent("\n".join(body), "    ")
 
@@ -40,9 +40,8 @@ def set_progress_source(loss: Exportable) -> str:
         '    """Set the progress of the training, from 0 to 1."""',
         '    progress = number_between("progress", progress, 0.0, 1.0)',
     ]
-    if "progress" in loss.formula.names:
-        lines.append("    self.progress.fill_(progress)")
-    if loss.class_weights == "pedcc":
+    lines.append("    self.progress.fill_(progress)")
+    if loss.class_weights == "pedcc" and loss.moves_with_weight:
         lines += [
             "    if self.fine_tune_from is not None:",
             "        self.weight.requires_grad_(progress >= self.fine_tune_from)",
@@ -59,8 +58,7 @@ def _arguments(loss: Exportable) -> Iterator[str]:
     yield "*"
     for name, value in loss.hyperparameters.items():
         yield f"{name}: float = {_float(value)}"
-    if not loss.over_embeddings:
-        yield "weight: Tensor | list[float] | None = None"
+    yield "weight: Tensor | list[float] | None = None"
     if loss.class_weights == "sub_centers":
         yield f"sub_centers: int = {loss.sub_centers}"
     if loss.class_weights == "pedcc":
@@ -105,23 +103,43 @@ def _float(value: float) -> str:
     return f"{value:.1f}" if float(value).is_integer() and abs(value) < 1e15 else number_text(value)
 
 
-def _weight() -> Iterator[str]:
-    yield 'self.register_buffer("weight", None if weight is None else numbers_per_class("weight", weight))'
+def _weight(buffer: str) -> Iterator[str]:
+    yield f'self.register_buffer("{buffer}", None if weight is None else numbers_per_class("weight", weight))'
+
+
+def load_source(loss: Exportable) -> str:
+    """Return the source of the method that loads a state, also one without ``progress``."""
+    lines = [
+        "def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:",
+        '    state_dict.setdefault(f"{prefix}progress", self.progress)  # older versions did not keep it',
+        "    super()._load_from_state_dict(state_dict, prefix, *others)",
+    ]
+    if loss.class_weights == "pedcc":
+        lines.append("    self.set_progress(float(self.progress))  # fixes or frees the class weights")
+    return "\n".join(lines)
 
 
 def _class_weights(loss: Exportable) -> Iterator[str]:
     yield 'self.num_classes = count("num_classes", num_classes)'
     yield 'self.embedding_size = count("embedding_size", embedding_size)'
-    if loss.class_weights != "pedcc" or "dist2" in loss.formula.names:
+    yield from _weight("rescaling")
+    yield 'require_one_per_class("weight", self.rescaling, self.num_classes)'
+    if (loss.owns_weight and loss.class_weights != "pedcc") or "centers" in loss.inputs:
         yield "bound = embedding_size**-0.5"
     if loss.class_weights == "pedcc":
         yield 'fixed = fine_tune_from is None or number_between("fine_tune_from", fine_tune_from, 0.0, 1.0) > 0.0'
         yield "self.fine_tune_from = fine_tune_from  # progress from which the class weights are learned"
-        yield "weight = evenly_distributed(num_classes, embedding_size)"
-        yield "self.weight = nn.Parameter(weight, requires_grad=not fixed)"
+    if not loss.owns_weight:
+        yield 'self.register_parameter("weight", None)'
+    elif loss.class_weights == "pedcc":
+        yield "vectors = evenly_distributed(num_classes, embedding_size)"
+        yield f"self.weight = nn.Parameter(vectors, requires_grad={'not fixed' if loss.moves_with_weight else 'False'})"
     else:
         several = 'count("sub_centers", sub_centers), ' if loss.class_weights == "sub_centers" else ""
-        yield f"weight = torch.empty(num_classes, {several}embedding_size)"
-        yield "self.weight = nn.Parameter(weight.uniform_(-bound, bound))"
-    if "dist2" in loss.formula.names:
-        yield "self.centers = nn.Parameter(torch.empty(num_classes, embedding_size).uniform_(-bound, bound))"
+        yield f"vectors = torch.empty(num_classes, {several}embedding_size)"
+        fixed = "" if loss.moves_with_weight else ", requires_grad=False"
+        yield f"self.weight = nn.Parameter(vectors.uniform_(-bound, bound){fixed})"
+    if "centers" in loss.inputs:
+        yield "centers = torch.empty(num_classes, embedding_size)"
+        fixed = "" if loss.moves_with_centers else ", requires_grad=False"
+        yield f"self.centers = nn.Parameter(centers.uniform_(-bound, bound){fixed})"

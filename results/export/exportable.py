@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from lossearch.primitives.analysis.targets import linear_in_target
+from lossearch.primitives.analysis.targets import CENTER_FEATURES, WEIGHT_FEATURES, linear_in_target, moves, scores
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.catalog.loss import Loss
 from lossearch.primitives.errors import UserError, nearest, shown
@@ -18,7 +18,7 @@ from lossearch.primitives.language.parser import parse, valid_name
 from lossearch.primitives.modules.class_weights import KINDS, suits
 from lossearch.primitives.modules.contract import number_between
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
-from lossearch.primitives.programs.lowering import logits_of_cross_entropy
+from lossearch.primitives.programs.lowering import logits_of_cross_entropy, lower, lower_logits
 from lossearch.results.findings.tuned_forms import TunedForm, training_text, verdict_text
 from lossearch.results.ranking.row import Row
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
@@ -33,6 +33,7 @@ _UNKNOWN = "unknown"
 _TAKEN = {
     *dir(nn.Module()),
     *("self", "reduction", "ignore_index", "label_smoothing", "calibration", "calibrated", "scale", "weight", "prior"),
+    *("rescaling", "reweighted"),
     *("centers", "progress", "num_classes", "embedding_size", "sub_centers", "fine_tune_from", "set_progress"),
     *("index", "counted", "kept", "get_logits", "formula", "bound", "shape", "target", "logits", "embeddings"),
     *("torch", "nn", "F", "math", "Tensor", "super", "float", "int", "bool", "str", "evenly_distributed"),
@@ -106,6 +107,28 @@ class Exportable:
             node.arguments[1] for node in self.formula.walk() if isinstance(node, Call) and node.operator == "div"
         )
         return frozenset(node.name for node in divisors if isinstance(node, Name)) & self.hyperparameters.keys()
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The inputs of the programs for class indices, for probabilities and for scores."""
+        programs = [lower(self.formula, hard=True), lower(self.formula)]
+        programs += [lower_logits(scores(self.formula))] if self.over_embeddings else []
+        return frozenset(name for program in programs for name in program.inputs)
+
+    @property
+    def owns_weight(self) -> bool:
+        """True if the exported class owns class weights: the value or the scores use them."""
+        return self.over_embeddings and bool(self.inputs & {"weight", "z"})
+
+    @property
+    def moves_with_weight(self) -> bool:
+        """True if the value moves with the class weights. Scores alone do not train them."""
+        return self.owns_weight and moves(self.formula, WEIGHT_FEATURES)
+
+    @property
+    def moves_with_centers(self) -> bool:
+        """True if the value moves with the centers."""
+        return moves(self.formula, CENTER_FEATURES)
 
     @cached_property
     def linear_in_target(self) -> bool:

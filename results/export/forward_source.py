@@ -78,17 +78,16 @@ def _computation(loss: Exportable) -> Iterator[str]:
     features, by_index, by_distribution = _features(loss), index_program(loss), lower(loss.formula)
     needed = {*by_index.inputs, *by_distribution.inputs}
     as_cross_entropy = loss.formula_of_logits is not None
-    looks_at_index = "index" in needed or "y" in by_index.inputs or not loss.over_embeddings
-    index = "index" if looks_at_index else "_"
-    yield f"{features} = without_ignored(in_single_precision({features}), target, self.ignore_index)"
-    yield f"{index}, y, kept = target_of(target, shape, {features}.dtype, self.ignore_index, self.label_smoothing)"
+    classes = "self.num_classes" if loss.over_embeddings else "shape[1]"
+    yield f"{features} = without_ignored(in_single_precision({features}), target, {classes}, self.ignore_index)"
+    yield f"index, y, kept = target_of(target, shape, {features}.dtype, self.ignore_index, self.label_smoothing)"
     yield from _inputs(loss, needed)
-    if not loss.over_embeddings:
-        yield "weight = None if self.weight is None else self.weight.to(logits.dtype)"
+    rescaling = _rescaling(loss)
+    yield f"{rescaling} = None if self.{rescaling} is None else self.{rescaling}.to({features}.dtype)"
     if "counted" in needed:
         yield f"counted = kept.to({features}.dtype)"
     yield "if y is None:  # class indices"
-    if "index" in by_index.inputs or "y" in by_index.inputs:
+    if not as_cross_entropy or "index" in by_index.inputs or "y" in by_index.inputs:
         yield "    assert index is not None"
     yield from (f"    {line}" for line in _by_index(loss, by_index))
     if as_cross_entropy:  # the branch above has returned
@@ -96,7 +95,7 @@ def _computation(loss: Exportable) -> Iterator[str]:
     else:
         yield "else:"
         yield from (f"    {line}" for line in _by_distribution(loss, by_distribution))
-    yield from _reduction(loss, as_cross_entropy)
+    yield from _reduction(loss)
 
 
 def _inputs(loss: Exportable, needed: set[str]) -> Iterator[str]:
@@ -123,11 +122,12 @@ def _by_index(loss: Exportable, program: Program) -> Iterator[str]:
     yield from assignments
     if loss.formula_of_logits is None:
         yield f"value = {result}"
+        yield f"if {_rescaling(loss)} is not None:"
+        yield f"    value = {_rescaling(loss)}[index] * value"
         return
     every_class = bool(loss.formula.names & {"z", "p", "cosine", "dist2"})
     yield f"scores = {result}" if every_class else f"scores = {result}.expand(shape)"
-    weight = "" if loss.over_embeddings else " weight=weight,"
-    arguments = f"scores, target,{weight} ignore_index=self.ignore_index, reduction=self.reduction"
+    arguments = f"scores, target, weight={_rescaling(loss)}, ignore_index=self.ignore_index, reduction=self.reduction"
     call = f"{_factor(loss)}F.cross_entropy("
     if len(call) + len(arguments) < 95:  # fits into one line
         yield f"return {call}{arguments})"
@@ -136,24 +136,21 @@ def _by_index(loss: Exportable, program: Program) -> Iterator[str]:
 
 
 def _by_distribution(loss: Exportable, program: Program) -> Iterator[str]:
-    if not loss.over_embeddings and loss.linear_in_target:
-        yield "if weight is not None:"
-        yield "    y = per_class(weight, y) * y"
+    yield f"y, total = reweighted({_rescaling(loss)}, y)"
     assignments, result = _statements(loss, program)
     yield from assignments
-    yield f"value = {result}"
+    yield f"value = total * ({result})"
 
 
-def _reduction(loss: Exportable, after_cross_entropy: bool) -> Iterator[str]:
-    """Yield the lines that reduce the values. Class indices of a cross-entropy have returned before them."""
-    if loss.over_embeddings:
-        yield f"return reduced({_factor(loss)}value, kept, kept.sum(), self.reduction)"
-        return
-    if not (loss.linear_in_target and after_cross_entropy):  # otherwise y includes the weight
-        yield f"if weight is not None{' and y is None' if loss.linear_in_target else ''}:"
-        yield "    value = weight_of_samples(weight, index, y) * value"
-    yield "counted_samples = samples_counted(kept, weight, index)"
+def _reduction(loss: Exportable) -> Iterator[str]:
+    """Yield the lines that reduce the values."""
+    yield f"counted_samples = samples_counted(kept, {_rescaling(loss)}, index)"
     yield f"return reduced({_factor(loss)}value, kept, counted_samples, self.reduction)"
+
+
+def _rescaling(loss: Exportable) -> str:
+    """Return the name of the weights of the classes [classes], and of the buffer that has them."""
+    return "rescaling" if loss.over_embeddings else "weight"
 
 
 def _factor(loss: Exportable) -> str:

@@ -145,7 +145,7 @@ def _construction_lines(loss: Exportable) -> list[str]:
 def _has_parameters(loss: Exportable) -> bool:
     """Return True if the module owns parameters that an optimiser trains."""
     is_fixed = loss.class_weights == "pedcc" and loss.fine_tune_from is None
-    return loss.over_embeddings and (not is_fixed or "dist2" in loss.formula.names)
+    return loss.over_embeddings and ((loss.moves_with_weight and not is_fixed) or loss.moves_with_centers)
 
 
 def _results_section(evidence: Evidence) -> str:

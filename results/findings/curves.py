@@ -175,7 +175,8 @@ def _module(loss: Drawn, classes: int, length: float) -> FormulaLoss:
     module = loss_module(loss.formula, prior=prior, scale=loss.factor, **sizes).double()
     if isinstance(module, EmbeddingLoss):
         with torch.no_grad():
-            module.weight.copy_(class_weights(classes))
+            if module.weight is not None:
+                module.weight.copy_(class_weights(classes))
             if module.centers is not None:
                 module.centers.copy_(length * class_weights(classes))
     return module

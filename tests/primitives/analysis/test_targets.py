@@ -35,7 +35,8 @@ def responses(formula):
     inputs = torch.randn(SAMPLES, width, generator=generator, dtype=torch.float64)
     index = torch.arange(SAMPLES) % CLASSES
     for target in (index, torch.eye(CLASSES, dtype=torch.float64)[index]):
-        points = [inputs.clone().requires_grad_(), *loss.parameters()]
+        trained = [parameter for parameter in loss.parameters() if parameter.requires_grad]
+        points = [inputs.clone().requires_grad_(), *trained]
         value = loss(points[0], target)
         gradients = [torch.zeros(())]
         if value.requires_grad:

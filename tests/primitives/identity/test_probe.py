@@ -38,15 +38,16 @@ def at(loss, progress, target):
     loss.set_progress(progress)
     inputs = batch["embeddings" if isinstance(loss, EmbeddingLoss) else "logits"].clone()
     inputs = (inputs * NEARLY_ONE if target == "nearly_mixed" else inputs).requires_grad_()
-    points = {"inputs": inputs, **dict(loss.named_parameters())}
+    trained = {name: parameter for name, parameter in loss.named_parameters() if parameter.requires_grad}
+    points = {"inputs": inputs, **trained}
     values = loss(inputs, batch[target])
     gradients = {name: torch.zeros_like(point) for name, point in points.items()}
     if values.requires_grad:
         slopes = torch.autograd.grad(values.mean(), list(points.values()), allow_unused=True, materialize_grads=True)
         gradients = dict(zip(points, slopes, strict=True))
-    if isinstance(loss, EmbeddingLoss):
-        gradients.setdefault("centers", torch.zeros_like(batch["centers"]))
-    return values.detach(), torch.cat([gradient.flatten() for gradient in gradients.values()])
+    names = ["inputs", *(["weight", "centers"] if isinstance(loss, EmbeddingLoss) else [])]
+    slopes = [gradients[name] if name in gradients else torch.zeros_like(batch[name]) for name in names]
+    return values.detach(), torch.cat([slope.flatten() for slope in slopes])
 
 
 def require_close(ours, theirs, others):

@@ -10,9 +10,12 @@ import torch
 from torch.export import Dim
 from torch.func import functional_call, grad, vmap
 
+from lossearch.engine.export_check import load_exported
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, loss_module
+from lossearch.results.export.exportable import of_known
+from lossearch.results.export.python_file import export_source
 from tests.long_cases import long_unless
 
 CLASSES, SIZE, SAMPLES = 5, 4, 6
@@ -91,6 +94,51 @@ def test_it_compiles_as_one_graph(name):
     inputs, target = batch(loss)
     target[1] = -100
     assert_same(value_and_gradient(compiled, inputs, target), value_and_gradient(loss, inputs, target))
+
+
+@SAMPLED
+def test_it_compiles_for_any_size_and_numbers(name):
+    loss = module(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
+    for samples in (SAMPLES, 9):
+        inputs, target = batch(loss, samples)
+        assert_same(value_and_gradient(compiled, inputs, target), value_and_gradient(loss, inputs, target))
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_sweep_of_numbers_compiles_in_one_process(exported, tmp_path):
+    torch._dynamo.reset()
+    (tmp_path / "loss.py").write_text(export_source(of_known(CATALOG["focal"], CATALOG["focal"].values())))
+    build = load_exported(tmp_path / "loss.py").Loss if exported else CATALOG["focal"].module
+    for gamma in (1.0, 2.0, 3.0, 2.5, 0.5, 0.0):
+        loss = build(gamma=gamma)
+        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        inputs, target = torch.randn(SAMPLES, CLASSES), torch.arange(SAMPLES) % CLASSES
+        assert_same(value_and_gradient(compiled, inputs, target), value_and_gradient(loss, inputs, target))
+
+
+@pytest.mark.parametrize(("name", "options"), [("focal", {}), ("cross_entropy", {"label_smoothing": 0.1})])
+def test_a_graph_refuses_a_class_out_of_range(name, options):
+    loss = CATALOG[name].module(**options)
+    inputs = torch.randn(4, CLASSES)
+    program = torch.export.export(loss, (inputs, torch.arange(4)))
+    torch._dynamo.reset()
+    for graph in (torch.compile(loss, fullgraph=True, backend="aot_eager"), program.module()):
+        assert torch.isfinite(graph(inputs, torch.arange(4)))
+        for wrong in (-1, CLASSES, 7):
+            with pytest.raises(RuntimeError, match="Expected class indices"):
+                graph(inputs, torch.tensor([0, 1, 2, wrong]))
+
+
+def test_a_mapped_loss_compiles_and_refuses_a_class_out_of_range():
+    loss, inputs, target = CATALOG["focal"].module(), torch.randn(2, 2, CLASSES), torch.tensor([[0, 1], [4, 2]])
+    torch._dynamo.reset()
+    compiled = torch.compile(vmap(loss), backend="aot_eager")
+    torch.testing.assert_close(compiled(inputs, target), vmap(loss)(inputs, target))
+    for mapped in (vmap(loss), compiled):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            mapped(inputs, target - 1)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # torch's own

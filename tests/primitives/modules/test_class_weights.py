@@ -93,7 +93,8 @@ def test_formulas_that_sub_centers_cannot_serve_are_refused():
             r"Expected fine_tune_from, a progress, between 0 and 1, got 'a'",
         ),
         ({"class_weights": "pedcc", "embedding_size": 1}, "Expected at most 2 classes for size 1, got 5"),
-        ({"weight": torch.ones(5)}, "weight is for losses over logits"),
+        ({"weight": torch.ones(4)}, r"Expected weight of shape \[5\], one number for each class, got \[4\]"),
+        ({"weight": torch.ones(5, 4)}, "Expected weight, one finite number for each class"),
     ],
 )
 def test_wrong_class_weights_are_refused_in_the_constructor(options, message):

@@ -154,7 +154,7 @@ def test_an_embedding_loss_owns_class_weights_and_scores_with_its_features():
 
 def test_centers_are_a_parameter_where_the_formula_looks_at_distances():
     loss, embeddings = embedding_loss("at_target(dist2) - mean_c(dist2)"), normal(6, 4)
-    assert [name for name, _ in loss.named_parameters()] == ["weight", "centers"]
+    assert [name for name, _ in loss.named_parameters()] == ["centers"]
     distances = (embeddings[:, None] - loss.centers[None]).square().sum(2)
     torch.testing.assert_close(loss.get_logits(embeddings), -distances)
     target = torch.arange(6) % 5

@@ -117,6 +117,7 @@ def test_all_but_a_few_functions_of_the_language_have_rules():
     features = {
         numerics.cosine_similarity,
         numerics.squared_distance,
+        numerics.squared_distance_at_target,
         numerics.embedding_norm,
         numerics.class_weight_norm,
     }

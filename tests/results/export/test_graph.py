@@ -5,9 +5,12 @@ import sys
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 
+from lossearch.primitives.catalog import CATALOG
 from lossearch.results.export.exportable import of_module
 from lossearch.results.export.graph import MissingPackage, onnx_model, write_graph
+from tests.long_cases import long_unless
 from tests.primitives.modules.test_any_module import CLASSES, SAMPLED, batch, module
 
 
@@ -21,6 +24,20 @@ def test_onnx_runtime_gives_the_losses_value_for_a_batch_of_any_size(name):
         inputs, target = batch(loss, samples)
         (value,) = model.run(["loss"], {first: inputs.numpy(), second: target.numpy()})
         torch.testing.assert_close(torch.tensor(value), loss(inputs, target).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", long_unless([0.0, 0.1], [0.1]))
+def test_an_onnx_model_is_nan_or_fails_for_a_class_out_of_range(smoothing):
+    """ONNX has no assertions, and a negative index counts from the end."""
+    loss = CATALOG["focal"].module(label_smoothing=smoothing)
+    model = onnxruntime.InferenceSession(onnx_model(loss, CLASSES).SerializeToString())
+    inputs = torch.randn(3, CLASSES).numpy()
+    for wrong in (-1, CLASSES):
+        try:
+            (value,) = model.run(["loss"], {"logits": inputs, "target": torch.tensor([0, 1, wrong]).numpy()})
+        except (onnx_errors.Fail, onnx_errors.InvalidArgument):
+            continue
+        assert not torch.isfinite(torch.tensor(value))
 
 
 @pytest.mark.parametrize("name", ["focal", "arcface"])
