@@ -17,7 +17,7 @@ from lossearch.evaluators.cohort.memory import IN_FLIGHT, estimate_candidate_byt
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.cohort.replay import Replay
 from lossearch.evaluators.data.splits import Split, as_numbers
-from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.calibration import is_usable, round_factor

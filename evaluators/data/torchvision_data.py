@@ -5,6 +5,8 @@ one. It would also read, unchecked, the folder ``processed`` that an old version
 such a folder is refused. All other files are arrays, tables and images.
 """
 
+from __future__ import annotations
+
 import tarfile
 import zipfile
 import zlib
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lossearch.evaluators.data.data_home import DataMissing, list_files, raw_folder, shown_path
 from lossearch.evaluators.data.images import BrokenImage, fit, fit_pair, sound_samples, warn_of_skipped
@@ -115,6 +116,8 @@ def download(name: str) -> Path:
 
 def _import_datasets() -> Any:
     """Import the module torchvision.datasets. Raises UserError if it cannot be imported."""
+    import torch
+
     try:
         from torchvision import datasets
     except ImportError as error:

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lossearch.evaluators.data.array_file import read_arrays
-from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
 from lossearch.evaluators.data.splits import Splits
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.networks import SMALLEST_IMAGE
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
@@ -31,6 +29,9 @@ class ArrayData(BaseModel):
 
 def array_task(name: str, data: ArrayData) -> Task:
     """Make the task on a file of arrays. Raises UserError if the file cannot be read or divided."""
+    from lossearch.evaluators.data.array_file import read_arrays  # these import torch, which takes seconds
+    from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
+
     path = Path(data.arrays)
     divide = divide_by_identity if data.verification else divide_by_class
     parts = divide(path, read_arrays(path))

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.image_folder import ImageFolder
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.networks import SMALLEST_IMAGE
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
 from lossearch.evaluators.tasks.task import IMAGE_TRAINING, Task
 from lossearch.primitives.errors import shown

@@ -92,7 +92,7 @@ def _read_loss_of_run(run: Path, rank: int) -> "Entry":
 
 def _read_hyperparameters(settings: list[str]) -> dict[str, float]:
     """Read the hyper-parameters of ``--set NAME=VALUE``."""
-    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     values: dict[str, float] = {}
     for setting in settings:

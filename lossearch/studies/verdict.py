@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.evaluators.networks import NETWORKS, Network
+from lossearch.evaluators.networks import Network
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
