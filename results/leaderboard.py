@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import UserError, nearest, shown
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
@@ -93,6 +93,12 @@ class Entry:
         return None if self.board is None else read_fresh_seed_test(self.board.path / "log.jsonl", self.row.loss_id)
 
 
+class UnknownLoss(UserError, KeyError):
+    """A name or id that no loss of a run has."""
+
+    __str__ = UserError.__str__
+
+
 class NotARun(UserError, FileNotFoundError):
     """A path that is not the directory of a run."""
 
@@ -100,8 +106,10 @@ class NotARun(UserError, FileNotFoundError):
 
 
 class Leaderboard:
-    """The losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
+    """The ranked losses of a run, best first: ``board[0].formula``, ``board[0].export("my_loss.py")``.
 
+    ``board["focal"]`` is a loss by its name, and ``board["3f9a"]`` one by the beginning of its id. ``rejected()`` are
+    the losses without a rank. ``rows`` holds all.
     ``path`` is the directory of the run. Opening it ranks all losses; rows and evaluations are built when they are
     read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out.
     Raises NotARun if the directory holds no run.
@@ -137,27 +145,56 @@ class Leaderboard:
         return next((row for row in self.rows.named() if row.name == BASELINE), None)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.ranked
 
     def __repr__(self) -> str:
-        return f"<Leaderboard of {self.path}: {len(self)} losses>"
+        return f"<Leaderboard of {self.path}: {self.ranked} ranked losses, {len(self.rows) - self.ranked} others>"
 
     def _repr_html_(self) -> str:
         return leaderboard_html(self.rows, self.ranked, self.path.name)
 
     @overload
-    def __getitem__(self, index: int) -> Entry: ...
+    def __getitem__(self, index: int | str) -> Entry: ...
 
     @overload
     def __getitem__(self, index: slice) -> list[Entry]: ...
 
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        rows = self.rows[index]
+    def __getitem__(self, index: int | str | slice) -> Entry | list[Entry]:
         run = self.path.resolve().name
-        return [Entry(row, run, self) for row in rows] if isinstance(rows, list) else Entry(rows, run, self)
+        if isinstance(index, str):
+            return Entry(self._find(index), run, self)
+        places = range(self.ranked)[index]
+        if isinstance(places, int):
+            return Entry(self.rows[places], run, self)
+        return [Entry(self.rows[place], run, self) for place in places]
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self[:])
+        run = self.path.resolve().name
+        return (Entry(row, run, self) for _, row in zip(range(self.ranked), self.rows, strict=False))
+
+    def rejected(self) -> list[Entry]:
+        """Return the losses without a rank, in the order of their birth; ``status`` and ``reason`` say why."""
+        run = self.path.resolve().name
+        return [Entry(row, run, self) for row in self.rows[self.ranked :]]
+
+    def _find(self, wanted: str) -> Row:
+        """Return the row of a loss by its name, its id or the beginning of its id. Raises UnknownLoss."""
+        named = self.rows.named()
+        row = next((row for row in named if row.name == wanted), None)
+        matches = [] if row or not wanted else [row for row in self.rows if row.loss_id.startswith(wanted)]
+        if row is None and len(matches) == 1:
+            return matches[0]
+        if row is not None:
+            return row
+        if matches:
+            raise UnknownLoss(
+                f"Expected the id of one loss, got {shown(wanted)!r}, with which {len(matches)} ids begin, such as "
+                f"{matches[0].loss_id} and {matches[1].loss_id}. Give more of it."
+            )
+        raise UnknownLoss(
+            f"{self.path}: expected the name of a known loss of the run or the beginning of an id, got "
+            f"{shown(wanted)!r}{nearest(wanted, (row.name for row in named if row.name is not None))}"
+        )
 
     def of_loss(self, loss_id: str) -> "list[Evaluation]":
         """Return the evaluations of a loss, in the order written."""

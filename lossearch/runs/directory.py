@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import tomli_w
 
 from lossearch.evaluators.versions import installed
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import naming, remove, replace_text, write_whole_text
 from lossearch.results.storage.run_files import no_run_at
@@ -35,6 +35,11 @@ CHECKPOINT_VERSION = 3
 
 #: The file of a run that sums up the work of its workers.
 WORKERS_FILE = "workers.json"
+
+
+#: The end of a message about a directory that does not suit.
+_RUN_DIR = (Argument("run_dir"), ".")
+_GIVE_ANOTHER = (" Give another ", *_RUN_DIR)
 
 
 class RunDirectoryError(UserError):
@@ -81,7 +86,7 @@ class Directory(Generic[Kind, Record]):
                 run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
-                f"{path}: expected a directory that can be written, got: {error.strerror}. Give another --run-dir."
+                f"{path}: expected a directory that can be written, got: {error.strerror}.", *_GIVE_ANOTHER
             ) from None
         return run
 
@@ -94,10 +99,14 @@ class Directory(Generic[Kind, Record]):
         changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
         if changes and (fixed or not force):
-            advice = ", take the change with --force" if not fixed else ""
+            advice = [] if fixed else [", take the change with ", Argument("force", "True")]
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
-                f"Resume with the experiment that made it{advice}, or give another --run-dir."
+                "Resume with the experiment that made it",
+                *advice,
+                ", or give another ",
+                Argument("run_dir"),
+                ".",
             )
         try:
             for name in cls.FOLDERS:
@@ -159,8 +168,8 @@ class Directory(Generic[Kind, Record]):
             declared.pop("provenance", None)
             return cls.validated(declared, str(file))
         except FileNotFoundError:
-            advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
-            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
+            advice = [" Restore that file, or start a new run in another ", Argument("run_dir"), "."]
+            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if path.is_dir() else [])) from None
         except (OSError, ValueError) as error:
             raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {error}") from None
 
@@ -172,7 +181,7 @@ class Directory(Generic[Kind, Record]):
         except OSError as error:
             raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
         if taken:
-            raise RunDirectoryError(cls._describe_taken(path, declared))
+            raise RunDirectoryError(*cls._describe_taken(path, declared))
 
     @classmethod
     def _is_remnant(cls, path: Path) -> bool:
@@ -181,17 +190,18 @@ class Directory(Generic[Kind, Record]):
         return is_unfinished or (path.name in cls.FOLDERS and path.is_dir() and not any(path.iterdir()))
 
     @classmethod
-    def _describe_taken(cls, path: Path, declared: Kind) -> str:
+    def _describe_taken(cls, path: Path, declared: Kind) -> tuple[str | Argument, ...]:
         """Say why this run cannot start in a path that exists."""
         if not path.is_dir():
-            return f"{path}: expected a directory, got a file. Give another --run-dir."
+            return (f"{path}: expected a directory, got a file.", *_GIVE_ANOTHER)
         try:
             changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
-            return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
+            return (f"{path}: expected a new or empty directory, got one with other files.", *_GIVE_ANOTHER)
         if changes:
-            return f"{path}: made by another experiment: {'; '.join(changes.values())}. Give another --run-dir."
-        return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
+            return (f"{path}: made by another experiment: {'; '.join(changes.values())}.", *_GIVE_ANOTHER)
+        resume = Argument("resume", "True")
+        return (f"{path}: holds a run of this experiment. Continue it with ", resume, ", or give another ", *_RUN_DIR)
 
 
 class RunDirectory(Directory[Experiment, Evaluation]):
