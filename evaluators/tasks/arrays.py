@@ -8,7 +8,7 @@ from lossearch.evaluators.data.splits import Splits
 from lossearch.evaluators.networks import SMALLEST_IMAGE
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
+from lossearch.evaluators.tasks.task import PIXEL_TRAINING, Task, image_training
 from lossearch.primitives.errors import shown
 
 
@@ -59,4 +59,4 @@ def _default_training(shape: tuple[int, ...], dense: bool) -> TrainingSettings:
     if dense:
         return PIXEL_TRAINING
     is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST_IMAGE
-    return IMAGE_TRAINING if is_image else TrainingSettings()
+    return image_training() if is_image else TrainingSettings()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from lossearch.evaluators.data.splits import Split, Splits
+from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.networks import DENSE, SMALLEST_IMAGE, Network
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, Metric
@@ -16,10 +17,18 @@ from lossearch.primitives.language.terminals import TERMINALS
 #: Default training on images.
 IMAGE_TRAINING = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
 
+#: Default training on a user's images without a GPU: a resnet would take ten times as long.
+CPU_IMAGE_TRAINING = TrainingSettings(network="cnn", learning_rate=0.1, steps=200)
+
 #: Default training if every pixel has a class.
 PIXEL_TRAINING = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 _DEFAULT_TRAINING = TrainingSettings()
+
+
+def image_training() -> TrainingSettings:
+    """Return the default training on a user's images: what this machine's device trains in good time."""
+    return IMAGE_TRAINING if choose_device("auto").type == "cuda" else CPU_IMAGE_TRAINING
 
 
 @dataclass(frozen=True)

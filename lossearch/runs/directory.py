@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,7 +99,7 @@ class Directory(Generic[Kind, Record]):
         changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared)]
         if changes and (fixed or not force):
-            advice = [] if fixed else [", take the change with ", Argument("force", "True")]
+            advice: Sequence[str | Argument] = [] if fixed else [", take the change with ", Argument("force", "True")]
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
                 "Resume with the experiment that made it",
@@ -168,8 +168,8 @@ class Directory(Generic[Kind, Record]):
             declared.pop("provenance", None)
             return cls.validated(declared, str(file))
         except FileNotFoundError:
-            advice = [" Restore that file, or start a new run in another ", Argument("run_dir"), "."]
-            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if path.is_dir() else [])) from None
+            advice = (" Restore that file, or start a new run in another ", *_RUN_DIR)
+            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if path.is_dir() else ())) from None
         except (OSError, ValueError) as error:
             raise RunDirectoryError(f"{file}: expected the declaration that made the run, got: {error}") from None
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.primitives.errors import Argument, UserError, nearest
 from lossearch.runs.declaration import ExecutorSettings, as_keys
@@ -14,7 +16,11 @@ from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
 
 #: The tables of a search whose keys can be given without the name of the table.
-_TABLES = {"evolution": EvolutionSettings, "fidelity": TrainingSettings, "executor": ExecutorSettings}
+_TABLES: dict[str, type[BaseModel]] = {
+    "evolution": EvolutionSettings,
+    "fidelity": TrainingSettings,
+    "executor": ExecutorSettings,
+}
 
 
 def override(declared: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def override(declared: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
             merged[key] = value
     training = given.get("fidelity")
     if isinstance(training, Mapping) and "fidelity_of" not in given and isinstance(merged.get("fidelity_of"), dict):
-        merged["fidelity_of"] = {name: as_keys(keys) | training for name, keys in merged["fidelity_of"].items()}
+        merged["fidelity_of"] = {name: as_keys(keys) | dict(training) for name, keys in merged["fidelity_of"].items()}
     return merged
 
 
