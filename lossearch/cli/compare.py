@@ -194,8 +194,11 @@ def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     """Judge the tuned losses of a search, and print the verdicts."""
     from lossearch.cli.progress_bars import study_view
     from lossearch.studies.runner import StudyInterrupted
-    from lossearch.studies.verdict import verdict
+    from lossearch.studies.verdict import plan_scenes, verdict
 
+    size = {name: value for name, value in options.items() if name not in ("executor", "ray_address")}
+    for scene, trainings in plan_scenes(run, **size):
+        say(f"{scene.name}: {scene.task}, network {scene.fidelity.network}, {trainings} trainings")
     try:
         with study_view() as view:
             judged = verdict(run, view=view, **options)

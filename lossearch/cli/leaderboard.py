@@ -66,7 +66,7 @@ def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -
     from lossearch.cli.tables import leaderboard_table
 
     console = tables()
-    console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside))
+    console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside, width=console.width))
 
 
 def _select_first(rows: Sequence[Any], top: int) -> list[Any]:
