@@ -50,7 +50,7 @@ WINGS = {
         {"executors"},
     ),
     "lossearch": (
-        {"loss_module"},
+        {"loss_module", "listing"},
         {"runs"},
         {"callbacks", "exporting"},
         {"evolution", "trackers"},
