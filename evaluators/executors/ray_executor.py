@@ -19,9 +19,9 @@ import ray
 
 from lossearch.evaluators.executors.executor import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, News, Pending, merge_states
 from lossearch.evaluators.executors.pooled_work import PooledWork
+from lossearch.evaluators.executors.ray_board import BoardReader
 from lossearch.evaluators.executors.ray_cluster import connect, is_node_loss, last_line, living_nodes
 from lossearch.evaluators.executors.ray_pool import Actor, Pool
-from lossearch.evaluators.executors.step_board import BoardReader
 from lossearch.evaluators.tasks.packed_task import pack_task
 from lossearch.evaluators.training.state import State
 from lossearch.evaluators.work import Work, failures

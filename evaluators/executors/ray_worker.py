@@ -14,7 +14,7 @@ import ray
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors.executor import merge_states
-from lossearch.evaluators.executors.step_board import BoardWriter
+from lossearch.evaluators.executors.ray_board import BoardWriter
 from lossearch.evaluators.tasks.packed_task import PackedTask, unpack_task
 from lossearch.evaluators.tasks.registry import use_sent_task
 from lossearch.evaluators.training.state import State
