@@ -7,6 +7,8 @@ from lossearch.engine.launch import _declared
 from lossearch.evaluators.data.data_home import DataMissing
 from lossearch.primitives.errors import UserError
 from lossearch.runs.declaration import ExperimentError
+from lossearch.studies.explain import _plan
+from lossearch.studies.fidelity import fidelity
 from tests.evaluators.small_images import write_folder
 
 
@@ -67,3 +69,15 @@ def test_a_task_may_be_a_path(arrays, tmp_path):
 def test_a_bad_override_is_refused_with_what_to_do(overrides, said):
     with pytest.raises((UserError, ExperimentError, DataMissing), match=said):
         _declared("digits", overrides)
+
+
+def test_a_path_is_a_task_of_an_explanation_and_of_a_fidelity_study(arrays, monkeypatch, tmp_path):
+    plan, folder = _plan("focal", 1, arrays, 2, tmp_path)
+    assert (plan.tasks, plan.data["wines_2"].arrays, folder) == (("wines_2",), str(arrays), tmp_path)
+
+    def stop(plan, tasks):
+        raise UserError(f"{plan.tasks} of {plan.task_named('wines_2').classes} classes")
+
+    monkeypatch.setattr("lossearch.studies.fidelity.require_data", stop)
+    with pytest.raises(UserError, match=r"\('wines_2', 'digits'\) of 3 classes"):
+        fidelity([arrays, "digits"], candidates=10, seeds=1, executor="inline")
