@@ -7,7 +7,7 @@ so be measured with thousands of workers that do not exist.
 import heapq
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lossearch.evaluators.executors.executor import News, Pending
@@ -47,6 +47,8 @@ class StubWork:
 
 class StubExecutor:
     """A number of workers, each of which takes ``seconds`` for a candidate, give or take half."""
+
+    on_steps: Callable[[int], None] | None = None
 
     def __init__(self, slots: int, seconds: float, largest_cohort: int = 64) -> None:
         self.slots, self.largest_cohort = slots, largest_cohort

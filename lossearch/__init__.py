@@ -5,8 +5,9 @@
 ``lossearch.verdict(run)`` judges them on the test split. ``lossearch.compare(...)`` compares losses with intervals.
 ``lossearch.explain(run)`` shows what a loss does and which of its parts matter. ``lossearch.fidelity(tasks)`` measures
 whether short trainings rank losses as full ones do. ``lossearch.export(loss, path)`` writes a loss as a file that does
-not need lossearch. ``lossearch.plot`` draws the figures of a report, ``lossearch.trackers`` report a search to
-TensorBoard, MLflow or Weights & Biases, and ``lossearch.errors`` holds the exceptions.
+not need lossearch. ``lossearch.losses()`` and ``lossearch.tasks()`` list what is known. ``lossearch.plot`` draws the
+figures of a report, ``lossearch.trackers`` report a search to TensorBoard, MLflow or Weights & Biases, and
+``lossearch.errors`` holds the exceptions.
 """
 
 import os
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lossearch.callbacks import Callback
     from lossearch.engine.launch import search
     from lossearch.exporting import export
+    from lossearch.listing import losses, tasks
     from lossearch.loss_module import loss
     from lossearch.results.leaderboard import Leaderboard
     from lossearch.studies.compare import compare
@@ -44,8 +46,10 @@ __all__ = [
     "export",
     "fidelity",
     "loss",
+    "losses",
     "plot",
     "search",
+    "tasks",
     "trackers",
     "tune",
     "verdict",
@@ -61,8 +65,10 @@ _MODULES = {
     "export": "lossearch.exporting",
     "fidelity": "lossearch.studies.fidelity",
     "loss": "lossearch.loss_module",
+    "losses": "lossearch.listing",
     "plot": "lossearch.plot",
     "search": "lossearch.engine.launch",
+    "tasks": "lossearch.listing",
     "trackers": "lossearch.trackers",
     "tune": "lossearch.studies.tune",
     "verdict": "lossearch.studies.verdict",

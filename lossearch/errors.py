@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lossearch.primitives.errors import LossearchError, UserError
     from lossearch.primitives.language.formula import FormulaError
     from lossearch.results.export.graph import MissingPackage
+    from lossearch.results.leaderboard import NotARun, UnknownLoss
     from lossearch.results.storage.tables import DamagedFile, NewerFile
     from lossearch.runs.declaration import ExperimentError
     from lossearch.runs.directory import RunDirectoryError
@@ -27,10 +28,12 @@ __all__ = [
     "LossearchError",
     "MissingPackage",
     "NewerFile",
+    "NotARun",
     "RunDirectoryError",
     "RunInterrupted",
     "SearchInterrupted",
     "StudyInterrupted",
+    "UnknownLoss",
     "UserError",
 ]
 
@@ -45,10 +48,12 @@ _MODULES = {
     "LossearchError": "lossearch.primitives.errors",
     "MissingPackage": "lossearch.results.export.graph",
     "NewerFile": "lossearch.results.storage.tables",
+    "NotARun": "lossearch.results.leaderboard",
     "RunDirectoryError": "lossearch.runs.directory",
     "RunInterrupted": "lossearch.runs.session",
     "SearchInterrupted": "lossearch.engine.launch",
     "StudyInterrupted": "lossearch.studies.runner",
+    "UnknownLoss": "lossearch.results.leaderboard",
     "UserError": "lossearch.primitives.errors",
 }
 

@@ -12,10 +12,10 @@ from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with
 from lossearch.primitives.catalog import known_loss
-from lossearch.primitives.catalog.loss import MODULE_OPTIONS
 from lossearch.primitives.errors import Argument, UserError, as_user_errors, nearest
 from lossearch.primitives.language.parser import valid_name
 from lossearch.primitives.modules.contract import count
+from lossearch.primitives.modules.options import MODULE_OPTIONS
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss, loss_module
 from lossearch.results.export.exportable import Exportable, of_formula, of_known, of_module, options_of
 from lossearch.results.export.graph import FORMATS, write_graph

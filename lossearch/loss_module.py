@@ -29,9 +29,9 @@ def loss(
     (with the position), and hyper-parameters that are missing, unknown or out of range.
     """
     from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
-    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
     from lossearch.primitives.errors import UserError, as_user_errors
     from lossearch.primitives.language.parser import valid_name
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
     from lossearch.primitives.modules.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
@@ -67,10 +67,10 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
     and each name one that neither the language nor an option has.
     """
     from lossearch.primitives.analysis.targets import PREDICTIONS
-    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
     from lossearch.primitives.errors import UserError, as_user_errors, shown
     from lossearch.primitives.language.parser import parse, valid_name
     from lossearch.primitives.modules.contract import number_between
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     for name in hyperparameters:
         if not valid_name(name):

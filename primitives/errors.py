@@ -7,12 +7,6 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 
-class LossearchError(Exception):
-    """An error whose message says all that a user needs: the command prints it without a traceback."""
-
-    exit_code: ClassVar[int] = 1  #: of a command that ends with it
-
-
 @dataclass(frozen=True)
 class Argument:
     """An argument named in a message: ``num_classes=...`` for Python, ``--num-classes`` for the command."""
@@ -29,13 +23,13 @@ class Argument:
         return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}"
 
 
-class UserError(LossearchError, ValueError):
-    """A mistake in the user's input.
+class LossearchError(Exception):
+    """An error whose message says all that a user needs: the command prints it without a traceback.
 
     The message is made of ``parts``, text and arguments: ``UserError("Expected ", Argument("rank"), " above 0.")``.
     """
 
-    exit_code = 2
+    exit_code: ClassVar[int] = 1  #: of a command that ends with it
 
     def __init__(self, *parts: str | Argument) -> None:
         super().__init__("".join(map(str, parts)))
@@ -44,6 +38,12 @@ class UserError(LossearchError, ValueError):
     def with_options(self) -> str:
         """Return the message with options of the command in place of arguments."""
         return "".join(part.option if isinstance(part, Argument) else part for part in self._parts)
+
+
+class UserError(LossearchError, ValueError):
+    """A mistake in the user's input."""
+
+    exit_code = 2
 
 
 @contextmanager

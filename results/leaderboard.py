@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import UserError, nearest, shown
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
@@ -161,6 +161,12 @@ class Entry:
         return None if self.board is None else read_fresh_seed_test(self.board.path / "log.jsonl", self.row.loss_id)
 
 
+class UnknownLoss(UserError, KeyError):
+    """A name or id that no loss of a run has."""
+
+    __str__ = UserError.__str__
+
+
 class NotARun(UserError, FileNotFoundError):
     """A path that is not the directory of a run."""
 
@@ -168,9 +174,11 @@ class NotARun(UserError, FileNotFoundError):
 
 
 class Leaderboard:
-    """The losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
+    """The ranked losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
 
     ``best()`` is the loss to use: the judged one with its tuned numbers, once the run was tuned and judged.
+    ``board["focal"]`` is a loss by its name, and ``board["3f9a"]`` one by the beginning of its id. ``rejected()`` are
+    the losses without a rank. ``rows`` holds all.
     ``path`` is the directory of the run. Opening it ranks all losses; rows and evaluations are built when they are
     read. Parts that cannot be read cause a warning, are listed in ``damages`` and left out. Files that are no parts are
     left alone, and named in ``foreign`` and in a warning.
@@ -214,28 +222,55 @@ class Leaderboard:
         return next((row for row in self.rows.named() if row.name == BASELINE), None)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.ranked
 
     def __repr__(self) -> str:
-        return f"<Leaderboard of {self.path}: {len(self)} losses>"
+        return f"<Leaderboard of {self.path}: {self.ranked} ranked losses, {len(self.rows) - self.ranked} others>"
 
     def _repr_html_(self) -> str:
         return leaderboard_html(self.rows, self.ranked, self.path.name)
 
     @overload
-    def __getitem__(self, index: int) -> Entry: ...
+    def __getitem__(self, index: int | str) -> Entry: ...
 
     @overload
     def __getitem__(self, index: slice) -> list[Entry]: ...
 
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        rows = self.rows[index]
-        return (
-            [Entry(row, self._name, self) for row in rows] if isinstance(rows, list) else Entry(rows, self._name, self)
-        )
+    def __getitem__(self, index: int | str | slice) -> Entry | list[Entry]:
+        if isinstance(index, str):
+            return Entry(self._find(index), self._name, self)
+        places = range(self.ranked)[index]
+        if isinstance(places, int):
+            return Entry(self.rows[places], self._name, self)
+        return [Entry(self.rows[place], self._name, self) for place in places]
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self[:])
+        run = self.path.resolve().name
+        return (Entry(row, run, self) for _, row in zip(range(self.ranked), self.rows, strict=False))
+
+    def rejected(self) -> list[Entry]:
+        """Return the losses without a rank, in the order of their birth; ``status`` and ``reason`` say why."""
+        run = self.path.resolve().name
+        return [Entry(row, run, self) for row in self.rows[self.ranked :]]
+
+    def _find(self, wanted: str) -> Row:
+        """Return the row of a loss by its name, its id or the beginning of its id. Raises UnknownLoss."""
+        named = self.rows.named()
+        row = next((row for row in named if row.name == wanted), None)
+        matches = [] if row or not wanted else [row for row in self.rows if row.loss_id.startswith(wanted)]
+        if row is None and len(matches) == 1:
+            return matches[0]
+        if row is not None:
+            return row
+        if matches:
+            raise UnknownLoss(
+                f"Expected the id of one loss, got {shown(wanted)!r}, with which {len(matches)} ids begin, such as "
+                f"{matches[0].loss_id} and {matches[1].loss_id}. Give more of it."
+            )
+        raise UnknownLoss(
+            f"{self.path}: expected the name of a known loss of the run or the beginning of an id, got "
+            f"{shown(wanted)!r}{nearest(wanted, (row.name for row in named if row.name is not None))}"
+        )
 
     def best(self) -> Entry:
         """Return the loss to use: the best judged loss in its judged form, or rank 1 where no loss was judged.

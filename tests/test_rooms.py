@@ -51,7 +51,7 @@ WINGS = {
         {"executors"},
     ),
     "lossearch": (
-        {"loss_module"},
+        {"loss_module", "listing"},
         {"runs"},
         {"callbacks", "exporting"},
         {"evolution", "trackers"},
@@ -69,7 +69,7 @@ MOST_FILES = 20
 #: Where each library may be imported.
 THEIR_FILES = {
     "deap": ("lossearch/evolution/members.py", "lossearch/evolution/trees.py"),
-    "ray": tuple(f"evaluators/executors/ray_{name}.py" for name in ("cluster", "executor", "pool", "worker")),
+    "ray": tuple(f"evaluators/executors/ray_{name}.py" for name in ("board", "cluster", "executor", "pool", "worker")),
     "pyarrow": ("results/storage/columns.py", "results/storage/tables.py"),
     "sympy": ("primitives/identity/algebra.py",),
     "torchvision": ("evaluators/data/torchvision_data.py",),

@@ -17,7 +17,7 @@ from lossearch.evaluators.cohort.memory import IN_FLIGHT, estimate_candidate_byt
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.cohort.replay import Replay
 from lossearch.evaluators.data.splits import Split, as_numbers
-from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.training.calibration import is_usable, round_factor
@@ -27,6 +27,7 @@ from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.training.schedule import Schedule, move_split
 from lossearch.evaluators.training.start import build_model, class_frequencies
 from lossearch.evaluators.training.state import State
+from lossearch.evaluators.training.steps import report_steps
 from lossearch.primitives.analysis.targets import scores
 from lossearch.primitives.batched.joint_gradient import JointGradient
 from lossearch.primitives.language.terminals import FEATURES
@@ -141,6 +142,7 @@ class Cohort:
             times = min(stop for stop in stops if stop > self.step) - self.step
             self._replay.repeat(self._take_step, times)
             self.step += times
+            report_steps(times * len(self.alive) * len(self.plan.seeds))
             self._drop_failed()
 
     @torch.no_grad()

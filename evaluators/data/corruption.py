@@ -1,14 +1,16 @@
 """Corrupted training parts: wrong labels, a long tail of rare classes, few labels."""
 
-from dataclasses import replace
+from __future__ import annotations
 
-import torch
+from dataclasses import replace
 
 from lossearch.evaluators.data.splits import Split
 
 
 def add_symmetric_noise(split: Split, share: float, classes: int, seed: int) -> Split:
     """Move this share of the labels to another class. Each other class is equally likely."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     is_moved = torch.rand(len(split), generator=generator) < share
     shift = torch.randint(1, classes, (len(split),), generator=generator)
@@ -17,6 +19,8 @@ def add_symmetric_noise(split: Split, share: float, classes: int, seed: int) -> 
 
 def add_asymmetric_noise(split: Split, share: float, classes: int, seed: int) -> Split:
     """Move this share of the labels to the next class (pair flips: Han et al., NeurIPS 2018)."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     is_moved = torch.rand(len(split), generator=generator) < share
     return replace(split, targets=torch.where(is_moved, (split.targets + 1) % classes, split.targets))
@@ -28,6 +32,8 @@ def make_long_tailed(split: Split, ratio: float, classes: int) -> Split:
     Class sizes fall geometrically (Cui et al., CVPR 2019) from the size of the smallest class. The first samples of a
     class are kept.
     """
+    import torch
+
     rows_by_class = [torch.nonzero(split.targets == index).flatten() for index in range(classes)]
     largest = min(map(len, rows_by_class))
     # n_k = n_0 * ratio^(-k / (K - 1))
@@ -38,5 +44,7 @@ def make_long_tailed(split: Split, ratio: float, classes: int) -> Split:
 
 def keep_few_labels(split: Split, count: int, classes: int) -> Split:
     """Keep the first ``count`` samples of each class."""
+    import torch
+
     rows_by_class = [torch.nonzero(split.targets == index).flatten()[:count] for index in range(classes)]
     return split.part(torch.cat(rows_by_class).sort().values)

@@ -5,11 +5,11 @@ read here, because scikit-learn's own readers hold all images in memory, do not 
 pickles.
 """
 
+from __future__ import annotations
+
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
 from lossearch.evaluators.data.image_folder import ImageFolder, prepare_images
@@ -68,6 +68,8 @@ def read_people(size: int, people: int) -> Prepared:
 
 def read_pairs(size: int) -> Split:
     """Load the images of pairs, each once, and the pairs, ``size`` pixels each way. Raises UserError."""
+    import torch
+
     pairs = read_named_pairs()
     images = sorted({image for pair in pairs for image in (pair.first, pair.second)})
     row = {image: number for number, image in enumerate(images)}

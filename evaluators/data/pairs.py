@@ -1,14 +1,18 @@
 """Pairs of samples to verify: half of them of one identity, half of two."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lossearch.evaluators.data.splits import Pairs
 from lossearch.primitives.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 #: Most pairs of one identity in a part, and most pairs of two.
 PAIRS = 500
@@ -20,6 +24,8 @@ def draw_verification_pairs(targets: Tensor, seed: int, part: str) -> Pairs:
     Warns if there are fewer than ``PAIRS`` pairs of each kind. Raises UserError if fewer than two identities have two
     samples.
     """
+    import torch
+
     identities, counts = targets.unique(return_counts=True)
     num_identities = int((counts >= 2).sum())
     if num_identities < 2:
@@ -45,6 +51,8 @@ def draw_balanced_pairs(targets: Tensor, count: int, seed: int) -> Pairs:
     A pair may be drawn twice, but no sample is paired with itself. Raises ValueError for fewer than two classes, or a
     class with one sample.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     rows_by_class = {int(index): torch.nonzero(targets == index).flatten() for index in targets.unique()}
     if len(rows_by_class) < 2 or min(map(len, rows_by_class.values())) < 2:
@@ -72,6 +80,8 @@ def draw_distinct_pairs(targets: Tensor, count: int, seed: int) -> Pairs:
     ``targets`` [samples] hold at least two classes with two samples each. Every pair is equally likely, and time does
     not depend on the number of possible pairs.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     sizes = targets.unique(return_counts=True)[1]
     draw = _PairDraw(sizes, generator)
@@ -114,10 +124,14 @@ class _PairDraw:
 
     def _draw_class(self, weights: Tensor) -> tuple[int, int]:
         """Draw a class with these weights, and return its first row and its size."""
+        import torch
+
         index = int(torch.multinomial(weights.double(), 1, generator=self.generator))
         return int(self.sizes[:index].sum()), int(self.sizes[index])
 
     def _draw_below(self, high: int) -> int:
+        import torch
+
         return int(torch.randint(0, high, (1,), generator=self.generator))
 
 

@@ -4,11 +4,15 @@ Names are drawn by their hashes, and rows by a permutation. A hash does not depe
 at most one other name over each border. Rows suit published data sets, which do not grow.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 PARTS = ("train", "validation", "test")
 
@@ -39,6 +43,8 @@ def sort_by_hash(names: Iterable[str]) -> list[str]:
 
 def draw_rows(targets: Tensor | Sequence[int], parts: Sequence[str], shares: tuple[float, ...]) -> dict[str, list[int]]:
     """Divide the rows of class indices [samples] among the parts, with these shares of every class."""
+    import torch
+
     rows_by_part = stratify(torch.as_tensor(targets), shares, SPLIT_SEED)
     return {part: rows.tolist() for part, rows in zip(parts, rows_by_part, strict=True)}
 
@@ -48,6 +54,8 @@ def stratify(targets: Tensor, shares: tuple[float, ...], seed: int) -> list[Tens
 
     The last part takes the remaining rows. Raises ValueError if the shares sum to more than 1.
     """
+    import torch
+
     if sum(shares) > 1.0 + 1e-9:
         raise ValueError(f"Expected shares that sum to at most 1, got {shares}.")
     generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,8 @@ how it is read, and one that also covers the state of its files. Only the latest
 that has mapped a removed directory can go on reading it. A lock file for each source stays.
 """
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
@@ -15,18 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
-from torch import Tensor
 
 from lossearch.evaluators.data.data_home import prepared_home, shown_path
 from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Version of the decoding. A new version makes all data be prepared again.
 VERSION = 2
@@ -215,6 +218,8 @@ def _sync(folder: Path) -> None:
 
 
 def _open(folder: Path) -> Prepared:
+    import torch
+
     try:
         inputs, targets = (
             torch.from_numpy(np.load(folder / name, mmap_mode="c", allow_pickle=False)) for name in (INPUTS, TARGETS)
@@ -259,7 +264,7 @@ class GrowingArray:
         self._file.write(np.ascontiguousarray(row, self._dtype).tobytes())
         self._rows += 1
 
-    def __enter__(self) -> "GrowingArray":
+    def __enter__(self) -> GrowingArray:
         return self
 
     def __exit__(

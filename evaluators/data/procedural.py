@@ -3,10 +3,15 @@
 Images are [images, 3, SIZE, SIZE] in [-1, 1]. All random choices come from the generator that is passed in.
 """
 
-import math
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 SIZE = 16
 
@@ -23,6 +28,8 @@ def draw_shapes(classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
     Place, size, turn, colors and textures are random. A shape may be only slightly lighter or darker than its
     background.
     """
+    import torch
+
     u, v = _draw_pose(len(classes), generator, 0.55, 0.85, turn=0.4, move=0.25)
     inside = torch.stack([_draw_mask(name, u, v) for name in SHAPES])
     mask = inside.gather(0, classes.view(1, -1, 1, 1).expand(1, -1, SIZE, SIZE))[0]
@@ -34,6 +41,8 @@ def draw_scenes(count: int, kinds: int, generator: torch.Generator) -> tuple[Ten
 
     Target 0 is the background, and k + 1 is the shape of kind k.
     """
+    import torch
+
     targets = torch.zeros(count, SIZE, SIZE, dtype=torch.int64)
     images = _draw_textures(count, generator)
     for _ in range(2):
@@ -49,6 +58,8 @@ def draw_glyphs(identities: Tensor, outlines: Tensor, generator: torch.Generator
 
     ``outlines`` [identities, 2, WAVES] are the amplitudes of its waves, as :func:`draw_outlines` draws them.
     """
+    import torch
+
     u, v = _draw_pose(len(identities), generator, 0.6, 0.75, turn=0.3, move=0.15)
     waves = outlines[identities]
     waves = waves + 0.04 * torch.randn(waves.shape, generator=generator)
@@ -63,6 +74,8 @@ def draw_glyphs(identities: Tensor, outlines: Tensor, generator: torch.Generator
 
 def draw_outlines(identities: int, generator: torch.Generator) -> Tensor:
     """Draw random amplitudes of the waves of outlines [identities, 2, WAVES]."""
+    import torch
+
     sizes = torch.tensor([0.16, 0.16, 0.13, 0.1])
     return sizes * torch.randn(identities, 2, WAVES, generator=generator)
 
@@ -76,6 +89,8 @@ def _draw_pose(
     move: float = 0.35,
 ) -> tuple[Tensor, Tensor]:
     """Compute the pixels' coordinates [count, SIZE, SIZE] in a shape that is turned, moved and scaled at random."""
+    import torch
+
     ticks = (torch.arange(SIZE) + 0.5) / SIZE * 2.0 - 1.0
     down, right = torch.meshgrid(ticks, ticks, indexing="ij")
     angle = _draw_uniform(count, -turn, turn, generator)
@@ -86,6 +101,8 @@ def _draw_pose(
 
 def _draw_mask(name: str, u: Tensor, v: Tensor) -> Tensor:
     """Compute the mask of a shape of about unit size, from coordinates [images, SIZE, SIZE]."""
+    import torch
+
     radius = torch.hypot(u, v)
     if name == "disc":
         return radius < 0.8
@@ -107,6 +124,8 @@ def _draw_mask(name: str, u: Tensor, v: Tensor) -> Tensor:
 
 def _paint(mask: Tensor, generator: torch.Generator) -> Tensor:
     """Paint one texture inside the mask [images, SIZE, SIZE] and another outside, and add noise."""
+    import torch
+
     inner, outer = _draw_textures(len(mask), generator), _draw_textures(len(mask), generator)
     images = torch.where(mask.unsqueeze(1), inner, outer)
     return (images + 0.15 * torch.randn(images.shape, generator=generator)).clamp(-1.0, 1.0)
@@ -114,6 +133,8 @@ def _paint(mask: Tensor, generator: torch.Generator) -> Tensor:
 
 def _draw_textures(count: int, generator: torch.Generator) -> Tensor:
     """Draw stripes of two similar colors, of random width and direction [count, 3, SIZE, SIZE]."""
+    import torch
+
     color = torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8
     other = color + 0.2 * torch.randn(count, 3, 1, 1, generator=generator)
     angle, pace = _draw_uniform(count, 0.0, math.pi, generator), _draw_uniform(count, 2.0, 9.0, generator)
@@ -125,4 +146,6 @@ def _draw_textures(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _draw_uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    import torch
+
     return (low + (high - low) * torch.rand(count, generator=generator)).view(-1, 1, 1)

@@ -1,15 +1,18 @@
 """Samples of a data set: one part of them, and the parts that a search may use."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lossearch.evaluators.data.data_home import shown_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Split:
         """Number of class indices of one input: 1, or the number of its pixels."""
         return self.targets[0].numel()
 
-    def part(self, rows: Tensor) -> "Split":
+    def part(self, rows: Tensor) -> Split:
         """Return the samples of these rows, without pairs."""
         return Split(self.inputs[rows], self.targets[rows])
 
@@ -59,6 +62,8 @@ class Splits:
 
 def as_numbers(inputs: Tensor) -> Tensor:
     """Convert image bytes, 0 to 255, to numbers in [-1, 1]. Return other inputs unchanged."""
+    import torch
+
     return inputs.float() / 127.5 - 1.0 if inputs.dtype == torch.uint8 else inputs
 
 

@@ -5,6 +5,8 @@ one. It would also read, unchecked, the folder ``processed`` that an old version
 such a folder is refused. All other files are arrays, tables and images.
 """
 
+from __future__ import annotations
+
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +18,6 @@ from string import ascii_uppercase, digits
 from typing import Any
 
 import numpy as np
-import torch
 
 from lossearch.evaluators.data.data_home import DataMissing, list_files, raw_folder, shown_path
 from lossearch.evaluators.data.idx import SYSTEM, IdxImages, find_idx
@@ -161,6 +162,8 @@ def download(name: str) -> Path:
 
 def _import_datasets() -> Any:
     """Import the module torchvision.datasets. Raises UserError if it cannot be imported."""
+    import torch
+
     try:
         from torchvision import datasets
     except ImportError as error:

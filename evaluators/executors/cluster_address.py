@@ -8,7 +8,7 @@ import json
 import os
 import socket
 
-from lossearch.primitives.errors import LossearchError, UserError
+from lossearch.primitives.errors import Argument, LossearchError, UserError
 
 #: Seconds that a cluster has to answer.
 CONNECT_TIMEOUT = 10.0
@@ -51,7 +51,9 @@ def require_answer(address: str) -> None:
     if problem is not None:
         raise ClusterUnreachable(
             f"No Ray cluster answered at {address!r}: {problem}. Check the address with 'ray status' (the port is the "
-            "head's, 6379 by default, and not the dashboard's), or leave out --ray-address to use this machine."
+            "head's, 6379 by default, and not the dashboard's), or leave out ",
+            Argument("ray_address"),
+            " to use this machine.",
         )
 
 

@@ -15,13 +15,14 @@ The contract, which ``tests/evaluators/executors/test_executor.py`` checks for e
 - If no worker can be had at all, ``submit``, ``wait`` and ``result`` raise ClusterUnreachable.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.training.state import State
+from lossearch.evaluators.training.steps import heard_by
 from lossearch.evaluators.work import Result, Spent, Work, spent_on
 from lossearch.results.records import Evaluation, Measurement
 
@@ -70,6 +71,9 @@ class Executor(Protocol):
 
     #: Most candidates in a cohort of automatic size.
     largest_cohort: int
+
+    #: Called from time to time with the number of steps that all trainings together have taken so far.
+    on_steps: Callable[[int], None] | None
 
     @property
     def slots(self) -> int:
@@ -124,12 +128,20 @@ class InlineExecutor:
     """
 
     slots = 1
+    on_steps: Callable[[int], None] | None = None
+    _steps = 0
 
     def __init__(self, device: str = "auto") -> None:
         self.largest_cohort = LARGEST_ON_A_GPU if choose_device(device).type == "cuda" else LARGEST_ON_A_CORE
 
     def submit(self, work: Work, states: Iterable[Mapping[str, State]] = ()) -> FinishedWork:
-        return FinishedWork(work, evaluate(work, merge_states(states)))
+        with heard_by(self._count_steps):
+            return FinishedWork(work, evaluate(work, merge_states(states)))
+
+    def _count_steps(self, steps: int) -> None:
+        self._steps += steps
+        if self.on_steps is not None:
+            self.on_steps(self._steps)
 
     def wait(self, pending: Sequence[Pending], timeout: float) -> None:
         """Return at once: submitted work is done."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, require_answer
 from lossearch.evaluators.versions import versions
+from lossearch.primitives.errors import Argument
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -35,13 +36,21 @@ def connect(address: str | None) -> None:
             ray.init(address="local", include_dashboard=False, **options)
         return
     try:
+        if address == "auto":
+            _use_token_of_this_machine()
         if not address.startswith("ray://"):  # Ray's client does its own checks
             address = _resolve(address)
             require_answer(address)
             _require_admission(address)
         ray.init(address=address, **options)
     except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ClusterUnreachable(f"No Ray cluster answered at {address!r}: {_one_line(error)} {_ADVICE}") from None
+        reason = _one_line(error)
+        if {"auth", "token"} <= set(re.findall("auth|token", reason.lower())):
+            raise ClusterUnreachable(
+                "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its head ('ray get-auth-token' prints it there): the "
+                f"Ray cluster at {address} admits nobody without its token."
+            ) from None
+        raise ClusterUnreachable(f"No Ray cluster answered at {address!r}: {reason} ", *_ADVICE) from None
 
 
 @contextmanager
@@ -59,9 +68,19 @@ def _loopback_only() -> Iterator[None]:
 
 
 _ADVICE = (
-    "Start one with 'ray start --head'; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its "
-    "head; install the same versions of Ray and Python on all machines; or leave out --ray-address to use this one."
+    "Start one with 'ray start --head'; install the same versions of Ray and Python on all machines; or leave out ",
+    Argument("ray_address"),
+    " to use this one.",
 )
+
+
+def _use_token_of_this_machine() -> None:
+    """Use the token that Ray keeps in the home directory, as ``ray start --head`` and ``ray.init("auto")`` do."""
+    try:
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    except ImportError:  # an older Ray, which asks for no token by itself
+        return
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _resolve(address: str) -> str:

@@ -11,7 +11,7 @@ from step 0.
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import ray
 
 from lossearch.evaluators.executors.executor import LARGEST_ON_A_CORE, LARGEST_ON_A_GPU, News, Pending, merge_states
 from lossearch.evaluators.executors.pooled_work import PooledWork
+from lossearch.evaluators.executors.ray_board import BoardReader
 from lossearch.evaluators.executors.ray_cluster import connect, is_node_loss, last_line, living_nodes
 from lossearch.evaluators.executors.ray_pool import Actor, Pool
 from lossearch.evaluators.tasks.packed_task import pack_task
@@ -75,7 +76,9 @@ class RayExecutor:
             )
         self.largest_cohort = LARGEST_ON_A_GPU if gpus else LARGEST_ON_A_CORE
         self._deadline = deadline
-        self._pool = Pool("GPU" if gpus else "CPU", workers, capped=not self._sends_data)
+        self.on_steps: Callable[[int], None] | None = None
+        self._board = BoardReader()
+        self._pool = Pool("GPU" if gpus else "CPU", workers, not self._sends_data, self._board.handle)
         self._queue: deque[PooledWork] = deque()
         self._running: dict[Any, _Assignment] = {}
         self._arriving: dict[Any, _Assignment] = {}  # by the reference that is ready when everything has arrived
@@ -104,6 +107,7 @@ class RayExecutor:
         for assignment in self._running.values():
             ray.kill(assignment.actor.handle, no_restart=True)
         self._pool.close()
+        self._board.close()
         self._queue.clear()
         self._running.clear()
         self._arriving.clear()
@@ -126,6 +130,8 @@ class RayExecutor:
                 self._take_in(reference)
         elif timeout:
             time.sleep(timeout)
+        if self.on_steps is not None:
+            self._board.look(self.on_steps)
         now = time.monotonic()
         for reference in [reference for reference, assignment in self._running.items() if now > assignment.due]:
             self._stop(self._running.pop(reference))

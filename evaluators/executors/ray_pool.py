@@ -41,7 +41,8 @@ class Pool:
     what is lost.
     """
 
-    def __init__(self, unit: str, wanted: int | None, capped: bool) -> None:
+    def __init__(self, unit: str, wanted: int | None, capped: bool, board: Any = None) -> None:
+        self._board = board
         self.idle: list[Actor] = []
         self.starting: dict[Any, Any] = {}  #: handles of actors, by the reference that is ready when they are
         self._unit, self._declared, self._capped = unit, wanted, capped
@@ -146,7 +147,9 @@ class Pool:
 
     def _start_actor(self, strategy: Any) -> Any:
         """Start an actor with one of Ray's scheduling strategies. Return the reference that is ready when it is."""
-        handle: Any = self._actor_class.options(scheduling_strategy=strategy).remote(self._device, self._sharers)
+        handle: Any = self._actor_class.options(scheduling_strategy=strategy).remote(
+            self._device, self._sharers, self._board
+        )
         reference = handle.ready.remote()
         self.starting[reference] = handle
         return reference

@@ -14,9 +14,11 @@ import ray
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.executors.executor import merge_states
+from lossearch.evaluators.executors.ray_board import BoardWriter
 from lossearch.evaluators.tasks.packed_task import PackedTask, unpack_task
 from lossearch.evaluators.tasks.registry import use_sent_task
 from lossearch.evaluators.training.state import State
+from lossearch.evaluators.training.steps import heard_by
 from lossearch.evaluators.versions import versions
 from lossearch.evaluators.work import Result, Work
 
@@ -33,8 +35,9 @@ class Started:
 class Worker:
     """The actor. It shares the memory of its node with ``sharers`` workers, itself included."""
 
-    def __init__(self, device: str, sharers: int) -> None:
+    def __init__(self, device: str, sharers: int, board: Any = None) -> None:
         self._device, self._sharers = device, sharers
+        self._listener = None if board is None else BoardWriter(board)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._label_of: dict[Any, str] = {}  # labels of the data in use, by task
 
@@ -53,5 +56,6 @@ class Worker:
         if sent is not None and self._label_of.get((work.task, work.data)) != label:
             use_sent_task(work.task, work.data, unpack_task(sent))
             self._label_of[work.task, work.data] = label
-        result = evaluate(replace(work, device=self._device), merge_states(states), self._sharers)
+        with heard_by(self._listener):
+            result = evaluate(replace(work, device=self._device), merge_states(states), self._sharers)
         return replace(result, states={}, worker=self._name), result.states

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn import metrics
 from torch import Tensor
 
 from lossearch.evaluators.data.splits import Split
@@ -33,6 +32,8 @@ def confusion_matrix(outputs: Outputs, split: Split) -> tuple[int, ...]:
 
     Samples without a class are left out.
     """
+    from sklearn import metrics
+
     targets, classes = split.targets.flatten(), range(outputs.logits.shape[0])
     has_class = targets >= 0
     predicted = outputs.predicted[has_class]
@@ -90,6 +91,8 @@ def _measure_distances(outputs: Outputs, split: Split) -> dict[str, float]:
 
 
 def _measure_classification(outputs: Outputs, split: Split) -> dict[str, float]:
+    from sklearn import metrics
+
     targets, predicted = split.targets.numpy(), outputs.predicted.numpy()
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         targets, predicted, average="macro", zero_division=0.0, labels=np.unique(targets)
@@ -106,6 +109,8 @@ def _measure_classification(outputs: Outputs, split: Split) -> dict[str, float]:
 
 
 def _measure_segmentation(outputs: Outputs, split: Split) -> dict[str, float]:
+    from sklearn import metrics
+
     all_targets = split.targets.flatten()
     has_class = all_targets >= 0
     targets, predicted = all_targets[has_class].numpy(), outputs.predicted[has_class].numpy()
@@ -119,6 +124,8 @@ def _measure_segmentation(outputs: Outputs, split: Split) -> dict[str, float]:
 
 
 def _measure_verification(outputs: Outputs, split: Split) -> dict[str, float]:
+    from sklearn import metrics
+
     assert split.pairs is not None
     similarity, same = cosines(outputs.embeddings, split.pairs).numpy(), split.pairs.same.numpy()
     false_accepted, accepted, _ = metrics.roc_curve(same, similarity, drop_intermediate=False)

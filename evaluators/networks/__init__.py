@@ -1,30 +1,12 @@
-"""The networks by name: small proxies, and networks of papers."""
+"""The networks: their names. ``registry.py`` has the networks themselves, which need torch."""
 
 from typing import Literal
-
-from lossearch.evaluators.networks.emosynthnet import EmoSynthNet
-from lossearch.evaluators.networks.layers import Backbone
-from lossearch.evaluators.networks.proxies import ConvNet, DenseNet, FullyConvolutionalNet, Perceptron, ResidualNet
-from lossearch.evaluators.networks.resnet import ImprovedResNet18, ResNet18
-from lossearch.evaluators.networks.unet import UNet
-from lossearch.evaluators.networks.vgg import VGG
 
 #: Names of the networks.
 Network = Literal["mlp", "cnn", "resnet", "dense", "fcn", "vgg_pedcc", "resnet18", "resnet18_ir", "unet", "emosynthnet"]
 
-#: Each network by name. It is made from the shape of an input, the size of an embedding and a generator.
-NETWORKS: dict[Network, type[Backbone]] = {
-    "mlp": Perceptron,
-    "cnn": ConvNet,
-    "resnet": ResidualNet,
-    "dense": DenseNet,
-    "fcn": FullyConvolutionalNet,
-    "vgg_pedcc": VGG,
-    "resnet18": ResNet18,
-    "resnet18_ir": ImprovedResNet18,
-    "unet": UNet,
-    "emosynthnet": EmoSynthNet,
-}
-
 #: Networks that give every pixel an embedding, for tasks on pixels.
 DENSE = ("dense", "fcn", "unet")
+
+#: Fewest pixels of an image each way to shift or flip it, and for the proxies, whose two poolings halve it.
+SMALLEST_IMAGE = 4

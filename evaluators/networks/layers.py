@@ -6,9 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-#: Fewest pixels of an image each way to shift or flip it, and for the proxies, whose two poolings halve it.
-SMALLEST_IMAGE = 4
-
 #: Gain of uniform weights before a rectifier, sqrt(6): weights in +-sqrt(6/n) have the variance 2/n (He et al., ICCV
 #: 2015).
 RECTIFIED = math.sqrt(6.0)

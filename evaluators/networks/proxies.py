@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE, Backbone, convolution, linear
+from lossearch.evaluators.networks import SMALLEST_IMAGE
+from lossearch.evaluators.networks.layers import Backbone, convolution, linear
 
 
 class Perceptron(Backbone):

@@ -2,14 +2,12 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lossearch.evaluators.data.array_file import read_arrays
-from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
 from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.splits import Splits
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.networks import SMALLEST_IMAGE
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, MEAN_IOU, VERIFICATION
-from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
+from lossearch.evaluators.tasks.task import PIXEL_TRAINING, Task, image_training
 from lossearch.primitives.errors import shown
 
 
@@ -35,6 +33,9 @@ class ArrayData(BaseModel):
 
 def array_task(name: str, data: ArrayData) -> Task:
     """Make the task on a file of arrays. Raises UserError if the file cannot be read or divided."""
+    from lossearch.evaluators.data.array_file import read_arrays  # these import torch, which takes seconds
+    from lossearch.evaluators.data.array_parts import divide_by_class, divide_by_identity
+
     path = expand_path(data.arrays)
     divide = divide_by_identity if data.verification else divide_by_class
     parts = divide(path, read_arrays(path))
@@ -62,4 +63,4 @@ def _default_training(shape: tuple[int, ...], dense: bool) -> TrainingSettings:
     if dense:
         return PIXEL_TRAINING
     is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST_IMAGE
-    return IMAGE_TRAINING if is_image else TrainingSettings()
+    return image_training() if is_image else TrainingSettings()

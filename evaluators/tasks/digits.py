@@ -4,10 +4,10 @@ The parts are fixed: half of each class trains, a quarter validates, a quarter t
 corrupted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
-
-import torch
 
 from lossearch.evaluators.data.corruption import (
     add_asymmetric_noise,
@@ -44,6 +44,7 @@ def _divide_digits() -> tuple[Split, Split, Split]:
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test set).
     """
+    import torch
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

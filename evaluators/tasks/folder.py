@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lossearch.evaluators.data.data_home import FileState, expand_path, list_files
 from lossearch.evaluators.data.image_folder import ImageFolder
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.networks import SMALLEST_IMAGE
 from lossearch.evaluators.tasks.metrics import ACCURACY, VERIFICATION
-from lossearch.evaluators.tasks.task import IMAGE_TRAINING, Task
+from lossearch.evaluators.tasks.task import Task, image_training
 from lossearch.primitives.errors import shown
 
 
@@ -47,5 +47,5 @@ def folder_task(name: str, data: FolderData) -> Task:
         lru_cache(maxsize=1)(options.load),
         lru_cache(maxsize=1)(options.load_test),
         metric=VERIFICATION if data.verification else ACCURACY,
-        fidelity=IMAGE_TRAINING,
+        fidelity=image_training(),
     )

@@ -3,15 +3,16 @@
 They score many members at once: logits or embeddings have the shape [..., width, samples], scores [...].
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from lossearch.evaluators.data.splits import Pairs, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Number of folds of verification accuracy (Huang et al., Labeled Faces in the Wild, 2007).
 FOLDS = 10
@@ -37,10 +38,12 @@ def mean_iou(logits: Tensor, split: Split) -> Tensor:
 
     Pixels without a class are left out.
     """
+    import torch
+
     classes = logits.shape[-2]
     flat = split.targets.flatten()
     has_class = flat >= 0
-    targets = F.one_hot(flat[has_class], classes).T.bool()
+    targets = torch.nn.functional.one_hot(flat[has_class], classes).T.bool()
     index = torch.arange(classes, device=logits.device).unsqueeze(1)
     predicted = logits[..., has_class].argmax(-2).unsqueeze(-2) == index  # [..., classes, pixels]
     intersection, union = (predicted & targets).sum(-1).double(), (predicted | targets).sum(-1).double()
@@ -54,6 +57,8 @@ def verification_accuracy(embeddings: Tensor, split: Split) -> Tensor:
     Embeddings are [..., size, samples]. The threshold of each of ten folds is the best on the other nine (Huang et al.,
     Labeled Faces in the Wild, 2007).
     """
+    import torch
+
     assert split.pairs is not None
     same = split.pairs.same
     similarity = cosines(embeddings, split.pairs)
@@ -64,7 +69,9 @@ def verification_accuracy(embeddings: Tensor, split: Split) -> Tensor:
 
 def cosines(embeddings: Tensor, pairs: Pairs) -> Tensor:
     """Compute the cosine of each pair [..., pairs], from embeddings [..., size, samples]."""
-    unit = F.normalize(embeddings, dim=-2)
+    import torch
+
+    unit = torch.nn.functional.normalize(embeddings, dim=-2)
     return (unit[..., pairs.first] * unit[..., pairs.second]).sum(-2)
 
 
@@ -73,6 +80,8 @@ def correct_pairs(similarity: Tensor, same: Tensor) -> Tensor:
 
     ``similarity`` [pairs] is the cosine of each pair, and ``same`` [pairs] marks pairs of one class.
     """
+    import torch
+
     fold = torch.arange(len(same), device=same.device) * FOLDS // len(same)
     order = similarity.argsort(descending=True, stable=True)
     ranked, ranked_same = similarity[order], same[order]

@@ -3,11 +3,11 @@
 Each part has a generator of its own with a fixed seed, so that parts never mix.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lossearch.evaluators.data.corruption import add_symmetric_noise, make_long_tailed
 from lossearch.evaluators.data.pairs import draw_balanced_pairs
@@ -16,6 +16,9 @@ from lossearch.evaluators.data.splits import Split, Splits
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHAPE = (3, SIZE, SIZE)
 _TRAIN, _VALIDATION, _TEST, _OUTLINES, _NOISE = 101, 102, 103, 104, 105  # seeds
@@ -41,6 +44,8 @@ _PROXIES = {
 
 @lru_cache(maxsize=4)
 def _make_shapes(seed: int, count: int) -> Split:
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     classes = torch.arange(count) % len(SHAPES)
     return Split(draw_shapes(classes, generator)[0], classes)
@@ -48,12 +53,16 @@ def _make_shapes(seed: int, count: int) -> Split:
 
 @lru_cache(maxsize=4)
 def _make_masks(seed: int, count: int) -> Split:
+    import torch
+
     return Split(*draw_scenes(count, KINDS, torch.Generator().manual_seed(seed)))
 
 
 @lru_cache(maxsize=4)
 def _make_glyphs(seed: int, count: int) -> Split:
     """Draw images of the identities of a part, with pairs to verify unless the part trains."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     identities: Tensor = torch.tensor(IDENTITIES[seed])[torch.arange(count) % len(IDENTITIES[seed])]
     outlines = draw_outlines(sum(map(len, IDENTITIES.values())), torch.Generator().manual_seed(_OUTLINES))

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from lossearch.evaluators.data.splits import Split, Splits
-from lossearch.evaluators.networks import DENSE, NETWORKS
-from lossearch.evaluators.networks.layers import SMALLEST_IMAGE
+from lossearch.evaluators.device import choose_device
+from lossearch.evaluators.networks import DENSE, SMALLEST_IMAGE, Network
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.metrics import ACCURACY, Metric
 from lossearch.primitives.errors import UserError, shown
@@ -17,10 +17,18 @@ from lossearch.primitives.language.terminals import TERMINALS
 #: Default training on images.
 IMAGE_TRAINING = TrainingSettings(network="resnet", learning_rate=0.1, steps=400)
 
+#: Default training on a user's images without a GPU: a resnet would take ten times as long.
+CPU_IMAGE_TRAINING = TrainingSettings(network="cnn", learning_rate=0.1, steps=200)
+
 #: Default training if every pixel has a class.
 PIXEL_TRAINING = TrainingSettings(network="dense", batch_size=16, hidden=16, learning_rate=0.3, steps=400)
 
 _DEFAULT_TRAINING = TrainingSettings()
+
+
+def image_training() -> TrainingSettings:
+    """Return the default training on a user's images: what this machine's device trains in good time."""
+    return IMAGE_TRAINING if choose_device("auto").type == "cuda" else CPU_IMAGE_TRAINING
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Task:
         if fidelity.shift and 2 * fidelity.shift > min(self.shape[1:], default=0):
             return f"fidelity: shift = {fidelity.shift} moves more than half of inputs of shape {list(self.shape)}"
         if (fidelity.network in DENSE) != self.dense:
-            fitting = [name for name in NETWORKS if (name in DENSE) == self.dense]
+            fitting = [name for name in get_args(Network) if (name in DENSE) == self.dense]
             return (
                 f"fidelity: network = {fidelity.network!r} gives one embedding for each "
                 f"{'input' if self.dense else 'pixel'}, and the task {self.name} wants one for each "
@@ -75,6 +83,8 @@ class Task:
 
     def _size_obstacle(self, fidelity: TrainingSettings) -> str | None:
         """Name the settings that need larger images than the inputs of the task; None if there are none."""
+        from lossearch.evaluators.networks.registry import NETWORKS  # imports torch, which takes seconds
+
         needs = {name: SMALLEST_IMAGE for name in ("shift", "flip") if getattr(fidelity, name)}
         needs[f"network = {fidelity.network!r}"] = NETWORKS[fidelity.network].SMALLEST
         side = min(self.shape[1:]) if len(self.shape) == 3 else 0

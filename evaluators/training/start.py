@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossearch.evaluators.networks import NETWORKS
 from lossearch.evaluators.networks.layers import linear
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.modules.class_weights import ClassWeights

@@ -24,6 +24,7 @@ from lossearch.evaluators.training.optimizers import Optimizer, Plateau
 from lossearch.evaluators.training.outcome import NOT_FINITE, TrainingFailed, describe_divergence
 from lossearch.evaluators.training.schedule import Schedule, move_split
 from lossearch.evaluators.training.start import build_model, one_hot
+from lossearch.evaluators.training.steps import report_steps
 
 
 def train_and_score(
@@ -107,6 +108,7 @@ class Training:
             rate = self._fidelity.learning_rate_at(self.step - 1) * self._plateau.scale
             self._optimizer.step(value, rate)
             self._schedule.advance()
+            report_steps(1)
             if self.step > averaged_from:
                 self._sum_iterates()
             if self._fidelity.schedule == "plateau" and self.step % (self._fidelity.epoch or 1) == 0:

@@ -1,9 +1,7 @@
 """The ``lossearch compare`` command: compares losses, or judges the tuned losses of a search."""
 
 import os
-import re
 from collections.abc import Mapping
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -169,9 +167,6 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     given["fidelity"] = {key: value for key, value in given["fidelity"].items() if value is not None}
     if "losses" in given:
         given["losses"] = split_names(given["losses"])
-    if "tasks" in given:
-        given["tasks"], data = _with_own_data(given["tasks"])
-        given |= {"data": data} if data else {}
     if file is not None:
         source = file if os.path.exists(file) else shown(file, limit=200)  # pathlib fails where it is too long
         return load_comparison(source, **given)
@@ -181,33 +176,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
-    return validated_comparison({"name": "compare", **given}, "compare")
-
-
-def _with_own_data(tasks: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Return the names of tasks and the user's own data; a folder of images or a file of arrays becomes a task."""
-    from lossearch.evaluators.tasks import TASKS
-
-    names: list[str] = []
-    data: dict[str, dict[str, str]] = {}
-    for name in tasks:
-        task = os.path.expanduser(name)
-        is_file = os.path.isfile(task)
-        if task not in TASKS and not os.path.exists(task) and ("/" in task or task.endswith((".npz", ".npy"))):
-            from lossearch.primitives.errors import UserError, shown
-
-            raise UserError(
-                f"Expected a task, a folder of images or an .npz file, got {shown(name, 200)!r}, which does not exist. "
-                "Correct the path."
-            )
-        if task not in TASKS and (is_file or os.path.isdir(task)):
-            stem = Path(task).stem if is_file else Path(task).resolve().name
-            plain = re.sub(r"[^A-Za-z0-9_-]", "_", stem).lstrip("_-")[:48] or "data"
-            candidates = chain([plain], (f"{plain}_{number}" for number in count(2)))
-            name = next(candidate for candidate in candidates if candidate not in TASKS and candidate not in data)
-            data[name] = {"arrays" if is_file else "folder": task}
-        names.append(name)
-    return names, data
+    return validated_comparison(replaced({"name": "compare"}, given), "compare")
 
 
 def _print(compared: "ComparedLosses", as_json: bool) -> None:
@@ -240,8 +209,11 @@ def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     """Judge the tuned losses of a search, and print the verdicts."""
     from lossearch.cli.progress_bars import study_view
     from lossearch.studies.runner import StudyInterrupted
-    from lossearch.studies.verdict import verdict
+    from lossearch.studies.verdict import plan_scenes, verdict
 
+    size = {name: value for name, value in options.items() if name not in ("executor", "ray_address")}
+    for scene, trainings in plan_scenes(run, **size):
+        say(f"{scene.name}: {scene.task}, network {scene.fidelity.network}, {trainings} trainings")
     try:
         with study_view() as view:
             judged = verdict(run, view=view, **options)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def explain(
     source: Annotated[str, typer.Argument(help="Directory of a search, name of a known loss, or formula.")],
     rank: Annotated[int, typer.Option(min=1, help="Rank on the run's leaderboard.")] = 1,
-    task: Annotated[str | None, typer.Option(help="Task to train a name or formula on.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task, folder of images, or .npz file.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings of each loss, under fresh seeds.")] = 10,
     run_dir: Annotated[
         Path | None,

@@ -154,7 +154,7 @@ def _say_use(loss: "Entry | str", form: str) -> None:
 
 def _read_hyperparameters(settings: list[str]) -> dict[str, float]:
     """Read the hyper-parameters of ``--set NAME=VALUE``."""
-    from lossearch.primitives.catalog.loss import MODULE_OPTIONS
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     values: dict[str, float] = {}
     for setting in settings:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def fidelity(
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Task to train on. Repeat it for more.", show_default="all without download"),
+        typer.Option(
+            help="Task, folder of images, or .npz file. Repeat it for more.", show_default="all without download"
+        ),
     ] = None,
     candidates: Annotated[int, typer.Option(min=10, max=10_000, help="Losses that are ranked.")] = 60,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Full trainings of each loss.")] = 4,

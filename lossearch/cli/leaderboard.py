@@ -77,7 +77,7 @@ def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -
 
     console = tables()
     shown = shown_rows(rows, top, known, beside)
-    console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside))
+    console.print(leaderboard_table(rows, top, known, narrow=console.width < 80, beside=beside, width=console.width))
     marks = legend([row.over_embeddings for row in shown], any(row.pareto for row in shown))
     if marks is not None:
         print(marks)

@@ -107,10 +107,8 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader of a pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except UserError as error:
-        fail(error.with_options(), error.exit_code)
     except LossearchError as error:
-        fail(str(error), error.exit_code)
+        fail(error.with_options(), error.exit_code)
     except OSError as error:
         fail(str(error), LossearchError.exit_code)
     except UnicodeEncodeError as error:

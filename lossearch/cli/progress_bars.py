@@ -62,7 +62,7 @@ class SearchBar(_TerminalView):
 
     def moved(self, progress: Progress) -> None:
         description = f"generation {max(progress.generation, 1)} of {progress.generations}"
-        self._bar.update(self._task, completed=progress.finished, description=description)
+        self._bar.update(self._task, completed=progress.done, description=description)
         self._live.update(Group(self._bar, Text(counts_line(progress)), Text(best_line(progress), overflow="ellipsis")))
 
     def generation_ended(self, progress: Progress) -> None:
@@ -124,6 +124,10 @@ class _LineView(SilentView):
 class SearchLines(_LineView):
     """Prints a line for each generation of a search, and one after ``QUIET_SECONDS`` without any."""
 
+    def __init__(self, total: int | None = None) -> None:
+        super().__init__()
+        self._total = total
+
     def moved(self, progress: Progress) -> None:
         if self._was_quiet():
             self.generation_ended(progress)
@@ -131,7 +135,9 @@ class SearchLines(_LineView):
     def generation_ended(self, progress: Progress) -> None:
         self._last = time.monotonic()
         where = f"generation {progress.generation} of {progress.generations}"
-        self._say(f"{where}: {counts_line(progress)}; {best_line(progress)}")
+        seconds = None if self._total is None else progress.seconds_left(self._total)
+        left = "" if seconds is None or seconds < 1.0 else f"; about {seconds:.0f} s left"
+        self._say(f"{where}: {counts_line(progress)}; {best_line(progress)}{left}")
 
 
 class StudyLines(_LineView):
@@ -162,7 +168,7 @@ class StudyLines(_LineView):
 def search_view(total: int) -> SearchBar | SearchLines:
     """Return the view of a search of ``total`` candidates that suits standard error."""
     console = messages()
-    return SearchBar(console, total) if console.is_terminal else SearchLines()
+    return SearchBar(console, total) if console.is_terminal else SearchLines(total)
 
 
 def study_view() -> StudyBar | StudyLines:

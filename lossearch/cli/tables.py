@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,17 @@ LONGEST_FORMULA = 160
 
 #: Mark of a loss over embeddings in a table.
 EMBEDDING_MARK = "e"
+#: Most lines of a formula in a table, and fewest characters of a line.
+MAX_LINES, SHORTEST_LINE = 3, 16
+
+#: Most characters of a name in a table on a terminal of less than so many columns.
+SHORT_NAME, WIDE = 16, 100
+
+#: Columns that hold formulas: they are wrapped at operators.
+_FORMULAS = {"formula", "loss"}
+
+#: Pieces of a formula, which a line ends with: up to an operator, or if that is too long a name or a number.
+_PIECES, _SMALL_PIECES = re.compile(r"[^\s*/,]*(?:\*\*|[*/,\s])\s*|[^\s*/,]+"), re.compile(r"[\w.]+\(?|\*\*|\s+|.")
 
 #: Most baselines in a table of tuned losses, besides cross-entropy.
 MAX_BASELINES = 8
@@ -35,11 +47,17 @@ _FOLDED = {"left out", "what is left", "loss"}
 
 
 def leaderboard_table(
-    rows: Sequence[Row], top: int, known: bool = False, narrow: bool = False, beside: bool = True
+    rows: Sequence[Row],
+    top: int,
+    known: bool = False,
+    narrow: bool = False,
+    beside: bool = True,
+    width: int | None = None,
 ) -> Table:
     """Make a table of the first rows.
 
     ``beside`` adds cross-entropy's row whatever its rank; ``known`` with it adds the rows of all known losses.
+    ``width`` is the number of columns of the terminal.
     """
     chosen = shown_rows(rows, top, known, beside)
     metric = rows[0].metric if rows else "accuracy"
@@ -49,7 +67,8 @@ def leaderboard_table(
     for name in ("rank", metric, difference) if narrow else ("rank", metric, difference, "size"):
         table.add_column(name, justify="right", no_wrap=True)
     if not narrow:
-        table.add_column("born", no_wrap=True)
+        is_short = width is not None and width < WIDE
+        table.add_column("born", no_wrap=True, overflow="ellipsis", max_width=SHORT_NAME if is_short else None)
     has_marks = any(row.over_embeddings for row in chosen)
     if has_marks:
         table.add_column("", no_wrap=True)
@@ -167,7 +186,7 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
         if not narrow:
             texts += [interval_text(line.low, line.high), "" if line.p is None else f"{line.p:.2g}"]
             texts.append(signed(line.random_difference))
-        table.add_row(*(Text(printable(text)) for text in texts), Text(printable(line.verdict), style="bold"))
+        table.add_row(*_make_cells(table, texts), Text(printable(line.verdict), style="bold"))
     return table
 
 
@@ -221,4 +240,49 @@ def _make_table(title: str | None = None) -> Table:
 
 def _add_row(table: Table, texts: Sequence[str], is_bold: bool) -> None:
     """Add a row of texts, none of which is read as markup."""
-    table.add_row(*(Text(printable(text)) for text in texts), style="bold" if is_bold else None)
+    table.add_row(*_make_cells(table, texts), style="bold" if is_bold else None)
+
+
+def _make_cells(table: Table, texts: Sequence[str]) -> list["Text | _FormulaCell"]:
+    """Make the cells of a row. Formulas are wrapped at operators."""
+    named = zip(table.columns, map(printable, texts), strict=False)
+    return [_FormulaCell(text) if column.header in _FORMULAS else Text(text) for column, text in named]
+
+
+class _FormulaCell:
+    """A formula that is wrapped at operators, and shortened if it has too many lines."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(SHORTEST_LINE, len(self._text)), max(1, len(self._text))).clamp(1, options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text("\n".join(wrap_formula(self._text, options.max_width)), overflow="fold")
+
+
+def wrap_formula(text: str, width: int, max_lines: int = MAX_LINES) -> list[str]:
+    """Return a formula in lines of at most ``width`` characters, broken after operators and never within a name.
+
+    One that has more lines is shortened in its middle.
+    """
+    lines = _break_lines(text, width)
+    most = len(text)
+    while len(lines) > max_lines and most > width:
+        most = min(most - 1, max_lines * width) if most > max_lines * width else most - max(1, width // 8)
+        lines = _break_lines(shortened(text, max(most, 8)), width)
+    return lines[:max_lines] or [""]
+
+
+def _break_lines(text: str, width: int) -> list[str]:
+    lines = [""]
+    pieces = _PIECES.findall(text)
+    if max(map(len, pieces), default=0) > width:
+        pieces = _SMALL_PIECES.findall(text)
+    for piece in pieces:
+        if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+        lines[-1] += piece if lines[-1] or not piece.isspace() or len(lines) == 1 else ""
+    return [line.rstrip() for line in lines]

@@ -55,6 +55,10 @@ class Dispatcher:
         self._pending: list[tuple[int, Pending]] = []  # with the number of the stage
         self._scores: dict[tuple[Candidate, int], dict[str, Score | None]] = {}  # of candidates that lack some tasks
         self.workforce = Workforce()
+        self._steps_of_a_candidate = sum(
+            training.steps * training.seeds for training in map(experiment.training_on, experiment.tasks)
+        )
+        executor.on_steps = self._note_steps
 
     @property
     def in_flight(self) -> int:
@@ -163,6 +167,11 @@ class Dispatcher:
                 if stage != RETEST:
                     self._count(arrival, done.work)
                 yield arrival
+        self._view.moved(self._progress)
+
+    def _note_steps(self, steps: int) -> None:
+        """Show the steps that trainings in flight have taken."""
+        self._progress.trained = steps / self._steps_of_a_candidate
         self._view.moved(self._progress)
 
     def _count(self, arrival: Arrival, work: Work) -> None:

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lossearch.callbacks import Callback, Callbacks, Run
 from lossearch.engine.export_check import check_export
 from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
+from lossearch.runs.declaration import read_declaration
 from lossearch.runs.directory import RunDirectory
-from lossearch.runs.experiment import Experiment, load_experiment, validated
+from lossearch.runs.experiment import Experiment, validated
+from lossearch.runs.overrides import override
 from lossearch.runs.session import RunInterrupted, executor_for, require_data, required_path, running
 from lossearch.runs.views import SilentView, View
 
@@ -21,7 +24,7 @@ class SearchInterrupted(RunInterrupted):
 
 
 def search(
-    experiment: str | Path | Experiment,
+    experiment: str | Path | Experiment | None = None,
     *,
     run_dir: str | Path | None = None,
     seed: int | None = None,
@@ -31,10 +34,14 @@ def search(
     ray_address: str | None = None,
     view: View | None = None,
     callbacks: Sequence[Callback] = (),
+    **overrides: Any,
 ) -> Run:
     """Search for a loss as an experiment declares it, and export the best one.
 
     ``experiment`` is a TOML file, the name of a shipped one, or an ``Experiment``; ``seed`` replaces its seed.
+    ``overrides`` are keys of the file, and replace those that it has; without ``experiment`` they declare the search.
+    Keys of its tables need no table: ``search(task="mine.npz", population=100, generations=8, seeds=["focal"])``. The
+    task may be a path, and ``seeds`` a number of trainings or the losses to start from.
     ``run_dir`` is the directory to keep the run in (default: ``runs/<name>-<time>``). With ``resume`` it is the
     directory of the run to continue; add ``force`` if the experiment's ``evolution`` was changed since, such as its
     number of generations. ``executor`` is ``ray`` or ``inline`` (default: the experiment's). ``ray_address`` is
@@ -46,8 +53,12 @@ def search(
     """
     view = view or SilentView()
     if force and not resume:
-        raise UserError("Expected force only together with resume: a new run has nothing to change. Add --resume.")
-    declared = _declared(experiment, seed)
+        raise UserError(
+            "Expected force only together with resume: a new run has nothing to change. Set ",
+            Argument("resume", "True"),
+            ".",
+        )
+    declared = _declared(experiment, {**overrides, "seed": seed})
     path = required_path(RunDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # may fail, so before the directory is made
@@ -65,13 +76,16 @@ def search(
         workers.close()
 
 
-def _declared(experiment: str | Path | Experiment, seed: int | None) -> Experiment:
-    """Read the experiment, with its seed replaced unless ``seed`` is None."""
+def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, Any]) -> Experiment:
+    """Read the experiment, with these keys replaced unless they are None."""
+    if experiment is None:
+        return validated(override({"name": "search"}, overrides), "search")
     if not isinstance(experiment, Experiment):
-        return load_experiment(str(experiment), seed=seed)
-    if seed is None:
+        declared, source = read_declaration(str(experiment))
+        return validated(override(declared, overrides), source)
+    if all(value is None for value in overrides.values()):
         return experiment
-    return validated(experiment.model_dump() | {"seed": seed}, experiment.name)
+    return validated(override(experiment.model_dump(), overrides), experiment.name)
 
 
 def _execute(

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import tomli_w
 from lossearch.evaluators.tasks.own_data import KINDS
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.evaluators.versions import installed
-from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.errors import Argument, UserError, shown
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import append_text, is_unfinished, remove, replace_text, write_whole_text
 from lossearch.results.storage.run_files import (
@@ -55,6 +55,10 @@ WORKERS_FILE = "workers.json"
 
 #: Most characters of what is wrong with a declaration.
 _LONGEST_REASON = 2_000
+
+#: The end of a message about a directory that does not suit.
+_RUN_DIR = (Argument("run_dir"), ".")
+_GIVE_ANOTHER = (" Give another ", *_RUN_DIR)
 
 
 class RunDirectoryError(UserError):
@@ -102,7 +106,7 @@ class Directory(Generic[Kind, Record]):
                 run._write(declared, started)
         except OSError as error:
             raise RunDirectoryError(
-                f"{path}: expected a directory that can be written, got: {error.strerror}.{_or_other(path, ' Give')}"
+                f"{path}: expected a directory that can be written, got: {error.strerror}.", *_or_other(path, " Give")
             ) from None
         return run
 
@@ -116,10 +120,12 @@ class Directory(Generic[Kind, Record]):
         moved = cls._require_same_data(path, declared, "Resume with the data that made it")
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared) and key not in moved]
         if changes.keys() - moved and (fixed or not force):
-            advice = ", take the change with --force" if not fixed else ""
+            advice: Sequence[str | Argument] = [] if fixed else [", take the change with ", Argument("force", "True")]
             raise RunDirectoryError(
                 f"{path}: made by another experiment: {'; '.join(fixed or changes.values())}. "
-                f"Resume with the experiment that made it{advice}{_or_other(path)}."
+                "Resume with the experiment that made it",
+                *advice,
+                *(_or_other(path) or ["."]),
             )
         try:
             for name in cls.FOLDERS:
@@ -215,8 +221,8 @@ class Directory(Generic[Kind, Record]):
         try:
             return _read_keys(path / cls.FILE)
         except (FileNotFoundError, NotADirectoryError):
-            advice = "Restore that file, or start a run without --resume in another --run-dir." if path.is_dir() else ""
-            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}. {advice}".rstrip()) from None
+            advice = (" Restore that file, or start a new run in another ", *_RUN_DIR)
+            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if path.is_dir() else ())) from None
         except (OSError, ValueError, RecursionError) as error:
             raise _not_declared(path / cls.FILE, error) from None
 
@@ -228,7 +234,7 @@ class Directory(Generic[Kind, Record]):
         except OSError as error:
             raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
         if taken:
-            raise RunDirectoryError(cls._describe_taken(path, declared))
+            raise RunDirectoryError(*cls._describe_taken(path, declared))
 
     @classmethod
     def _is_remnant(cls, path: Path) -> bool:
@@ -239,17 +245,18 @@ class Directory(Generic[Kind, Record]):
         return is_unfinished(path.name, cls.FILE) or (is_folder and not any(path.iterdir()))
 
     @classmethod
-    def _describe_taken(cls, path: Path, declared: Kind) -> str:
+    def _describe_taken(cls, path: Path, declared: Kind) -> tuple[str | Argument, ...]:
         """Say why this run cannot start in a path that exists."""
         if not path.is_dir():
-            return f"{path}: expected a directory, got a file. Give another --run-dir."
+            return (f"{path}: expected a directory, got a file.", *_GIVE_ANOTHER)
         try:
             changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
-            return f"{path}: expected a new or empty directory, got one with other files. Give another --run-dir."
+            return (f"{path}: expected a new or empty directory, got one with other files.", *_GIVE_ANOTHER)
         if changes:
-            return f"{path}: made by another experiment: {'; '.join(changes.values())}. Give another --run-dir."
-        return f"{path}: holds a run of this experiment. Continue it with --resume, or give another --run-dir."
+            return (f"{path}: made by another experiment: {'; '.join(changes.values())}.", *_GIVE_ANOTHER)
+        resume = Argument("resume", "True")
+        return (f"{path}: holds a run of this experiment. Continue it with ", resume, ", or give another ", *_RUN_DIR)
 
 
 class RunDirectory(Directory[Experiment, Evaluation]):
@@ -343,17 +350,19 @@ def lock_directory(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         if error.errno in BUSY:
-            problem = f"another process is writing to this run. Wait for it{_or_other(path)}."
-        else:  # such as ENOLCK of a network's disk
-            problem = f"expected a directory that can be locked, got: {error.strerror}. Use a disk that has locks."
-        raise RunDirectoryError(f"{path}: {problem}") from None
+            raise RunDirectoryError(
+                f"{path}: another process is writing to this run. Wait for it", *(_or_other(path) or ["."])
+            ) from None
+        raise RunDirectoryError(  # such as ENOLCK of a network's disk
+            f"{path}: expected a directory that can be locked, got: {error.strerror}. Use a disk that has locks."
+        ) from None
     return descriptor
 
 
-def _or_other(path: Path, verb: str = ", or give") -> str:
+def _or_other(path: Path, verb: str = ", or give") -> tuple[str | Argument, ...]:
     """Advise another directory, unless this one belongs to a run: a study of a run has its place there."""
     in_run = any((parent / RunDirectory.FILE).exists() for parent in list(path.absolute().parents)[:3])
-    return "" if in_run else f"{verb} another --run-dir{'.' if verb[0] == ' ' else ''}"
+    return () if in_run else (f"{verb} another ", *_RUN_DIR)
 
 
 def _require_utf8(path: Path) -> None:

@@ -34,6 +34,7 @@ class Progress:
     best_formula: str = ""
     best_fitness: float | None = None
     baseline_fitness: float | None = None
+    trained: float = 0.0  #: steps that were taken since this process started, in candidates trained to the end
     _started: float = field(default_factory=time.monotonic)
     _finished_before: int = 0  # when this process started
 
@@ -41,6 +42,18 @@ class Progress:
     def finished(self) -> int:
         """Number of candidates that were trained to the end, to the rung where they stopped, or until they failed."""
         return self.evaluated + self.stopped + self.failed
+
+    @property
+    def done(self) -> float:
+        """Number of candidates that are done, with the shares of those that are being trained."""
+        return max(self.finished, self._finished_before + self.trained)
+
+    def seconds_left(self, total: int) -> float | None:
+        """Estimate the seconds until ``total`` candidates are done; None before anything was trained."""
+        done = self.done - self._finished_before
+        if done <= 0.0:
+            return None
+        return (time.monotonic() - self._started) / done * max(0.0, total - self.done)
 
     @property
     def per_second(self) -> float:

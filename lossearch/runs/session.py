@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
-from lossearch.primitives.errors import LossearchError, UserError
+from lossearch.primitives.errors import Argument, LossearchError, UserError
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
 
@@ -41,7 +41,7 @@ class RunInterrupted(LossearchError):
 def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
     """Return the path of the directory that was asked for. Raises UserError if a new run cannot start in it."""
     if resume and run_dir is None:
-        raise UserError("Expected run_dir, the directory of the run to resume, got none.")
+        raise UserError("Expected ", Argument("run_dir"), ", the directory of the run to resume, got none.")
     path = None if run_dir is None else Path(run_dir)
     if path is not None and not resume:
         kind.require_free(path, declared)
@@ -103,7 +103,9 @@ def running(
             if isinstance(error, OSError) and error.errno in _UNWRITABLE and _is_within(run.path, error.filename):
                 raise RunDirectoryError(
                     f"{run.path}: expected a directory that can be written, got: {error.strerror}. All earlier records "
-                    "are kept: solve this, and continue with --resume."
+                    "are kept: solve this, and continue with ",
+                    Argument("resume", "True"),
+                    ".",
                 ) from None
             raise
         finally:

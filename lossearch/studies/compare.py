@@ -50,8 +50,9 @@ def compare(
     """Train every loss of a comparison on every task under the same seeds, and compare them with its baseline.
 
     ``comparison`` is a TOML file or the name of a shipped one. ``overrides`` are keys of a comparison, such as
-    ``tasks`` and ``losses``, and replace those of the file; ``fidelity`` among them applies to every task. ``run_dir``
-    is where measurements are kept (default: ``runs/<name>-<time>``); ``resume`` continues the comparison in it.
+    ``tasks`` and ``losses``, and replace those of the file; ``fidelity`` among them applies to every task. A task may
+    be the path of a folder of images or of an ``.npz`` file. ``run_dir`` is where measurements are kept (default:
+    ``runs/<name>-<time>``); ``resume`` continues the comparison in it.
     ``executor`` is ``ray`` or ``inline``; ``ray_address`` is ``auto`` or ``host:port``. ``measure`` is the measure of
     the table (default: each task's metric).
 
@@ -80,7 +81,7 @@ def compare(
 
 def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:
     if comparison is None:
-        return validated_comparison({"name": "compare", **overrides}, "compare")
+        return validated_comparison(replaced({"name": "compare"}, overrides), "compare")
     if isinstance(comparison, Comparison):
         return validated_comparison(replaced(comparison.model_dump(), overrides), comparison.name)
     return load_comparison(str(comparison), **overrides)

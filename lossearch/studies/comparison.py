@@ -29,6 +29,7 @@ from lossearch.runs.declaration import (
 )
 from lossearch.runs.directory import Directory, lock_directory, named_data
 from lossearch.runs.named_loss import candidate_of, named_loss, tunable
+from lossearch.runs.own_paths import name_own_data
 
 
 class Comparison(Declaration):
@@ -147,11 +148,16 @@ def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
 
 
 def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the declaration with ``overrides`` of top-level keys; None replaces nothing.
+    """Return the declaration with ``overrides`` of top-level keys; None replaces nothing. A task may be a path.
 
     Keys under ``fidelity`` replace those of every task, even if the declaration has others for one task.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
+    if isinstance(given.get("tasks"), list | tuple):
+        known = [*as_keys(declared.get("data", {})), *as_keys(given.get("data", {}))]
+        given["tasks"], data = name_own_data(given["tasks"], known)
+        if data:
+            given["data"] = {**as_keys(given.get("data", {})), **data}
     training = as_keys(given.pop("fidelity", {}))
     merged = declared | given
     data = declared.get("data", {})

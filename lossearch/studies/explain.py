@@ -8,6 +8,7 @@ from typing import Any
 
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task, task_on
+from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.primitives.errors import Argument, UserError, as_user_errors
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.formula import Formula
@@ -19,8 +20,9 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE, loss_id
 from lossearch.results.storage.tables import DamagedFile
 from lossearch.runs.directory import RunDirectory
-from lossearch.runs.experiment import Experiment
+from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.named_loss import named_loss
+from lossearch.runs.own_paths import name_own_data
 from lossearch.runs.session import require_data
 from lossearch.runs.views import View
 from lossearch.studies.ablation import as_candidate
@@ -46,7 +48,7 @@ def explain(
     source: str | Path,
     *,
     rank: int = 1,
-    task: str | None = None,
+    task: str | Path | None = None,
     seeds: int = 10,
     run_dir: str | Path | None = None,
     executor: str | None = None,
@@ -56,10 +58,10 @@ def explain(
     """Draw a loss, train it without each of its parts, and compare it with others on wrong and few labels.
 
     ``source`` is the directory of a search, and ``rank`` the rank of its loss. Or it is a name or formula, with the
-    ``task`` to train it on. Everything is kept under ``explanation`` in the run's directory, or in ``run_dir``
-    (default: ``runs/explain-<task>``), and the same call continues where one was stopped. Each loss is trained under
-    ``seeds`` seeds that no search uses, and measured on the validation split alone. ``executor`` is ``inline``, the
-    default, or ``ray``.
+    ``task`` to train it on: a name, or the path of a folder of images or of an ``.npz`` file. Everything is kept under
+    ``explanation`` in the run's directory, or in ``run_dir`` (default: ``runs/explain-<task>``), and the same call
+    continues where one was stopped. Each loss is trained under ``seeds`` seeds that no search uses, and measured on the
+    validation split alone. ``executor`` is ``inline``, the default, or ``ray``.
 
     Raises UserError, RunDirectoryError, DamagedFile, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
@@ -77,7 +79,7 @@ def explain(
 
 
 def _plan(
-    source: str | Path, rank: int, task: str | None, seeds: int, run_dir: Path | None
+    source: str | Path, rank: int, task: str | Path | None, seeds: int, run_dir: Path | None
 ) -> tuple[ExplanationPlan, Path]:
     """Plan the explanation; return the plan and the folder that it is kept below."""
     if os.path.isdir(source):  # pathlib fails where a formula is too long for a path
@@ -102,14 +104,15 @@ def _plan(
             Argument("task"),
             f" with a name or formula, got none with {str(source)!r:.80}. Give a task.",
         )
-    return _plan_of_text(str(source), task, seeds), run_dir or Path("runs") / f"explain-{task}"
+    plan = _plan_of_text(str(source), str(task), seeds)
+    return plan, run_dir or Path("runs") / f"explain-{plan.tasks[0]}"
 
 
 def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a loss of a run, on the run's tasks."""
     board, experiment = Leaderboard(run), RunDirectory.recorded(run)
     if board.damages:
-        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may differ: --resume trains it again.")
+        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may differ: resume the search first.")
     if not board.ranked:
         raise UserError(f"{run}: expected a run with losses that were evaluated, got none. Its leaderboard says why.")
     if not 1 <= rank <= board.ranked:
@@ -131,14 +134,16 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
 
 
 def _plan_of_text(text: str, task: str, seeds: int) -> ExplanationPlan:
-    """Plan the explanation of a name or formula on a known task."""
+    """Plan the explanation of a name or formula on a task, which may be a path."""
     loss = named_loss(text)
     formula = _check_canonical(loss.formula, loss.class_weights)
-    experiment = Experiment(name="explain", task=task, fidelity=known_task(task).fidelity)
+    (name,), data = name_own_data([task])
+    full = task_on(name, own_data(data[name]) if name in data else None).fidelity
+    experiment = validated({"name": "explain", "task": name, "data": data, "fidelity": full}, "explain")
     return ExplanationPlan(
         **_describe_loss(str(loss.formula), formula, loss.class_weights, loss.name),
         rival=DRAWN_BESIDE if loss.name != DRAWN_BESIDE else None,
-        tasks=(task,),
+        tasks=experiment.tasks,
         **_describe_trainings(experiment, formula, seeds),
     )
 

@@ -15,7 +15,8 @@ from lossearch.engine.admission import Refusal
 from lossearch.engine.breeding import Breeding, birth_of_named
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.settings import TrainingSettings
-from lossearch.evaluators.tasks import TASKS, known_task
+from lossearch.evaluators.tasks import TASKS, task_on
+from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.proxies import (
@@ -30,9 +31,10 @@ from lossearch.results.findings.proxies import (
 )
 from lossearch.results.records import Measurement
 from lossearch.runs import seed_ranges
-from lossearch.runs.declaration import Declaration, require_distinct, require_tasks, validate_as
+from lossearch.runs.declaration import Declaration, require_distinct, validate_as
 from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
+from lossearch.runs.own_paths import name_own_data
 from lossearch.runs.progress import Progress
 from lossearch.runs.session import require_data
 from lossearch.runs.timing import Stopwatch
@@ -62,9 +64,9 @@ class FidelityPlan(Declaration):
         tasks = declared.get("tasks", ()) if isinstance(declared, dict) else ()
         if not isinstance(tasks, list | tuple) or not all(isinstance(name, str) for name in tasks):
             return declared
-        require_tasks(tasks, {})
+        data = {name: own_data(of_task) for name, of_task in declared.get("data", {}).items()}
         seeds = declared.get("seeds", cls.model_fields["seeds"].default)
-        trainings = {name: known_task(name).fidelity.model_dump() | {"seeds": seeds} for name in tasks}
+        trainings = {name: task_on(name, data.get(name)).fidelity.model_dump() | {"seeds": seeds} for name in tasks}
         return {"fidelity_of": trainings} | declared | {"tasks": tuple(tasks)}
 
     @field_validator("tasks")
@@ -93,7 +95,7 @@ class JudgedProxies:
 
 
 def fidelity(
-    tasks: Sequence[str] | None = None,
+    tasks: Sequence[str | Path] | None = None,
     *,
     candidates: int = 60,
     seeds: int = 4,
@@ -104,10 +106,11 @@ def fidelity(
 ) -> JudgedProxies:
     """Rank candidates by their full training and by shorter ones under other seeds, and measure the agreement.
 
-    ``tasks`` are names (default: all that need no download). ``candidates`` are known losses, and formulas that a
-    search admits at its beginning; each is trained fully under ``seeds`` seeds. ``out`` is the directory of
-    ``values.parquet`` and ``table.parquet`` (default: a new ``runs/fidelity-<time>``); the same call with its ``out``
-    continues where one was stopped. ``executor`` is ``ray`` or ``inline``.
+    ``tasks`` are names, or paths of folders of images and of ``.npz`` files (default: all that need no download).
+    ``candidates`` are known losses, and formulas that a search admits at its beginning; each is trained fully under
+    ``seeds`` seeds. ``out`` is the directory of ``values.parquet`` and ``table.parquet`` (default: a new
+    ``runs/fidelity-<time>``); the same call with its ``out`` continues where one was stopped. ``executor`` is ``ray``
+    or ``inline``.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
@@ -115,7 +118,9 @@ def fidelity(
         tasks = [name for name, task in TASKS.items() if not task.needs_download]
     if not tasks:
         raise UserError("Expected tasks, got an empty list. Name some, or leave tasks out for all without download.")
-    declared = {"name": "fidelity", "tasks": tasks, "candidates": candidates, "seeds": seeds, "seed": seed}
+    names, data = name_own_data(tasks)
+    size = {"candidates": candidates, "seeds": seeds, "seed": seed}
+    declared = {"name": "fidelity", "tasks": names, "data": data, **size}
     plan = FidelityDirectory.validated(declared, "fidelity")
     require_data(plan, plan.tasks)
     with open_workers(plan.executor, executor) as workers:
@@ -153,10 +158,15 @@ class FidelityStudy:
 
     def _make_works(self) -> list[tuple[str, Work]]:
         """Yield name and work of the full training and of every proxy, task after task."""
-        searches = [Experiment(name="fidelity", task=task, seed=self.plan.seed) for task in self.plan.tasks]
+        searches = [self._declare_search(task) for task in self.plan.tasks]
         drawn = draw_samples(searches, self.plan.candidates)
         pairs = zip(self.plan.tasks, drawn, strict=True)
         return [named_work for task, sample in pairs for named_work in self._make_works_on(task, sample)]
+
+    def _declare_search(self, task: str) -> Experiment:
+        """Declare the search on a task that candidates are drawn from."""
+        data = {name: of_task for name, of_task in self.plan.data.items() if name == task}
+        return Experiment(name="fidelity", task=task, seed=self.plan.seed, data=data)
 
     def _make_works_on(self, task: str, sample: tuple[Candidate, ...]) -> Iterator[tuple[str, Work]]:
         if len(sample) < MIN_CANDIDATES:

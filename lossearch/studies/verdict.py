@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.evaluators.networks import NETWORKS, Network
+from lossearch.evaluators.networks import Network
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
@@ -81,8 +82,9 @@ def verdict(
     tuned, and with the best of the random search.
 
     There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks`` of
-    another family, [] for none. In the last two a loss keeps its tuned constants, and its learning rate is tuned anew.
-    Verdicts are written scene by scene, and the same call continues where one was stopped.
+    another family on data of the same kind, [] for none. ``plan_scenes`` names them beforehand. In the last two a loss
+    keeps its tuned constants, and its learning rate is tuned anew. Verdicts are written scene by scene, and the same
+    call continues where one was stopped.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
@@ -146,13 +148,37 @@ def _find_scene_on_second_network(experiment: Experiment, scene: Scene, network:
 
 
 def _find_second_task(experiment: Experiment) -> str | None:
-    """Return a second task without download: the clean task of the same data, else the noisy one, else shapes."""
+    """Return a second task without download: the clean task of the same data, else the noisy one, else shapes.
+
+    Its data is of the same kind, images for images. There is none for a table.
+    """
     for name in experiment.tasks:
-        data = name.split("_")[0]
+        data, dimensions = name.split("_")[0], len(experiment.task_named(name).shape)
         for second in (data, f"{data}_noisy", "shapes"):
-            if second in TASKS and second not in experiment.tasks and not TASKS[second].needs_download:
+            is_new = second in TASKS and second not in experiment.tasks and not TASKS[second].needs_download
+            if is_new and len(TASKS[second].shape) == dimensions:
                 return second
     return None
+
+
+def plan_scenes(
+    run: str | Path,
+    *,
+    seeds: int = 20,
+    top: int = 3,
+    network: str | None = None,
+    tasks: Sequence[str] | None = None,
+) -> list[tuple[Scene, int]]:
+    """Return the scenes of a verdict, each with the number of its trainings, tuning included."""
+    require_counts(seeds=seeds, top=top)
+    path = Path(run)
+    experiment = RunDirectory.recorded(path)
+    tuned = _select_entering(read_tuned(path / TUNING), top)
+    planned = []
+    for scene in scenes_of(experiment, network, tasks):
+        declared = _declared(experiment, scene, tuned, seeds)
+        planned.append((scene, len(declared.all_losses()) * (declared.seeds + declared.trainings_of_tuning)))
+    return planned
 
 
 def _make_scene_on_second_task(experiment: Experiment, name: str) -> Scene:

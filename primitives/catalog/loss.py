@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossearch.primitives.errors import UserError, nearest
 from lossearch.primitives.language.formula import (
@@ -18,11 +18,10 @@ from lossearch.primitives.language.formula import (
     call,
 )
 from lossearch.primitives.language.parser import parse, valid_name
-from lossearch.primitives.modules.contract import number_between
-from lossearch.primitives.modules.torch_loss import EMBEDDING_OPTIONS, OPTIONS, FormulaLoss, loss_module
+from lossearch.primitives.modules.options import MODULE_OPTIONS
 
-#: Options of the module, beside hyper-parameters: names that no hyper-parameter of the catalogue has.
-MODULE_OPTIONS = OPTIONS | EMBEDDING_OPTIONS
+if TYPE_CHECKING:
+    from lossearch.primitives.modules.torch_loss import FormulaLoss
 
 #: Largest number of tuned constants of a formula, the first in prefix order: few trials say little about many.
 MAX_CONSTANTS = 6
@@ -53,6 +52,8 @@ class Hyperparameter:
 
     def check(self, value: Any) -> float:
         """Return the value as a float. Raises UserError unless it is a number in the range."""
+        from lossearch.primitives.modules.contract import number_between  # imports torch, which takes seconds
+
         try:
             return number_between(self.name, value, self.low, self.high, whole=self.whole)
         except ValueError as error:
@@ -110,8 +111,12 @@ class Loss:
             "aliases": list(self.aliases),
         }
 
-    def module(self, *, num_classes: int | None = None, embedding_size: int | None = None, **given: Any) -> FormulaLoss:
+    def module(
+        self, *, num_classes: int | None = None, embedding_size: int | None = None, **given: Any
+    ) -> "FormulaLoss":
         """Make the torch module of the loss: see :func:`lossearch.primitives.modules.torch_loss.loss_module`."""
+        from lossearch.primitives.modules.torch_loss import loss_module
+
         options = {name: given.pop(name) for name in list(given) if name in MODULE_OPTIONS}
         if self.formula.looks_at_embeddings:
             options.setdefault("class_weights", self.class_weights)

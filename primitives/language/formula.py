@@ -86,6 +86,9 @@ class Formula(ABC):
         """Return LaTeX for a notebook."""
         return f"${latex(self)}$"
 
+    def __repr__(self) -> str:
+        return f"Formula({str(self)!r})"
+
     def __str__(self) -> str:
         return _write(self, _TEXT)[0]
 
@@ -111,6 +114,7 @@ class Number(Formula):
         return Shape.SCALAR
 
     __str__ = Formula.__str__
+    __repr__ = Formula.__repr__
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class Name(Formula):
         return Number(values[self.name]) if self.name in values and self.name not in TERMINALS else self
 
     __str__ = Formula.__str__
+    __repr__ = Formula.__repr__
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,7 @@ class Call(Formula):
         return call(self.operator, *(argument.bind(values) for argument in self.arguments))
 
     __str__ = Formula.__str__
+    __repr__ = Formula.__repr__
 
 
 def call(operator: str, *arguments: Formula) -> Formula:

@@ -31,6 +31,13 @@ _TOKEN = re.compile(
 )
 
 
+#: What to write in place of a character that the language lacks.
+_HINTS = {
+    "^": "; a power is written **",
+    "[": "; the value at the target class is written at_target(p), and a formula has no other index",
+}
+
+
 class _Token(NamedTuple):
     kind: str  # number, name, symbol or end
     text: str
@@ -195,7 +202,7 @@ def _tokens(text: str) -> list[_Token]:
         if match is None or match.lastgroup is None:
             at = position + len(text[position:]) - len(text[position:].lstrip(" \t\r\n"))
             character = text[at].encode("unicode_escape").decode("ascii")
-            hint = "; a power is written **" if character == "^" else ""
+            hint = _HINTS.get(character, "")
             raise _error_at(
                 text, at, f"expected a number, a name or one of + - * / ** ( ) , but got '{character}'{hint}"
             )

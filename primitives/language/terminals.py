@@ -2,24 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from lossearch.primitives.language import numerics
 from lossearch.primitives.language.shapes import Shape
+from lossearch.primitives.language.tensor_functions import tensor_function
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """One terminal. ``tensor`` computes it from the inputs that ``reads`` names.
+    """One terminal. ``function`` names the torch function that computes it from the inputs that ``reads`` names.
 
-    Without ``tensor`` it is an input of the loss module itself.
+    Without one it is an input of the loss module itself.
     """
 
     name: str
     shape: Shape
     summary: str
-    tensor: Callable[..., Any] | None = None
+    function: str | None = None
     reads: tuple[str, ...] = ()
+
+    @cached_property
+    def tensor(self) -> Callable[..., Any] | None:
+        """The torch function, or None."""
+        return None if self.function is None else tensor_function(self.function)
 
     @property
     def looks_at_embeddings(self) -> bool:
@@ -30,25 +36,25 @@ class Terminal:
 _SCALAR, _SAMPLE, _CLASS = Shape
 
 _ALL = (
-    Terminal("p", _CLASS, "softmax of the logits", numerics.softmax_c, ("z",)),
+    Terminal("p", _CLASS, "softmax of the logits", "numerics.softmax_c", ("z",)),
     Terminal("y", _CLASS, "target distribution: one-hot, or soft"),
     Terminal("z", _CLASS, "logits"),
     Terminal(
         "cosine",
         _CLASS,
         "cosine of the angle between the embedding and each class weight",
-        numerics.cosine_similarity,
+        "numerics.cosine_similarity",
         ("embeddings", "weight"),
     ),
     Terminal(
         "dist2",
         _CLASS,
         "squared Euclidean distance from the embedding to each class center",
-        numerics.squared_distance,
+        "numerics.squared_distance",
         ("embeddings", "centers"),
     ),
-    Terminal("norm", _SAMPLE, "Euclidean norm of the embedding", numerics.embedding_norm, ("embeddings",)),
-    Terminal("weight_norm", _CLASS, "Euclidean norm of each class weight", numerics.class_weight_norm, ("weight",)),
+    Terminal("norm", _SAMPLE, "Euclidean norm of the embedding", "numerics.embedding_norm", ("embeddings",)),
+    Terminal("weight_norm", _CLASS, "Euclidean norm of each class weight", "numerics.class_weight_norm", ("weight",)),
     Terminal("prior", _CLASS, "relative class frequency in the training set"),
     Terminal("num_classes", _SCALAR, "number of classes"),
     Terminal("progress", _SCALAR, "training progress in [0, 1]"),

@@ -31,12 +31,9 @@ from lossearch.primitives.modules.contract import (
     without_autocast,
     without_ignored,
 )
+from lossearch.primitives.modules.options import EMBEDDING_OPTIONS
 from lossearch.primitives.programs.lowering import logits_of_cross_entropy, lower, lower_logits
 from lossearch.primitives.programs.program import Program
-
-#: Options of every loss module beside its hyper-parameters, and of modules over embeddings alone.
-OPTIONS = frozenset({"reduction", "ignore_index", "label_smoothing", "scale", "prior", "weight"})
-EMBEDDING_OPTIONS = frozenset({"class_weights", "sub_centers", "fine_tune_from", "generator"})
 
 
 class FormulaLoss(nn.Module):

@@ -123,7 +123,7 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
 def _missing_observations(survivors: Sequence[LossFacts]) -> list[str]:
     missing = []
     if survivors and all(survivor.observation is None for survivor in survivors):
-        missing.append("No survivor was trained for the report: --no-training leaves that out.")
+        missing.append("No survivor was trained for the report. 'lossearch report --no-training' leaves that out.")
     for survivor in survivors:
         if survivor.observation is not None and survivor.observation.form.reason is not None:
             reason = survivor.observation.form.reason

@@ -7,8 +7,6 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 
-from scipy.special import stdtrit
-
 
 def mean(values: Iterable[float]) -> float:
     """Return the arithmetic mean, rounded once."""
@@ -32,6 +30,8 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
 
 def interval_of_mean(center: float, error: float, samples: int, level: float = 0.95) -> tuple[float, float]:
     """Return Student's confidence interval of a mean, from its standard error and the number of samples, 2 or more."""
+    from scipy.special import stdtrit  # takes a while to import
+
     half = float(stdtrit(samples - 1, 0.5 + level / 2.0)) * error
     return center - half, center + half
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.registry import NETWORKS
 
 
 def made(name, shape, size=12, seed=0):

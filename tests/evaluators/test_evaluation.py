@@ -13,7 +13,8 @@ from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.cohort.memory import free_bytes, read_free_in_control_group
 from lossearch.evaluators.cohort.networks import BATCHED
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.networks import DENSE
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, known_task
 from lossearch.evaluators.training.plan import TrainingPlan

@@ -18,10 +18,12 @@ EXIT_CODES = {
     "LossearchError": 1,
     "MissingPackage": 2,
     "NewerFile": 1,
+    "NotARun": 2,
     "RunDirectoryError": 2,
     "RunInterrupted": 130,
     "SearchInterrupted": 130,
     "StudyInterrupted": 130,
+    "UnknownLoss": 2,
     "UserError": 2,
 }
 

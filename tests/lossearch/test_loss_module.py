@@ -13,7 +13,7 @@ from tests.long_cases import long_unless
 
 
 def test_the_public_names_are_listed():
-    functions = ["compare", "explain", "export", "fidelity", "loss", "search", "tune", "verdict"]
+    functions = ["compare", "explain", "export", "fidelity", "loss", "losses", "search", "tasks", "tune", "verdict"]
     assert set(dir(lossearch)) == {"Callback", "Leaderboard", "__version__", "errors", "plot", "trackers", *functions}
     assert all(callable(getattr(lossearch, name)) for name in ("Callback", *functions))
     assert callable(lossearch.plot.pareto)

@@ -235,7 +235,7 @@ def test_megabytes_in_a_row_are_read_and_shown(tmp_path):
     board = board_of(tmp_path, evaluation("ce(z) + p", **texts), evaluation(LONG_STRING, 0, 0.5))
     assert [len(row.formula) for row in board.rows] == [len("ce(z) + p"), len(LONG_STRING)]
     assert printable(shown(board.rows))
-    require_inert(board[0].export(tmp_path / "loss.py").read_text())
+    require_inert([*board, *board.rejected()][0].export(tmp_path / "loss.py").read_text())
 
 
 def test_a_forged_name_changes_only_its_own_row(tmp_path):
@@ -315,7 +315,7 @@ def test_nulls_in_a_column_are_read_or_the_part_is_named_as_damaged(column, tmp_
     assert printable(shown(board.rows))
     board.write()
     json.dumps(board.to_dicts())
-    require_inert(board[0].export(tmp_path / "loss.py").read_text())
+    require_inert([*board, *board.rejected()][0].export(tmp_path / "loss.py").read_text())
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_strings_in_a_column_are_text_or_the_part_is_named_as_damaged_in_a_print
     assert len(messages) == len(board.damages) <= 1
     assert all(map(printable, messages))
     assert printable(shown(board.rows))
-    require_inert(board[0].export(tmp_path / "loss.py").read_text())
+    require_inert([*board, *board.rejected()][0].export(tmp_path / "loss.py").read_text())
 
 
 @EACH_COLUMN

@@ -4,7 +4,7 @@ import pickle
 import pandas
 import pytest
 
-from lossearch.results.leaderboard import Leaderboard, NotARun
+from lossearch.results.leaderboard import Leaderboard, NotARun, UnknownLoss
 from lossearch.results.ranking.order import difference_noise
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.results.statistics.intervals import noise_of_a_difference, paired_differences, spread
@@ -107,13 +107,15 @@ def run(tmp_path):
 
 def test_a_leaderboard_reads_a_run(run):
     board = Leaderboard(run)
-    assert len(board) == 5
+    assert len(board) == board.ranked == 3
     assert str(board[0].formula) == GOOD
     assert board[0].fitness_mean == pytest.approx(0.91)
     assert board[0].loss().formula == board[0].formula
     assert board[0].loss(calibrated=True).scale == 1.0
     assert GOOD in repr(board[0])
-    assert [entry.rank for entry in board] == [1, 2, 3, None, None]
+    assert [entry.rank for entry in board] == [1, 2, 3]
+    assert [(entry.rank, entry.status != "evaluated") for entry in board.rejected()] == [(None, True)] * 2
+    assert len(board.rows) == 5
 
 
 def test_a_leaderboard_is_a_data_frame_and_a_file(run):
@@ -128,19 +130,31 @@ def test_a_leaderboard_is_a_data_frame_and_a_file(run):
 def test_a_leaderboard_is_a_sequence(run):
     board = Leaderboard(run)
     assert [entry.rank for entry in board[:2]] == [1, 2]
-    assert repr(board) == f"<Leaderboard of {run}: 5 losses>"
+    assert repr(board) == f"<Leaderboard of {run}: 3 ranked losses, 2 others>"
     assert copy.copy(board[0]).rank == 1
     assert pickle.loads(pickle.dumps(board)).rows == board.rows
     assert pickle.loads(pickle.dumps(board[0])).formula == board[0].formula
+    assert (board[-1].rank, [entry.rank for entry in board[1:9]]) == (3, [2, 3])
     with pytest.raises(IndexError):
         board[99]
+
+
+def test_a_leaderboard_is_asked_for_a_loss_by_name_or_id(run):
+    board = Leaderboard(run)
+    assert board["cross_entropy"].row == board.baseline
+    for row in board.rows:
+        assert board[row.loss_id].row == board[row.loss_id[:8]].row == row
+    with pytest.raises(UnknownLoss, match="got 'cross_entropi'; did you mean cross_entropy"):
+        board["cross_entropi"]
+    with pytest.raises(KeyError, match="known: cross_entropy"):
+        board[""]
 
 
 def test_a_damaged_part_causes_a_warning(run):
     (run / "evaluations" / "000002.parquet").write_bytes(b"PAR1")
     with pytest.warns(UserWarning, match=r"000002\.parquet: expected a whole Parquet file"):
         board = Leaderboard(run)
-    assert len(board) == 5
+    assert len(board.rows) == 5
 
 
 def test_a_path_that_is_no_run_is_refused(tmp_path):

@@ -12,7 +12,8 @@ from lossearch.evaluators.cohort import cohort as cohort_module
 from lossearch.evaluators.cohort.cohort import Cohort, find_batching_obstacle
 from lossearch.evaluators.cohort.heads import ClassWeightHeads
 from lossearch.evaluators.evaluation import evaluate
-from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.networks import DENSE
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.attached_loss import loss_for

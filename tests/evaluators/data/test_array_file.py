@@ -9,6 +9,7 @@ import pytest
 from lossearch.evaluators.data.array_file import read_arrays
 from lossearch.evaluators.data.pairs import PAIRS
 from lossearch.evaluators.tasks.arrays import ArrayData, array_task
+from lossearch.evaluators.tasks.task import image_training
 from lossearch.primitives.errors import UserError
 
 
@@ -72,7 +73,7 @@ def test_a_file_that_names_its_parts_keeps_them(tmp_path):
 def test_images_stay_bytes_and_get_a_network_of_images(tmp_path):
     task = task_of(written(tmp_path, **samples(shape=(1, 8, 8), dtype=np.uint8)))
     assert str(task.load().train.inputs.dtype) == "torch.uint8"
-    assert (task.shape, task.fidelity.network) == ((1, 8, 8), "resnet")
+    assert (task.shape, task.fidelity.network) == ((1, 8, 8), image_training().network)
 
 
 def test_numbers_of_other_widths_become_single_precision(tmp_path):

@@ -155,6 +155,20 @@ def test_a_wrong_token_is_reported(tmp_path):
     assert "RAY_AUTH_TOKEN as on its head" in message
 
 
+def test_auto_uses_the_token_that_ray_start_left_on_this_machine(tmp_path):
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("7" * 64)
+    program = (
+        "import os; from lossearch.evaluators.executors import ray_cluster\n"
+        "ray_cluster._use_token_of_this_machine(); print(os.environ.get('RAY_AUTH_MODE'))"
+    )
+    for home, mode in ((tmp_path, "token"), (tmp_path / "other", "None")):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=without_ray() | {"HOME": str(home)}
+        )
+        assert done.stdout.split() == [mode], done.stderr
+
+
 @pytest.mark.long
 def test_a_cluster_is_joined_with_its_token(tmp_path):
     with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}

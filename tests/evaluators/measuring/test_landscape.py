@@ -6,7 +6,7 @@ import torch
 
 from lossearch.evaluators.measuring.landscape import draw_directions, extreme_eigenvalues, ratios_around, values_around
 from lossearch.evaluators.measuring.observing import class_maps
-from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.registry import NETWORKS
 
 
 def quadratic(seed=0, size=40, low=-2.0, high=5.0):

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from lossearch.evaluators.cohort.cohort import find_batching_obstacle
 from lossearch.evaluators.cohort.networks import BATCHED
-from lossearch.evaluators.networks import DENSE, NETWORKS
+from lossearch.evaluators.networks import DENSE
 from lossearch.evaluators.networks.emosynthnet import EmoSynthNet, pool_evenly
 from lossearch.evaluators.networks.layers import linear
+from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from tests.evaluators.random_inputs import images, made, shapes

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossearch.evaluators.networks import NETWORKS
+from lossearch.evaluators.networks.registry import NETWORKS
 from tests.evaluators.random_inputs import images, made, shapes
 
 

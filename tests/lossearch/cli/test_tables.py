@@ -1,9 +1,11 @@
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from lossearch.cli.progress_bars import SearchBar
-from lossearch.cli.tables import LONGEST_FORMULA, leaderboard_table, shortened
+from lossearch.cli.tables import LONGEST_FORMULA, MAX_LINES, leaderboard_table, shortened, wrap_formula
 from lossearch.evaluators.work import Candidate
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.runs.progress import Progress
@@ -89,3 +91,29 @@ def test_the_table_shows_plain_text_and_cross_entropy_at_any_rank():
     assert len(lines) == 4
     assert "[red]x[/red]" in lines[1]
     assert "cross_entropy" in lines[3]
+
+
+@pytest.mark.parametrize("width", [16, 26, 40])
+def test_a_formula_is_wrapped_at_operators_and_never_within_a_name_or_number(width):
+    text = "exp(3.3456 - p*(0.805 + y))*ce(30*cosine*cos(arccos(cosine) + p*y)) - 0.0698*mean_c(log(p))"
+    lines = wrap_formula(text, width)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= MAX_LINES
+    words = set(re.findall(r"[\w.]+", text))
+    assert {word for line in lines for word in re.findall(r"[\w.]+", line)} <= words
+    whole = "".join("".join(lines).split())
+    assert "…" in whole or whole == "".join(text.split())
+    assert wrap_formula("ce(z)", width) == ["ce(z)"]
+
+
+def test_a_leaderboard_fits_80_columns_without_a_broken_name():
+    formula = "0.391*ce(30*cosine*cos(arccos(cosine) + p*y)) - 0.0698*mean_c(log(p))"
+    known = evaluation("at_target((1 - p**0.7)/0.7)", 0, 0.8, name="generalized_cross_entropy", birth="known")
+    rows = leaderboard_rows([evaluation(formula, 0, 0.9, name=None), evaluation(formula, 1, 0.92, name=None), known])
+    output = io.StringIO()
+    table = leaderboard_table(rows, top=5, width=80)
+    Console(file=output, width=80, color_system=None).print(table)
+    assert max(map(len, output.getvalue().splitlines())) <= 80
+    words = set(re.findall(r"[a-z_]{3,}", output.getvalue()))
+    assert words >= {"cosine", "arccos", "mean_c", "at_target"}
+    assert not words & {"cosi", "arcc", "mean", "cosin"}

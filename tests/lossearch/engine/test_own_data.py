@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from lossearch.cli.app import app
 from lossearch.engine.launch import search
+from lossearch.evaluators.tasks.task import image_training
 from lossearch.primitives.errors import UserError
 from lossearch.runs.declaration import ExperimentError
 from lossearch.runs.experiment import load_experiment, validated
@@ -42,7 +43,7 @@ def test_a_folder_of_images_is_a_task_in_four_lines(folder, tmp_path):
         '[evolution]\npopulation = 3\ngenerations = 1\nseeds = ["cross_entropy", "mse"]\n[executor]\nkind = "inline"\n'
     )
     declared = load_experiment(str(path))
-    assert (declared.fidelity.network, declared.task_named("pets").classes) == ("resnet", 3)
+    assert (declared.fidelity.network, declared.task_named("pets").classes) == (image_training().network, 3)
     run = search(declared, run_dir=tmp_path / "run")
     assert {row.task for row in run.leaderboard.rows} == {"pets"}
     assert run.leaderboard.rows[0].rank == 1

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.directory import RunDirectoryError
+from lossearch.runs.experiment import validated
 from lossearch.runs.named_loss import candidate_of
 from lossearch.runs.seed_ranges import TUNING as FIRST_SEED
 from lossearch.runs.session import RunInterrupted, running
@@ -415,3 +417,13 @@ def test_a_card_and_the_leaderboard_show_the_verdicts(run, judged):
     card = (run.parent / "loss.py.md").read_text()
     assert f"**{first.verdict}**" in card
     assert f"chosen from {first.chosen_from:,} candidates" in card
+
+
+def test_a_second_task_has_data_of_the_same_kind(tmp_path):
+    rows, images = np.arange(120.0).reshape(40, 3), np.zeros((40, 1, 8, 8)) + np.arange(40)[:, None, None, None]
+    found = {}
+    for name, inputs in (("table", rows), ("pictures", images)):
+        np.savez(tmp_path / f"{name}.npz", inputs=inputs.astype(np.float32), targets=np.arange(40) % 2)
+        declared = {"name": "a", "task": name, "data": {name: {"arrays": str(tmp_path / f"{name}.npz")}}}
+        found[name] = [scene.task for scene in scenes_of(validated(declared, "a")) if scene.name == "second task"]
+    assert found == {"table": [], "pictures": ["shapes"]}

@@ -103,3 +103,11 @@ def test_the_vocabulary_equals_the_documented_one():
     assert FUNCTIONS.keys() == set(functions.split())
     terminals = "p y z cosine dist2 norm weight_norm prior num_classes progress pi"
     assert TERMINALS.keys() == set(terminals.split())
+
+
+def test_formulas_print_as_their_text():
+    assert [repr(parse(text)) for text in ("ce(z)", "z", "1.5")] == [
+        "Formula('ce(z)')",
+        "Formula('z')",
+        "Formula('1.5')",
+    ]

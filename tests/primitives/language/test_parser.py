@@ -91,3 +91,9 @@ def test_only_given_hyperparameters_are_known():
 @pytest.mark.parametrize("name", ["p", "exp", "_x", "a b", "", "1a", "é"])
 def test_invalid_names_of_hyperparameters_are_refused(name):
     assert not valid_name(name)
+
+
+@pytest.mark.parametrize("text", ["-log(p[y])", "log(p[target]) + 1"])
+def test_an_index_is_answered_with_the_operator_that_the_language_has(text):
+    with pytest.raises(FormulaError, match=r"got '\['; the value at the target class is written at_target\(p\)"):
+        parse(text)
