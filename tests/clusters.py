@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from typing import TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
@@ -12,8 +13,22 @@ from ray.cluster_utils import Cluster
 from lossearch.evaluators.executors.ray_executor import RayExecutor
 from lossearch.evaluators.executors.ray_worker import Worker
 
+T = TypeVar("T")
+
 #: Bytes of a node's object store.
 MEMORY = 100_000_000
+
+
+def start_patiently(start: Callable[[], T]) -> T:
+    """Start something of Ray's. Try again where Ray gives up, which it does after half a minute on a busy machine."""
+    for _ in range(9):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    return start()
 
 
 class Nodes:
@@ -21,7 +36,7 @@ class Nodes:
 
     def __init__(self):
         head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster = start_patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.address = self._cluster.address
 
     def add(self, cores=1, **environment):

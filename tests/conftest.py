@@ -53,15 +53,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: places.get(groups[item], len(places)))
 
 
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests of Ray wait for its workers for as long as they take to start on a busy machine."""
+    mark = request.node.get_closest_marker("xdist_group")
+    if mark is not None and mark.args == ("ray",):
+        from lossearch.evaluators.executors import ray_pool
+
+        monkeypatch.setattr(ray_pool, "START_TIMEOUT", 1_800.0)
+
+
 @pytest.fixture
 def shared_ray():
     """A Ray on this machine, started by the first test that wants one and left running for the next."""
     import ray
 
     from lossearch.evaluators.executors.ray_cluster import connect
+    from tests.clusters import start_patiently
 
     if not ray.is_initialized():
-        connect(None)
+        start_patiently(lambda: connect(None))
 
 
 @pytest.fixture

@@ -32,8 +32,15 @@ def connect(address: str | None) -> None:
     """Join a cluster, or start one on this machine. Raises ClusterUnreachable within half a minute."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        with _loopback_only():
-            ray.init(address="local", include_dashboard=False, **options)
+        try:
+            with _loopback_only():
+                ray.init(address="local", include_dashboard=False, **options)
+        except Exception as error:  # Ray gives its processes half a minute, and raises a plain Exception then
+            ray.shutdown()
+            raise ClusterUnreachable(
+                f"Ray did not start on this machine: {_one_line(error)} Try again when the machine is less busy, or "
+                'train in this process: executor = "inline".'
+            ) from None
         return
     try:
         if address == "auto":

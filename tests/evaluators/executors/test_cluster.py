@@ -29,9 +29,8 @@ def head():
 
 
 @pytest.fixture
-def cluster(head, monkeypatch):
+def cluster(head):
     """Cluster with only a head, which has no core. Tests share the head and add nodes."""
-    monkeypatch.setattr(ray_pool, "START_TIMEOUT", 600.0)  # of a machine that is busy
     yield head
     head.clear()
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lossearch.evaluators.evaluation import evaluate
+from lossearch.evaluators.executors import ray_cluster
 from lossearch.evaluators.executors import ray_pool as actors
 from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, require_answer
 from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor, merge_states
@@ -19,7 +20,7 @@ from lossearch.evaluators.executors.ray_worker import Worker
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Result, Work, spent_on
 from lossearch.primitives.errors import UserError
-from tests.clusters import hurry_only, wait_until
+from tests.clusters import hurry_only, start_patiently, wait_until
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -92,7 +93,7 @@ class ShuffledWork:
 @pytest.fixture(scope="module")
 def ray_pool():
     actors.ray.shutdown()  # the Ray that tests of other files share: this one is started by the executor
-    pool = RayExecutor(workers=1)  # leaves a core for the pool of another test
+    pool = start_patiently(lambda: RayExecutor(workers=1))  # leaves a core for the pool of another test
     yield pool
     pool.close()
 
@@ -369,3 +370,13 @@ def test_an_address_without_an_answer_is_named():
 def test_an_invalid_address_is_a_user_error(address):
     with pytest.raises(ValueError, match="Expected a Ray address like"):
         require_answer(address)
+
+
+def test_a_ray_that_does_not_start_here_is_named(monkeypatch):
+    def init(*arguments, **options):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray_cluster.ray, "init", init)
+    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)  # of the Ray that tests share
+    with pytest.raises(ClusterUnreachable, match=r"^Ray did not start on this machine: The current node timed out"):
+        ray_cluster.connect(None)

@@ -89,7 +89,7 @@ def test_a_network_without_a_search_applies_to_every_task(calls):
 
 def test_the_help_says_how_many_seeds_there_are_with_and_without_a_search():
     shown = compared("--help").stdout
-    assert "10; of a search's, 20" in shown
+    assert "10, with a search 20" in shown
     assert shown.index("With a search's directory") < shown.index("--top")
     assert shown.index("Without a search's directory") < shown.index("--losses")
 
