@@ -4,6 +4,8 @@ import os
 
 #: Two workers share two cores, and so do all processes that tests start. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray starts its workers with niceness 15. On a busy machine one of them would take minutes to start.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 from pathlib import Path
 
