@@ -372,7 +372,8 @@ def _require_utf8(path: Path) -> None:
     except UnicodeEncodeError:
         raise RunDirectoryError(
             f"{shown(str(path), 300)}: expected a directory whose whole path is UTF-8, got another encoding. "
-            "Rename it, or give another --run-dir."
+            "Rename it, or give another ",
+            *_RUN_DIR,
         ) from None
 
 

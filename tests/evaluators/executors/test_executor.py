@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -135,7 +136,7 @@ def test_a_failed_training_is_a_record(executor):
 
 def to_a_rung(texts, stage=None):
     fidelity = FIDELITY.model_copy(update={"rungs": (6,)})
-    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    candidates = tuple(Candidate(re.sub(r"\W", "_", text), text, 2, 0, "known", 1) for text in texts)
     return replace(work(), candidates=candidates, fidelity=fidelity, stage=stage)
 
 

@@ -117,5 +117,5 @@ def test_a_run_in_a_read_only_place_is_refused_at_once(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "mkdir", refused)
-    with pytest.raises(RunDirectoryError, match=r"got: Read-only file system\. Give another --run-dir"):
+    with pytest.raises(RunDirectoryError, match=r"got: Read-only file system\. Give another run_dir"):
         search(TINY, run_dir=tmp_path / "a" / "run")

@@ -36,7 +36,7 @@ def test_a_hangup_that_is_ignored_does_not_stop_a_run(monkeypatch):
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.EWOULDBLOCK, "another process is writing to this run. Wait for it, or give another --run-dir."),
+        (errno.EWOULDBLOCK, "another process is writing to this run. Wait for it, or give another run_dir."),
         (errno.ENOLCK, "expected a directory that can be locked, got: No locks available. Use a disk that has locks."),
     ],
 )
