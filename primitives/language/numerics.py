@@ -143,7 +143,7 @@ def add_at_target(x: Tensor, index: Tensor, margin: Tensor | float) -> Tensor:
 
 def batch_mean(x: Tensor, counted: Tensor) -> Tensor:
     """Average over the samples that count: ``counted`` [batch, 1, ...] is 1 for them and 0 for ignored ones."""
-    return torch.where(counted > 0, x, 0.0).sum() / counted.sum().clamp(min=1.0)
+    return torch.where(counted > 0, x, torch.zeros_like(counted)).sum() / counted.sum().clamp(min=1.0)
 
 
 def log_one_minus_softmax(logits: Tensor) -> Tensor:

@@ -20,13 +20,14 @@ from lossearch.evaluators.tasks import TASKS, known_task
 from lossearch.evaluators.training.plan import TrainingPlan
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.language.parser import parse
+from tests.evaluators.loss_ids import loss_id
 
 FIDELITY = TrainingSettings(steps=10, seeds=2)
 TEXTS = ("ce(z)", "square(p - y)", "ce(z) + 0.1*mean_c(p)", "at_target(1 - p)")
 
 
 def work(texts=TEXTS, fidelity=FIDELITY, **options):
-    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    candidates = tuple(Candidate(loss_id(text), text, 2, 0, "known", 1) for text in texts)
     return Work(candidates, "digits", fidelity, 0, device="cpu", **options)
 
 
@@ -131,7 +132,7 @@ def test_only_candidates_that_did_not_fail_leave_states_and_only_at_rungs():
     fidelity = FIDELITY.model_copy(update={"rungs": (5,)})
     result = evaluate(work(["ce(z)", "sum_c(y)"], fidelity, stage=5))
     assert [evaluation.status for evaluation in result.evaluations] == ["evaluated", "evaluated", "failed"]
-    assert result.states.keys() == {"ce(z)"}
+    assert result.states.keys() == {loss_id("ce(z)")}
     assert evaluate(work(fidelity=fidelity)).states == {}
 
 

@@ -3,7 +3,6 @@
 import json
 import resource
 import signal
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
 from lossearch.evaluators.data.data_home import raw_folder
@@ -26,7 +26,7 @@ from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory
 from lossearch.runs.experiment import load_experiment
 from lossearch.runs.status import status
 from lossearch.studies.checkpoints import Checkpoints
-from lossearch.studies.tuner import _open_journal
+from lossearch.studies.tuner import Tuner
 from tests.evaluators.published_files import write_mnist
 from tests.evaluators.small_images import write_image
 from tests.results.helpers import evaluation
@@ -117,12 +117,15 @@ def write_training(folder):
 
 
 def write_journal(folder):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(study_name="a", storage=_open_journal(folder / "studies.journal"))
-        study.add_trial(optuna.trial.create_trial(value=1.0))
+    Tuner([], trials=1, seed=0).keep(folder / "studies.journal", "a")
     return folder / "studies.journal"
+
+
+def add_study(journal):
+    """Add a study to a journal as tuning does, and return the names of the others in it."""
+    Tuner([], trials=1, seed=0).keep(journal, "added")
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    return [name for name in optuna.get_all_study_names(storage) if name != "added"]
 
 
 def write_log(folder):
@@ -158,7 +161,7 @@ FORMATS = {
     "recorded": Format(write_text("run/experiment.toml", DECLARED), lambda file: RunDirectory.recorded(file.parent)),
     "checkpoint": Format(write_text("run/checkpoint/state.json", STATE), read_state),
     "log": Format(write_log, lambda file: status(file.parent)),
-    "journal": Format(write_journal, lambda file: optuna.get_all_study_names(_open_journal(file))),
+    "journal": Format(write_journal, add_study),
     "records": Format(write_part, lambda file: Leaderboard(file.parent.parent).rows),
     "training": Format(write_training, lambda file: Checkpoints(file.parent).load("a")),
     "prepared": Format(write_prepared, lambda file: ImageFolder(file.parents[3] / "pets", 8).load()),
@@ -265,5 +268,5 @@ def test_a_journal_of_json_that_is_not_optunas_is_set_aside(tmp_path, line):
     file = tmp_path / "studies.journal"
     file.write_text(f"{line}\n")
     with pytest.warns(UserWarning, match="Set aside as studies.journal.damaged; a new journal starts"):
-        assert optuna.get_all_study_names(_open_journal(file)) == []
+        assert add_study(file) == []
     assert (tmp_path / "studies.journal.damaged").read_text() == f"{line}\n"

@@ -101,7 +101,8 @@ def require_inert(source):
     assert [node.name for node in classes] == ["Loss"]
     assert {type(node) for node in classes[0].body} <= {ast.Expr, ast.Assign, ast.AnnAssign, ast.FunctionDef}
     annotated = [node for node in classes[0].body if isinstance(node, ast.AnnAssign)]
-    assert {ast.unparse(node) for node in annotated} <= {"weight: Tensor | None", "prior: Tensor", "progress: Tensor"}
+    buffers = [f"{name}: Tensor" for name in ("weight", "rescaling", "prior", "progress")]
+    assert {ast.unparse(node).removesuffix(" | None") for node in annotated} <= set(buffers)
     assert not [node for node in run_at_import(tree) if isinstance(node, ast.Call | ast.Lambda | ast.Await)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -17,6 +17,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks.folder import FolderData
 from lossearch.evaluators.work import Candidate, Work
 from tests.clusters import blocked_worker, several_nodes
+from tests.evaluators.loss_ids import loss_id
 from tests.evaluators.small_images import write_folder
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -36,7 +37,7 @@ def cluster(head):
 
 
 def cohort(*texts):
-    candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in texts)
+    candidates = tuple(Candidate(loss_id(text), text, 2, 0, "known", 1) for text in texts)
     return Work(candidates, "digits", TrainingSettings(steps=15, seeds=2), 0)
 
 

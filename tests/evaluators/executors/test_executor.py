@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate, Result, Work, spent_on
 from lossearch.primitives.errors import UserError
 from tests.clusters import hurry_only, start_patiently, wait_until
+from tests.evaluators.loss_ids import loss_id
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -136,7 +136,7 @@ def test_a_failed_training_is_a_record(executor):
 
 def to_a_rung(texts, stage=None):
     fidelity = FIDELITY.model_copy(update={"rungs": (6,)})
-    candidates = tuple(Candidate(re.sub(r"\W", "_", text), text, 2, 0, "known", 1) for text in texts)
+    candidates = tuple(Candidate(loss_id(text), text, 2, 0, "known", 1) for text in texts)
     return replace(work(), candidates=candidates, fidelity=fidelity, stage=stage)
 
 

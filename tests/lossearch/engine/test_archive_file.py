@@ -30,7 +30,7 @@ def test_a_file_shorter_than_its_checkpoint_is_refused(tmp_path):
     path = tmp_path / "archive"
     written = ArchiveFile(path).append(entries("ce(z)", "abs(p - y)"))
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(ValueError, match="expected 2 formulas in archive, got 1"):
+    with pytest.raises(ValueError, match=r"expected at least [0-9]+ bytes in archive, got [0-9]+"):
         ArchiveFile(path).read(written)
     path.unlink()
     with pytest.raises(OSError, match="archive"):
