@@ -24,6 +24,7 @@ FLOORS = {
 WINGS = {
     "primitives": (
         {"errors"},
+        {"arguments"},
         {"language"},
         {"analysis"},
         {"programs"},

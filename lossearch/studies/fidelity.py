@@ -18,6 +18,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.arguments import require_count, require_path, require_texts
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.proxies import (
     FULL,
@@ -36,9 +37,9 @@ from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
 from lossearch.runs.progress import Progress
-from lossearch.runs.session import require_data
+from lossearch.runs.session import require_data, require_workers
 from lossearch.runs.timing import Stopwatch
-from lossearch.runs.views import SilentView, View
+from lossearch.runs.views import SilentView, View, require_view
 from lossearch.studies.measuring import MeasurementRunner, num_trainings
 from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.survivors import suitable_baselines
@@ -116,10 +117,17 @@ def fidelity(
     """
     if tasks is None:
         tasks = [name for name, task in TASKS.items() if not task.needs_download]
-    if not tasks:
+    if not require_texts("tasks", tasks, "names or paths of tasks"):
         raise UserError("Expected tasks, got an empty list. Name some, or leave tasks out for all without download.")
+    require_view(view)
+    require_workers(executor, None)
+    path = None if out is None else require_path("out", out)
     names, data = name_own_data(tasks)
-    size = {"candidates": candidates, "seeds": seeds, "seed": seed}
+    size = {
+        "candidates": require_count("candidates", candidates, MIN_CANDIDATES, 10_000),
+        "seeds": require_count("seeds", seeds, most=1_000),
+        "seed": require_count("seed", seed, 0, 2**63 - 1),
+    }
     declared = {"name": "fidelity", "tasks": names, "data": data, **size}
     plan = FidelityDirectory.validated(declared, "fidelity")
     require_data(plan, plan.tasks)
@@ -132,7 +140,6 @@ def fidelity(
             write_lines(run.path, lines)
             return JudgedProxies(run.path, lines)
 
-        path = None if out is None else Path(out)
         return run_study("fidelity study", FidelityDirectory, plan, path, judge_proxies, view)
 
 

@@ -13,6 +13,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.arguments import require_count, require_path, require_text, require_texts
 from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
@@ -24,12 +25,12 @@ from lossearch.results.statistics.intervals import mean
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
-from lossearch.runs.session import require_data
-from lossearch.runs.views import View
+from lossearch.runs.session import require_data, require_workers
+from lossearch.runs.views import View, require_view
 from lossearch.studies.compare import ComparisonStudy, set_aside_other
 from lossearch.studies.comparison import Comparison, ComparisonDirectory, validated_comparison
 from lossearch.studies.runner import open_workers, run_study
-from lossearch.studies.tune import TUNING, require_counts
+from lossearch.studies.tune import TUNING
 
 #: The folder of a run that holds its verdicts, and in it a comparison for each scene.
 VERDICT = "verdict"
@@ -88,8 +89,9 @@ def verdict(
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
-    require_counts(seeds=seeds, top=top)
-    path = Path(run)
+    path, seeds, top, tasks = _require_options(run, seeds, top, tasks)
+    require_view(view)
+    require_workers(executor, ray_address)
     experiment = RunDirectory.recorded(path)
     RunDirectory.require_data(path)
     tuned = _select_entering(read_tuned(path / TUNING), top)
@@ -106,17 +108,29 @@ def verdict(
     return JudgedRun(path / VERDICT, table)
 
 
+def _require_options(run: object, seeds: object, top: object, tasks: object) -> tuple[Path, int, int, list[str] | None]:
+    """Return the arguments of a call as plain values. Raises UserError."""
+    return (
+        require_path("run", run, "the directory of a search"),
+        require_count("seeds", seeds, most=1_000),
+        require_count("top", top),
+        None if tasks is None else require_texts("tasks", tasks, "second tasks"),
+    )
+
+
 def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:
     """Return the scenes of a search: on its own tasks, with a second network, on second tasks.
 
     ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
     or task that does not suit.
     """
-    if network is not None and network not in NETWORKS:
-        raise UserError(
-            Argument("network"),
-            f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
-        )
+    if network is not None:
+        require_text("network", network, "the name of a network")
+        if network not in NETWORKS:
+            raise UserError(
+                Argument("network"),
+                f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
+            )
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
@@ -170,8 +184,7 @@ def plan_scenes(
     tasks: Sequence[str] | None = None,
 ) -> list[tuple[Scene, int]]:
     """Return the scenes of a verdict, each with the number of its trainings, tuning included."""
-    require_counts(seeds=seeds, top=top)
-    path = Path(run)
+    path, seeds, top, tasks = _require_options(run, seeds, top, tasks)
     experiment = RunDirectory.recorded(path)
     tuned = _select_entering(read_tuned(path / TUNING), top)
     planned = []
