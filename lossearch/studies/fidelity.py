@@ -40,8 +40,9 @@ from lossearch.runs.progress import Progress
 from lossearch.runs.session import require_data, require_workers
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import SilentView, View, require_view
-from lossearch.studies.measuring import MeasurementRunner, num_trainings
+from lossearch.studies.measuring import MeasurementRunner
 from lossearch.studies.runner import open_workers, run_study
+from lossearch.studies.staged_training import num_trainings
 from lossearch.studies.survivors import suitable_baselines
 
 #: Fewest candidates: fewer say nothing about a ranking.
