@@ -184,12 +184,14 @@ class Pool:
         seconds_alone = now - self._alone_since
         is_starting = self._had_room and self._room > 0
         reason = (
-            f"Ray has a free {self._unit}, but starts slowly. The machine may be busy or short of memory: free some, or "
-            'train in this process, executor = "inline".'
-            if is_starting
-            else f"the Ray cluster has no free {self._unit}, or its nodes cannot import lossearch. See 'ray status'; free a "
+            f"the Ray cluster has no free {self._unit}, or its nodes cannot import lossearch. See 'ray status'; free a "
             f"{self._unit}, or install lossearch on every node."
         )
+        if is_starting:
+            reason = (
+                f"a {self._unit} is free, but the machine may be busy or short of memory. Free some, or train in this "
+                'process: executor = "inline".'
+            )
         if seconds_alone > START_TIMEOUT and (self._capped or not self._has_worked):
             raise ClusterUnreachable(f"No worker started within {START_TIMEOUT:.0f} s: {reason}")
         if seconds_alone > PATIENCE and not is_starting and not self._has_warned:
