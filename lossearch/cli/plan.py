@@ -12,9 +12,11 @@ from lossearch.engine.search_loop import planned_trainings
 from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.tasks.arrays import ArrayData
+from lossearch.evaluators.tasks.download import require_downloaded
 from lossearch.evaluators.tasks.folder import FolderData
-from lossearch.evaluators.tasks.task import CPU_IMAGE_TRAINING
+from lossearch.evaluators.tasks.task import CPU_IMAGE_TRAINING, Task
 from lossearch.evolution.population import Evolution
+from lossearch.primitives.errors import UserError
 from lossearch.runs.estimate import count_parameters, measured_time
 from lossearch.runs.experiment import Experiment
 
@@ -70,7 +72,7 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
         yield "  files that give no image are found when the search starts"
         return
     if task.needs_download:
-        yield f"{head}; read when the search starts ({task.data_from})"
+        yield f"{head}, {_describe_published(task)}"
         return
     splits = task.load()
     sizes = {"train": len(splits.train), "validation": len(splits.validation), "test": len(task.load_test())}
@@ -81,6 +83,15 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
         divided = "all divided here" if not given else f"{' and '.join(missing)} divided from train"
         source = f"{divided}, class by class, always in the same way" if missing else "given by the file"
     yield f"{head}, {_join_sizes(sizes)} samples; splits {source}"
+
+
+def _describe_published(task: Task) -> str:
+    """Return what is known of published data without decoding it, or that it is missing."""
+    try:
+        sizes = require_downloaded(task.name)
+    except UserError:  # the command says so after the plan
+        return f"from {task.data_from}: not on this machine yet"
+    return "read when the search starts" if sizes is None else f"{_join_sizes(sizes)} images"
 
 
 def _describe_network(experiment: Experiment, name: str) -> str:
