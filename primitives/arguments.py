@@ -21,7 +21,9 @@ _LONGEST_PATH, _LONGEST_PART = 4_095, 255
 
 def require_count(name: str, value: Any, least: int = 1, most: int = MAX_COUNT) -> int:
     """Return a whole number in [least, most]."""
-    allowed = f"of {least} or more" if most == MAX_COUNT else f"from {least} to {most:,}"
+    allowed = f"from {least} to {most:,}"
+    if most == MAX_COUNT:
+        allowed = "above 0" if least == 1 else f"of {least} or more"
     try:
         if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
             raise TypeError

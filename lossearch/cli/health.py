@@ -94,9 +94,8 @@ def _say_next(experiment: str | None, ray_address: str | None, track: list[str] 
     where = as_words({"ray_address": ray_address})
     if experiment is None:
         say(f"Next, a first search, about a minute: {typed(['search', 'digits', *where])}")
-        say(
-            f"Or compare losses on your own data:   {typed(['compare', '--task', 'FOLDER', '--losses', 'focal', *where])}"
-        )
+        own = ["compare", "--task", "FOLDER", "--losses", "focal", *where]
+        say(f"Or compare losses on your own data:   {typed(own)}")
         return
     from lossearch.runs.declaration import read_declaration
 

@@ -73,6 +73,8 @@ def explain(
             f" to be the directory of a run, the name of a loss or a formula, got {describe(source)}.",
         )
     source = os.fspath(source)
+    if task is not None:
+        require_path("task", task, "a task or the path of its data")
     rank, seeds = require_count("rank", rank), require_count("seeds", seeds, most=1_000)
     run_dir = None if run_dir is None else require_path("run_dir", run_dir)
     require_view(view)

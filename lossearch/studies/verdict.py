@@ -90,6 +90,7 @@ def verdict(
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
     path, seeds, top, tasks = _require_options(run, seeds, top, tasks)
+    _require_network(network)
     require_view(view)
     require_workers(executor, ray_address)
     experiment = RunDirectory.recorded(path)
@@ -118,19 +119,24 @@ def _require_options(run: object, seeds: object, top: object, tasks: object) -> 
     )
 
 
+def _require_network(network: object) -> None:
+    """Raise UserError unless the network is None or a known one."""
+    if network is None:
+        return
+    name = require_text("network", network, "the name of a network")
+    if name not in NETWORKS:
+        raise UserError(
+            Argument("network"), f": expected the name of a network, got {shown(name)!r}{nearest(name, NETWORKS)}."
+        )
+
+
 def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:
     """Return the scenes of a search: on its own tasks, with a second network, on second tasks.
 
     ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
     or task that does not suit.
     """
-    if network is not None:
-        require_text("network", network, "the name of a network")
-        if network not in NETWORKS:
-            raise UserError(
-                Argument("network"),
-                f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
-            )
+    _require_network(network)
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
