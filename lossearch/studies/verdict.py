@@ -114,7 +114,7 @@ def verdict(
 
 
 def _require_options(run: object, seeds: object, top: object, tasks: object) -> tuple[Path, int, int]:
-    """Return run, seeds and top as plain values. Raises UserError, also for tasks that are no list of names or paths."""
+    """Return run, seeds and top as plain values. Raises UserError, also for tasks that are no list of names."""
     if tasks is not None:
         require_texts("tasks", tasks, "second tasks")
     path = require_path("run", run, "the directory of a search")
