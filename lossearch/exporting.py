@@ -11,7 +11,7 @@ import torch
 from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with, require_known_options
-from lossearch.primitives.arguments import require_count, require_flag, require_path
+from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.primitives.language.parser import valid_name
@@ -78,8 +78,8 @@ def export(
         require_flag("card", card),
         require_flag("calibrated", calibrated),
     )
-    num_classes = None if num_classes is None else require_count("num_classes", num_classes)
-    embedding_size = None if embedding_size is None else require_count("embedding_size", embedding_size)
+    num_classes = None if num_classes is None else require_whole("num_classes", num_classes)
+    embedding_size = None if embedding_size is None else require_whole("embedding_size", embedding_size)
     form = format_of(path, format)
     for file in [path, card_path(path)] if card else [path]:
         require_replaceable(file, require_flag("force", force))

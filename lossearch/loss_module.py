@@ -33,7 +33,7 @@ def loss(
     (with the position), and hyper-parameters that are missing, unknown or out of range. A value of a wrong type raises
     WrongType, a UserError and TypeError.
     """
-    from lossearch.primitives.arguments import require_count
+    from lossearch.primitives.arguments import require_whole
     from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
     from lossearch.primitives.errors import WrongType, as_user_errors
     from lossearch.primitives.language.parser import valid_name
@@ -42,8 +42,8 @@ def loss(
 
     if not isinstance(name_or_formula, str):
         raise WrongType(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
-    num_classes = None if num_classes is None else require_count("num_classes", num_classes)
-    embedding_size = None if embedding_size is None else require_count("embedding_size", embedding_size)
+    num_classes = None if num_classes is None else require_whole("num_classes", num_classes)
+    embedding_size = None if embedding_size is None else require_whole("embedding_size", embedding_size)
     if name_or_formula in CATALOG or name_or_formula in ALIASES:
         known = known_loss(name_or_formula)
         require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from lossearch.primitives.arguments import require_choice, require_count, require_text
+from lossearch.primitives.arguments import require_choice, require_count, require_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.curves import Drawn
 from lossearch.results.findings.observation import Observation, observation_folder, read_observation
@@ -173,7 +173,9 @@ def _require(items: Sequence[Item], row: Row, what: str) -> Sequence[Item]:
 
 def _find_row(board: Leaderboard, rank: int) -> Row:
     _require_ranked(board)
-    rank = require_count("rank", rank, most=board.ranked)
+    rank = require_whole("rank", rank)
+    if not 1 <= rank <= board.ranked:
+        raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
     return board.rows[rank - 1]
 
 

@@ -19,21 +19,24 @@ MAX_COUNT = 2**31 - 1
 _LONGEST_PATH, _LONGEST_PART = 4_095, 255
 
 
-def require_count(name: str, value: Any, least: int = 1, most: int = MAX_COUNT) -> int:
-    """Return a whole number in [least, most]."""
-    allowed = f"from {least} to {most:,}"
-    if most == MAX_COUNT:
-        allowed = "above 0" if least == 1 else f"of {least} or more"
+def require_whole(name: str, value: Any, allowed: str = "above 0") -> int:
+    """Return a whole number of any size; ``allowed`` says in the message which ones are expected."""
     try:
-        if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        if type(value).__name__ in ("bool", "bool_"):  # of Python and numpy
             raise TypeError
-        number = operator.index(value)
+        return operator.index(value)
     except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers raises the others
         raise WrongType(
             "Expected ", Argument(name), f" to be a whole number {allowed}, got {describe(value)}."
         ) from None
+
+
+def require_count(name: str, value: Any, least: int = 1, most: int = MAX_COUNT) -> int:
+    """Return a whole number in [least, most]."""
+    number = require_whole(name, value, f"of {least} or more")
     if not least <= number <= most:
-        raise UserError("Expected ", Argument(name), f" to be a whole number {allowed}, got {describe(number)}.")
+        bound = f"{least:,} or more" if number < least else f"{most:,} or less"
+        raise UserError("Expected ", Argument(name), f" to be {bound}, got {describe(number)}.")
     return number
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lossearch.engine.launch import search
-from lossearch.primitives.arguments import require_count, require_flag, require_path, require_texts
+from lossearch.primitives.arguments import require_count, require_flag, require_path, require_texts, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.findings.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.results.leaderboard import Leaderboard
@@ -117,7 +117,7 @@ def _require_options(
 ) -> tuple[Path, _Options]:
     """Return the directory and the options of a call as plain values. Raises UserError."""
     path = require_path("run", run, "the directory of a search")
-    num_trials = require_count("trials", trials, most=10_000)
+    num_trials = require_whole("trials", trials, "of 2 or more")
     if num_trials < 2:
         raise UserError(
             "Expected ", Argument("trials"), f" to be 2 or more, since the defaults are the first, got {num_trials}."
