@@ -55,14 +55,18 @@ def require_text(name: str, value: Any, what: str = "a text") -> str:
     return str(value)
 
 
-def require_path(name: str, value: Any, what: str = "a path") -> Path:
-    """Return a path that a file system can hold; ``what`` says which one is expected."""
-    path = value if isinstance(value, str) else None
-    if isinstance(value, os.PathLike):
-        path = os.fspath(value)
+def require_path_text(name: str, value: Any, what: str = "a path") -> str:
+    """Return the text of a path, whatever it holds; ``what`` says which one is expected."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise WrongType("Expected ", Argument(name), f" to be {what}, a text or pathlib.Path, got {describe(value)}.")
-    parts = [part.encode(errors="surrogateescape") for part in path.split(os.sep)]
+    return path
+
+
+def require_path(name: str, value: Any, what: str = "a path") -> Path:
+    """Return a path that a file system can hold; ``what`` says which one is expected."""
+    path = require_path_text(name, value, what)
+    parts = [os.fsencode(part) for part in path.split(os.sep)]
     is_long = sum(map(len, parts)) + len(parts) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART
     if "\0" in path or is_long or not path:
         problem = "an empty one" if not path else "one that is too long" if is_long else "one with a NUL character"
@@ -82,22 +86,30 @@ def require_choice(name: str, value: Any, known: Iterable[str], what: str = "one
     return str(value)
 
 
-def require_texts(name: str, value: Any, what: str = "names", *, least: int = 0) -> list[str]:
-    """Return a list of distinct texts, at least ``least`` of them; ``what`` names them in the plural."""
+def require_list(name: str, value: Any, what: str = "names") -> list[str]:
+    """Return a list of texts; ``what`` names them in the plural."""
     value = plain_value(value)
     expected = ("Expected ", Argument(name), f" to be a list of {what}, got ")
     if isinstance(value, str):
         raise WrongType(*expected, f"{describe(value)}. Put it into a list: [{describe(value)}].")
     if not isinstance(value, list):
         raise WrongType(*expected, f"{describe(value)}.")
-    for place, item in enumerate(value):
+    for item in value:
         if not isinstance(item, str):
             raise WrongType(*expected, f"{describe(item)} among them.")
-        if item in value[:place]:
-            raise UserError(*expected, f"{shown(item)!r} twice. Name each once.")
-    if len(value) < least:
-        raise UserError(*expected, f"an empty one. Name at least {least}.")
     return value
+
+
+def require_distinct_list(name: str, value: Any, what: str = "names", *, least: int = 0) -> list[str]:
+    """Return a list of texts, at least ``least``, of which each occurs once; ``what`` names them in the plural."""
+    texts = require_list(name, value, what)
+    expected = ("Expected ", Argument(name), f" to be a list of {what}, got ")
+    twice = next((text for place, text in enumerate(texts) if text in texts[:place]), None)
+    if twice is not None:
+        raise UserError(*expected, f"{shown(twice)!r} twice. Name each once.")
+    if len(texts) < least:
+        raise UserError(*expected, f"an empty one. Name at least {least}.")
+    return texts
 
 
 def plain_value(value: Any) -> Any:

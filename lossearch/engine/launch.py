@@ -9,7 +9,7 @@ from lossearch.engine.export_check import check_export
 from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.primitives.arguments import require_count, require_flag, require_path
+from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.runs.declaration import read_declaration
@@ -66,7 +66,7 @@ def search(
     callbacks = require_callbacks(callbacks)
     require_workers(executor, ray_address)
     resume, force = require_flag("resume", resume), require_flag("force", force)
-    seed = None if seed is None else require_count("seed", seed, 0, 2**63 - 1)
+    seed = None if seed is None else require_whole("seed", seed, "of 0 or more")
     if force and not resume:
         raise UserError(
             "Expected force only together with resume: a new run has nothing to change. Set ",

@@ -42,7 +42,7 @@ def override(
     for key, value in given.items():
         if key in (*_TABLES, "fidelity_of", "data") and not isinstance(value, BaseModel):
             if not isinstance(value, Mapping):
-                raise WrongType("Expected ", Argument(key), f" to be a dictionary of its keys, got {describe(value)}.")
+                raise WrongType(Argument(key), f": expected a dictionary of its keys, got {describe(value)}.")
             merged[key] = as_keys(merged.get(key, {})) | dict(value)
         else:
             merged[key] = value
@@ -61,7 +61,7 @@ def _sort_into_tables(given: dict[str, Any], arguments: Collection[str]) -> dict
         table = _find_table(key, value, arguments)
         inside = tables.get(table, {})
         if not isinstance(inside, Mapping):
-            raise WrongType("Expected ", Argument(table), f" to be a dictionary of its keys, got {describe(inside)}.")
+            raise WrongType(Argument(table), f": expected a dictionary of its keys, got {describe(inside)}.")
         if key in inside:
             raise UserError(Argument(key), f": expected it once, got it beside {table} as well.")
         tables[table] = {**inside, key: value}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
-from lossearch.primitives.arguments import require_choice, require_path, require_text
+from lossearch.primitives.arguments import require_path, require_text
 from lossearch.primitives.errors import Argument, LossearchError, UserError, shown
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
@@ -62,7 +62,9 @@ def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = Fal
 def require_workers(kind: Any, ray_address: Any) -> None:
     """Raise UserError for an executor or an address that no call takes, before anything is read."""
     if kind is not None:
-        require_choice("executor", kind, ("ray", "inline"))
+        text = require_text("executor", kind, "ray or inline")
+        if text not in ("ray", "inline"):
+            raise UserError("Expected ", Argument("executor"), f" to be ray or inline, got {shown(text)!r}.")
     if ray_address is not None:
         require_text("ray_address", ray_address, "'auto' or the 'host:port' of a cluster")
         if kind == "inline":

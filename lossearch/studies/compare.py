@@ -9,7 +9,13 @@ from typing import Any
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
-from lossearch.primitives.arguments import plain_value, require_choice, require_flag, require_path, require_texts
+from lossearch.primitives.arguments import (
+    plain_value,
+    require_choice,
+    require_distinct_list,
+    require_flag,
+    require_path,
+)
 from lossearch.primitives.errors import Argument, UserError, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
@@ -95,7 +101,7 @@ def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, A
             )
     for key, what in (("tasks", "names or paths of tasks"), ("losses", "names or formulas")):
         if overrides.get(key) is not None:
-            require_texts(key, overrides[key], what, least=1)
+            require_distinct_list(key, overrides[key], what, least=1)
     plain = {
         key: list(value) if isinstance(value, list | tuple) else plain_value(value) for key, value in overrides.items()
     }

@@ -160,7 +160,7 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
             given["data"] = {**as_keys(given.get("data", {})), **data}
     for key in ("fidelity", "fidelity_of", "data", "settings", "executor"):
         if key in given and not isinstance(given[key], Mapping | BaseModel):
-            raise WrongType("Expected ", Argument(key), f" to be a dictionary of its keys, got {describe(given[key])}.")
+            raise WrongType(Argument(key), f": expected a dictionary of its keys, got {describe(given[key])}.")
     training = as_keys(given.pop("fidelity", {}))
     merged = declared | given
     data = declared.get("data", {})

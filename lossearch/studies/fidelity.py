@@ -18,7 +18,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.primitives.arguments import require_count, require_path, require_texts
+from lossearch.primitives.arguments import require_list, require_path_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.proxies import (
     FULL,
@@ -118,16 +118,16 @@ def fidelity(
     """
     if tasks is None:
         tasks = [name for name, task in TASKS.items() if not task.needs_download]
-    if not require_texts("tasks", tasks, "names or paths of tasks"):
+    if not require_list("tasks", tasks, "names or paths of tasks"):
         raise UserError("Expected tasks, got an empty list. Name some, or leave tasks out for all without download.")
     require_view(view)
     require_workers(executor, None)
-    path = None if out is None else require_path("out", out)
+    path = None if out is None else Path(require_path_text("out", out))
     names, data = name_own_data(tasks)
     size = {
-        "candidates": require_count("candidates", candidates, MIN_CANDIDATES, 10_000),
-        "seeds": require_count("seeds", seeds, most=1_000),
-        "seed": require_count("seed", seed, 0, 2**63 - 1),
+        "candidates": require_whole("candidates", candidates),
+        "seeds": require_whole("seeds", seeds),
+        "seed": require_whole("seed", seed, "of 0 or more"),
     }
     declared = {"name": "fidelity", "tasks": names, "data": data, **size}
     plan = FidelityDirectory.validated(declared, "fidelity")

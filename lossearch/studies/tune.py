@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lossearch.engine.launch import search
-from lossearch.primitives.arguments import require_count, require_flag, require_path, require_texts, require_whole
+from lossearch.primitives.arguments import (
+    require_count,
+    require_distinct_list,
+    require_flag,
+    require_path,
+    require_whole,
+)
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.findings.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.results.leaderboard import Leaderboard
@@ -122,7 +128,7 @@ def _require_options(
         raise UserError(
             "Expected ", Argument("trials"), f" to be 2 or more, since the defaults are the first, got {num_trials}."
         )
-    known = None if baselines is None else require_texts("baselines", baselines, "known losses")
+    known = None if baselines is None else require_distinct_list("baselines", baselines, "known losses")
     return path, _Options(require_count("top", top), num_trials, require_count("seeds", seeds, most=1_000), known)
 
 

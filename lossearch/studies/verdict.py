@@ -14,7 +14,7 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.arguments import require_count, require_path, require_text, require_texts
+from lossearch.primitives.arguments import require_count, require_distinct_list, require_path, require_text
 from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
@@ -116,7 +116,7 @@ def verdict(
 def _require_options(run: object, seeds: object, top: object, tasks: object) -> tuple[Path, int, int]:
     """Return run, seeds and top as plain values. Raises UserError, also for tasks that are no list of names."""
     if tasks is not None:
-        require_texts("tasks", tasks, "second tasks")
+        require_distinct_list("tasks", tasks, "second tasks")
     path = require_path("run", run, "the directory of a search")
     return path, require_count("seeds", seeds, most=1_000), require_count("top", top)
 
