@@ -66,14 +66,26 @@ def require_path_text(name: str, value: Any, what: str = "a path") -> str:
 def require_path(name: str, value: Any, what: str = "a path") -> Path:
     """Return a path that a file system can hold; ``what`` says which one is expected."""
     path = require_path_text(name, value, what)
-    parts = [os.fsencode(part) for part in path.split(os.sep)]
-    is_long = sum(map(len, parts)) + len(parts) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART
-    if "\0" in path or is_long or not path:
-        problem = "an empty one" if not path else "one that is too long" if is_long else "one with a NUL character"
+    problem = _find_problem_of_path(path)
+    if problem is not None:
         raise UserError(
             "Expected ", Argument(name), f" to be {what}, got {problem}: {shown(path)!r}. Correct the path."
         )
     return Path(path)
+
+
+def _find_problem_of_path(path: str) -> str | None:
+    """Say why no file can have this path; None if one can."""
+    if not path:
+        return "an empty one"
+    if "\0" in path:
+        return "one with a NUL character"
+    try:
+        parts = [os.fsencode(part) for part in path.split(os.sep)]
+    except UnicodeEncodeError:
+        return "one with a character that no text has"
+    is_long = sum(map(len, parts)) + len(parts) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART
+    return "one that is too long" if is_long else None
 
 
 def require_choice(name: str, value: Any, known: Iterable[str], what: str = "one of") -> str:

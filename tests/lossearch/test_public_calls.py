@@ -115,7 +115,7 @@ WRONG = [
     (lambda run: lossearch.fidelity([]), "empty list"),
     (
         lambda run: lossearch.fidelity(["digits"], candidates=3),
-        "candidates: expected greater than or equal to 10, got 3",
+        "candidates: .* equal to 10, got 3",
     ),
     (lambda run: lossearch.fidelity(["digits"], seed=-1), "seed: expected greater than or equal to 0, got -1"),
     (lambda run: lossearch.search(), "Expected an experiment or a task, got neither"),
@@ -166,6 +166,7 @@ WRONG = [
     (lambda run: lossearch.Leaderboard(None), "Expected path to be the directory of a run, .* got None"),
     (lambda run: lossearch.Leaderboard(b"runs"), "Expected path"),
     (lambda run: lossearch.Leaderboard(""), "an empty one"),
+    (lambda run: lossearch.Leaderboard("a\ud800"), "no text has"),
 ]
 
 
