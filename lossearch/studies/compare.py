@@ -102,9 +102,9 @@ def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, A
     for key, what in (("tasks", "names or paths of tasks"), ("losses", "names or formulas")):
         if overrides.get(key) is not None:
             require_distinct_list(key, overrides[key], what, least=1)
-    plain = {
-        key: list(value) if isinstance(value, list | tuple) else plain_value(value) for key, value in overrides.items()
-    }
+    plain = {key: plain_value(value) for key, value in overrides.items()}
+    if isinstance(overrides.get("tasks"), list | tuple):
+        plain["tasks"] = list(overrides["tasks"])  # paths stay paths
     if isinstance(comparison, Comparison):
         return validated_comparison(replaced(comparison.model_dump(), plain), comparison.name)
     if comparison is not None:
