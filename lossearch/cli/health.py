@@ -54,10 +54,12 @@ def doctor(
         from dataclasses import asdict
 
         from lossearch.runs.doctor import examine, healthy
+        from lossearch.trackers import known_tracker
 
         findings = []
         read = None if experiment is None else partial(_read, experiment)
-        for finding in examine(run_dir, ray_address, read, track or []):
+        trackers = {name: partial(known_tracker, name) for name in track or []}
+        for finding in examine(run_dir, ray_address, read, trackers):
             findings.append(finding)
             if not as_json:
                 print(f"{finding.state:8} {finding.what}: {finding.found}")

@@ -5,8 +5,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,11 +37,15 @@ class Finding:
 
 
 def examine(
-    runs: Path, ray_address: str | None = None, read: "Reader | None" = None, trackers: Sequence[str] = ()
+    runs: Path,
+    ray_address: str | None = None,
+    read: "Reader | None" = None,
+    trackers: Mapping[str, Callable[[], object]] | None = None,
 ) -> Iterator[Finding]:
     """Check everything that a search needs, one thing after the other. Never raises.
 
-    With ``read``, which reads a declaration, its data, networks and device are checked as well.
+    With ``read``, which reads a declaration, its data, networks and device are checked as well. ``trackers`` are
+    functions by the name of the tracker that they make.
     """
     declared: list[Declaration] = []  # once it was read
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
@@ -50,7 +55,7 @@ def examine(
         ("run directory", lambda: _check_writable("run directory", runs, "Give a --run-dir that can be written.")),
         ("data", _check_data),
         ("tasks", _check_tasks if read is None else lambda: _check_experiment(read, declared)),
-        *((f"tracker {shown(name)}", lambda name=name: _check_tracker(name)) for name in trackers),
+        *((f"tracker {shown(name)}", partial(_check_tracker, name, make)) for name, make in (trackers or {}).items()),
         ("shared memory", _check_shared_memory),
         ("ray", lambda: _check_ray(ray_address, bool(declared) and declared[0].executor.kind == "inline")),
     ]
@@ -184,10 +189,8 @@ def _check_device(device: str) -> Iterator[Finding]:
         yield Finding("device", "problem", shown(str(error), 300), "Set [executor] device to auto or cpu.")
 
 
-def _check_tracker(name: str) -> Iterator[Finding]:
-    from lossearch.trackers import known_tracker
-
-    known_tracker(name)
+def _check_tracker(name: str, make: Callable[[], object]) -> Iterator[Finding]:
+    make()
     yield Finding(f"tracker {name}", "ok", "can be imported")
 
 

@@ -33,7 +33,7 @@ def callables():
     """List the public functions and classes with valid first arguments; RUN stands for the directory of a run."""
     calls = {
         "Leaderboard": (lossearch.Leaderboard, ["RUN"]),
-        "compare": (lossearch.compare, []),
+        "compare": (lossearch.compare, ["miniature"]),
         "explain": (lossearch.explain, ["RUN"]),
         "export": (lossearch.export, ["focal", "OUT"]),
         "fidelity": (lossearch.fidelity, [["digits"]]),
@@ -71,7 +71,7 @@ def test_every_public_call_is_tried():
     assert {name for name in CALLS if "." not in name} | PLAIN == set(lossearch.__all__)
 
 
-@pytest.mark.parametrize(("name", "argument"), arguments())
+@pytest.mark.parametrize(("name", "argument"), list(arguments()))
 def test_an_argument_of_another_type_is_refused_by_its_name(name, argument, run, tmp_path):
     function, given = CALLS[name]
     places = list(inspect.signature(function).parameters)

@@ -69,7 +69,7 @@ def test_a_study_shows_its_steps(tmp_path):
     options = {"executor": "inline", "seeds": 2, "fidelity": {"steps": 40}}
     compare(tasks=["digits"], losses=["focal"], run_dir=tmp_path / "run", view=view, **options)
     assert sum(view.steps) == pytest.approx(view.num_planned) == pytest.approx(4.0)
-    assert len(view.steps) > 10
+    assert len([step for step in view.steps if step]) > 4  # more than there are trainings
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_bar_tells_rounded_counts_and_the_time_left(clock):
     console = Console(file=screen, force_terminal=True, width=100)
     with StudyBar(console) as view:
         view.planned(8)
-        clock[0] = 30.0
+        clock[0] = 24.0
         view.advanced(1.3333, "digits")
     assert "digits" in screen.getvalue()
     assert "1 of 8 trainings, 2 min left" in screen.getvalue()
