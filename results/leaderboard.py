@@ -142,14 +142,15 @@ class Entry:
         factor = self.calibration if require_flag("calibrated", calibrated) else None
         if self.row.class_weights is not None:
             options.setdefault("class_weights", self.row.class_weights)
-        sizes = {"num_classes": num_classes, "embedding_size": embedding_size}
         unknown = sorted(options.keys() - MODULE_OPTIONS)
         if unknown:
-            known = [*MODULE_OPTIONS, *sizes, "calibrated"]
+            known = [*MODULE_OPTIONS, "num_classes", "embedding_size", "calibrated"]
             raise UserError(f"A loss of a run has no option {shown(unknown[0])!r}{nearest(unknown[0], known)}")
         with as_user_errors():
             scale = (factor or 1.0) * number_between("scale", options.pop("scale", 1.0))
-            return loss_module(self.formula, **sizes, scale=scale, **options)
+            return loss_module(
+                self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options
+            )
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the loss as a Python file that needs only torch, and return its path.

@@ -239,7 +239,7 @@ def _find_wide_ppm(image: Image.Image) -> tuple[bool, int, int] | None:
     if image.mode != "RGB" or getattr(image, "format", None) != "PPM" or len(tiles) != 1:
         return None
     codec, _, offset, arguments = tiles[0]
-    largest = arguments[-1] if isinstance(arguments, tuple) else 0
+    *_, largest = [arguments] if isinstance(arguments, str) else list(arguments or [""])
     return (codec == "ppm_plain", offset, largest) if isinstance(largest, int) and largest > 255 else None
 
 

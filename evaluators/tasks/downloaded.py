@@ -20,15 +20,15 @@ from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
 from lossearch.primitives.errors import UserError
 
+#: Classes of Labeled Faces in the Wild, and of FaceScrub at most.
+_PEOPLE, _IDENTITIES = 62, 477
+
 #: Functions that count the images of each part without decoding them, by task. They raise UserError for missing data.
 COUNTERS: dict[str, Callable[[], dict[str, int]]] = {
     lfw.NAME: lambda: lfw.count_people(_PEOPLE),
     facescrub.NAME: lambda: facescrub.count_images(_IDENTITIES),
     coco_stuff.NAME: coco_stuff.count_images,
 }
-
-#: Classes of Labeled Faces in the Wild, and of FaceScrub at most.
-_PEOPLE, _IDENTITIES = 62, 477
 
 #: Pixels of a face each way.
 _FACE_SIZE = 64
