@@ -235,7 +235,7 @@ def _find_wide_ppm(image: Image.Image) -> tuple[bool, int, int] | None:
 
     The three values are: True for numbers in text (P3), the offset in the file, and the largest value, by its header.
     """
-    tiles = getattr(image, "tile", ())
+    tiles: Any = getattr(image, "tile", ())
     if image.mode != "RGB" or getattr(image, "format", None) != "PPM" or len(tiles) != 1:
         return None
     codec, _, offset, arguments = tiles[0]
