@@ -62,9 +62,9 @@ def doctor(
         for finding in examine(run_dir, ray_address, read, trackers):
             findings.append(finding)
             if not as_json:
-                print(f"{finding.state:8} {finding.what}: {finding.found}")
+                print(f"{finding.state:8} {finding.what}: {finding.found}", flush=True)
                 if finding.advice:
-                    print(f"{'':9}{finding.advice}")
+                    print(f"{'':9}{finding.advice}", flush=True)
         if as_json:
             print_json([asdict(finding) for finding in findings])
         is_healthy = healthy(findings)

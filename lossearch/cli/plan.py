@@ -4,12 +4,10 @@ import os
 import random
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from lossearch.engine.admission import Admission, Refusal
 from lossearch.engine.breeding import birth_of_named
 from lossearch.engine.search_loop import planned_trainings
-from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.tasks.arrays import ArrayData
 from lossearch.evaluators.tasks.download import require_downloaded
@@ -61,9 +59,7 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
     shape = "x".join(map(str, task.shape))
     head = f"data of {name}: {task.classes} classes, inputs of {shape}"
     if isinstance(data, FolderData):
-        listing, parts = ImageFolder(
-            Path(data.folder), data.size, data.grey, data.broken, data.verification
-        ).divided  # files are listed, not decoded
+        listing, parts = data.reader().divided  # files are listed, not decoded
         sizes = {part: len(files) for part, files in parts.items()}
         source = "given by the folders" if listing.is_split else "divided here, class by class, always in the same way"
         yield f"{head}, {_join_sizes(sizes)} images; splits {source}"
@@ -91,7 +87,7 @@ def _describe_published(task: Task) -> str:
         sizes = require_downloaded(task.name)
     except UserError:  # the command says so after the plan
         return f"from {task.data_from}: not on this machine yet"
-    return "read when the search starts" if sizes is None else f"{_join_sizes(sizes)} images"
+    return "read when the search starts" if sizes is None else f"{_join_sizes(sizes)} images; splits fixed by the task"
 
 
 def _describe_network(experiment: Experiment, name: str) -> str:

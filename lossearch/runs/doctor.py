@@ -155,9 +155,11 @@ def _check_task(declared: "Declaration", name: str) -> Finding:
 
     task, what = declared.task_named(name), f"task {shown(name)}"
     shape = f"{task.classes} classes, inputs of {'x'.join(map(str, task.shape))}"
-    if isinstance(declared.data.get(name), FolderData):
-        return Finding(what, "ok", f"{shape}; its images are found, and decoded when the search starts")
     try:
+        data = declared.data.get(name)
+        if isinstance(data, FolderData):
+            count = sum(data.count_images().values())
+            return Finding(what, "ok", f"{shape}; {count:,} images, which are decoded when the search starts")
         if task.needs_download:
             counts = require_downloaded(name)
             total = "its data is there" if counts is None else f"{sum(counts.values()):,} images"
