@@ -89,7 +89,7 @@ class _Pace:
 
     def describe(self) -> str:
         """Return the counts, and the time left once something was done."""
-        counts = f"{self.through:.0f} of {self.planned} trainings"
+        counts = f"{int(self.through + 1e-6)} of {self.planned} trainings"  # only whole ones
         if not self.done or self.is_at_end:
             return counts
         seconds = (time.monotonic() - self._started) / self.done * (self.planned - self.through)
