@@ -81,7 +81,11 @@ def __getattr__(name: str) -> Any:
 
         return version("lossearch")
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name.startswith("_"):  # Python and notebooks ask for such names all the time
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from lossearch.primitives.errors import unknown_attribute
+
+        raise AttributeError(unknown_attribute(__name__, name, __all__))
     module = import_module(_MODULES[name])
     return module if _MODULES[name] == f"{__name__}.{name}" else getattr(module, name)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossearch.primitives.errors import Argument, WrongType, describe
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
@@ -54,6 +55,22 @@ class Callback:
         """Handle the end of the search. An interrupted search does not call this."""
 
 
+#: Methods of a callback.
+_EVENTS = ("on_start", "on_evaluation", "on_generation", "on_end")
+
+
+def require_callbacks(callbacks: Any) -> list[Callback]:
+    """Return the callbacks of a call. Raises WrongType for anything but a list of objects with all events."""
+    hint = "Derive a class from lossearch.Callback, and give objects of it in a list: [MyCallback()]."
+    if not isinstance(callbacks, list | tuple):
+        raise WrongType("Expected ", Argument("callbacks"), f" to be a list, got {describe(callbacks)}. {hint}")
+    for callback in callbacks:
+        is_one = not isinstance(callback, type) and all(callable(getattr(callback, name, None)) for name in _EVENTS)
+        if not is_one:
+            raise WrongType("Expected ", Argument("callbacks"), f" to hold callbacks, got {describe(callback)}. {hint}")
+    return list(callbacks)
+
+
 class Callbacks:
     """Calls several callbacks, and drops those that fail."""
 
@@ -96,3 +113,7 @@ class Run:
     leaderboard: Leaderboard
     exported: Path | None  #: file of the best loss
     trial: FreshSeedTest | None  #: its test under fresh seeds
+
+    def __fspath__(self) -> str:
+        """Return the run's directory: a run may stand where its path is expected."""
+        return str(self.path)

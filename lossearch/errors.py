@@ -3,15 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lossearch.primitives.errors import unknown_attribute
+
 if TYPE_CHECKING:
     from lossearch.engine.export_check import ExportMismatch
     from lossearch.engine.launch import SearchInterrupted
     from lossearch.evaluators.data.data_home import DataMissing
     from lossearch.evaluators.executors.cluster_address import ClusterUnreachable
-    from lossearch.primitives.errors import LossearchError, UserError
+    from lossearch.primitives.errors import LossearchError, MissingPackage, UserError, WrongType
     from lossearch.primitives.language.formula import FormulaError
-    from lossearch.results.export.graph import MissingPackage
-    from lossearch.results.leaderboard import NotARun, UnknownLoss
+    from lossearch.results.leaderboard import NotARun, UnknownLoss, UnknownRank
     from lossearch.results.storage.tables import DamagedFile, NewerFile
     from lossearch.runs.declaration import ExperimentError
     from lossearch.runs.directory import RunDirectoryError
@@ -34,7 +35,9 @@ __all__ = [
     "SearchInterrupted",
     "StudyInterrupted",
     "UnknownLoss",
+    "UnknownRank",
     "UserError",
+    "WrongType",
 ]
 
 #: Module of each exception. It is imported when the exception is asked for: some import torch, which takes seconds.
@@ -46,7 +49,7 @@ _MODULES = {
     "ExportMismatch": "lossearch.engine.export_check",
     "FormulaError": "lossearch.primitives.language.formula",
     "LossearchError": "lossearch.primitives.errors",
-    "MissingPackage": "lossearch.results.export.graph",
+    "MissingPackage": "lossearch.primitives.errors",
     "NewerFile": "lossearch.results.storage.tables",
     "NotARun": "lossearch.results.leaderboard",
     "RunDirectoryError": "lossearch.runs.directory",
@@ -54,13 +57,15 @@ _MODULES = {
     "SearchInterrupted": "lossearch.engine.launch",
     "StudyInterrupted": "lossearch.studies.runner",
     "UnknownLoss": "lossearch.results.leaderboard",
+    "UnknownRank": "lossearch.results.leaderboard",
     "UserError": "lossearch.primitives.errors",
+    "WrongType": "lossearch.primitives.errors",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(unknown_attribute(__name__, name, __all__))
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -10,9 +10,10 @@ import torch
 
 from lossearch.evaluators.screening.screening import rejection
 from lossearch.evaluators.tasks import TASKS
-from lossearch.loss_module import formula_with
+from lossearch.loss_module import formula_with, require_known_options
+from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.catalog import known_loss
-from lossearch.primitives.errors import Argument, UserError, as_user_errors, nearest
+from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.primitives.language.parser import valid_name
 from lossearch.primitives.modules.contract import count
 from lossearch.primitives.modules.options import MODULE_OPTIONS
@@ -21,6 +22,7 @@ from lossearch.results.export.exportable import Exportable, of_formula, of_known
 from lossearch.results.export.graph import FORMATS, write_graph
 from lossearch.results.export.model_card import Evidence, model_card
 from lossearch.results.export.python_file import write_export
+from lossearch.results.export.replacing import require_replaceable
 from lossearch.results.findings.explanation import folder_of, read_explanation
 from lossearch.results.leaderboard import Entry
 from lossearch.results.records import loss_id
@@ -48,9 +50,12 @@ def export(
     num_classes: int | None = None,
     embedding_size: int | None = None,
     calibrated: bool = True,
+    force: bool = False,
     **options: Any,
 ) -> Path:
-    """Write a loss as a file that does not need lossearch, and return its path. An existing file is replaced.
+    """Write a loss as a file that does not need lossearch, and return its path.
+
+    An earlier export at the path is replaced. A file that holds anything else is replaced only with ``force``.
 
     ``loss`` is the name of a known loss, a formula, a module of ``lossearch.loss`` or an entry of a leaderboard, such
     as ``board.best()``, the judged loss with its tuned numbers.
@@ -68,10 +73,16 @@ def export(
 
     Raises UserError, a ValueError, for a loss, option or path that cannot be exported.
     """
-    path = Path(path)
+    path, card, calibrated = (
+        require_path("path", path),
+        require_flag("card", card),
+        require_flag("calibrated", calibrated),
+    )
+    num_classes = None if num_classes is None else require_whole("num_classes", num_classes)
+    embedding_size = None if embedding_size is None else require_whole("embedding_size", embedding_size)
     form = format_of(path, format)
-    if not path.parent.is_dir():
-        raise UserError(f"Expected a path in a directory that exists, got {str(path)!r}. Make the directory first.")
+    for file in [path, card_path(path)] if card else [path]:
+        require_replaceable(file, require_flag("force", force))
     if not calibrated and not isinstance(loss, Entry):
         raise UserError(
             "Expected ",
@@ -114,6 +125,8 @@ def format_of(path: Path, format: str | None) -> str:
     """
     known = ("py", *FORMATS)
     of_suffix = _SUFFIXES.get(path.suffix)
+    if format is not None and not isinstance(format, str):
+        raise WrongType("Expected ", Argument("format"), f" to be {', '.join(known)}, got {describe(format)}.")
     if format is None and of_suffix is None:
         raise UserError(
             f"Expected a path that ends in {', '.join(_SUFFIXES)}, or ",
@@ -122,7 +135,7 @@ def format_of(path: Path, format: str | None) -> str:
         )
     chosen = format if format is not None else str(of_suffix)
     if chosen not in known:
-        raise UserError(f"Unknown format {chosen!r}{nearest(chosen, known)}")
+        raise UserError(f"Unknown format {shown(chosen)!r}{nearest(chosen, known)}")
     if of_suffix is not None and of_suffix != chosen:
         raise UserError(f"Expected a path that ends in .{chosen}, as the format, got {str(path)!r}.")
     return chosen
@@ -138,7 +151,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
             )
         return of_module(loss), False
     if not isinstance(loss, str | Entry):
-        raise UserError(
+        raise WrongType(
             "Expected the name of a loss, a formula, a loss module or an entry of a leaderboard, got "
             f"{type(loss).__name__}."
         )
@@ -153,6 +166,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
             exportable = exportable.changed_from(measured)
     elif valid_name(loss):
         known = known_loss(loss)
+        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options)
         exportable = _with_options(of_known(known, known.values(values)), constants)
     else:
         formula = formula_with(loss, values)

@@ -1,10 +1,11 @@
 """Loss modules by name or by formula: ``lossearch.loss``."""
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lossearch.primitives.modules.torch_loss import FormulaLoss
+from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 
 if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
@@ -25,22 +26,32 @@ def loss(
     class weights, which the optimiser must train, drawn from ``generator``. ``class_weights``, ``sub_centers`` and
     ``fine_tune_from`` choose their kind: see :class:`lossearch.primitives.modules.torch_loss.EmbeddingLoss`.
 
+    A loss over logits needs neither ``num_classes`` nor ``embedding_size``, and says so in a warning. With
+    ``num_classes`` it refuses logits of another number of classes.
+
     Raises UserError, a ValueError, for an unknown name (with the nearest known ones), a formula that does not parse
-    (with the position), and hyper-parameters that are missing, unknown or out of range.
+    (with the position), and hyper-parameters that are missing, unknown or out of range. A value of a wrong type raises
+    WrongType, a UserError and TypeError.
     """
+    from lossearch.primitives.arguments import require_whole
     from lossearch.primitives.catalog import ALIASES, CATALOG, known_loss
-    from lossearch.primitives.errors import UserError, as_user_errors
+    from lossearch.primitives.errors import WrongType, as_user_errors
     from lossearch.primitives.language.parser import valid_name
     from lossearch.primitives.modules.options import MODULE_OPTIONS
     from lossearch.primitives.modules.torch_loss import loss_module
 
     if not isinstance(name_or_formula, str):
-        raise UserError(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
+        raise WrongType(f"Expected the name of a loss or a formula, got {type(name_or_formula).__name__}.")
+    num_classes = None if num_classes is None else require_whole("num_classes", num_classes)
+    embedding_size = None if embedding_size is None else require_whole("embedding_size", embedding_size)
     if name_or_formula in CATALOG or name_or_formula in ALIASES:
         known = known_loss(name_or_formula)
+        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options)
         _require_use_of_prior(known.formula, options)
         with as_user_errors():
-            return known.module(num_classes=num_classes, embedding_size=embedding_size, **options)
+            module = known.module(num_classes=num_classes, embedding_size=embedding_size, **options)
+        _warn_of_sizes(known.name, module, num_classes, embedding_size)
+        return module
     if valid_name(name_or_formula) and name_or_formula not in options:
         known_loss(name_or_formula)  # raises: a single word is a name and no formula
     hyperparameters = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
@@ -48,8 +59,39 @@ def loss(
     _require_use_of_prior(formula, options)
     module_options = {name: value for name, value in options.items() if name in MODULE_OPTIONS}
     with as_user_errors():
-        return loss_module(
+        module = loss_module(
             formula, hyperparameters, num_classes=num_classes, embedding_size=embedding_size, **module_options
+        )
+    _warn_of_sizes("The formula", module, num_classes, embedding_size)
+    return module
+
+
+def require_known_options(name: str, hyperparameters: Collection[str], options: Iterable[str]) -> None:
+    """Raise UserError for an option that neither the known loss nor its module has, with the nearest known one."""
+    from lossearch.primitives.errors import UserError, nearest, shown
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
+
+    for option in options:
+        if option not in hyperparameters and option not in MODULE_OPTIONS:
+            of_loss = nearest(option, hyperparameters) if hyperparameters else "; it has none"
+            of_any = nearest(option, [*hyperparameters, *MODULE_OPTIONS, "num_classes", "embedding_size"])
+            hint = of_any if of_any.startswith("; did you mean") else of_loss
+            raise UserError(f"{name} has no hyper-parameter {shown(repr(option))}{hint}")
+
+
+def _warn_of_sizes(called: str, module: FormulaLoss, num_classes: int | None, embedding_size: int | None) -> None:
+    """Warn of sizes that a loss over logits was given: it has no class weights, so it does not need them."""
+    if isinstance(module, EmbeddingLoss):
+        return
+    if embedding_size is not None:
+        warnings.warn(
+            f"{called} is over logits and owns no class weights: embedding_size is ignored. Leave it out.", stacklevel=3
+        )
+    elif num_classes is not None:
+        warnings.warn(
+            f"{called} is over logits and needs no num_classes: it only refuses logits of other than {num_classes} "
+            "classes. Leave it out, unless you want that.",
+            stacklevel=3,
         )
 
 
@@ -58,6 +100,15 @@ def _require_use_of_prior(formula: "Formula", options: Mapping[str, Any]) -> Non
 
     if options.get("prior") is not None and "prior" not in formula.names:
         raise UserError(f"Expected prior for a formula that uses it, got one for {formula}. Leave it out.")
+
+
+def _hint_at_option(name: str) -> str:
+    """Return a sentence if an option of modules resembles the name."""
+    from lossearch.primitives.errors import nearest
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
+
+    hint = nearest(name, MODULE_OPTIONS)
+    return f" D{hint[3:]}" if hint.startswith("; did you mean") else ""
 
 
 def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
@@ -90,7 +141,9 @@ def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":
         raise UserError(f"Expected a formula that uses a prediction, one of {', '.join(sorted(PREDICTIONS))}.")
     for name, value in hyperparameters.items():
         if name not in formula.names:
-            raise UserError(f"The formula has no hyper-parameter {name!r}; it uses {sorted(formula.names)}.")
+            raise UserError(
+                f"The formula has no hyper-parameter {name!r}; it uses {sorted(formula.names)}.{_hint_at_option(name)}"
+            )
         with as_user_errors():
             number_between(name, value)
     return formula

@@ -6,8 +6,9 @@ A notebook shows the figures. ``figure.write_html("a.html")`` writes one that ca
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
+from lossearch.primitives.arguments import require_choice, require_count, require_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.curves import Drawn
 from lossearch.results.findings.observation import Observation, observation_folder, read_observation
@@ -34,12 +35,19 @@ __all__ = [
 
 Item = TypeVar("Item")
 
+#: What a curve, a course and a landscape can show, and the line along which a curve is drawn.
+Drawing = Literal["value", "slope"]
+Line = Literal["target", "other"]
+Course = Literal["fitness", "loss", "gradient"]
+Ground = Literal["value", "ratio"]
+
 
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """Draw fitness against size of the losses, with the Pareto front, the known losses and the ``top`` losses.
 
     Raises NotARun, and UserError if no loss was trained to the end.
     """
+    top = require_count("top", top, 0)
     board = _read_board(run)
     _require_ranked(board)
     return run_figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
@@ -73,8 +81,8 @@ def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
 
 def curve(
     loss: str | Entry,
-    what: Literal["value", "slope"] = "slope",
-    line: Literal["target", "other"] = "target",
+    what: Drawing = "slope",
+    line: Line = "target",
     *,
     classes: int = CLASSES,
     embedding_size: int = EMBEDDING_SIZE,
@@ -85,22 +93,24 @@ def curve(
     the target varies, or over embeddings the angle to its class weight. Along ``other`` it is that of one other class.
     Raises UserError for an unknown loss.
     """
+    require_choice("what", what, get_args(Drawing))
+    require_choice("line", line, get_args(Line))
+    classes, embedding_size = require_count("classes", classes, 2), require_count("embedding_size", embedding_size, 2)
     if isinstance(loss, Entry):
         drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
     else:
-        known = named_loss(loss)
+        known = named_loss(require_text("loss", loss, "a name, a formula or an entry of a leaderboard"))
         drawn = Drawn(known.name or loss, known.formula, 1.0)
     return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
 
 
-def course(
-    run: str | Path | Leaderboard, rank: int = 1, what: Literal["fitness", "loss", "gradient"] = "fitness"
-) -> Figure:
+def course(run: str | Path | Leaderboard, rank: int = 1, what: Course = "fitness") -> Figure:
     """Draw one training of a loss step by step, beside cross-entropy's if that was observed.
 
     This figure and those below show a training that ``lossearch report`` makes and keeps in the run's directory.
     Raises NotARun, and UserError for an unknown rank, or one whose training was not observed.
     """
+    require_choice("what", what, get_args(Course))
     board = _read_board(run)
     row, observation = _read_observed(board, rank)
     both = {row.name or row.formula: observation}
@@ -124,11 +134,12 @@ def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     return training_figures.embedded(_require(observation.embedded, row, "embeddings"), row.name or row.formula)
 
 
-def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Literal["value", "ratio"] = "value") -> Figure:
+def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Ground = "value") -> Figure:
     """Draw the loss around the trained weights, or the ratio of its Hessian's extreme eigenvalues there.
 
     Raises the same errors as ``course``.
     """
+    require_choice("what", what, get_args(Ground))
     row, observation = _read_observed(_read_board(run), rank)
     points = [point for point in observation.grid if point.what == what]
     return training_figures.landscape(_require(points, row, "landscape"), what)
@@ -162,6 +173,7 @@ def _require(items: Sequence[Item], row: Row, what: str) -> Sequence[Item]:
 
 def _find_row(board: Leaderboard, rank: int) -> Row:
     _require_ranked(board)
+    rank = require_whole("rank", rank)
     if not 1 <= rank <= board.ranked:
         raise UserError(f"Expected a rank from 1 to {board.ranked}, got {rank}.")
     return board.rows[rank - 1]

@@ -1,5 +1,6 @@
 """Errors with a message for the person at the terminal: expected, got, what to do."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,14 @@ class UserError(LossearchError, ValueError):
     exit_code = 2
 
 
+class WrongType(UserError, TypeError):
+    """An argument of a type that the call does not take."""
+
+
+class MissingPackage(UserError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
+
+
 @contextmanager
 def as_user_errors() -> Iterator[None]:
     """Raise a plain ValueError or TypeError as a UserError.
@@ -56,7 +65,9 @@ def as_user_errors() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, TypeError) as error:
+    except TypeError as error:
+        raise WrongType(str(error)) from None
+    except ValueError as error:
         raise UserError(str(error)) from None
 
 
@@ -68,6 +79,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if matches:
         return f"; did you mean {' or '.join(shown(by_lower_case[match]) for match in matches)}?"
     return f"; known: {', '.join(map(shown, names))}"
+
+
+def unknown_attribute(module: str, name: str, known: Iterable[str]) -> str:
+    """Return the message of an AttributeError for a name that a module does not have, with the nearest known ones."""
+    return f"module {module!r} has no attribute {name!r}{nearest(name, known)}"
+
+
+def describe(value: object) -> str:
+    """Return a value for a message: itself if it is short and plain, else its type."""
+    plain = (str, bytes, bool, int, float, complex, list, tuple, dict, set, os.PathLike, type(None))
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, plain) or hasattr(value, "dtype"):
+        try:
+            return shown(str(value) if hasattr(value, "dtype") else repr(value))
+        except Exception:  # foreign code may raise anything, and Python refuses integers of thousands of digits
+            pass
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def shown(text: str, limit: int = 60) -> str:

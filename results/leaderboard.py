@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.primitives.arguments import plain_value, require_flag, require_path
+from lossearch.primitives.errors import UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
@@ -42,6 +43,9 @@ class Entry:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("row", "board", "form"):  # copy and pickle ask before the attribute exists
             raise AttributeError(name)
+        if not hasattr(self.row, name):
+            known = [column.name for column in fields(self.row)] + [key for key in vars(Entry) if key[0] != "_"]
+            raise AttributeError(f"An entry of a leaderboard has no attribute {shown(name)!r}{nearest(name, known)}")
         return getattr(self.row, name)
 
     def __repr__(self) -> str:
@@ -131,21 +135,36 @@ class Entry:
         rate of the search. In another network the learning rate has to be found anew: the factor does not make the
         loss train at the rate that suits cross-entropy there. Without ``calibrated`` the value is that of the formula.
         """
+        from lossearch.primitives.modules.contract import number_between
+        from lossearch.primitives.modules.options import MODULE_OPTIONS
         from lossearch.primitives.modules.torch_loss import loss_module
 
-        scale = self.calibration if calibrated and self.calibration else 1.0
+        factor = self.calibration if require_flag("calibrated", calibrated) else None
         if self.row.class_weights is not None:
             options.setdefault("class_weights", self.row.class_weights)
-        return loss_module(self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options)
+        unknown = sorted(options.keys() - MODULE_OPTIONS)
+        if unknown:
+            known = [*MODULE_OPTIONS, "num_classes", "embedding_size", "calibrated"]
+            raise UserError(f"A loss of a run has no option {shown(unknown[0])!r}{nearest(unknown[0], known)}")
+        with as_user_errors():
+            scale = (factor or 1.0) * number_between("scale", options.pop("scale", 1.0))
+            return loss_module(
+                self.formula, num_classes=num_classes, embedding_size=embedding_size, scale=scale, **options
+            )
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the loss as a Python file that needs only torch, and return its path.
 
-        An existing file is replaced. ``lossearch.export`` has more formats, and a model card.
+        A file of another loss is replaced. A file that holds anything else is replaced only with ``force``.
+        ``lossearch.export`` has more formats, and a model card. Raises UserError for a path that cannot be written.
         """
         from lossearch.results.export.python_file import write_export
+        from lossearch.results.export.replacing import require_replaceable
 
-        return write_export(Path(path), self.exportable())
+        path = require_path("path", path)
+        is_of_run = self.board is not None and path.absolute().parent == self.board.path.absolute()
+        require_replaceable(path, require_flag("force", force) or is_of_run)
+        return write_export(path, self.exportable())
 
     def exportable(self) -> "Exportable":
         """Return the loss with names for its numbers and the facts that an export states."""
@@ -165,6 +184,10 @@ class UnknownLoss(UserError, KeyError):
     """A name or id that no loss of a run has."""
 
     __str__ = UserError.__str__
+
+
+class UnknownRank(UserError, IndexError):
+    """An index beyond the ranked losses of a run."""
 
 
 class NotARun(UserError, FileNotFoundError):
@@ -189,7 +212,7 @@ class Leaderboard:
         from lossearch.results.ranking.rows import Rows
         from lossearch.results.storage.store import EvaluationStore
 
-        self.path = Path(path)
+        self.path = require_path("path", path, "the directory of a run")
         if not (self.path / "evaluations").is_dir():
             raise NotARun(no_run_at(self.path, "a folder named evaluations"))
         self._evaluations: StoredRecords[Evaluation]
@@ -205,6 +228,10 @@ class Leaderboard:
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return Leaderboard, (self.path,)  # another process reads it again
+
+    def __fspath__(self) -> str:
+        """Return the directory of the run: a leaderboard may stand where a run is expected."""
+        return str(self.path)
 
     @cached_property
     def evaluations(self) -> "list[Evaluation]":
@@ -239,7 +266,19 @@ class Leaderboard:
     def __getitem__(self, index: int | str | slice) -> Entry | list[Entry]:
         if isinstance(index, str):
             return Entry(self._find(index), self._name, self)
-        places = range(self.ranked)[index]
+        try:
+            places = range(self.ranked)[index]
+        except TypeError:
+            raise WrongType(
+                f"Expected the place of a loss (0 is the best), a name, an id or a slice, got {describe(index)}."
+            ) from None
+        except IndexError:
+            if not self.ranked:
+                raise UnknownRank(f"{self.path}: expected a loss that was trained to the end, got none.") from None
+            raise UnknownRank(
+                f"{self.path}: expected a place from 0 to {self.ranked - 1}, one for each ranked loss, got "
+                f"{describe(plain_value(index))}."
+            ) from None
         if isinstance(places, int):
             return Entry(self.rows[places], self._name, self)
         return [Entry(self.rows[place], self._name, self) for place in places]

@@ -25,10 +25,7 @@ def read_coco_stuff(size: int, classes: int) -> Prepared:
 
     Warns of a few broken images. Raises UserError if there are more, or if files are missing.
     """
-    folder = raw_folder(NAME)
-    training, test = _list_files(folder, "train"), _list_files(folder, "val")
-    drawn = draw_rows([0] * len(training), PARTS[:2], HELD_OUT)
-    parts = {part: [training[row] for row in rows] for part, rows in drawn.items()} | {"test": test}
+    folder, parts = raw_folder(NAME), _divide_files()
     files = list_files(folder, (file for pairs in parts.values() for pair in pairs for file in pair))
 
     def content() -> Content:
@@ -40,6 +37,19 @@ def read_coco_stuff(size: int, classes: int) -> Prepared:
     data = prepare(NAME, {"folder": str(folder), "files": files, "how": [size, classes]}, content)
     warn_of_skipped(data, folder)
     return data
+
+
+def count_images() -> dict[str, int]:
+    """Count the images of each part without decoding them. Raises UserError."""
+    return {part: len(pairs) for part, pairs in _divide_files().items()}
+
+
+def _divide_files() -> dict[str, list[Files]]:
+    """List images and masks of train, validation and test. Raises UserError."""
+    folder = raw_folder(NAME)
+    training, test = _list_files(folder, "train"), _list_files(folder, "val")
+    drawn = draw_rows([0] * len(training), PARTS[:2], HELD_OUT)
+    return {part: [training[row] for row in rows] for part, rows in drawn.items()} | {"test": test}
 
 
 def _list_files(folder: Path, part: str) -> list[Files]:

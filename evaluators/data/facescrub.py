@@ -11,6 +11,7 @@ import warnings
 from lossearch.evaluators.data.data_home import DataMissing, is_filled, raw_folder, shown_path
 from lossearch.evaluators.data.image_folder import ImageFolder, prepare_images, warn_of_left_out
 from lossearch.evaluators.data.image_listing import ImageListing, list_images, plain_name
+from lossearch.evaluators.data.image_parts import Parts
 from lossearch.evaluators.data.lfw import read_named_pairs
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, SPLIT_SEED, cut
@@ -26,6 +27,19 @@ def read_facescrub(size: int, max_identities: int) -> Splits:
     Classes of train are numbered from 0 on. Warns of identities that are left out. Raises UserError if more than
     ``max_identities`` or fewer than two would train.
     """
+    listing, names, parts = _divide_identities(max_identities)
+    data = prepare_images(NAME, listing.folder, names, parts, ImageFolder(listing.folder, size))
+    pairs = draw_verification_pairs(data.split("validation").targets, SPLIT_SEED, "validation")
+    return Splits(data.split("train"), data.split("validation", pairs))
+
+
+def count_images(max_identities: int) -> dict[str, int]:
+    """Count the images of each part without decoding them. Raises UserError."""
+    return {part: len(images) for part, images in _divide_identities(max_identities)[2].items()}
+
+
+def _divide_identities(max_identities: int) -> tuple[ImageListing, list[str], Parts]:
+    """List the images, name the identities, and give each part its own. Raises UserError."""
     listing = _list_images()
     train, validation = (sorted(names) for names in cut(_list_names_not_in_pairs(listing), HELD_OUT))
     if not 2 <= len(train) <= max_identities:
@@ -41,9 +55,7 @@ def read_facescrub(size: int, max_identities: int) -> Splits:
         "train": [(file, index) for file, index in images if index < len(train)],
         "validation": [(file, index) for file, index in images if index >= len(train)],
     }
-    data = prepare_images(NAME, listing.folder, names, parts, ImageFolder(listing.folder, size))
-    pairs = draw_verification_pairs(data.split("validation").targets, SPLIT_SEED, "validation")
-    return Splits(data.split("train"), data.split("validation", pairs))
+    return listing, names, parts
 
 
 def _list_names_not_in_pairs(listing: ImageListing) -> list[str]:

@@ -4,6 +4,7 @@ Nothing in a file is executed: only formats that Pillow decodes itself are opene
 images, which are left out and named.
 """
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -196,7 +197,8 @@ def _round_bits(largest: int) -> int:
 
 def _is_wide(image: Image.Image) -> bool:
     """Return True for an image of 16 bits per channel."""
-    return image.mode == "I" or image.mode.startswith("I;16") or _swapped(image) is not None
+    is_wide = image.mode == "I" or image.mode.startswith("I;16")
+    return is_wide or _swapped(image) is not None or _find_wide_ppm(image) is not None
 
 
 def _swapped(image: Image.Image) -> list[Any] | None:
@@ -213,7 +215,9 @@ def _swapped(image: Image.Image) -> list[Any] | None:
 
 def _read_wide(image: Image.Image) -> NDArray[np.uint16]:
     """Read an image of 16 bits per channel: [height, width] or [height, width, channels]."""
-    swapped = _swapped(image)
+    ppm, swapped = _find_wide_ppm(image), _swapped(image)
+    if ppm is not None:
+        return _read_wide_ppm(image, *ppm)
     if swapped is None:
         wide = np.asarray(image)
         if wide.min() < 0 or wide.max() >= 2**16:
@@ -224,6 +228,34 @@ def _read_wide(image: Image.Image) -> NDArray[np.uint16]:
         second.tile = swapped
         lower = np.asarray(second)
     return (np.asarray(image).astype(np.uint16) << 8) | lower
+
+
+def _find_wide_ppm(image: Image.Image) -> tuple[bool, int, int] | None:
+    """Return where the pixels of a PPM file of 16 bits begin, as Pillow keeps the upper 8; None for other files.
+
+    The three values are: True for numbers in text (P3), the offset in the file, and the largest value, by its header.
+    """
+    tiles: Any = getattr(image, "tile", ())
+    if image.mode != "RGB" or getattr(image, "format", None) != "PPM" or len(tiles) != 1:
+        return None
+    codec, _, offset, arguments = tiles[0]
+    *_, largest = [arguments] if isinstance(arguments, str) else list(arguments or [""])
+    return (codec == "ppm_plain", offset, largest) if isinstance(largest, int) and largest > 255 else None
+
+
+def _read_wide_ppm(image: Image.Image, is_text: bool, offset: int, largest: int) -> NDArray[np.uint16]:
+    """Read the pixels of a PPM file of 16 bits, scaled so that its ``largest`` value is 65,535."""
+    count = image.width * image.height * 3
+    with open(getattr(image, "filename", ""), "rb") as file:
+        file.seek(offset)
+        if is_text:
+            words = re.sub(rb"#[^\r\n]*", b"", file.read(MAX_BYTES)).split(maxsplit=count)[:count]
+            values = np.array([int(word) for word in words], np.int64)
+        else:
+            values = np.frombuffer(file.read(2 * count), ">u2").astype(np.int64)
+    if len(values) < count or values.min() < 0 or values.max() > largest:
+        raise BrokenImage(f"expected {count:,} values from 0 to {largest}, got {len(values):,}, or others")
+    return (values * 65_535 // largest).astype(np.uint16).reshape(image.height, image.width, 3)
 
 
 @contextmanager

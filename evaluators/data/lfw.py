@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
 from lossearch.evaluators.data.image_folder import ImageFolder, prepare_images
-from lossearch.evaluators.data.image_listing import list_images
-from lossearch.evaluators.data.image_parts import divide_by_class
+from lossearch.evaluators.data.image_listing import ImageListing, list_images
+from lossearch.evaluators.data.image_parts import Parts, divide_by_class
 from lossearch.evaluators.data.prepared import Prepared
 from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.primitives.errors import UserError, shown
@@ -49,6 +49,17 @@ def read_people(size: int, people: int) -> Prepared:
 
     Half of the images of each person trains, a quarter validates, a quarter tests. Raises UserError.
     """
+    chosen, parts = _divide_people(people)
+    return prepare_images(NAME, chosen.folder, chosen.classes, parts, ImageFolder(chosen.folder, size), FACE)
+
+
+def count_people(people: int) -> dict[str, int]:
+    """Count the images of each part without decoding them. Raises UserError."""
+    return {part: len(images) for part, images in _divide_people(people)[1].items()}
+
+
+def _divide_people(people: int) -> tuple[ImageListing, Parts]:
+    """List and divide the images of people with at least 20 images. Raises UserError."""
     folder = _get_image_folder()
     if not folder.is_dir():
         raise _missing_image(folder)
@@ -62,8 +73,7 @@ def read_people(size: int, people: int) -> Prepared:
         )
     images = [(file, kept[index]) for file, index in listing.parts["all"] if index in kept]
     chosen = replace(listing, classes=tuple(listing.classes[old] for old in kept), parts={"all": images})
-    parts, options = divide_by_class(chosen), ImageFolder(listing.folder, size)
-    return prepare_images(NAME, chosen.folder, chosen.classes, parts, options, FACE)
+    return chosen, divide_by_class(chosen)
 
 
 def read_pairs(size: int) -> Split:

@@ -53,6 +53,7 @@ class Pool:
         self._alone_since: float | None = None  # time at which the last actor was gone
         self._has_warned = False  # that there is no actor
         self._has_worked = False  # True once an actor has started
+        self._had_room = False  # for the actors that are starting, when they were asked for
         self._vacant: list[str] = []  # nodes of lost actors that are not replaced yet
         self._bound: set[Any] = set()  # references of starting actors that replace one on its node
         self._reasons: set[str] = set()  # reported reasons why actors could not start
@@ -124,7 +125,11 @@ class Pool:
         for actor in [actor for actor in self.idle if actor.node not in nodes.alive]:
             self.idle.remove(actor)
             self.lose(actor)
-        self._fill(self._wanted - len(self.idle) - len(self.starting) - busy)
+        missing = self._wanted - len(self.idle) - len(self.starting) - busy
+        if missing > 0:
+            has_room = self._capped or ray.available_resources().get(self._unit, 0.0) >= 1.0
+            self._had_room = has_room or (self._had_room and bool(self.starting))
+        self._fill(missing)
 
     def _fill(self, missing: int) -> None:
         """Start ``missing`` actors, or stop ``-missing`` that have not started yet.
@@ -167,21 +172,28 @@ class Pool:
             self._news.append(News(f"a worker could not start: {reason}", is_warning=True))
 
     def _require_actors(self, now: float, busy: int) -> None:
-        """Warn if there is no actor, and raise ClusterUnreachable if none has started for too long.
+        """Warn if there is no room for an actor, and raise ClusterUnreachable if none has started for too long.
 
-        On a cluster that can grow, workers that have left may come back, even after hours.
+        Actors that have room are starting, which takes long on a busy machine: no reason for a warning. On a cluster
+        that can grow, workers that have left may come back, even after hours.
         """
         if self.idle or busy:
             self._alone_since, self._has_warned = None, False
             return
         self._alone_since = now if self._alone_since is None else self._alone_since
         seconds_alone = now - self._alone_since
+        is_starting = self._had_room and self._room > 0
         reason = (
             f"the Ray cluster has no free {self._unit}, or its nodes cannot import lossearch. See 'ray status'; free a "
             f"{self._unit}, or install lossearch on every node."
         )
+        if is_starting:
+            reason = (
+                f"a {self._unit} is free, but the machine may be busy or short of memory. Free some, or train in this "
+                'process: executor = "inline".'
+            )
         if seconds_alone > START_TIMEOUT and (self._capped or not self._has_worked):
             raise ClusterUnreachable(f"No worker started within {START_TIMEOUT:.0f} s: {reason}")
-        if seconds_alone > PATIENCE and not self._has_warned:
+        if seconds_alone > PATIENCE and not is_starting and not self._has_warned:
             self._has_warned = True
             self._news.append(News(f"no worker for {PATIENCE:.0f} s, waiting: {reason}", is_warning=True))

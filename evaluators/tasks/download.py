@@ -1,23 +1,26 @@
 """Download the data of a task, if its publisher allows programs to."""
 
 from lossearch.evaluators.data import lfw, torchvision_data
-from lossearch.evaluators.data.data_home import DataMissing, raw_folder, shown_path
+from lossearch.evaluators.data.data_home import DataMissing, is_filled, raw_folder, shown_path
+from lossearch.evaluators.tasks.downloaded import COUNTERS
 from lossearch.evaluators.tasks.registry import TASKS, known_task
 from lossearch.primitives.errors import UserError
 
 
-def require_downloaded(name: str) -> None:
-    """Raise UserError if the data of a known task is not there, or if what reads it cannot be imported.
+def require_downloaded(name: str) -> dict[str, int] | None:
+    """Count the images of each part of a known task's data without decoding them; None where that takes long.
 
-    Nothing is decoded: the data may still be damaged.
+    Raises UserError if the data is not there, or if what reads it cannot be imported. It may still be damaged.
     """
     if name in torchvision_data.PUBLISHED:
         torchvision_data.require_readable(name)
+    return COUNTERS[name]() if name in COUNTERS else None
 
 
 def list_downloaded() -> list[str]:
     """List the tasks on published data whose files are there, complete or not."""
-    return [name for name in torchvision_data.PUBLISHED if torchvision_data.has_files(name)]
+    published = [name for name in torchvision_data.PUBLISHED if torchvision_data.has_files(name)]
+    return [*published, *(name for name in COUNTERS if is_filled(raw_folder(name)))]
 
 
 def download_task(name: str) -> str:

@@ -20,6 +20,16 @@ from lossearch.evaluators.tasks.metrics import MEAN_IOU, VERIFICATION
 from lossearch.evaluators.tasks.task import IMAGE_TRAINING, PIXEL_TRAINING, Task
 from lossearch.primitives.errors import UserError
 
+#: Classes of Labeled Faces in the Wild, and of FaceScrub at most.
+_PEOPLE, _IDENTITIES = 62, 477
+
+#: Functions that count the images of each part without decoding them, by task. They raise UserError for missing data.
+COUNTERS: dict[str, Callable[[], dict[str, int]]] = {
+    lfw.NAME: lambda: lfw.count_people(_PEOPLE),
+    facescrub.NAME: lambda: facescrub.count_images(_IDENTITIES),
+    coco_stuff.NAME: coco_stuff.count_images,
+}
+
 #: Pixels of a face each way.
 _FACE_SIZE = 64
 
@@ -74,7 +84,7 @@ def _make_task_on_page(
     ``people`` is a pattern of the start of a file name that names the person shown: nobody is then in two parts.
     """
 
-    def read() -> Prepared:
+    def find() -> ImageFolder:
         options = ImageFolder(raw_folder(name), size, grey=channels == 1, people=people)
         folder = shown_path(options.folder)
         if not is_filled(options.folder):
@@ -85,9 +95,11 @@ def _make_task_on_page(
             raise UserError(
                 f"Expected {classes} classes in {folder}, got {options.training_classes}. Put {layout} there."
             )
-        return options.data
+        return options
 
-    return replace(_make_task(name, summary, classes, (channels, size, size), read), data_from=page)
+    COUNTERS[name] = lambda: {part: len(images) for part, images in find().divided[1].items()}
+    task = _make_task(name, summary, classes, (channels, size, size), lambda: find().data)
+    return replace(task, data_from=page)
 
 
 @lru_cache(maxsize=1)
@@ -174,11 +186,11 @@ TASKS = (
     _make_task(
         lfw.NAME,
         f"color images of people of whom there are {lfw.FEWEST} or more (Labeled Faces in the Wild)",
-        62,
+        _PEOPLE,
         (3, _FACE_SIZE, _FACE_SIZE),
-        lambda: lfw.read_people(_FACE_SIZE, 62),
+        lambda: lfw.read_people(_FACE_SIZE, _PEOPLE),
     ),
-    _make_facescrub_lfw(477),
+    _make_facescrub_lfw(_IDENTITIES),
     _make_segmentation(
         replace(
             _make_task(

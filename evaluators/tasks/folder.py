@@ -28,6 +28,14 @@ class FolderData(BaseModel):
         """Return the same data, whatever the working directory."""
         return self.model_copy(update={"folder": str(expand_path(self.folder).resolve())})
 
+    def count_images(self) -> dict[str, int]:
+        """Count the images of each part without decoding them. Raises UserError if the folder cannot be divided."""
+        return {part: len(files) for part, files in self.reader().divided[1].items()}
+
+    def reader(self) -> ImageFolder:
+        """Return what lists, divides and decodes the images."""
+        return ImageFolder(expand_path(self.folder), self.size, self.grey, self.broken, self.verification)
+
     def state(self) -> FileState:
         """List size and time of change of all files."""
         return list_files(expand_path(self.folder))
@@ -36,7 +44,7 @@ class FolderData(BaseModel):
 def folder_task(name: str, data: FolderData) -> Task:
     """Make the task on a folder of images. Raises UserError if the folder cannot be divided."""
     # One listing, so that all parts and the number of classes belong to one state of the folder.
-    options = ImageFolder(expand_path(data.folder), data.size, data.grey, data.broken, data.verification)
+    options = data.reader()
     suffix = "; pairs of identities that were not trained on" if data.verification else ""
     return Task(
         name,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lossearch.results.leaderboard import Entry
 
 #: Arguments of ``lossearch.export``: no hyper-parameter of ``--set`` can have one of these names.
-_ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size", "calibrated")
+_ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size", "calibrated", "force")
 
 
 def export(
@@ -67,7 +67,7 @@ def export(
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                export_loss(loss, out, format=form, card=card, calibrated=calibrated, **sizes, **options)
+                export_loss(loss, out, format=form, card=card, calibrated=calibrated, force=force, **sizes, **options)
         except OSError as error:
             fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
         for warning in caught:

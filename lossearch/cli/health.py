@@ -1,13 +1,17 @@
 """The ``lossearch status`` and ``lossearch doctor`` commands: how a run and a machine are doing."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossearch.cli.output import JsonFlag, print_json, reported
+from lossearch.cli import completion
+from lossearch.cli.output import JsonFlag, as_words, print_json, reported, say, typed
 
 if TYPE_CHECKING:
+    from lossearch.runs.declaration import Declaration
     from lossearch.runs.status import Status
 
 #: Most workers that are listed one by one.
@@ -30,10 +34,19 @@ def status(
 
 
 def doctor(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="TOML file, or name of a shipped experiment: its data and networks are checked, too.",
+            metavar="[FILE]",
+            autocompletion=completion.searches,
+        ),
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster, auto or HOST:PORT.", show_default="local")
     ] = None,
     run_dir: Annotated[Path, typer.Option(help="Directory that runs would be kept in.")] = Path("runs"),
+    track: Annotated[list[str] | None, typer.Option(help="Check tensorboard, mlflow or wandb. Repeatable.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find out what is wrong with this machine, or with a cluster, and what to do."""
@@ -41,18 +54,58 @@ def doctor(
         from dataclasses import asdict
 
         from lossearch.runs.doctor import examine, healthy
+        from lossearch.trackers import known_tracker
 
         findings = []
-        for finding in examine(run_dir, ray_address):
+        read = None if experiment is None else partial(_read, experiment)
+        trackers = {name: partial(known_tracker, name) for name in track or []}
+        for finding in examine(run_dir, ray_address, read, trackers):
             findings.append(finding)
             if not as_json:
-                print(f"{finding.state:8} {finding.what}: {finding.found}")
+                print(f"{finding.state:8} {finding.what}: {finding.found}", flush=True)
                 if finding.advice:
-                    print(f"{'':9}{finding.advice}")
+                    print(f"{'':9}{finding.advice}", flush=True)
         if as_json:
             print_json([asdict(finding) for finding in findings])
-        if not healthy(findings):
+        is_healthy = healthy(findings)
+        words = {"ray_address": ray_address, "run_dir": None if run_dir == Path("runs") else run_dir, "track": track}
+        if is_healthy:
+            _say_next(experiment, ray_address, track)
+        else:
+            again = ["doctor", *([] if experiment is None else [experiment]), *as_words(words)]
+            say(f"Solve the problems above, then check again: {typed(again)}")
             raise typer.Exit(1)
+
+
+def _read(name: str) -> "tuple[Declaration, Sequence[str]]":
+    """Read a search or a comparison, and name its tasks."""
+    from lossearch.runs.declaration import read_declaration
+    from lossearch.runs.experiment import validated
+    from lossearch.studies.comparison import validated_comparison
+
+    keys, source = read_declaration(name)
+    if "tasks" in keys:
+        comparison = validated_comparison(keys, source)
+        return comparison, comparison.tasks
+    search = validated(keys, source)
+    return search, search.tasks
+
+
+def _say_next(experiment: str | None, ray_address: str | None, track: list[str] | None) -> None:
+    """Say what to type next on a healthy machine."""
+    where = as_words({"ray_address": ray_address})
+    if experiment is None:
+        say(f"Next, a first search, about a minute: {typed(['search', 'digits', *where])}")
+        own = ["compare", "--task", "FOLDER", "--losses", "focal", *where]
+        say(f"Or compare losses on your own data:   {typed(own)}")
+        return
+    from lossearch.runs.declaration import read_declaration
+
+    if "tasks" in read_declaration(experiment)[0]:
+        say(f"Next: {typed(['compare', experiment, *where])}")
+    else:
+        say(f"Next, the plan and its time: {typed(['search', experiment, '--dry-run'])}")
+        say(f"Then the search itself:      {typed(['search', experiment, *where, *as_words({'track': track})])}")
 
 
 def _print_status(status: "Status") -> None:

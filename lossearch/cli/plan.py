@@ -4,17 +4,17 @@ import os
 import random
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from lossearch.engine.admission import Admission, Refusal
 from lossearch.engine.breeding import birth_of_named
 from lossearch.engine.search_loop import planned_trainings
-from lossearch.evaluators.data.image_folder import ImageFolder
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.tasks.arrays import ArrayData
+from lossearch.evaluators.tasks.download import require_downloaded
 from lossearch.evaluators.tasks.folder import FolderData
-from lossearch.evaluators.tasks.task import CPU_IMAGE_TRAINING
+from lossearch.evaluators.tasks.task import CPU_IMAGE_TRAINING, Task
 from lossearch.evolution.population import Evolution
+from lossearch.primitives.errors import UserError
 from lossearch.runs.estimate import count_parameters, measured_time
 from lossearch.runs.experiment import Experiment
 
@@ -59,9 +59,7 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
     shape = "x".join(map(str, task.shape))
     head = f"data of {name}: {task.classes} classes, inputs of {shape}"
     if isinstance(data, FolderData):
-        listing, parts = ImageFolder(
-            Path(data.folder), data.size, data.grey, data.broken, data.verification
-        ).divided  # files are listed, not decoded
+        listing, parts = data.reader().divided  # files are listed, not decoded
         sizes = {part: len(files) for part, files in parts.items()}
         source = "given by the folders" if listing.is_split else "divided here, class by class, always in the same way"
         yield f"{head}, {_join_sizes(sizes)} images; splits {source}"
@@ -70,7 +68,7 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
         yield "  files that give no image are found when the search starts"
         return
     if task.needs_download:
-        yield f"{head}; read when the search starts ({task.data_from})"
+        yield f"{head}, {_describe_published(task)}"
         return
     splits = task.load()
     sizes = {"train": len(splits.train), "validation": len(splits.validation), "test": len(task.load_test())}
@@ -81,6 +79,15 @@ def _describe_data(experiment: Experiment, name: str) -> Iterator[str]:
         divided = "all divided here" if not given else f"{' and '.join(missing)} divided from train"
         source = f"{divided}, class by class, always in the same way" if missing else "given by the file"
     yield f"{head}, {_join_sizes(sizes)} samples; splits {source}"
+
+
+def _describe_published(task: Task) -> str:
+    """Return what is known of published data without decoding it, or that it is missing."""
+    try:
+        sizes = require_downloaded(task.name)
+    except UserError:  # the command says so after the plan
+        return f"from {task.data_from}: not on this machine yet"
+    return "read when the search starts" if sizes is None else f"{_join_sizes(sizes)} images; splits fixed by the task"
 
 
 def _describe_network(experiment: Experiment, name: str) -> str:

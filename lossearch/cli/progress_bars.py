@@ -17,6 +17,7 @@ from rich.text import Text
 from lossearch.cli.output import messages
 from lossearch.results.plain_text import printable
 from lossearch.runs.progress import Progress
+from lossearch.runs.timing import in_words
 from lossearch.runs.views import SilentView
 
 #: Seconds without a line, after which a view without a terminal prints one.
@@ -69,31 +70,61 @@ class SearchBar(_TerminalView):
         self.moved(progress)
 
 
+class _Pace:
+    """Trainings of a study that are planned and through, and the time that the rest takes at the pace so far."""
+
+    def __init__(self) -> None:
+        self.planned, self.done, self.recalled = 0, 0.0, 0.0
+        self._started = time.monotonic()
+
+    @property
+    def through(self) -> float:
+        """Number of trainings that were done now, done by an earlier call, or not needed; a share of one counts."""
+        return self.done + self.recalled
+
+    @property
+    def is_at_end(self) -> bool:
+        """True once everything planned so far is through."""
+        return self.through >= self.planned - 1e-6  # shares of trainings add up to whole ones, up to rounding
+
+    def describe(self) -> str:
+        """Return the counts, and the time left once something was done."""
+        counts = f"{int(self.through + 1e-6)} of {self.planned} trainings"  # only whole ones
+        if not self.done or self.is_at_end:
+            return counts
+        seconds = (time.monotonic() - self._started) / self.done * (self.planned - self.through)
+        return f"{counts}, {in_words(seconds)} left"
+
+
 class StudyBar(_TerminalView):
-    """A bar of a study's trainings, with the time left."""
+    """A bar of a study's trainings, with the time left. It moves with the steps of trainings."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total} trainings"),
-            TimeRemainingColumn(),
-            console=console,
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), console=console
         )
-        self._task = self._bar.add_task("compare", total=None)
-        self._planned = 0
+        self._pace = _Pace()
+        self._task = self._bar.add_task("starting", total=None, counts="")
         self._live.update(self._bar)
 
     def planned(self, trainings: int) -> None:
-        self._planned += trainings
-        self._bar.update(self._task, total=self._planned)
+        self._pace.planned += trainings
+        self._show()
 
     def recalled(self, trainings: float, task: str) -> None:
-        self.advanced(trainings, task)
+        self._pace.recalled += trainings
+        self._show(task)
 
     def advanced(self, trainings: float, task: str) -> None:
-        self._bar.update(self._task, advance=trainings, description=printable(task))
+        self._pace.done += trainings
+        self._show(task)
+
+    def _show(self, task: str | None = None) -> None:
+        pace, description = self._pace, None if task is None else printable(task)
+        self._bar.update(
+            self._task, completed=pace.through, total=pace.planned, description=description, counts=pace.describe()
+        )
 
 
 class _LineView(SilentView):
@@ -136,7 +167,7 @@ class SearchLines(_LineView):
         self._last = time.monotonic()
         where = f"generation {progress.generation} of {progress.generations}"
         seconds = None if self._total is None else progress.seconds_left(self._total)
-        left = "" if seconds is None or seconds < 1.0 else f"; about {seconds:.0f} s left"
+        left = "" if seconds is None or seconds < 1.0 else f"; about {in_words(seconds)} left"
         self._say(f"{where}: {counts_line(progress)}; {best_line(progress)}{left}")
 
 
@@ -145,24 +176,19 @@ class StudyLines(_LineView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._started = time.monotonic()
-        self._done, self._recalled, self._planned = 0.0, 0.0, 0
+        self._pace = _Pace()
 
     def planned(self, trainings: int) -> None:
-        self._planned += trainings
+        self._pace.planned += trainings
 
     def recalled(self, trainings: float, task: str) -> None:
-        self._recalled += trainings
+        self._pace.recalled += trainings
 
     def advanced(self, trainings: float, task: str) -> None:
-        self._done += trainings
-        through = self._done + self._recalled
-        is_end = through >= self._planned - 1e-6  # shares of trainings add up to whole ones, up to rounding
-        if not trainings or not (is_end or self._was_quiet()):
-            return
-        self._last = time.monotonic()
-        seconds_left = (self._last - self._started) / self._done * (self._planned - through)
-        self._say(f"{through:.0f} of {self._planned} trainings, {printable(task)}; {seconds_left:.0f} s left")
+        self._pace.done += trainings
+        if trainings and (self._pace.is_at_end or self._was_quiet()):
+            self._last = time.monotonic()
+            self._say(f"{printable(task)}: {self._pace.describe()}")
 
 
 def search_view(total: int) -> SearchBar | SearchLines:

@@ -4,19 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.callbacks import Callback, Callbacks, Run
+from lossearch.callbacks import Callback, Callbacks, Run, require_callbacks
 from lossearch.engine.export_check import check_export
 from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
 from lossearch.evaluators.executors.executor import Executor
+from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.runs.declaration import read_declaration
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.overrides import override
-from lossearch.runs.session import RunInterrupted, executor_for, require_data, required_path, running
-from lossearch.runs.views import SilentView, View
+from lossearch.runs.session import (
+    RunInterrupted,
+    executor_for,
+    require_data,
+    require_workers,
+    required_path,
+    running,
+)
+from lossearch.runs.views import SilentView, View, require_view
+
+#: Arguments of a search that are no keys of its file.
+_ARGUMENTS = ("experiment", "run_dir", "resume", "force", "executor", "ray_address", "view", "callbacks")
 
 
 class SearchInterrupted(RunInterrupted):
@@ -51,7 +62,11 @@ def search(
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
-    view = view or SilentView()
+    require_view(view)
+    callbacks = require_callbacks(callbacks)
+    require_workers(executor, ray_address)
+    resume, force = require_flag("resume", resume), require_flag("force", force)
+    seed = None if seed is None else require_whole("seed", seed, "of 0 or more")
     if force and not resume:
         raise UserError(
             "Expected force only together with resume: a new run has nothing to change. Set ",
@@ -59,6 +74,7 @@ def search(
             ".",
         )
     declared = _declared(experiment, {**overrides, "seed": seed})
+    view = view or SilentView()
     path = required_path(RunDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # may fail, so before the directory is made
@@ -78,14 +94,21 @@ def search(
 
 def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, Any]) -> Experiment:
     """Read the experiment, with these keys replaced unless they are None."""
-    if experiment is None:
-        return validated(override({"name": "search"}, overrides), "search")
-    if not isinstance(experiment, Experiment):
-        declared, source = read_declaration(str(experiment))
-        return validated(override(declared, overrides), source)
-    if all(value is None for value in overrides.values()):
-        return experiment
-    return validated(override(experiment.model_dump(), overrides), experiment.name)
+    if isinstance(experiment, Experiment):
+        if all(value is None for value in overrides.values()):
+            return experiment
+        return validated(override(experiment.model_dump(), overrides, _ARGUMENTS), experiment.name)
+    if experiment is not None:
+        declared, source = read_declaration(str(require_path("experiment", experiment, "a TOML file or its name")))
+        return validated(override(declared, overrides, _ARGUMENTS), source)
+    if overrides.get("task") is None:
+        raise UserError(
+            "Expected an experiment or a task, got neither. Give the path of a TOML file, the name of a shipped "
+            "experiment, or ",
+            Argument("task", "..."),
+            ".",
+        )
+    return validated(override({"name": "search"}, overrides, _ARGUMENTS), "search")
 
 
 def _execute(

@@ -5,13 +5,20 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lossearch.primitives.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from lossearch.runs.declaration import Declaration
+
+    #: Reads a declaration, and names its tasks.
+    Reader = Callable[[], tuple[Declaration, Sequence[str]]]
 
 State = Literal["ok", "warning", "problem"]
 
@@ -29,18 +36,29 @@ class Finding:
     advice: str = ""
 
 
-def examine(runs: Path, ray_address: str | None = None) -> Iterator[Finding]:
-    """Check everything that a search needs, one thing after the other. Never raises."""
-    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+def examine(
+    runs: Path,
+    ray_address: str | None = None,
+    read: "Reader | None" = None,
+    trackers: Mapping[str, Callable[[], object]] | None = None,
+) -> Iterator[Finding]:
+    """Check everything that a search needs, one thing after the other. Never raises.
+
+    With ``read``, which reads a declaration, its data, networks and device are checked as well. ``trackers`` are
+    functions by the name of the tracker that they make.
+    """
+    declared: list[Declaration] = []  # once it was read
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("python", _check_python),
         ("packages", _check_packages),
         ("torch", _check_torch),
-        ("run directory", lambda: _check_writable("run directory", runs)),
+        ("run directory", lambda: _check_writable("run directory", runs, "Give a --run-dir that can be written.")),
         ("data", _check_data),
-        ("tasks", _check_tasks),
+        ("tasks", _check_tasks if read is None else lambda: _check_experiment(read, declared)),
+        *((f"tracker {shown(name)}", partial(_check_tracker, name, make)) for name, make in (trackers or {}).items()),
         ("shared memory", _check_shared_memory),
-        ("ray", lambda: _check_ray(ray_address)),
-    )
+        ("ray", lambda: _check_ray(ray_address, bool(declared) and declared[0].executor.kind == "inline")),
+    ]
     for name, check in checks:
         try:
             yield from check()
@@ -79,25 +97,26 @@ def _check_torch() -> Iterator[Finding]:
     yield Finding("torch", "warning" if advice else "ok", f"{torch.__version__}, {names}", advice)
 
 
-def _check_writable(name: str, path: Path) -> Iterator[Finding]:
+def _check_writable(name: str, path: Path, advice: str = "") -> Iterator[Finding]:
     """Check that files can be written below a directory, which may not exist yet, and how much room there is."""
     existing = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding(name, "problem", f"{existing}: {error.strerror}", "Give a --run-dir that can be written.")
+        yield Finding(name, "problem", f"{existing}: {error.strerror}", advice)
         return
     free = shutil.disk_usage(existing).free
     is_short = free < FREE_DISK
-    advice = f"Make room: a long search needs {FREE_DISK // 2**30} GiB." if is_short else ""
-    yield Finding(name, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", advice)
+    room = f"Make room: a long search needs {FREE_DISK // 2**30} GiB." if is_short else ""
+    yield Finding(name, "warning" if is_short else "ok", f"{existing}: {free / 2**30:.1f} GiB free", room)
 
 
 def _check_data() -> Iterator[Finding]:
     from lossearch.evaluators.data.data_home import data_home
 
-    yield from _check_writable("data", data_home())
+    advice = "Set the environment variable LOSSEARCH_DATA to a directory that can be written."
+    yield from _check_writable("data", data_home(), advice)
 
 
 def _check_tasks() -> Iterator[Finding]:
@@ -114,6 +133,69 @@ def _check_tasks() -> Iterator[Finding]:
             yield Finding(f"task {name}", "ok", "its data is there")
 
 
+def _check_experiment(read: "Reader", declared: "list[Declaration]") -> Iterator[Finding]:
+    """Check a declaration, and for each of its tasks the data and the network. Add it to ``declared``."""
+    try:
+        experiment, tasks = read()
+    except UserError as error:
+        yield Finding("experiment", "problem", shown(str(error), 500), "Correct the file or its name.")
+        return
+    declared.append(experiment)
+    yield Finding("experiment", "ok", f"{shown(experiment.name)} on {', '.join(map(shown, tasks))}")
+    for name in tasks:
+        yield _check_task(experiment, name)
+        yield _check_network(experiment, name)
+    yield from _check_device(experiment.executor.device)
+
+
+def _check_task(declared: "Declaration", name: str) -> Finding:
+    """Check that the data of a task is there and that what reads it can be imported. Published data is not decoded."""
+    from lossearch.evaluators.tasks.download import require_downloaded
+    from lossearch.evaluators.tasks.folder import FolderData
+
+    task, what = declared.task_named(name), f"task {shown(name)}"
+    shape = f"{task.classes} classes, inputs of {'x'.join(map(str, task.shape))}"
+    try:
+        data = declared.data.get(name)
+        if isinstance(data, FolderData):
+            count = sum(data.count_images().values())
+            return Finding(what, "ok", f"{shape}; {count:,} images, which are decoded when the search starts")
+        if task.needs_download:
+            counts = require_downloaded(name)
+            total = "its data is there" if counts is None else f"{sum(counts.values()):,} images"
+            return Finding(what, "ok", f"{shape}; {total}")
+        splits = task.load()
+    except UserError as error:
+        return Finding(what, "problem", shown(str(error), 500))
+    return Finding(what, "ok", f"{shape}; {len(splits.train):,} samples to train on")
+
+
+def _check_network(declared: "Declaration", name: str) -> Finding:
+    """Check that the network of a task can be built."""
+    from lossearch.runs.estimate import count_parameters
+
+    task, fidelity = declared.task_named(name), declared.training_on(name)
+    try:
+        found = f"{fidelity.network}, {count_parameters(task, fidelity):,} parameters"
+    except (UserError, ValueError, RuntimeError) as error:
+        return Finding(f"network on {shown(name)}", "problem", shown(str(error), 300), "Choose another network.")
+    return Finding(f"network on {shown(name)}", "ok", found)
+
+
+def _check_device(device: str) -> Iterator[Finding]:
+    from lossearch.evaluators.device import choose_device
+
+    try:
+        yield Finding("device", "ok", f"{device}: trains on {choose_device(device).type}")
+    except UserError as error:
+        yield Finding("device", "problem", shown(str(error), 300), "Set [executor] device to auto or cpu.")
+
+
+def _check_tracker(name: str, make: Callable[[], object]) -> Iterator[Finding]:
+    make()
+    yield Finding(f"tracker {name}", "ok", "can be imported")
+
+
 def _check_shared_memory() -> Iterator[Finding]:
     shared = Path("/dev/shm")
     if not shared.is_dir():
@@ -125,10 +207,13 @@ def _check_shared_memory() -> Iterator[Finding]:
     yield Finding("shared memory", "warning" if is_short else "ok", f"{free / 2**30:.1f} GiB free", advice)
 
 
-def _check_ray(address: str | None) -> Iterator[Finding]:
+def _check_ray(address: str | None, is_inline: bool = False) -> Iterator[Finding]:
     from lossearch.evaluators.executors.cluster_address import ClusterUnreachable, job_address, require_answer
 
     address = address or job_address()
+    if is_inline and address is None:
+        yield Finding("ray", "ok", "not needed: the experiment trains in its own process")
+        return
     from lossearch.evaluators.executors.ray_cluster import about_nodes
 
     where = "on this machine" if address is None else f"at {shown(address)}"

@@ -19,6 +19,7 @@ from lossearch.loss_module import loss
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.runs.experiment import Experiment
+from lossearch.runs.timing import in_words
 
 #: Steps that are measured, after one that is not; fewer if a step takes long.
 STEPS, SECONDS = 8, 1.0
@@ -102,15 +103,6 @@ def _draw_split(task: Task, samples: int) -> Split:
     if task.dense:
         targets = torch.randint(0, task.classes, (samples, *task.shape[1:]), generator=generator)
     return Split(inputs, targets)
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as a person says it: "40 s", "12 min", "3.5 h", "2.1 days"."""
-    if seconds < 90.0:
-        return f"{max(seconds, 1.0):.0f} s"
-    if seconds < 90 * 60.0:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600.0 else f"{seconds / 86400:.1f} days"
 
 
 def measured_time(experiment: Experiment, candidates: int) -> str:

@@ -3,14 +3,15 @@
 ``population=20`` means the same as ``evolution={"population": 20}``.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from lossearch.evaluators.settings import TrainingSettings
-from lossearch.primitives.errors import Argument, UserError, nearest
+from lossearch.primitives.arguments import plain_value
+from lossearch.primitives.errors import Argument, UserError, WrongType, describe, nearest
 from lossearch.runs.declaration import ExecutorSettings, as_keys
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
@@ -23,18 +24,25 @@ _TABLES: dict[str, type[BaseModel]] = {
 }
 
 
-def override(declared: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def override(
+    declared: Mapping[str, Any], overrides: Mapping[str, Any], arguments: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the declaration of a search with ``overrides``; None replaces nothing.
 
     A table replaces the keys that it has and no others. Training settings apply to every task, even if the declaration
-    has others for one task. ``task`` may be a path. Raises UserError for an unknown key, with the nearest known one.
+    has others for one task. ``task`` may be a path. Raises UserError for an unknown key, with the nearest known one
+    or the nearest of the caller's ``arguments``.
     """
-    given = _sort_into_tables({key: value for key, value in overrides.items() if value is not None})
+    task = overrides.get("task")
+    plain = {key: plain_value(value) for key, value in overrides.items() if value is not None and key != "task"}
+    given = _sort_into_tables(plain, arguments)
     merged = dict(declared)
-    if "task" in given:
-        _set_tasks(merged, given.pop("task"))
+    if task is not None:
+        _set_tasks(merged, task)
     for key, value in given.items():
-        if key in (*_TABLES, "fidelity_of", "data") and isinstance(value, Mapping):
+        if key in (*_TABLES, "fidelity_of", "data") and not isinstance(value, BaseModel):
+            if not isinstance(value, Mapping):
+                raise WrongType(Argument(key), f": expected a dictionary of its keys, got {describe(value)}.")
             merged[key] = as_keys(merged.get(key, {})) | dict(value)
         else:
             merged[key] = value
@@ -44,29 +52,33 @@ def override(declared: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     return merged
 
 
-def _sort_into_tables(given: dict[str, Any]) -> dict[str, Any]:
+def _sort_into_tables(given: dict[str, Any], arguments: Collection[str]) -> dict[str, Any]:
     """Put keys of a table into it. Raises UserError for an unknown key."""
     tables: dict[str, Any] = {key: given[key] for key in given if key in Experiment.model_fields}
     for key, value in given.items():
         if key in Experiment.model_fields:
             continue
-        table = _find_table(key, value)
+        table = _find_table(key, value, arguments)
         inside = tables.get(table, {})
         if not isinstance(inside, Mapping):
-            raise UserError(Argument(table), f": expected a dictionary of its keys, got {inside!r}.")
+            raise WrongType(Argument(table), f": expected a dictionary of its keys, got {describe(inside)}.")
         if key in inside:
             raise UserError(Argument(key), f": expected it once, got it beside {table} as well.")
         tables[table] = {**inside, key: value}
     return tables
 
 
-def _find_table(key: str, value: Any) -> str:
+def _find_table(key: str, value: Any, arguments: Collection[str]) -> str:
     """Return the table that a key belongs to: ``seeds`` is a number of trainings, or the losses to start from."""
     tables = [name for name, section in _TABLES.items() if key in section.model_fields]
     if key == "seeds":
-        return "fidelity" if isinstance(value, int) else "evolution"
+        return "fidelity" if isinstance(value, int | float) else "evolution"
     if not tables:
-        names = [*Experiment.model_fields, *(name for section in _TABLES.values() for name in section.model_fields)]
+        names = [
+            *Experiment.model_fields,
+            *arguments,
+            *(name for section in _TABLES.values() for name in section.model_fields),
+        ]
         raise UserError(Argument(key), f": unknown key of a search{nearest(key, names)}")
     if len(tables) > 1:
         raise UserError(
@@ -77,7 +89,11 @@ def _find_table(key: str, value: Any) -> str:
 
 def _set_tasks(declared: dict[str, Any], given: Any) -> None:
     """Replace the tasks. Data and trainings of other tasks are left out."""
-    is_single = isinstance(given, str | Path)
+    is_single = isinstance(given, str | os.PathLike)
+    if not is_single and (not isinstance(given, list | tuple) or not given):
+        raise WrongType(
+            "Expected ", Argument("task"), f" to be a name, a path or a list of them, got {describe(given)}."
+        )
     data = declared.get("data", {}) if isinstance(declared.get("data", {}), dict) else {}
     names, own = name_own_data([given] if is_single else given, data)
     declared["task"] = names[0] if is_single else names

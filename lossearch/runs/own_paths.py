@@ -7,7 +7,8 @@ from itertools import chain, count
 from pathlib import Path
 
 from lossearch.evaluators.tasks import TASKS
-from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.arguments import require_path
+from lossearch.primitives.errors import UserError, WrongType, describe, shown
 
 #: Declared data by the name of its task, as a file has it under ``[data.NAME]``.
 Data = dict[str, dict[str, str]]
@@ -22,10 +23,17 @@ def name_own_data(tasks: Iterable[str | Path], taken: Iterable[str] = ()) -> tup
     names: list[str] = []
     data: Data = {}
     taken = set(taken)
-    for name in map(str, tasks):
+    for given in tasks:
+        if not isinstance(given, str | os.PathLike):
+            raise WrongType(
+                f"Expected a task's name, or the path of a folder of images or an .npz file, got {describe(given)}."
+            )
+        require_path("task", given)
+        name = os.fspath(given)
         task = os.path.expanduser(name)
         is_file = os.path.isfile(task)
-        if ("/" in task or task.endswith((".npz", ".npy"))) and not os.path.exists(task):
+        is_path = not isinstance(given, str) or "/" in task or task.endswith((".npz", ".npy"))
+        if is_path and not os.path.exists(task):
             raise UserError(
                 f"Expected a task, a folder of images or an .npz file, got {shown(name, 200)!r}, which does not exist. "
                 "Correct the path."

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor, InlineExecutor
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
-from lossearch.primitives.errors import Argument, LossearchError, UserError
+from lossearch.primitives.arguments import require_path, require_text
+from lossearch.primitives.errors import Argument, LossearchError, UserError, shown
 from lossearch.runs.declaration import Declaration, ExecutorSettings
 from lossearch.runs.directory import Directory, RunDirectoryError
 
@@ -42,7 +43,7 @@ def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path |
     """Return the path of the directory that was asked for. Raises UserError if a new run cannot start in it."""
     if resume and run_dir is None:
         raise UserError("Expected ", Argument("run_dir"), ", the directory of the run to resume, got none.")
-    path = None if run_dir is None else Path(run_dir)
+    path = None if run_dir is None else require_path("run_dir", run_dir)
     if path is not None and not resume:
         kind.require_free(path, declared)
     return path
@@ -58,14 +59,23 @@ def require_data(declared: Declaration, tasks: tuple[str, ...], test: bool = Fal
             task.load_test()
 
 
+def require_workers(kind: Any, ray_address: Any) -> None:
+    """Raise UserError for an executor or an address that no call takes, before anything is read."""
+    if kind is not None:
+        text = require_text("executor", kind, "ray or inline")
+        if text not in ("ray", "inline"):
+            raise UserError("Expected ", Argument("executor"), f" to be ray or inline, got {shown(text)!r}.")
+    if ray_address is not None:
+        require_text("ray_address", ray_address, "'auto' or the 'host:port' of a cluster")
+        if kind == "inline":
+            raise UserError(f"Expected no Ray address with the inline executor, got {shown(ray_address)!r}.")
+
+
 def executor_for(settings: ExecutorSettings, kind: str | None = None, ray_address: str | None = None) -> Executor:
     """Create an executor: of the kind ``kind``, else at ``ray_address``, else the declared one. Raises UserError."""
+    require_workers(kind, ray_address)
     kind = kind or ("ray" if ray_address else settings.kind)
-    if kind not in ("ray", "inline"):
-        raise UserError(f"Expected executor to be ray or inline, got {kind!r}.")
     if kind == "inline":
-        if ray_address is not None:
-            raise UserError(f"Expected no Ray address with the inline executor, got {ray_address!r}.")
         return InlineExecutor(settings.device)
     from lossearch.evaluators.executors.cluster_address import job_address, require_answer
 

@@ -92,3 +92,12 @@ def _sum_up(worker: _Worker, now: float) -> dict[str, Any]:
         "per_minute": round(60.0 * worker.trainings / present, 1),
         "seconds": {name: round(seconds, 2) for name, seconds in (worker.seconds | {"idle": idle}).items()},
     }
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person says it: "40 s", "12 min", "3.5 h", "2.1 days"."""
+    if seconds < 90.0:
+        return f"{max(seconds, 1.0):.0f} s"
+    if seconds < 90 * 60.0:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600.0 else f"{seconds / 86400:.1f} days"

@@ -1,8 +1,9 @@
 """The view: how a search or a study shows its progress to a person, and the view that shows nothing."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from lossearch.primitives.errors import Argument, WrongType, describe
 from lossearch.runs.progress import Progress
 
 
@@ -29,6 +30,15 @@ class View(Protocol):
 
     def warned(self, message: str) -> None:
         """Show what went wrong without stopping the run."""
+
+
+def require_view(view: Any) -> None:
+    """Raise WrongType for anything but None or a view."""
+    has_methods = all(callable(getattr(view, name, None)) for name in ("started", "warned"))
+    if view is not None and (isinstance(view, type) or not has_methods):
+        raise WrongType(
+            "Expected ", Argument("view"), f" to have the methods of lossearch.runs.views.View, got {describe(view)}."
+        )
 
 
 class SilentView:

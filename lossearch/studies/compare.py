@@ -9,12 +9,19 @@ from typing import Any
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
-from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.primitives.arguments import (
+    plain_value,
+    require_choice,
+    require_distinct_list,
+    require_flag,
+    require_path,
+)
+from lossearch.primitives.errors import Argument, UserError, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
 from lossearch.runs.named_loss import candidate_of, with_settings
-from lossearch.runs.session import require_data, required_path
-from lossearch.runs.views import View
+from lossearch.runs.session import require_data, require_workers, required_path
+from lossearch.runs.views import View, require_view
 from lossearch.studies.checkpoints import Checkpoints
 from lossearch.studies.comparison import (
     Comparison,
@@ -26,6 +33,9 @@ from lossearch.studies.comparison import (
 from lossearch.studies.measuring import MeasurementRunner
 from lossearch.studies.runner import open_workers, run_study
 from lossearch.studies.tuning import Tuned, tuned_losses
+
+#: Arguments of a comparison that are no keys of its file.
+_ARGUMENTS = ("comparison", "run_dir", "resume", "executor", "ray_address", "measure", "view", "fidelity")
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,11 @@ def compare(
 
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
-    if measure is not None and measure not in DIRECTIONS:
-        raise UserError(f"Unknown measure {shown(measure)!r}{nearest(measure, DIRECTIONS)}")
+    require_view(view)
+    require_workers(executor, ray_address)
+    resume = require_flag("resume", resume)
+    if measure is not None:
+        measure = require_choice("measure", measure, DIRECTIONS)
     declared = _declared(comparison, overrides)
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks, test=declared.split == "test")
@@ -80,11 +93,29 @@ def compare(
 
 
 def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:
-    if comparison is None:
-        return validated_comparison(replaced({"name": "compare"}, overrides), "compare")
+    """Read the comparison, with these keys replaced unless they are None. Raises UserError for an unknown key."""
+    for key in overrides:
+        if key not in Comparison.model_fields and key != "fidelity":
+            raise UserError(
+                Argument(key), f": unknown key of a comparison{nearest(key, [*Comparison.model_fields, *_ARGUMENTS])}"
+            )
+    for key, what in (("tasks", "names or paths of tasks"), ("losses", "names or formulas")):
+        if overrides.get(key) is not None:
+            require_distinct_list(key, overrides[key], what, least=1)
+    plain = {key: plain_value(value) for key, value in overrides.items()}
+    if isinstance(overrides.get("tasks"), list | tuple):
+        plain["tasks"] = list(overrides["tasks"])  # paths stay paths
     if isinstance(comparison, Comparison):
-        return validated_comparison(replaced(comparison.model_dump(), overrides), comparison.name)
-    return load_comparison(str(comparison), **overrides)
+        return validated_comparison(replaced(comparison.model_dump(), plain), comparison.name)
+    if comparison is not None:
+        path = require_path("comparison", comparison, "a TOML file or its name")
+        return load_comparison(str(path), **plain)
+    for key in ("tasks", "losses"):
+        if overrides.get(key) is None:
+            raise UserError(
+                f"Expected a comparison, or tasks and losses, got no {key}. Give ", Argument(key, "[...]"), "."
+            )
+    return validated_comparison(replaced({"name": "compare"}, plain), "compare")
 
 
 @dataclass

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-from lossearch.primitives.errors import nearest
+from lossearch.primitives.errors import Argument, WrongType, describe, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import BASELINE, Measurement
 from lossearch.results.storage.atomic import write_whole_text
@@ -158,6 +158,9 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
         given["tasks"], data = name_own_data(given["tasks"], known)
         if data:
             given["data"] = {**as_keys(given.get("data", {})), **data}
+    for key in ("fidelity", "fidelity_of", "data", "settings", "executor"):
+        if key in given and not isinstance(given[key], Mapping | BaseModel):
+            raise WrongType(Argument(key), f": expected a dictionary of its keys, got {describe(given[key])}.")
     training = as_keys(given.pop("fidelity", {}))
     merged = declared | given
     data = declared.get("data", {})

@@ -9,7 +9,8 @@ from typing import Any
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.evaluators.tasks.own_data import own_data
-from lossearch.primitives.errors import Argument, UserError, as_user_errors
+from lossearch.primitives.arguments import require_count, require_path
+from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, shown
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.language.parser import parse
@@ -23,8 +24,8 @@ from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.named_loss import named_loss
 from lossearch.runs.own_paths import name_own_data
-from lossearch.runs.session import require_data
-from lossearch.runs.views import View
+from lossearch.runs.session import require_data, require_workers
+from lossearch.runs.views import View, require_view
 from lossearch.studies.ablation import as_candidate
 from lossearch.studies.explanation import (
     BEHAVIOUR,
@@ -65,7 +66,20 @@ def explain(
 
     Raises UserError, RunDirectoryError, DamagedFile, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
-    plan, folder = _plan(source, rank, task, seeds, None if run_dir is None else Path(run_dir))
+    if not isinstance(source, str | os.PathLike):
+        raise WrongType(
+            "Expected ",
+            Argument("source"),
+            f" to be the directory of a run, the name of a loss or a formula, got {describe(source)}.",
+        )
+    source = os.fspath(source)
+    if task is not None:
+        require_path("task", task, "a task or the path of its data")
+    rank, seeds = require_count("rank", rank), require_count("seeds", seeds, most=1_000)
+    run_dir = None if run_dir is None else require_path("run_dir", run_dir)
+    require_view(view)
+    require_workers(executor, ray_address)
+    plan, folder = _plan(source, rank, task, seeds, run_dir)
     require_data(plan, plan.all_tasks)
     path = folder_of(folder, plan.name)
     with open_workers(plan.executor, executor or ("ray" if ray_address else "inline"), ray_address) as workers:
@@ -79,10 +93,10 @@ def explain(
 
 
 def _plan(
-    source: str | Path, rank: int, task: str | Path | None, seeds: int, run_dir: Path | None
+    source: str, rank: int, task: str | Path | None, seeds: int, run_dir: Path | None
 ) -> tuple[ExplanationPlan, Path]:
     """Plan the explanation; return the plan and the folder that it is kept below."""
-    if os.path.isdir(source):  # pathlib fails where a formula is too long for a path
+    if "\0" not in source and os.path.isdir(source):  # pathlib fails where a formula is too long for a path
         if task is not None or run_dir is not None:
             raise UserError(
                 "Expected no ",
@@ -96,15 +110,15 @@ def _plan(
         raise UserError(
             "Expected ",
             Argument("rank"),
-            f" with the directory of a run, got {rank} with {str(source)!r:.80}.",
+            f" with the directory of a run, got {rank} with {shown(source, 80)!r}.",
         )
     if task is None:
         raise UserError(
             "Expected ",
             Argument("task"),
-            f" with a name or formula, got none with {str(source)!r:.80}. Give a task.",
+            f" with a name or formula, got none with {shown(source, 80)!r}. Give a task.",
         )
-    plan = _plan_of_text(str(source), str(task), seeds)
+    plan = _plan_of_text(source, task, seeds)
     return plan, run_dir or Path("runs") / f"explain-{plan.tasks[0]}"
 
 
@@ -133,7 +147,7 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     )
 
 
-def _plan_of_text(text: str, task: str, seeds: int) -> ExplanationPlan:
+def _plan_of_text(text: str, task: str | Path, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a name or formula on a task, which may be a path."""
     loss = named_loss(text)
     formula = _check_canonical(loss.formula, loss.class_weights)

@@ -18,6 +18,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.work import Candidate, Work
+from lossearch.primitives.arguments import require_list, require_path_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.proxies import (
     FULL,
@@ -36,11 +37,12 @@ from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
 from lossearch.runs.progress import Progress
-from lossearch.runs.session import require_data
+from lossearch.runs.session import require_data, require_workers
 from lossearch.runs.timing import Stopwatch
-from lossearch.runs.views import SilentView, View
-from lossearch.studies.measuring import MeasurementRunner, num_trainings
+from lossearch.runs.views import SilentView, View, require_view
+from lossearch.studies.measuring import MeasurementRunner
 from lossearch.studies.runner import open_workers, run_study
+from lossearch.studies.staged_training import num_trainings
 from lossearch.studies.survivors import suitable_baselines
 
 #: Fewest candidates: fewer say nothing about a ranking.
@@ -116,10 +118,17 @@ def fidelity(
     """
     if tasks is None:
         tasks = [name for name, task in TASKS.items() if not task.needs_download]
-    if not tasks:
+    if not require_list("tasks", tasks, "names or paths of tasks"):
         raise UserError("Expected tasks, got an empty list. Name some, or leave tasks out for all without download.")
+    require_view(view)
+    require_workers(executor, None)
+    path = None if out is None else Path(require_path_text("out", out))
     names, data = name_own_data(tasks)
-    size = {"candidates": candidates, "seeds": seeds, "seed": seed}
+    size = {
+        "candidates": require_whole("candidates", candidates),
+        "seeds": require_whole("seeds", seeds),
+        "seed": require_whole("seed", seed, "of 0 or more"),
+    }
     declared = {"name": "fidelity", "tasks": names, "data": data, **size}
     plan = FidelityDirectory.validated(declared, "fidelity")
     require_data(plan, plan.tasks)
@@ -132,7 +141,6 @@ def fidelity(
             write_lines(run.path, lines)
             return JudgedProxies(run.path, lines)
 
-        path = None if out is None else Path(out)
         return run_study("fidelity study", FidelityDirectory, plan, path, judge_proxies, view)
 
 

@@ -21,7 +21,8 @@ from lossearch.runs.declaration import ExecutorSettings
 from lossearch.runs.directory import Directory
 from lossearch.runs.views import View
 from lossearch.studies.checkpoints import Checkpoints
-from lossearch.studies.staged_training import StagedTraining
+from lossearch.studies.staged_training import StagedTraining, num_trainings
+from lossearch.studies.step_progress import StepProgress
 
 
 class MeasurementRunner:
@@ -44,6 +45,7 @@ class MeasurementRunner:
         self.recorder = Recorder(store, lambda record: record.measurement_id)
         self._checkpoints, self._executor, self._cohort_size = checkpoints, executor, cohort_size
         self._view, self._note = view, note
+        self._progress = StepProgress(executor, view)
 
     @classmethod
     def of_run(
@@ -83,9 +85,13 @@ class MeasurementRunner:
         running: list[StagedTraining] = []
         # One part more than slots keeps workers busy. Parts that have not begun need no checkpoint.
         width = self._executor.slots + (self._executor.slots > 1)
+        self._progress.listen()
         try:
             while running := [*running, *map(self._begin, islice(parts, width - len(running)))]:
                 self._executor.wait([training.pending for training in running], timeout=1.0)
+                for news in self._executor.news():
+                    if news.is_warning:
+                        self._view.warned(news.text)
                 for training in running:
                     if training.pending.done():
                         self._advance(training)
@@ -109,12 +115,12 @@ class MeasurementRunner:
         return replace(work, candidates=tuple(missing))
 
     def _begin(self, part: Work) -> StagedTraining:
-        training = StagedTraining(part, self._executor, self._checkpoints)
+        training = StagedTraining(part, self._executor, self._checkpoints, self._progress)
         self._view.recalled(num_trainings(part) * training.share, part.task)
         return training
 
     def _advance(self, training: StagedTraining) -> None:
-        share_before, pending, count_before = training.share, training.pending, num_trainings(training.work)
+        pending = training.pending
         self.recorder.record(training.advance())
         has_ended = training.is_finished and training.work.fidelity.epoch is not None
         if has_ended or self.recorder.is_due:
@@ -123,10 +129,6 @@ class MeasurementRunner:
             training.forget()
         for text in pending.notes():
             self._note(training.work.task, text)
-        count = num_trainings(training.work)
-        failed = count_before - count  # a candidate that fails on the way is done
-        done = count * (training.share - share_before) + failed * (1.0 - share_before)
-        self._view.advanced(done, training.work.task)
 
 
 def in_cohorts(work: Work, executor: Executor, declared_size: int | None = None) -> Iterator[Work]:
@@ -138,8 +140,3 @@ def in_cohorts(work: Work, executor: Executor, declared_size: int | None = None)
         of_kind = list(group)
         for start in range(0, len(of_kind), size):
             yield replace(work, candidates=tuple(of_kind[start : start + size]))
-
-
-def num_trainings(work: Work) -> int:
-    """Return the number of networks that the work trains."""
-    return len(work.candidates) * work.fidelity.seeds

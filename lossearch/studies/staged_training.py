@@ -13,14 +13,15 @@ from lossearch.evaluators.measuring.measuring import measurement_id, not_measure
 from lossearch.evaluators.work import Candidate, Work, evaluation_id
 from lossearch.results.records import Evaluation, Measurement, digest
 from lossearch.studies.checkpoints import Checkpoints
+from lossearch.studies.step_progress import StepProgress
 
 
 class StagedTraining:
     """One piece of work on its way through its stages. A candidate that fails at a stage leaves it."""
 
-    def __init__(self, work: Work, executor: Executor, checkpoints: Checkpoints) -> None:
+    def __init__(self, work: Work, executor: Executor, checkpoints: Checkpoints, progress: StepProgress) -> None:
         self.whole = self.work = work
-        self._executor, self._checkpoints = executor, checkpoints
+        self._executor, self._checkpoints, self._progress = executor, checkpoints, progress
         saved = [checkpoints.load(self._make_name(candidate)) for candidate in work.candidates if work.fidelity.epoch]
         pairs = zip(work.candidates, saved, strict=False)
         states = {candidate.key: state for candidate, state in pairs if state is not None}
@@ -35,15 +36,22 @@ class StagedTraining:
 
     def advance(self) -> list[Measurement]:
         """Take in a finished stage and submit the next one; return what was measured or failed in it."""
+        share_before = self.share
         finished, self.step = self.pending, self.pending.work.until
         if self.step == self.work.fidelity.steps:
             self.is_finished = True
             measured = list(finished.measurements())
+            self._progress.end(self, num_trainings(self.work) * (self.share - share_before))
             return [*measured, *_record_unmeasured(self.work, self.work.candidates, finished.result(), measured)]
         failed = _find_failed(finished.work, finished.result())
         records = list(_record_unmeasured(self.work, failed, finished.result(), (), finished.work))
         going_on = tuple(candidate for candidate in self.work.candidates if candidate not in failed)
+        num_failed = num_trainings(self.work)
         self.work = replace(self.work, candidates=going_on)
+        num_failed -= num_trainings(self.work)  # a candidate that fails on the way is done
+        self._progress.end(
+            self, num_trainings(self.work) * (self.share - share_before) + num_failed * (1.0 - share_before)
+        )
         self.is_finished = not going_on
         if not self.is_finished:
             states = finished.fetched()
@@ -68,7 +76,14 @@ class StagedTraining:
         fidelity = self.work.fidelity
         stage = min(self.step + (fidelity.epoch or fidelity.steps), fidelity.steps)
         part = self.work if stage == fidelity.steps else replace(self.work, stage=stage)
+        share = (stage - self.step) / fidelity.steps
+        self._progress.begin(self, part.task, num_trainings(part) * share, fidelity.steps)  # inline it trains here
         self.pending = self._executor.submit(part, states)
+
+
+def num_trainings(work: Work) -> int:
+    """Return the number of networks that the work trains."""
+    return len(work.candidates) * work.fidelity.seeds
 
 
 def _find_failed(work: Work, evaluations: Iterable[Evaluation]) -> list[Candidate]:

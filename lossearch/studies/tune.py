@@ -5,14 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lossearch.engine.launch import search
+from lossearch.primitives.arguments import (
+    require_count,
+    require_distinct_list,
+    require_flag,
+    require_path,
+    require_whole,
+)
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.findings.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.run_files import logged_events
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
-from lossearch.runs.session import require_data
-from lossearch.runs.views import View
+from lossearch.runs.session import require_data, require_workers
+from lossearch.runs.views import View, require_view
 from lossearch.studies.compare import ComparisonStudy, set_aside_other
 from lossearch.studies.comparison import Comparison, ComparisonDirectory, validated_comparison
 from lossearch.studies.runner import open_workers, run_study
@@ -32,6 +39,16 @@ class TunedRun:
 
     path: Path
     losses: list[TunedLoss]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The budget of a tuning; ``baselines`` are None for all that suit."""
+
+    top: int
+    trials: int
+    seeds: int
+    baselines: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -67,13 +84,16 @@ def tune(
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted or SearchInterrupted on Ctrl-C.
     """
-    path = Path(run)
-    searches = [_read_tunable(path, top, trials, seeds, baselines)]
+    path, options = _require_options(run, top, trials, seeds, baselines)
+    random_search = require_flag("random_search", random_search)
+    require_view(view)
+    require_workers(executor, ray_address)
+    searches = [_read_tunable(path, options)]
     experiment = RunDirectory.recorded(path)
     if random_search:
         search_at_random(path, executor=executor, ray_address=ray_address, view=view)
-        searches.append(_read_search_result("random search", path / RANDOM_SEARCH, top))
-    declared = _declared(experiment, searches, baselines, trials, seeds)
+        searches.append(_read_search_result("random search", path / RANDOM_SEARCH, options.top))
+    declared = _declared(experiment, searches, options)
     require_data(declared, declared.tasks)
     with open_workers(experiment.executor, executor, ray_address) as workers:
 
@@ -95,14 +115,21 @@ def require_tunable(
     run: str | Path, *, top: int = 5, trials: int = 20, seeds: int = 2, baselines: Sequence[str] | None = None
 ) -> None:
     """Raise the UserError that ``tune`` would raise, before hours are spent on a random search."""
-    _read_tunable(Path(run), top, trials, seeds, baselines)
+    _read_tunable(*_require_options(run, top, trials, seeds, baselines))
 
 
-def require_counts(**counts: int) -> None:
-    """Raise UserError for a count below 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise UserError("Expected ", Argument(name), f" to be 1 or more, got {count}.")
+def _require_options(
+    run: object, top: object, trials: object, seeds: object, baselines: object
+) -> tuple[Path, _Options]:
+    """Return the directory and the options of a call as plain values. Raises UserError."""
+    path = require_path("run", run, "the directory of a search")
+    num_trials = require_whole("trials", trials, "of 2 or more")
+    if num_trials < 2:
+        raise UserError(
+            "Expected ", Argument("trials"), f" to be 2 or more, since the defaults are the first, got {num_trials}."
+        )
+    known = None if baselines is None else require_distinct_list("baselines", baselines, "known losses")
+    return path, _Options(require_count("top", top), num_trials, require_count("seeds", seeds, most=1_000), known)
 
 
 def random_experiment(experiment: Experiment) -> Experiment:
@@ -132,18 +159,11 @@ def _is_finished(path: Path, declared: Experiment) -> bool:
     return ended and RunDirectory.recorded(path).evolution == declared.evolution
 
 
-def _read_tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequence[str] | None) -> _SearchResult:
+def _read_tunable(path: Path, options: _Options) -> _SearchResult:
     """Return the result of a search. Raises UserError if it cannot be tuned with these options."""
-    require_counts(top=top, seeds=seeds)
-    if trials < 2:
-        raise UserError(
-            "Expected ",
-            Argument("trials"),
-            f" to be 2 or more, since the defaults are the first, got {trials}.",
-        )
-    result = _read_search_result("found", path, top)
+    result = _read_search_result("found", path, options.top)
     RunDirectory.require_data(path)
-    _declared(RunDirectory.recorded(path), [result], baselines, trials, seeds)
+    _declared(RunDirectory.recorded(path), [result], options)
     return result
 
 
@@ -154,15 +174,9 @@ def _read_search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
     return _SearchResult(kind, survivors(board, top), trained)
 
 
-def _declared(
-    experiment: Experiment,
-    searches: Sequence[_SearchResult],
-    baselines: Sequence[str] | None,
-    trials: int,
-    seeds: int,
-) -> Comparison:
+def _declared(experiment: Experiment, searches: Sequence[_SearchResult], options: _Options) -> Comparison:
     """Declare the comparison that holds the tuning: every loss on every task of the search."""
-    known = suitable_baselines(experiment) if baselines is None else list(baselines)
+    known = suitable_baselines(experiment) if options.baselines is None else options.baselines
     if not known:
         raise UserError(
             "Expected known losses to tune beside those of the search, got none. Leave ", Argument("baselines"), " out."
@@ -174,8 +188,8 @@ def _declared(
         "losses": [*known, *(loss for loss in dict.fromkeys(losses) if loss not in known)],
         "baseline": known[0],
         "seed": experiment.seed,
-        "tune": trials,
-        "tune_seeds": seeds,
+        "tune": options.trials,
+        "tune_seeds": options.seeds,
         "confirm": CONFIRM,
         "data": {name: data.model_dump() for name, data in experiment.data.items()},
         "fidelity_of": {

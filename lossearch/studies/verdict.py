@@ -12,7 +12,9 @@ from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
+from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.tasks.task import Task
+from lossearch.primitives.arguments import require_count, require_distinct_list, require_path, require_text
 from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
@@ -24,12 +26,13 @@ from lossearch.results.statistics.intervals import mean
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
-from lossearch.runs.session import require_data
-from lossearch.runs.views import View
+from lossearch.runs.own_paths import name_own_data
+from lossearch.runs.session import require_data, require_workers
+from lossearch.runs.views import View, require_view
 from lossearch.studies.compare import ComparisonStudy, set_aside_other
 from lossearch.studies.comparison import Comparison, ComparisonDirectory, validated_comparison
 from lossearch.studies.runner import open_workers, run_study
-from lossearch.studies.tune import TUNING, require_counts
+from lossearch.studies.tune import TUNING
 
 #: The folder of a run that holds its verdicts, and in it a comparison for each scene.
 VERDICT = "verdict"
@@ -71,7 +74,7 @@ def verdict(
     seeds: int = 20,
     top: int = 3,
     network: str | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: Sequence[str | Path] | None = None,
     executor: str | None = None,
     ray_address: str | None = None,
     view: View | None = None,
@@ -81,19 +84,23 @@ def verdict(
     The ``top`` tuned losses by the validation split are judged. They are compared with all known losses that were
     tuned, and with the best of the random search.
 
-    There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks`` of
-    another family on data of the same kind, [] for none. ``plan_scenes`` names them beforehand. In the last two a loss
-    keeps its tuned constants, and its learning rate is tuned anew. Verdicts are written scene by scene, and the same
-    call continues where one was stopped.
+    There are three scenes: the search's own task; the same task with a second ``network``; and second ``tasks``, by
+    default one of another family on data of the same kind, [] for none. A task may be the path of a folder of images or
+    of an ``.npz`` file. ``plan_scenes`` names the scenes beforehand. In the last two a loss keeps its tuned constants,
+    and its learning rate is tuned anew. Verdicts are written scene by scene, and the same call continues where one was
+    stopped.
 
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
-    require_counts(seeds=seeds, top=top)
-    path = Path(run)
+    path, seeds, top = _require_options(run, seeds, top, tasks)
+    _require_network(network)
+    require_view(view)
+    require_workers(executor, ray_address)
     experiment = RunDirectory.recorded(path)
     RunDirectory.require_data(path)
+    experiment, names = _with_own_second_tasks(experiment, tasks)
     tuned = _select_entering(read_tuned(path / TUNING), top)
-    scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, tasks)]
+    scenes = [(scene, _declared(experiment, scene, tuned, seeds)) for scene in scenes_of(experiment, network, names)]
     for _, declared in scenes:
         require_data(declared, declared.tasks, test=True)
     table = VerdictTable([])
@@ -106,17 +113,43 @@ def verdict(
     return JudgedRun(path / VERDICT, table)
 
 
+def _require_options(run: object, seeds: object, top: object, tasks: object) -> tuple[Path, int, int]:
+    """Return run, seeds and top as plain values. Raises UserError, also for tasks that are no list of names."""
+    if tasks is not None:
+        require_distinct_list("tasks", tasks, "second tasks")
+    path = require_path("run", run, "the directory of a search")
+    return path, require_count("seeds", seeds, most=1_000), require_count("top", top)
+
+
+def _with_own_second_tasks(
+    experiment: Experiment, tasks: Sequence[str | Path] | None
+) -> tuple[Experiment, list[str] | None]:
+    """Return the experiment with the data of second tasks that are given as paths, and the names of second tasks."""
+    if tasks is None:
+        return experiment, None
+    names, paths = name_own_data(tasks, [*experiment.data, *experiment.tasks])
+    data = {name: own_data(declared).with_absolute_path() for name, declared in paths.items()}
+    return experiment.model_copy(update={"data": {**experiment.data, **data}}), names
+
+
+def _require_network(network: object) -> None:
+    """Raise UserError unless the network is None or a known one."""
+    if network is None:
+        return
+    name = require_text("network", network, "the name of a network")
+    if name not in NETWORKS:
+        raise UserError(
+            Argument("network"), f": expected the name of a network, got {shown(name)!r}{nearest(name, NETWORKS)}."
+        )
+
+
 def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:
     """Return the scenes of a search: on its own tasks, with a second network, on second tasks.
 
     ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
     or task that does not suit.
     """
-    if network is not None and network not in NETWORKS:
-        raise UserError(
-            Argument("network"),
-            f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
-        )
+    _require_network(network)
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
@@ -167,15 +200,14 @@ def plan_scenes(
     seeds: int = 20,
     top: int = 3,
     network: str | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: Sequence[str | Path] | None = None,
 ) -> list[tuple[Scene, int]]:
     """Return the scenes of a verdict, each with the number of its trainings, tuning included."""
-    require_counts(seeds=seeds, top=top)
-    path = Path(run)
-    experiment = RunDirectory.recorded(path)
+    path, seeds, top = _require_options(run, seeds, top, tasks)
+    experiment, names = _with_own_second_tasks(RunDirectory.recorded(path), tasks)
     tuned = _select_entering(read_tuned(path / TUNING), top)
     planned = []
-    for scene in scenes_of(experiment, network, tasks):
+    for scene in scenes_of(experiment, network, names):
         declared = _declared(experiment, scene, tuned, seeds)
         planned.append((scene, len(declared.all_losses()) * (declared.seeds + declared.trainings_of_tuning)))
     return planned

@@ -7,7 +7,7 @@ their arguments as their libraries do.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lossearch.primitives.errors import Argument, UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError, nearest, shown, unknown_attribute
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Callback
@@ -37,7 +37,7 @@ def known_tracker(name: str) -> "Callback":
 def __getattr__(name: str) -> Any:
     """Import a tracker when it is first asked for."""
     if name not in _MODULES:
-        raise AttributeError(f"module 'lossearch.trackers' has no attribute {name!r}")
+        raise AttributeError(unknown_attribute(__name__, name, __all__))
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossearch.primitives.arguments import require_text
 from lossearch.trackers.tracker import Tracker, not_installed
 
 #: Largest number of characters in a parameter or tag that every MLflow store accepts.
@@ -18,6 +19,9 @@ class MLflow(Tracker):
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment_name: str | None = None) -> None:
+        for name, value in (("tracking_uri", tracking_uri), ("experiment_name", experiment_name)):
+            if value is not None:
+                require_text(name, value)
         try:
             import mlflow
         except ImportError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossearch.primitives.arguments import require_path
 from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.trackers.tracker import Tracker, not_installed
 
@@ -15,6 +16,7 @@ class TensorBoard(Tracker):
     """
 
     def __init__(self, log_dir: str | Path | None = None) -> None:
+        log_dir = None if log_dir is None else require_path("log_dir", log_dir)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossearch.primitives.arguments import require_path, require_text
 from lossearch.trackers.tracker import Tracker, not_installed
 
 
@@ -15,6 +16,9 @@ class WandB(Tracker):
     """
 
     def __init__(self, project: str | None = None, mode: Any = None, dir: str | Path | None = None) -> None:
+        if project is not None:
+            require_text("project", project)
+        dir = None if dir is None else require_path("dir", dir)
         try:
             import wandb
         except ImportError:

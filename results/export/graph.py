@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import MissingPackage, UserError
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 from lossearch.results.export.exportable import Exportable
 from lossearch.results.export.python_file import written_by
@@ -25,10 +25,6 @@ from lossearch.results.plain_text import plain
 from lossearch.results.storage.atomic import write_whole
 
 FORMATS = ("onnx", "pt2")
-
-
-class MissingPackage(UserError):
-    """An optional package that is not installed; the message says how to install it."""
 
 
 def write_graph(path: Path, loss: FormulaLoss, classes: int, form: str, about: Exportable) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossearch.primitives.errors import LossearchError, shown
+from lossearch.primitives.errors import LossearchError, MissingPackage, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
 from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, read_run_file
@@ -144,11 +144,11 @@ def describe_damage(path: Path, expected: str, got: str) -> str:
 
 
 def to_pandas(record_type: type, records: Sequence[Any]) -> Any:
-    """Return the records as a pandas data frame. Raises ImportError with advice if pandas is not installed."""
+    """Return the records as a pandas data frame. Raises MissingPackage, an ImportError, if pandas is not installed."""
     try:
         import pandas  # noqa: F401  (pyarrow needs it, and its own error is less clear)
     except ImportError:
-        raise ImportError("Expected pandas for to_pandas, got none. Install it: pip install pandas") from None
+        raise MissingPackage("Expected pandas for to_pandas, got none. Install it: pip install pandas") from None
     return _table_of(record_type, records).to_pandas()
 
 

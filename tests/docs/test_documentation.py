@@ -61,7 +61,8 @@ def test_every_command_that_is_mentioned_exists_with_its_options(page):
     for _, name, *rest in mentioned(page):
         if name.startswith("--"):
             continue
-        options = {option for parameter in known[name].params for option in parameter.opts}
+        parameters = known[name].params
+        options = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in rest if word.startswith("--")} <= options, (name, rest)
 
 

@@ -43,6 +43,10 @@ SMALLER = {
     "search digits --show": "search digits --show",
     "search digits": "search digits --dry-run",
     "search noisy_labels --run-dir runs/noisy": "search noisy_labels --dry-run",
+    "tune runs/digits --top 2 --trials 6 --baselines cross_entropy,focal,label_smoothing": (
+        "tune runs/digits --top 1 --trials 2 --seeds 1 --baselines mse"
+    ),
+    "compare runs/digits --seeds 8": "compare runs/digits --seeds 2 --top 1",
     "tune runs/noisy --top 12 --trials 16 --seeds 3": "tune runs/noisy --top 1 --trials 2 --seeds 1 --baselines mse",
     "tune runs/noisy": "tune runs/noisy --top 1 --trials 2 --seeds 1 --baselines mse",
     "compare runs/noisy --seeds 20": "compare runs/noisy --seeds 2 --top 1",
@@ -81,7 +85,8 @@ def done(tmp_path_factory):
 def desk(done, tmp_path, monkeypatch):
     """Working directory of a reader: runs, a file mine.toml, a folder of images, a file of arrays."""
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
-    shutil.copytree(tmp_path / "runs" / "a", tmp_path / "runs" / "noisy")
+    for name in ("noisy", "digits"):
+        shutil.copytree(tmp_path / "runs" / "a", tmp_path / "runs" / name)
     (tmp_path / "mine.toml").write_text(TOML.replace(', "am_softmax"', "").replace(', "cosine"', ""))
     np.savez(tmp_path / "wine.npz", inputs=np.random.default_rng(0).normal(size=(40, 3)), targets=np.arange(40) % 2)
     write_folder(tmp_path / "photos", ("cats", "dogs"))

@@ -24,7 +24,9 @@ EXIT_CODES = {
     "SearchInterrupted": 130,
     "StudyInterrupted": 130,
     "UnknownLoss": 2,
+    "UnknownRank": 2,
     "UserError": 2,
+    "WrongType": 2,
 }
 
 

@@ -65,6 +65,30 @@ def test_sixteen_bit_files_are_scaled_by_the_bits_that_they_use(tmp_path, larges
     assert (green == (expected.T if color else expected)).all()
 
 
+@pytest.mark.parametrize("largest", [255, 4_095, 65_535])
+@pytest.mark.parametrize("kind", ["P6", "P3", "P5"])
+def test_netpbm_files_of_sixteen_bits_are_scaled_by_the_bits_that_they_use(tmp_path, largest, kind):
+    steps = np.linspace(0, largest, 64).astype(np.uint16).reshape(8, 8)
+    values = steps if kind == "P5" else np.stack([steps, steps.T, steps], -1)
+    file = tmp_path / "wide.ppm"
+    body = " ".join(map(str, values.ravel())).encode() if kind == "P3" else values.astype(">u2").tobytes()
+    file.write_bytes(f"{kind}\n# by hand\n8 8\n65535\n".encode() + body + b"\n")
+    expected = steps.astype(np.int64) * 255 // largest
+    assert np.abs(decode(file, 8)[0].astype(np.int64) - expected).max() <= 1
+    assert used_bits([file]) == largest.bit_length()
+
+
+def test_a_netpbm_file_tells_its_largest_value(tmp_path):
+    values = np.full((8, 8, 3), 500)
+    (tmp_path / "a.ppm").write_bytes(b"P6 8 8 1000\n" + values.astype(">u2").tobytes())
+    assert np.abs(decode(tmp_path / "a.ppm", 8).astype(int) - 127).max() <= 1
+    (tmp_path / "b.ppm").write_bytes(b"P6 8 8 1000\n" + values.astype(">u2").tobytes()[:-2])
+    (tmp_path / "c.ppm").write_bytes(b"P3 8 8 1000\n" + b"2000 " * 192)
+    for name in ("b.ppm", "c.ppm"):
+        with pytest.raises(BrokenImage):
+            decode(tmp_path / name, 8)
+
+
 def png(pixels, color_type):
     """Write a PNG file of 16 bits per channel, by its specification: Pillow cannot write one in color."""
 

@@ -11,6 +11,7 @@ from http.client import IncompleteRead
 
 import pytest
 
+from lossearch.evaluators.data import lfw
 from lossearch.evaluators.data.data_home import DataMissing, raw_folder
 from lossearch.evaluators.data.images import decode
 from lossearch.evaluators.tasks import TASKS
@@ -84,7 +85,23 @@ def test_people_of_ck_plus_are_in_one_part_each():
 def test_raf_db_keeps_its_official_test_part():
     for number, part in enumerate(("train", "test")):
         write_folder(raw_folder("raf_db") / part, [str(k) for k in range(1, 8)], each=10, size=64 + number)
+    counts = require_downloaded("raf_db")
+    assert not (raw_folder("raf_db").parents[1] / "prepared").exists()  # nothing is decoded
+    assert counts == {"train": 63, "validation": 7, "test": 70}
     assert [len(part) for part in parts("raf_db")] == [63, 7, 70]
+
+
+@pytest.mark.parametrize("name", ["raf_db", "lfw_people", "facescrub_lfw", "coco_stuff", "malaria"])
+def test_missing_data_is_found_before_anything_is_read(name):
+    with pytest.raises(DataMissing, match=r"(Get|Run)"):
+        require_downloaded(name)
+
+
+def test_people_are_counted_as_they_are_read():
+    files.write_lfw(raw_folder("lfw_people"), {"Ann_Lee": 20, "Bob_Ray": 24, "Cid_Fox": 3})
+    with pytest.raises(UserError, match=r"Expected 62 people with 20 images or more in .*, got 2"):
+        require_downloaded("lfw_people")
+    assert lfw.count_people(2) == {part: len(lfw.read_people(16, 2).split(part)) for part in lfw.count_people(2)}
 
 
 def test_a_missing_torchvision_is_reported_with_how_to_install_it(monkeypatch):

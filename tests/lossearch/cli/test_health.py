@@ -13,6 +13,7 @@ from lossearch.runs import session as workers
 from lossearch.runs.directory import RunDirectory, RunDirectoryError
 from lossearch.runs.status import speed, status
 from lossearch.runs.timing import Stopwatch
+from tests.evaluators.small_images import write_folder
 from tests.lossearch.small import SMALL, Interrupting, finished_run, run_search
 
 
@@ -161,6 +162,48 @@ def test_a_full_disk_and_an_unwritable_directory_are_problems(tmp_path, monkeypa
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
     (refused,) = doctor._check_writable("run directory", tmp_path)
     assert (refused.state, "Read-only file system" in refused.found) == ("problem", True)
+
+
+def test_data_that_cannot_be_written_has_an_advice_of_its_own(tmp_path, monkeypatch):
+    def refuse(**place):
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path))
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    (refused,) = doctor._check_data()
+    assert refused.advice == "Set the environment variable LOSSEARCH_DATA to a directory that can be written."
+
+
+def test_an_experiment_is_checked_with_its_data_networks_and_device(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path / "home"))
+    write_folder(tmp_path / "photos", ("cats", "dogs"), each=8)
+    file = tmp_path / "pets.toml"
+    declared = f'name = "pets"\ntask = "pets"\n[data.pets]\nfolder = "{tmp_path}/photos"\n[executor]\nkind = "inline"\n'
+    file.write_text(declared)
+    result = CliRunner().invoke(app, ["doctor", str(file), "--run-dir", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "task pets: 2 classes, inputs of 3x32x32; 16 images" in result.stdout
+    assert "network on pets: " in result.stdout
+    assert "ray: not needed" in result.stdout
+    assert f"search {file} --dry-run" in result.stderr
+    assert not (tmp_path / "home").exists()  # nothing is decoded
+    file.write_text(declared.replace("photos", "phots"))
+    result = CliRunner().invoke(app, ["doctor", str(file), "--ray-address", "127.0.0.1:1"])
+    assert result.exit_code == 1
+    assert "phots, got nothing. Correct the path" in result.stdout
+    assert f"check again: lossearch doctor {file} --ray-address" in result.stderr.replace("python -m ", "")
+
+
+def test_missing_published_data_and_an_unknown_tracker_are_problems(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [])
+    (tmp_path / "faces.toml").write_text('name = "faces"\ntask = "raf_db"\n')
+    words = ["doctor", str(tmp_path / "faces.toml"), "--track", "mlfow", "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    problems = {check["what"]: check["found"] for check in json.loads(result.stdout) if check["state"] == "problem"}
+    assert "The data of the task raf_db is not in" in problems["task raf_db"]
+    assert "did you mean mlflow" in problems["tracker mlfow"]
 
 
 def test_an_address_without_an_answer_is_named_at_once(tmp_path):

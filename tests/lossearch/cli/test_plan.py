@@ -8,7 +8,8 @@ import pytest
 from lossearch.cli.plan import plan
 from lossearch.engine.launch import _declared
 from lossearch.evaluators.device import choose_device
-from lossearch.runs.estimate import _list_steps, count_parameters, in_words
+from lossearch.runs.estimate import _list_steps, count_parameters
+from lossearch.runs.timing import in_words
 from tests.evaluators.small_images import write_folder
 
 SMALL = {"population": 4, "generations": 2, "seeds": ["cross_entropy"], "kind": "inline"}

@@ -43,7 +43,7 @@ from lossearch.studies.tune import (
     tune,
 )
 from lossearch.studies.tuning import Tuned
-from lossearch.studies.verdict import VERDICT, _declared, _select_entering, scenes_of, verdict
+from lossearch.studies.verdict import VERDICT, _declared, _select_entering, _with_own_second_tasks, scenes_of, verdict
 from tests.lossearch.small import SMALL, finished_run, stopped_at
 
 KNOWN = ["cross_entropy", "mse", "am_softmax"]
@@ -312,6 +312,12 @@ def test_invalid_verdicts_are_refused(run, tmp_path):
         scenes_of(SMALL, network="resnet2")
     with pytest.raises(UserError, match="another network than the search's, got mlp"):
         scenes_of(SMALL, network="mlp")
+    np.savez(tmp_path / "wine.npz", inputs=np.zeros((40, 3)) + np.arange(40)[:, None], targets=np.arange(40) % 2)
+    with_wine, names = _with_own_second_tasks(SMALL, [tmp_path / "wine.npz"])
+    scene = scenes_of(with_wine, tasks=names)[-1]
+    assert (scene.folder, with_wine.task_named(scene.task).shape) == ("second_task_wine", (3,))
+    with pytest.raises(UserError, match="does not exist"):
+        _with_own_second_tasks(SMALL, [tmp_path / "vine.npz"])
     assert len(scenes_of(SMALL, tasks=["shapes", "shapes"])) == len(scenes_of(SMALL, tasks=["shapes"]))
 
 
