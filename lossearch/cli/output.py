@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from lossearch.cli.streams import flush_output
 from lossearch.primitives.errors import LossearchError, UserError, shown
 from lossearch.results.plain_text import printable
 
@@ -110,7 +111,12 @@ def reported() -> Iterator[None]:
     except LossearchError as error:
         fail(error.with_options(), error.exit_code)
     except OSError as error:
-        fail(str(error), LossearchError.exit_code)
+        if not flush_output():
+            fail(f"standard output: expected a file that can be written, got: {error.strerror}", 1)
+        told = (
+            f"{shown(str(error.filename), 300)}: {error.strerror}" if error.filename and error.strerror else str(error)
+        )
+        fail(told, LossearchError.exit_code)
     except UnicodeEncodeError as error:
         if not any("\udc80" <= letter <= "\udcff" for letter in error.object):
             raise

@@ -78,8 +78,8 @@ def _format_lines(facts: Any) -> Iterator[str]:
     if facts.trial is not None:
         yield f"  fresh      {facts.trial.sentence(row.metric)}"
     for loss in facts.tuned:
-        value = _format_number(loss.value)
-        yield f"  tuned      on {loss.task}: {', '.join(loss.settings)}; {value} on the validation split"
+        settings, value = ", ".join(map(_shorten_setting, loss.settings)), _format_number(loss.value)
+        yield f"  tuned      on {loss.task}: {settings}; {value} on the validation split"
     for line in facts.verdicts:
         yield f"  verdict    {line.scene}, {line.task}: {line.verdict}; {line.why}"
     if facts.explanation is not None and facts.explanation.form.nearest is not None:
@@ -103,6 +103,15 @@ def _format_standing(row: Any) -> str:
     difference = f", {against}{' (95 %)' if '±' in against else ''} to cross-entropy" if against else ""
     front = ", on the Pareto front" if row.pareto else ""
     return f"rank {row.rank}: {row.metric} {row.fitness_mean:.4f}{spread} over {row.seeds} seeds{difference}{front}"
+
+
+def _shorten_setting(text: str) -> str:
+    """Return ``name=value`` with the digits that matter. Text that is no number stays as it is."""
+    name, _, value = text.partition("=")
+    try:
+        return f"{name}={float(value):.4g}"
+    except ValueError:
+        return text
 
 
 def _format_number(value: float | None) -> str:

@@ -11,7 +11,7 @@ from lossearch.engine.steady import SteadySearch
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.runs.declaration import read_declaration
+from lossearch.runs.declaration import ARGUMENTS, read_declaration
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.overrides import override
@@ -52,14 +52,8 @@ def search(
     Raises ExperimentError, RunDirectoryError, ClusterUnreachable, and SearchInterrupted on Ctrl-C.
     """
     view = view or SilentView()
-    if force and not resume:
-        raise UserError(
-            "Expected force only together with resume: a new run has nothing to change. Set ",
-            Argument("resume", "True"),
-            ".",
-        )
     declared = _declared(experiment, {**overrides, "seed": seed})
-    path = required_path(RunDirectory, declared, run_dir, resume)
+    path = required_directory(declared, run_dir, resume, force)
     require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # may fail, so before the directory is made
     try:
@@ -76,10 +70,26 @@ def search(
         workers.close()
 
 
+def required_directory(
+    declared: Experiment, run_dir: str | Path | None, resume: bool = False, force: bool = False
+) -> Path | None:
+    """Return the directory that a search was asked to run in; None for a new one. Nothing is written.
+
+    Raises UserError if it cannot start or go on there.
+    """
+    if force and not resume:
+        raise UserError(
+            "Expected force only together with resume: a new run has nothing to change. Set ",
+            Argument("resume", "True"),
+            ".",
+        )
+    return required_path(RunDirectory, declared, run_dir, resume, force)
+
+
 def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, Any]) -> Experiment:
     """Read the experiment, with these keys replaced unless they are None."""
     if experiment is None:
-        return validated(override({"name": "search"}, overrides), "search")
+        return validated(override({"name": "search"}, overrides), ARGUMENTS)
     if not isinstance(experiment, Experiment):
         declared, source = read_declaration(str(experiment))
         return validated(override(declared, overrides), source)

@@ -16,6 +16,7 @@ from lossearch.runs.declaration import (
     Declaration,
     ExperimentError,
     Section,
+    prefix_of,
     read_declaration,
     reads_data,
     require_distinct,
@@ -227,7 +228,8 @@ def validated(declared: dict[str, Any], source: str, with_data: bool = True) -> 
     Without ``with_data`` the user's own data is not read.
     """
     if "losses" in declared:
-        raise ExperimentError(f"{source}: expected a search, got a comparison. Run it with 'lossearch compare'.")
+        advice = "Run it with 'lossearch compare'."
+        raise ExperimentError(f"{prefix_of(source)}expected a search, got a comparison. {advice}")
     return validate_as(Experiment, declared, source, with_data)
 
 

@@ -25,7 +25,7 @@ def name_own_data(tasks: Iterable[str | Path], taken: Iterable[str] = ()) -> tup
     for name in map(str, tasks):
         task = os.path.expanduser(name)
         is_file = os.path.isfile(task)
-        if ("/" in task or task.endswith((".npz", ".npy"))) and not os.path.exists(task):
+        if ("/" in task or "." in task) and not os.path.exists(task):  # no task of ours has either in its name
             raise UserError(
                 f"Expected a task, a folder of images or an .npz file, got {shown(name, 200)!r}, which does not exist. "
                 "Correct the path."

@@ -3,16 +3,21 @@
 If the comparison asks for it, the settings of every loss are tuned first.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.measuring.measures import NAMES
+from lossearch.evaluators.screening.screening import require_varying
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
-from lossearch.primitives.errors import UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
-from lossearch.runs.named_loss import candidate_of, with_settings
+from lossearch.runs.declaration import ARGUMENTS
+from lossearch.runs.named_loss import candidate_of, named_loss, with_settings
 from lossearch.runs.session import require_data, required_path
 from lossearch.runs.views import View
 from lossearch.studies.checkpoints import Checkpoints
@@ -61,6 +66,10 @@ def compare(
     if measure is not None and measure not in DIRECTIONS:
         raise UserError(f"Unknown measure {shown(measure)!r}{nearest(measure, DIRECTIONS)}")
     declared = _declared(comparison, overrides)
+    _require_measure(declared, measure)
+    _require_varying_losses(declared)
+    if not resume:
+        _require_each_once(declared.losses)
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks, test=declared.split == "test")
     with open_workers(declared.executor, executor, ray_address) as workers:
@@ -79,11 +88,37 @@ def compare(
         return run_study("comparison", ComparisonDirectory, declared, path, measure_losses, view, resume=resume)
 
 
+def _require_measure(declared: Comparison, measure: str | None) -> None:
+    """Raise UserError for a measure that is recorded on none of the tasks."""
+    metrics = {name: declared.task_named(name).metric.name for name in declared.tasks}
+    recorded = dict.fromkeys(known for metric in metrics.values() for known in NAMES[metric])
+    if measure is not None and measure not in recorded:
+        tasks = " and ".join(declared.tasks)
+        raise UserError(
+            Argument("measure"),
+            f": expected a measure of {tasks}, one of {', '.join(recorded)}, got {measure!r}.",
+        )
+
+
+def _require_varying_losses(declared: Comparison) -> None:
+    """Raise UserError for a formula that no training changes. Known losses need no check."""
+    for text in declared.all_losses():
+        loss = named_loss(text)
+        if loss.known is None:
+            require_varying(loss.formula, loss.class_weights)
+
+
+def _require_each_once(losses: Sequence[str]) -> None:
+    twice = [loss for loss, number in Counter(losses).items() if number > 1]
+    if twice:
+        raise UserError(Argument("losses"), f": expected each loss once, got {shown(twice[0], 200)} twice.")
+
+
 def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:
     if comparison is None:
-        return validated_comparison(replaced({"name": "compare"}, overrides), "compare")
+        return validated_comparison(replaced({"name": "compare"}, overrides), ARGUMENTS)
     if isinstance(comparison, Comparison):
-        return validated_comparison(replaced(comparison.model_dump(), overrides), comparison.name)
+        return validated_comparison(replaced(comparison.model_dump(), overrides), ARGUMENTS)
     return load_comparison(str(comparison), **overrides)
 
 

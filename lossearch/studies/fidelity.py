@@ -31,7 +31,7 @@ from lossearch.results.findings.proxies import (
 )
 from lossearch.results.records import Measurement
 from lossearch.runs import seed_ranges
-from lossearch.runs.declaration import Declaration, require_distinct, validate_as
+from lossearch.runs.declaration import ARGUMENTS, Declaration, require_distinct, validate_as
 from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
@@ -40,7 +40,7 @@ from lossearch.runs.session import require_data
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import SilentView, View
 from lossearch.studies.measuring import MeasurementRunner, num_trainings
-from lossearch.studies.runner import open_workers, run_study
+from lossearch.studies.runner import open_workers, require_place, run_study
 from lossearch.studies.survivors import suitable_baselines
 
 #: Fewest candidates: fewer say nothing about a ranking.
@@ -121,7 +121,9 @@ def fidelity(
     names, data = name_own_data(tasks)
     size = {"candidates": candidates, "seeds": seeds, "seed": seed}
     declared = {"name": "fidelity", "tasks": names, "data": data, **size}
-    plan = FidelityDirectory.validated(declared, "fidelity")
+    plan = FidelityDirectory.validated(declared, ARGUMENTS)
+    path = None if out is None else Path(out)
+    require_place(FidelityDirectory, plan, path)
     require_data(plan, plan.tasks)
     with open_workers(plan.executor, executor) as workers:
 
@@ -132,7 +134,6 @@ def fidelity(
             write_lines(run.path, lines)
             return JudgedProxies(run.path, lines)
 
-        path = None if out is None else Path(out)
         return run_study("fidelity study", FidelityDirectory, plan, path, judge_proxies, view)
 
 

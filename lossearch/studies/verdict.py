@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.networks import Network
-from lossearch.evaluators.networks.registry import NETWORKS
+from lossearch.evaluators.networks.registry import require_network
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.errors import Argument, UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
@@ -21,6 +21,7 @@ from lossearch.results.findings.verdict_table import VerdictTable, scene_folder
 from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
+from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
@@ -112,11 +113,8 @@ def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequenc
     ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
     or task that does not suit.
     """
-    if network is not None and network not in NETWORKS:
-        raise UserError(
-            Argument("network"),
-            f": expected the name of a network, got {shown(network)!r}{nearest(network, NETWORKS)}.",
-        )
+    if network is not None:
+        require_network(network)
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
@@ -223,7 +221,7 @@ def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], 
         "fidelity_of": {scene.task: scene.fidelity.model_dump(exclude={"seeds"})},
         "executor": experiment.executor.model_dump(),
     }
-    return validated_comparison(declared, "verdict")
+    return validated_comparison(declared, ARGUMENTS)
 
 
 def _select_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:
