@@ -113,10 +113,8 @@ def reported() -> Iterator[None]:
     except OSError as error:
         if not flush_output():
             fail(f"standard output: expected a file that can be written, got: {error.strerror}", 1)
-        told = (
-            f"{shown(str(error.filename), 300)}: {error.strerror}" if error.filename and error.strerror else str(error)
-        )
-        fail(told, LossearchError.exit_code)
+        place = f"{shown(str(error.filename), 300)}: " if error.filename and error.strerror else ""
+        fail(f"{place}{error.strerror or error}", LossearchError.exit_code)
     except UnicodeEncodeError as error:
         if not any("\udc80" <= letter <= "\udcff" for letter in error.object):
             raise

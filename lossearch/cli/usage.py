@@ -37,7 +37,7 @@ class PlainGroup(TyperGroup):
     ) -> Any:
         """Run the command that the words name, and end the process unless ``standalone_mode`` is False."""
         words = list(sys.argv[1:] if args is None else args)
-        inner = {"standalone_mode": False, "windows_expand_args": windows_expand_args, **extra}
+        inner: dict[str, Any] = {"standalone_mode": False, "windows_expand_args": windows_expand_args, **extra}
         if not standalone_mode:
             return super().main(words, prog_name, complete_var, **inner)
         try:
@@ -50,8 +50,8 @@ class PlainGroup(TyperGroup):
         """Return the command that the first word names. A name that no command has is a mistake."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             advice = f" To run that file: {ctx.command_path} search {args[0]}" if args[0].endswith(".toml") else ""
-            known = nearest(args[0], self.list_commands(ctx))
-            fail(f"{shown(args[0])}: {ctx.command_path} has no such command{known}{advice}", UserError.exit_code)
+            name, known = shown(args[0]) or "''", nearest(args[0], self.list_commands(ctx))
+            fail(f"{name}: {ctx.command_path} has no such command{known}{advice}", UserError.exit_code)
         return super().resolve_command(ctx, args)
 
 

@@ -352,7 +352,7 @@ def _read_keys(declaration: Path) -> dict[str, Any]:
 
 
 def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
-    reason = " ".join(str(error).split())[:_LONGEST_REASON]
+    reason = " ".join(str(error).split()).removeprefix(f"{shown_path(declaration)}: ")[:_LONGEST_REASON]
     return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run, got: {reason}")
 
 

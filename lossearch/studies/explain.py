@@ -115,7 +115,7 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a loss of a run, on the run's tasks."""
     board, experiment = Leaderboard(run), RunDirectory.recorded(run)
     if board.damages:
-        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may differ: resume the search first.")
+        raise DamagedFile(f"{board.damages[0].reason}. Without it the ranks may differ: resume the search first.")
     if not board.ranked:
         raise UserError(f"{run}: expected a run with losses that were evaluated, got none. Its leaderboard says why.")
     if not 1 <= rank <= board.ranked:
