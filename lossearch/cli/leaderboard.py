@@ -55,6 +55,8 @@ def leaderboard(
             print_json([asdict(row) | {"verdicts": verdicts_of(row)} for row in _select_first(rows, top)])
         elif as_csv:
             _print_csv(_select_first(rows, top))
+        elif board.ranked and is_selection and not rows:
+            say("No loss meets these conditions.")
         elif board.ranked:
             print_board(rows, top, beside=not is_selection)
             for (formula, class_weights), lines in by_loss.items():

@@ -175,3 +175,64 @@ def test_an_unknown_option_of_any_command_is_one_line_with_its_options(command):
     assert result.exit_code == 2
     assert result.stderr == f"error: --halp: lossearch {command} has no such option; did you mean --help?\n"
     assert CliRunner().invoke(app, [command, "-h"]).exit_code == 0
+
+
+def test_a_leaderboard_without_a_trained_loss_says_why_and_ends_with_3(folder):
+    result = lossearch(folder, "leaderboard", "refused")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        "No loss was trained to the end yet: 3 rejected. Most frequent reason, 2 of 3: flat: the largest slope is 1e-9.\n"
+    )
+    as_json = lossearch(folder, "leaderboard", "refused", "--json")
+    assert (as_json.exit_code, as_json.stdout) == (3, "[]\n")
+
+
+def test_a_condition_that_no_loss_meets_is_said(folder):
+    result = lossearch(folder, "leaderboard", "runs/good", "--where", "complexity<1")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No loss meets these conditions.\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "torn", "1"], ["report", "torn", "--no-training"]], ids=lambda words: words[0]
+)
+def test_a_part_that_cannot_be_read_is_named_in_one_line(folder, tmp_path, words):
+    shutil.copytree(folder / "runs" / "good", tmp_path / "torn")
+    part = min((tmp_path / "torn" / "evaluations").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    result = lossearch(tmp_path, *words)
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert part.name in warning
+    assert warning.endswith(". Its evaluations are left out.")
+    assert result.exit_code == 0
+
+
+def test_files_that_a_killed_process_left_are_named_and_harmless(folder, tmp_path):
+    shutil.copytree(folder / "runs" / "good", tmp_path / "killed")
+    left = [".leaderboard.parquet.0123456789abcdef.writing", "evaluations/.000009.parquet.0123456789abcdef.writing"]
+    for name in left:
+        (tmp_path / "killed" / name).write_bytes(b"PAR1")
+    shown = lossearch(tmp_path, "status", "killed")
+    assert shown.stdout.splitlines()[-1].endswith(f"never read, and safe to remove: {', '.join(left)}")
+    assert lossearch(tmp_path, "leaderboard", "killed").stdout == lossearch(folder, "leaderboard", "runs/good").stdout
+
+
+def test_an_earlier_report_is_replaced_and_another_file_with_consent(folder, tmp_path):
+    words = ["report", str(folder / "runs" / "good"), "--no-training", "--top", "0", "--out", "mine.html"]
+    (tmp_path / "mine.html").write_text("mine")
+    assert lossearch(tmp_path, *words).exit_code == 2
+    assert (tmp_path / "mine.html").read_text() == "mine"
+    assert lossearch(tmp_path, *words, "--force").exit_code == 0
+    assert lossearch(tmp_path, *words).exit_code == 0
+
+
+def test_a_formula_that_a_search_would_not_train_is_exported_with_a_note(tmp_path):
+    result = lossearch(tmp_path, "export", "ce(0 - z)", "--out", "x.py")
+    assert result.exit_code == 0
+    assert "note: A search would not train this formula: untrainable: " in result.stderr
+
+
+def test_a_tracker_named_twice_is_asked_once(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("lossearch.trackers.known_tracker", asked.append)
+    assert lossearch(folder, "search", "small.toml", *["--track", "mlflow"] * 2, "--dry-run").exit_code == 0
+    assert asked == ["mlflow"]
