@@ -121,12 +121,17 @@ def reported() -> Iterator[None]:
         fail(f"expected paths that are UTF-8, got {shown(error.object, 200)}. Rename it", UserError.exit_code)
 
 
+def say_warning(message: str) -> None:
+    """Print a warning, unless this command has printed it: it may open a run several times."""
+    if message not in _WARNED:
+        _WARNED.add(message)
+        say(f"warning: {message}")
+
+
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Print a UserWarning as a message, and other warnings as Python does."""
     if issubclass(category, UserWarning):
-        if str(message) not in _WARNED:  # a command may open a run several times
-            _WARNED.add(str(message))
-            say(f"warning: {message}")
+        say_warning(str(message))
     else:
         _PYTHONS_SHOWWARNING(message, category, *place, **more)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossearch.cli.output import fail, say
+from lossearch.cli.output import fail, say, say_warning
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Leaderboard
@@ -29,7 +29,7 @@ def board_of(run: Path, says_damages: bool = True) -> "Leaderboard":
     if board.foreign is not None:
         say(f"note: {board.foreign}")
     for damage in board.damages if says_damages else ():
-        warnings.warn(describe_left_out(damage), stacklevel=2)  # is said once, also where other code reads the run
+        say_warning(describe_left_out(damage))
     return board
 
 

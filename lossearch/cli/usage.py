@@ -26,6 +26,8 @@ _QUOTES = "Put a formula, or a path with spaces, in quotes"
 class PlainGroup(TyperGroup):
     """A group of commands that tells a mistake in its words in one line, and ends with exit code 2."""
 
+    _context: Any = None  # of the command that the words name
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -43,48 +45,51 @@ class PlainGroup(TyperGroup):
         try:
             code = super().main(words, prog_name, complete_var, **inner)
         except _UsageError as error:
-            code = _report(error, words)
+            code = _report(error, error.ctx or self._context, words)
         sys.exit(code if isinstance(code, int) else 0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the first word names. A name that no command has is a mistake."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            advice = f" To run that file: {ctx.command_path} search {args[0]}" if args[0].endswith(".toml") else ""
+            advice = f". To run that file: {ctx.command_path} search {args[0]}" if args[0].endswith(".toml") else ""
             name, known = shown(args[0]) or "''", nearest(args[0], self.list_commands(ctx))
             fail(f"{name}: {ctx.command_path} has no such command{known}{advice}", UserError.exit_code)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            self._context = type(ctx)(command, parent=ctx, info_name=name)
+        return name, command, rest
 
 
-def _report(error: Any, words: Sequence[str]) -> int:
+def _report(error: Any, context: Any, words: Sequence[str]) -> int:
     """Print a mistake and return the exit code. Without any word the help was printed instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
         if error.message:  # the help, where typer prints without rich
             error.show()
         return UserError.exit_code
     try:
-        fail(describe(error, words), UserError.exit_code)
+        fail(describe(error, context, words), UserError.exit_code)
     except typer.Exit as ended:
         return ended.exit_code
 
 
-def describe(error: Any, words: Sequence[str]) -> str:
-    """Describe an error of typer in one line, for a command line of these words."""
-    context, parameter = error.ctx, getattr(error, "param", None)
+def describe(error: Any, context: Any, words: Sequence[str]) -> str:
+    """Describe an error of typer in one line: an error of the context's command, for a command line of these words."""
+    parameter = getattr(error, "param", None)
     if context is None:
         return " ".join(error.format_message().split())
     if parameter is not None and hasattr(error, "param_type"):
         about = (getattr(parameter, "help", None) or "").rstrip(".")
         return f"expected {_name(parameter)}, got none. {f'{about}. ' if about else ''}{_usage(context)}"
     if parameter is not None:
-        return _describe_value(error, parameter, words)
+        return _describe_value(error, context, parameter, words)
     if hasattr(error, "option_name"):
         return _describe_option(error, context)
     return f"{_describe_rest(error)}. {_usage(context)}"
 
 
-def _describe_value(error: Any, parameter: Any, words: Sequence[str]) -> str:
+def _describe_value(error: Any, context: Any, parameter: Any, words: Sequence[str]) -> str:
     """Describe a value that an option does not take."""
-    expected, choices = _expectation(error.ctx.command, parameter)
+    expected, choices = _expectation(context.command, parameter)
     value = _find_value(parameter, words)
     if expected is None or value is None:
         return f"{_name(parameter)}: {' '.join(error.message.split())}"
@@ -99,7 +104,8 @@ def _describe_option(error: Any, context: Any) -> str:
         spellings = (spelling for known in parameters for spelling in _spellings(known) if spelling.startswith("--"))
         advice = _OPTIONS_LAST if context.parent is None else _DASHES if not name.startswith("--") else ""
         known = nearest(name, spellings)
-        return f"{shown(name)}: {context.command_path} has no such option{known}{f'. {advice}' if advice else ''}"
+        end = f"{'' if known.endswith('?') else '.'} {advice}" if advice else ""
+        return f"{shown(name)}: {context.command_path} has no such option{known}{end}"
     if getattr(parameter, "is_flag", False):
         return f"{name}: expected no value, got one. Write {name} alone"
     expected = _expectation(context.command, parameter)[0] or "a value"

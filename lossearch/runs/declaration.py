@@ -305,6 +305,8 @@ def _describe_problems(
         by_place.setdefault(_find_written_place(details["loc"], kind), []).append(details)
     problems: dict[tuple[str | Argument, ...], None] = {}
     for place, errors in by_place.items():
+        if place and any(len(other) > len(place) and other[: len(place)] == place for other in by_place):
+            continue  # the value is of one of the types, and something in it is wrong
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
         text = _describe_problem(errors, kind)
         named: str | Argument = _cut(key)
