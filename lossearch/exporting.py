@@ -203,10 +203,10 @@ def _refuse_sizes(exportable: Exportable, num_classes: int | None, embedding_siz
 
 def _require_moderate(exportable: Exportable, **sizes: int | None) -> None:
     """Raise UserError for sizes of a graph that no memory would hold."""
-    given = {name: count(name, size) for name, size in sizes.items() if size is not None}
-    for name, size in given.items():
-        if size > _LARGEST[name]:
+    for name, size in sizes.items():
+        if isinstance(size, int) and size > _LARGEST[name]:
             raise UserError("Expected ", Argument(name), f" of at most {_LARGEST[name]:,} in a graph, got {size:,}.")
+    given = {name: count(name, size) for name, size in sizes.items() if size is not None}
     classes, width = given.get("num_classes", 1), given.get("embedding_size", 1)
     if exportable.class_weights == "pedcc":  # all pairs of classes are spread evenly
         width = max(width, classes)

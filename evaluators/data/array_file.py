@@ -74,7 +74,8 @@ def written_label(target: int) -> int:
 
 def file_error(path: Path, expected: str, got: str, advice: str = "") -> UserError:
     """Return the error for a file that should hold one thing and holds another; ``advice`` is a sentence."""
-    return UserError(f"Expected {expected} in {shown_path(path)}, got {got}. {advice}".rstrip())
+    end = "" if got.endswith("?") else "."
+    return UserError(f"Expected {expected} in {shown_path(path)}, got {got}{end} {advice}".rstrip())
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

@@ -234,7 +234,9 @@ class Directory(Generic[Kind, Record]):
         except (FileNotFoundError, NotADirectoryError):
             is_unknown = path.is_dir() and describe_directory(path, cls.FILE) is None
             advice = (" Restore that file, or start a new run in another ", *_RUN_DIR)
-            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if is_unknown else ())) from None
+            problem = no_run_at(path, cls.FILE)
+            end = "" if problem.endswith("?") else "."
+            raise RunDirectoryError(f"{problem}{end}", *(advice if is_unknown else ())) from None
         except (OSError, ValueError, RecursionError) as error:
             raise _not_declared(path / cls.FILE, error) from None
 
@@ -292,6 +294,13 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         is_to_generational = key == "evolution.mode" and declared.evolution.mode == "generational"
         return super()._may_change(key, declared) and not is_to_generational
 
+    @classmethod
+    def require_resumable(cls, path: Path, declared: Experiment, force: bool = False) -> dict[str, str]:
+        """Describe what was changed since the run was declared. Raises RunDirectoryError, also for its checkpoint."""
+        changes = super().require_resumable(path, declared, force)
+        _read_checkpoint(path)
+        return changes
+
     def write_workers(self, summary: dict[str, Any]) -> None:
         """Replace the summary of the workers."""
         replace_text(self.path / WORKERS_FILE, json.dumps(summary))
@@ -302,28 +311,33 @@ class RunDirectory(Directory[Experiment, Evaluation]):
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the last checkpoint; None if there is none. Raises RunDirectoryError for a damaged one."""
-        path = self.path / "checkpoint" / "state.json"
-        if not path.exists():
-            return None
-        try:
-            state = json.loads(read_run_file(path, MAX_STATE))
-        except ForeignFile:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise RunDirectoryError(
-                f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
-                "evaluations, which are kept."
-            ) from None
-        if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
-            raise RunDirectoryError(
-                f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
-                "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
-            )
-        return state
+        return _read_checkpoint(self.path)
 
     def forget_checkpoint(self) -> None:
         """Remove the checkpoint: the run then goes through its generations again, with the evaluations that it has."""
         remove(self.path / "checkpoint" / "state.json")
+
+
+def _read_checkpoint(run: Path) -> dict[str, Any] | None:
+    """Read the checkpoint of a run; None if there is none. Raises RunDirectoryError."""
+    path = run / "checkpoint" / "state.json"
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(read_run_file(path, MAX_STATE))
+    except ForeignFile:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(
+            f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
+            "evaluations, which are kept."
+        ) from None
+    if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
+        raise RunDirectoryError(
+            f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
+            "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
+        )
+    return state
 
 
 def named_data(declaration: Path) -> dict[str, str]:
