@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.screening.predictions import CLASSES, SIZE, Predictions
+from lossearch.primitives.analysis.domains import undefined_part
 from lossearch.primitives.analysis.targets import PREDICTIONS, moves
 from lossearch.primitives.batched.uniform_gradient import UniformGradient
 from lossearch.primitives.errors import UserError, shown
@@ -43,10 +44,13 @@ def rejection(formula: Formula, class_weights: str | None = None) -> str | None:
 
 
 def require_varying(formula: Formula, class_weights: str | None = None) -> None:
-    """Raise UserError for a formula that trains nothing, since its value is the same for all predictions.
+    """Raise UserError for a formula that trains nothing: a part of it is undefined, or its value never changes.
 
     A formula that a search would reject for another reason passes.
     """
+    undefined = undefined_part(formula)
+    if undefined is not None:
+        raise UserError(f"Expected a formula that is defined everywhere, got {shown(str(formula), 200)}: {undefined}.")
     reason = rejection(formula, class_weights) or ""
     if reason.startswith(FLAT_REASON):
         raise UserError(

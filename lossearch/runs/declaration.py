@@ -201,7 +201,7 @@ def read_experiment_text(name_or_path: str) -> tuple[str, str]:
         raise ExperimentError(f"{_cut(name_or_path)}: no such file, and no shipped experiment of that name{hint}")
     if path.is_dir():
         found = describe_directory(path) or "a folder"
-        raise ExperimentError(f"{_cut(name_or_path)}: expected a TOML file or the name of a shipped one, got {found}.")
+        raise ExperimentError(f"{_cut(name_or_path)}: expected a TOML file, got {found}.")
     try:
         return str(path), read_toml_text(path)
     except OSError as error:

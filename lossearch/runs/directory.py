@@ -359,15 +359,19 @@ def named_data(declaration: Path) -> dict[str, str]:
 
 def _read_keys(declaration: Path) -> dict[str, Any]:
     source = shown_path(declaration)
+    if declaration.exists() and not declaration.is_symlink() and not declaration.is_file():
+        raise ValueError(f"expected a TOML file, got {'a folder' if declaration.is_dir() else 'no file'}")
     try:
         return parse_toml(read_run_file(declaration, MAX_DECLARATION).decode("utf-8-sig"), source)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text, got bytes that are not UTF-8, from byte {error.start} on") from None
     except UserError as error:
         raise ValueError(str(error).removeprefix(f"{source}: ")) from None
 
 
 def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
     reason = " ".join(str(error).split()).removeprefix(f"{shown_path(declaration)}: ")[:_LONGEST_REASON]
-    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run, got: {reason}")
+    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run: {reason}")
 
 
 def lock_directory(path: Path) -> int:

@@ -81,7 +81,8 @@ class Comparison(Declaration):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        require_tasks(names, info.data.get("data", {}), reads_data(info))
+        if "data" in info.data:  # else its mistakes are told
+            require_tasks(names, info.data["data"], reads_data(info))
         return require_distinct("task", names)
 
     @model_validator(mode="after")

@@ -89,7 +89,7 @@ MISTAKES = [
     (["compare", "--task", "digits", "--losses", "0*ce(z)"], "Expected a formula whose value depends on the predict"),
     (["explain", "0*ce(z)", "--task", "digits"], "Expected a formula whose value depends on the predictions"),
     (["compare", "runs/goood"], "runs/goood: no such file, and no shipped experiment of that name; did you mean good"),
-    (["compare", "runs"], "runs: expected a TOML file or the name of a shipped one, got a folder of 2 runs"),
+    (["compare", "runs"], "runs: expected a TOML file, got a folder of 2 runs"),
     (["compare", "runs/compared"], "a comparison: 'lossearch compare --run-dir runs/compared --resume'"),
     (
         ["search", "small.toml", "--run-dir", "runs/compared"],

@@ -66,7 +66,7 @@ def test_a_file_needs_only_name_and_task(tmp_path):
             MINIMAL + '[fidelity]\nnetwork = "mlpp"',
             r"fidelity\.network: expected .* got 'mlpp'; did you mean mlp",
         ),
-        (MINIMAL + "[data.a]\nfolder = 3", r"x.toml: data\.a\.folder: expected string, got 3"),
+        ('name = "x"\ntask = "a"\n[data.a]\nfolder = 3', r"x.toml: data\.a\.folder: expected string, got 3"),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_allowed_values(tmp_path, text, message):
