@@ -54,10 +54,10 @@ class PlainGroup(TyperGroup):
             advice = f". To run that file: {ctx.command_path} search {args[0]}" if args[0].endswith(".toml") else ""
             name, known = shown(args[0]) or "''", nearest(args[0], self.list_commands(ctx))
             fail(f"{name}: {ctx.command_path} has no such command{known}{advice}", UserError.exit_code)
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None:
-            self._context = type(ctx)(command, parent=ctx, info_name=name)
-        return name, command, rest
+        resolved = super().resolve_command(ctx, args)
+        if resolved[1] is not None:
+            self._context = type(ctx)(resolved[1], parent=ctx, info_name=resolved[0])
+        return resolved
 
 
 def _report(error: Any, context: Any, words: Sequence[str]) -> int:

@@ -331,8 +331,8 @@ def _describe_problem(errors: Sequence[Any], kind: type[Declaration]) -> str:
         return str(error["ctx"]["error"])
     expected = " or ".join(dict.fromkeys(map(_describe_expected, errors)))
     given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
-    is_choice = error["type"] == "literal_error" and isinstance(given, str)
-    suggestion = similar(given, re.findall(r"'([^']*)'", expected)) if is_choice else ""
+    choices = re.findall(r"'([^']*)'", expected) if error["type"] == "literal_error" else []
+    suggestion = similar(given, choices) if isinstance(given, str) else ""
     return f"expected {expected}, got {_cut(repr(given))}{suggestion}"
 
 

@@ -68,12 +68,9 @@ def require_directory(run: Path, out: Path | None, force: bool = False) -> Path:
     if path.is_dir():
         raise UserError(f"{path}: expected a file to write, got a directory. Give a file in it, such as {path / FILE}")
     if os.path.lexists(path) and not (path.is_file() and (force or _is_replaceable(path))):
-        raise UserError(
-            f"{path}: expected a new file or an earlier report, got another file. Give another ",
-            Argument("out"),
-            *([", or replace it with ", Argument("force", "True")] if path.is_file() else []),
-            ".",
-        )
+        advice = (", or replace it with ", Argument("force", "True")) if path.is_file() else ()
+        expected = f"{path}: expected a new file or an earlier report, got another file. Give another "
+        raise UserError(expected, Argument("out"), *advice, ".")
     return path
 
 
