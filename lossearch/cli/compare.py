@@ -142,6 +142,7 @@ def compare(
             "fidelity": {"network": network, **training},
         }
         declared = _declared(file, overrides, run_dir if resume else None)
+        _require_varying_losses(declared)
         from lossearch.cli.progress_bars import study_view
         from lossearch.studies.compare import compare as run_comparison
         from lossearch.studies.runner import StudyInterrupted
@@ -183,6 +184,16 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
     return validated_comparison(replaced({"name": "compare"}, given), ARGUMENTS)
+
+
+def _require_varying_losses(declared: "Comparison") -> None:
+    """Raise UserError for a formula of the user's own that no training would change."""
+    from lossearch.evaluators.screening.screening import require_varying
+    from lossearch.runs.named_loss import named_loss
+
+    for loss in map(named_loss, declared.all_losses()):
+        if loss.known is None:
+            require_varying(loss.formula, loss.class_weights)
 
 
 def _print(compared: "ComparedLosses", as_json: bool) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.measuring.measures import NAMES
-from lossearch.evaluators.screening.screening import require_varying
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
 from lossearch.runs.declaration import ARGUMENTS
-from lossearch.runs.named_loss import candidate_of, named_loss, with_settings
+from lossearch.runs.named_loss import candidate_of, with_settings
 from lossearch.runs.session import require_data, required_path
 from lossearch.runs.views import View
 from lossearch.studies.checkpoints import Checkpoints
@@ -67,7 +66,6 @@ def compare(
         raise UserError(f"Unknown measure {shown(measure)!r}{nearest(measure, DIRECTIONS)}")
     declared = _declared(comparison, overrides)
     _require_measure(declared, measure)
-    _require_varying_losses(declared)
     if not resume:
         _require_each_once(declared.losses)
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
@@ -98,14 +96,6 @@ def _require_measure(declared: Comparison, measure: str | None) -> None:
             Argument("measure"),
             f": expected a measure of {tasks}, one of {', '.join(recorded)}, got {measure!r}.",
         )
-
-
-def _require_varying_losses(declared: Comparison) -> None:
-    """Raise UserError for a formula that no training changes. Known losses need no check."""
-    for text in declared.all_losses():
-        loss = named_loss(text)
-        if loss.known is None:
-            require_varying(loss.formula, loss.class_weights)
 
 
 def _require_each_once(losses: Sequence[str]) -> None:
