@@ -16,9 +16,8 @@ from lossearch.cli.export import export
 from lossearch.cli.fidelity import fidelity
 from lossearch.cli.health import doctor, status
 from lossearch.cli.leaderboard import leaderboard
-from lossearch.cli.report import report
 from lossearch.cli.search import search
-from lossearch.cli.show import show
+from lossearch.cli.show import report, show
 from lossearch.cli.streams import flush_output, make_enduring
 from lossearch.cli.tune import tune
 from lossearch.cli.usage import PlainGroup
