@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lossearch.evaluators.screening.screening import rejection
+from lossearch.evaluators.screening.screening import rejection, require_varying
 from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with, require_known_options
 from lossearch.primitives.arguments import require_flag, require_path, require_whole
@@ -36,6 +36,10 @@ _TENSORS = ("prior", "weight", "generator")
 _RANDOM_CLASS_WEIGHTS = "The class weights of the graph are random: train a module of the loss, and export it."
 _WITHOUT_WEIGHT = "The module's weight is not in the file: give it to Loss(weight=...)."
 _WITHOUT_CLASS_WEIGHTS = "The module's class weights are not in the file: Loss.load_state_dict takes its state_dict."
+
+#: Largest sizes of a graph, and most numbers among its class weights or in its example: one GiB of them.
+_LARGEST = {"num_classes": 2**24, "embedding_size": 2**20}
+_MOST_NUMBERS = 2**28
 
 #: Limits that are also warned of. The other limits are on the model card alone.
 _WARNINGS = {_RANDOM_CLASS_WEIGHTS, _WITHOUT_WEIGHT, _WITHOUT_CLASS_WEIGHTS}
@@ -97,6 +101,7 @@ def export(
             exportable = replace(exportable, limits=tuple(_list_limits_of_file(loss)))
             write_export(path, exportable)
         else:
+            _require_moderate(exportable, num_classes=num_classes, embedding_size=embedding_size)
             tensors = {name: options[name] for name in _TENSORS if name in options}
             module = _make_graph_module(loss, exportable, num_classes, embedding_size, tensors)
             classes = _find_graph_classes(module, num_classes, form)
@@ -170,6 +175,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
         exportable = _with_options(of_known(known, known.values(values)), constants)
     else:
         formula = formula_with(loss, values)
+        require_varying(formula.bind({name: float(value) for name, value in values.items()}))
         numbers = {name: float(value) for name, value in values.items()}
         exportable = _with_options(of_formula(formula, numbers), constants)
     for name in _TENSORS:
@@ -207,6 +213,26 @@ def _refuse_sizes(exportable: Exportable, num_classes: int | None, embedding_siz
     for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
         if size is not None:
             raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
+
+
+def _require_moderate(exportable: Exportable, **sizes: int | None) -> None:
+    """Raise UserError for sizes of a graph that no memory would hold."""
+    for name, size in sizes.items():
+        if isinstance(size, int) and size > _LARGEST[name]:
+            raise UserError("Expected ", Argument(name), f" of at most {_LARGEST[name]:,} in a graph, got {size:,}.")
+    given = {name: count(name, size) for name, size in sizes.items() if size is not None}
+    classes, width = given.get("num_classes", 1), given.get("embedding_size", 1)
+    if exportable.class_weights == "pedcc":  # all pairs of classes are spread evenly
+        width = max(width, classes)
+    if classes * width > _MOST_NUMBERS:
+        raise UserError(
+            f"Expected class weights of at most {_MOST_NUMBERS:,} numbers in a graph, got {classes:,} classes of "
+            f"{width:,}. Give fewer ",
+            Argument("num_classes"),
+            " or a smaller ",
+            Argument("embedding_size"),
+            ".",
+        )
 
 
 def _hint_at_argument(name: str, loss: Exportable) -> str:

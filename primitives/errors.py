@@ -20,7 +20,9 @@ class Argument:
 
     @property
     def option(self) -> str:
-        """The option of the command that sets this argument."""
+        """The option of the command that sets this argument. A list's is named in the singular, and repeated."""
+        if self.name == "tasks":
+            return "--task"
         return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}"
 
 
@@ -74,11 +76,16 @@ def as_user_errors() -> Iterator[None]:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a clause for a message: up to three known names that resemble ``name``, else all known names."""
     names = sorted(map(str, known))
-    by_lower_case = {known_name.lower(): known_name for known_name in names}
+    return similar(name, names) or f"; known: {', '.join(map(shown, names))}"
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """Return a clause for a message: up to three known names that resemble ``name``; empty if none does."""
+    by_lower_case = {known_name.lower(): known_name for known_name in sorted(map(str, known))}
     matches = get_close_matches(name[:80].lower(), by_lower_case, n=3, cutoff=0.6)
-    if matches:
-        return f"; did you mean {' or '.join(shown(by_lower_case[match]) for match in matches)}?"
-    return f"; known: {', '.join(map(shown, names))}"
+    if not matches:
+        return ""
+    return f"; did you mean {' or '.join(shown(by_lower_case[match]) for match in matches)}?"
 
 
 def unknown_attribute(module: str, name: str, known: Iterable[str]) -> str:

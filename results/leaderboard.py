@@ -1,6 +1,8 @@
 """The leaderboard of a run: its rows, and the loss module or the export of each."""
 
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
@@ -196,6 +198,11 @@ class NotARun(UserError, FileNotFoundError):
     __str__ = UserError.__str__
 
 
+def describe_left_out(damage: "Damage") -> str:
+    """Say that a part of a run cannot be read, and what that costs."""
+    return f"{damage.reason.rstrip('.')}. Its evaluations are left out."
+
+
 class Leaderboard:
     """The ranked losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
 
@@ -220,7 +227,7 @@ class Leaderboard:
         store = EvaluationStore(self.path / "evaluations")
         self._evaluations, self.damages = store.open()
         for damage in self.damages:
-            warnings.warn(f"{damage.reason}. Its evaluations are left out.", stacklevel=2)
+            warnings.warn(describe_left_out(damage), stacklevel=2)
         self.foreign: str | None = store.describe_foreign()
         if self.foreign is not None:
             warnings.warn(self.foreign, stacklevel=2)
@@ -319,7 +326,7 @@ class Leaderboard:
         """
         judged = self.judged()
         if not judged and not self.ranked:
-            raise UserError(f"{self.path}: expected a loss that was trained to the end, got none.")
+            raise UserError(f"{self.path}: expected a loss that was trained to the end, got none{self.why_unranked()}.")
         return judged[0] if judged else self[0]
 
     def judged(self) -> list[Entry]:
@@ -385,6 +392,23 @@ class Leaderboard:
     def counts(self) -> dict[str, int]:
         """Count the losses of each status."""
         return self.rows.ranking.counts()
+
+    def why_unranked(self) -> str:
+        """Return a clause that counts the losses without a rank by their status, and gives the most frequent reason.
+
+        It is empty where no loss was recorded. Numbers in a reason do not matter to its frequency.
+        """
+        rows = self.rows[self.ranked :]
+        if not rows:
+            return ""
+        counts = Counter(row.status for row in rows)
+        reasons: dict[str, list[str]] = {}
+        for row in rows:
+            if row.reason and row.status != "duplicate":
+                reasons.setdefault(re.sub(r"[-+]?\d[\d.e+-]*", "#", row.reason), []).append(row.reason)
+        most = max(reasons.values(), key=len, default=[])
+        told = f". Most frequent reason, {len(most)} of {len(rows)}: {most[0].rstrip('.')}" if most else ""
+        return f": {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}{told}"
 
     def finished_at(self) -> list[str]:
         """Return the end of each training, sorted: UTC, as recorded."""

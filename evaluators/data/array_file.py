@@ -8,10 +8,23 @@ import torch
 from numpy.typing import NDArray
 
 from lossearch.evaluators.data.data_home import shown_path
-from lossearch.evaluators.data.packed_arrays import UNPACKED_TO_PACKED, PackedArrays, TooMuchToUnpack, is_single_array
+from lossearch.evaluators.data.packed_arrays import (
+    UNPACKED_TO_PACKED,
+    NotPacked,
+    PackedArrays,
+    PythonObjects,
+    TooMuchToUnpack,
+    is_single_array,
+)
 from lossearch.evaluators.data.parts import PARTS
 from lossearch.evaluators.data.splits import Split
 from lossearch.primitives.errors import UserError, nearest, shown
+
+#: What is read, and how to make it of anything else.
+_CONVERT = (
+    "Folders of images and .npz files are read. To write one, read yours in Python and call "
+    "numpy.savez('mine.npz', inputs=inputs, targets=targets), with numbers in both."
+)
 
 #: The one part of a file that does not name its parts.
 ALL = "all"
@@ -61,7 +74,8 @@ def written_label(target: int) -> int:
 
 def file_error(path: Path, expected: str, got: str, advice: str = "") -> UserError:
     """Return the error for a file that should hold one thing and holds another; ``advice`` is a sentence."""
-    return UserError(f"Expected {expected} in {shown_path(path)}, got {got}. {advice}".rstrip())
+    end = "" if got.endswith("?") else "."
+    return UserError(f"Expected {expected} in {shown_path(path)}, got {got}{end} {advice}".rstrip())
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -71,7 +85,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream:
             if is_single_array(stream):
-                raise file_error(path, "named arrays as numpy.savez writes them", "one array without a name")
+                raise file_error(path, "named arrays as numpy.savez writes them", "one array without a name", _CONVERT)
             with PackedArrays(stream) as packed:
                 _require_names(path, packed.names)
                 return {name: packed.read(name) for name in packed.names}
@@ -80,10 +94,30 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise file_error(path, expected, str(error), "Save it with numpy.savez, which does not compress.") from None
     except UserError:
         raise
+    except NotPacked:
+        got = f"{_describe_kind(path)}, which cannot be read"
+        raise file_error(path, "arrays as numpy.savez writes them", got, _CONVERT) from None
+    except PythonObjects as error:
+        name = shown(str(error))
+        advice = numbering(name) if name.endswith("targets") else f"Save {name}.astype('float32')."
+        got = f"Python objects in {name}, such as texts, which cannot be read: that could run code"
+        raise file_error(path, "arrays of numbers", got, advice) from None
     except Exception as error:  # a damaged file can make its readers raise any error
         expected = "arrays of numbers as numpy.savez writes them"
         reason = shown(" ".join(f"{error or type(error).__name__}".split()), 200)
         raise file_error(path, expected, f"a file that cannot be read: {reason}", "Write it anew.") from None
+
+
+def _describe_kind(path: Path) -> str:
+    """Describe a file that packs no arrays by its beginning and its ending."""
+    with path.open("rb") as stream:
+        beginning = stream.read(512)
+    if not beginning:
+        return "an empty file"
+    if beginning[:2] == b"PK":
+        return "a file whose end is missing"
+    ending = f"a {shown(path.suffix)} file" if path.suffix and path.suffix != ".npz" else "another file"
+    return f"{ending} of text" if b"\0" not in beginning and beginning.isascii() else ending
 
 
 def _require_names(path: Path, names: list[str]) -> None:

@@ -21,10 +21,20 @@ class TooMuchToUnpack(ValueError):
     """Arrays so much larger than their file that it must be made to fill the memory. The message tells both sizes."""
 
 
+class PythonObjects(ValueError):
+    """An array of Python objects, such as texts of a table. The message is its name."""
+
+
+class NotPacked(ValueError):
+    """A file that packs no arrays."""
+
+
 class PackedArrays:
     """The arrays in a stream, by name. Opening and reading raise any error for a damaged file."""
 
     def __init__(self, stream: IO[bytes]) -> None:
+        if not zipfile.is_zipfile(stream):
+            raise NotPacked
         self._archive = zipfile.ZipFile(stream)
         self._members = {info.filename.removesuffix(".npy"): info for info in self._archive.infolist()}
         members = self._archive.infolist()
@@ -45,7 +55,7 @@ class PackedArrays:
             read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = read_header(stream)
             if dtype.hasobject:
-                raise ValueError(f"{name} has Python objects, and unpickling them could run code")
+                raise PythonObjects(name)
             size, declared = member.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
             if size != declared:
                 raise ValueError(f"{name} has {size:,} bytes, and its header says {declared:,}")

@@ -31,18 +31,26 @@ def job_address() -> str | None:
         return None
 
 
+def require_address(address: str) -> tuple[str, int] | None:
+    """Return host and port of an address; None for ``auto``. Raises UserError if the address is malformed."""
+    if address == "auto":
+        return None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:9]) < 65_536:
+        raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
+    return host.strip("[]"), int(port)
+
+
 def require_answer(address: str) -> None:
     """Raise ClusterUnreachable unless a Ray cluster seems to answer at ``host:port``.
 
     Raises UserError if the address is malformed. The address ``auto`` is not checked.
     """
-    if address == "auto":
+    place = require_address(address)
+    if place is None:
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise UserError(f"Expected a Ray address like 10.0.0.5:6379, or auto, got {address!r}.")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT) as connection:
+        with socket.create_connection(place, CONNECT_TIMEOUT) as connection:
             problem = None if _speaks_grpc(connection) else "something other than Ray answers there"
     except TimeoutError:
         problem = f"no answer within {CONNECT_TIMEOUT:.0f} s"

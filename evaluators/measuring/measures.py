@@ -18,6 +18,22 @@ from lossearch.evaluators.training.outcome import Outputs
 #: Bins of the calibration error (Guo et al., ICML 2017).
 BINS = 15
 
+_DISTANCES = ("intra-class distance", "inter-class distance", "distance ratio", "gradient at the embedding")
+
+#: Names of the measures by the metric of a task: what is recorded of every training.
+NAMES: dict[str, tuple[str, ...]] = {
+    "accuracy": (
+        *("accuracy", "balanced accuracy", "macro precision", "macro recall", "macro F1", "calibration error"),
+        *_DISTANCES,
+    ),
+    "mean IoU": ("mean IoU", "pixel accuracy", "balanced accuracy", "gradient at the embedding"),
+    "verification accuracy": (
+        *("verification accuracy", "equal error rate", "true acceptance at false acceptance 0.001"),
+        "area under ROC",
+        *_DISTANCES,
+    ),
+}
+
 #: False acceptance rate at which true acceptance is reported.
 FALSE_ACCEPTANCE = 1e-3
 

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.screening.predictions import CLASSES, SIZE, Predictions
+from lossearch.primitives.analysis.domains import undefined_part
 from lossearch.primitives.analysis.targets import PREDICTIONS, moves
 from lossearch.primitives.batched.uniform_gradient import UniformGradient
+from lossearch.primitives.errors import UserError, shown
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.class_weights import require_suits
 
@@ -26,6 +28,9 @@ CHECK_EVERY = 4
 #: Slope, relative to the value, below which it is rounding error in float32.
 FLAT = 1e-7
 
+#: Beginning of the reason for a formula whose value does not move with the predictions.
+FLAT_REASON = "flat: "
+
 #: Share of the predictions that must reach their targets.
 REQUIRED = 0.9
 
@@ -36,6 +41,22 @@ def rejection(formula: Formula, class_weights: str | None = None) -> str | None:
     Raises UserError if the class weights do not suit the formula.
     """
     return rejections([formula], [class_weights])[0]
+
+
+def require_varying(formula: Formula, class_weights: str | None = None) -> None:
+    """Raise UserError for a formula that trains nothing: a part of it is undefined, or its value never changes.
+
+    A formula that a search would reject for another reason passes.
+    """
+    undefined = undefined_part(formula)
+    if undefined is not None:
+        raise UserError(f"Expected a formula that is defined everywhere, got {shown(str(formula), 200)}: {undefined}.")
+    reason = rejection(formula, class_weights) or ""
+    if reason.startswith(FLAT_REASON):
+        raise UserError(
+            f"Expected a formula whose value depends on the predictions, got {shown(str(formula), 200)}, which is "
+            f"{reason}."
+        )
 
 
 def rejections(formulas: Sequence[Formula], class_weights: Sequence[str | None]) -> list[str | None]:
@@ -112,9 +133,9 @@ class _Screening:
         for place, (value, slopes) in enumerate(zip(self._compute_mean_values(), predictions.slopes(), strict=True)):
             moved = PREDICTIONS - {"weight_norm"} if self._kinds[place] == "pedcc" else PREDICTIONS
             if not moves(self._formulas[place], moved):
-                self._reject(place, "flat: the value depends on no prediction")
+                self._reject(place, f"{FLAT_REASON}the value depends on no prediction")
             elif not max(slopes) > FLAT * abs(value):  # not <=, which NaN would pass
-                self._reject(place, f"flat: the largest slope is {max(slopes):.1g}")
+                self._reject(place, f"{FLAT_REASON}the largest slope is {max(slopes):.1g}")
 
     def _prepare(self, num_samples: int, progress: float) -> dict[str, Tensor]:
         """Make room in the program for a number of samples, and return the inputs that all formulas have in common."""

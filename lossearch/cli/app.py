@@ -4,6 +4,7 @@ Data goes to standard output, messages to standard error. Exit codes: 0 success,
 3 finished without a valid candidate, 130 interrupted.
 """
 
+import sys
 from typing import Annotated
 
 import typer
@@ -15,14 +16,16 @@ from lossearch.cli.export import export
 from lossearch.cli.fidelity import fidelity
 from lossearch.cli.health import doctor, status
 from lossearch.cli.leaderboard import leaderboard
-from lossearch.cli.report import report
 from lossearch.cli.search import search
-from lossearch.cli.show import show
-from lossearch.cli.streams import make_enduring
+from lossearch.cli.show import report, show
+from lossearch.cli.streams import flush_output, make_enduring
 from lossearch.cli.tune import tune
+from lossearch.cli.usage import PlainGroup
 
 app = typer.Typer(
     name="lossearch",
+    cls=PlainGroup,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="Search for loss functions, read the results, export losses.",
     epilog="Exit codes: 0 success; 1 failure; 2 wrong input; 3 finished without a valid candidate; 130 interrupted.",
     no_args_is_help=True,
@@ -67,6 +70,9 @@ for command in (
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command, and end the process with its exit code; with 1 where its output cannot be written."""
     make_enduring()
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        sys.exit(ended.code or int(not flush_output()))

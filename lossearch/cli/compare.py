@@ -20,7 +20,7 @@ from lossearch.cli.output import (
     say_legend,
     typed,
 )
-from lossearch.cli.sources import say_named_data
+from lossearch.cli.sources import require_executor, say_named_data
 
 if TYPE_CHECKING:
     from lossearch.results.findings.comparison import ComparisonTable
@@ -118,6 +118,11 @@ def compare(
         declared_options = {"losses": losses, "tune": tune, "baseline": baseline, "split": split, "seed": seed}
         training = {"steps": steps, "learning_rate": learning_rate}
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
+        require_executor(executor, ray_address)
+        if network is not None:
+            from lossearch.evaluators.networks.registry import require_network
+
+            require_network(network)
         if file is not None and os.path.isfile(os.path.join(file, "experiment.toml")):
             further = {"measure": measure, "run_dir": run_dir, "resume": resume}
             _refuse({**declared_options, **training, **further}, _NOT_WITH_SEARCH)
@@ -137,6 +142,7 @@ def compare(
             "fidelity": {"network": network, **training},
         }
         declared = _declared(file, overrides, run_dir if resume else None)
+        _require_varying_losses(declared)
         from lossearch.cli.progress_bars import study_view
         from lossearch.studies.compare import compare as run_comparison
         from lossearch.studies.runner import StudyInterrupted
@@ -160,6 +166,7 @@ def _refuse(options: Mapping[str, Any], reason: str) -> None:
 def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None) -> "Comparison":
     """Return the comparison of a file, of an earlier run, or of the options alone."""
     from lossearch.primitives.errors import shown
+    from lossearch.runs.declaration import ARGUMENTS
     from lossearch.runs.named_loss import split_names
     from lossearch.studies.comparison import ComparisonDirectory, load_comparison, replaced, validated_comparison
 
@@ -176,7 +183,17 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
     missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
-    return validated_comparison(replaced({"name": "compare"}, given), "compare")
+    return validated_comparison(replaced({"name": "compare"}, given), ARGUMENTS)
+
+
+def _require_varying_losses(declared: "Comparison") -> None:
+    """Raise UserError for a formula of the user's own that no training would change."""
+    from lossearch.evaluators.screening.screening import require_varying
+    from lossearch.runs.named_loss import named_loss
+
+    for loss in map(named_loss, declared.all_losses()):
+        if loss.known is None:
+            require_varying(loss.formula, loss.class_weights)
 
 
 def _print(compared: "ComparedLosses", as_json: bool) -> None:

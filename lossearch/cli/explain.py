@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli.output import JsonFlag, as_words, fail, interrupted, print_json, reported, say
-from lossearch.cli.sources import known_or_formula, say_named_data
+from lossearch.cli.sources import known_or_formula, require_executor, say_named_data
 
 if TYPE_CHECKING:
     from lossearch.studies.explain import ExplainedLoss
@@ -32,6 +32,7 @@ def explain(
 ) -> None:
     """Show what a loss does and why it wins: draw its curves, leave out each part, try wrong labels and a long tail."""
     with reported():
+        require_executor(executor, ray_address)
         _require_source(source, task)
         if os.path.isdir(source):
             say_named_data(Path(source))

@@ -70,6 +70,7 @@ def export(
                 export_loss(loss, out, format=form, card=card, calibrated=calibrated, force=force, **sizes, **options)
         except OSError as error:
             fail(f"{out}: expected a file that can be written, got: {error.strerror}", 2)
+        _say_rejection(loss, options)
         for warning in caught:
             if warning.category is UserWarning:
                 say(f"note: {warning.message}")
@@ -82,7 +83,9 @@ def export(
 
 def _require_free(path: Path, force: bool) -> None:
     if path.is_dir():
-        fail(f"{path}: expected a file to write, got a directory", 2)
+        fail(f"{path}: expected a file to write, got a directory. Give a file in it, such as {path / 'my_loss.py'}", 2)
+    if path.exists() and not path.is_file():
+        fail(f"{path}: expected a file to write, got a device or a pipe", 2)
     if path.exists() and not force:
         fail(f"{path}: exists already. Give another --out, or --force to replace it", 2)
 
@@ -99,9 +102,11 @@ def _read_loss(source: str, rank: int | None, tuned: bool | None, hyperparameter
 
 def _read_loss_of_run(run: Path, rank: int | None, tuned: bool | None) -> "Entry":
     """Return the loss of a rank, or the best judged one, or rank 1, in the form that is asked for."""
-    board = board_of(run)
+    board = board_of(run, says_damages=False)
     if board.damages:
         fail(f"{board.damages[0].reason.rstrip('.')}. Without it the ranks may differ; --resume trains it again", 1)
+    if not board.ranked:
+        fail(f"{run}: expected a loss that was trained to the end, got none{board.why_unranked()}", 2)
     if rank is not None and rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
     if rank is not None:
@@ -143,6 +148,22 @@ def _say_choice(entry: "Entry", rank: int | None) -> None:
     elif rank is None and not forms.verdicts:
         steps = [judge] if forms.tuned else [typed(["tune", run]), judge]
         say(f"Nothing was judged, so this is {called}, untuned. To judge: {'; '.join(steps)}")
+
+
+def _say_rejection(loss: "Entry | str", options: dict[str, Any]) -> None:
+    """Say why a search would not train a formula of the user's own."""
+    from lossearch.primitives.language.parser import valid_name
+
+    if not isinstance(loss, str) or valid_name(loss):
+        return
+    from lossearch.evaluators.screening.screening import rejection
+    from lossearch.loss_module import formula_with
+    from lossearch.primitives.modules.options import MODULE_OPTIONS
+
+    values = {name: value for name, value in options.items() if name not in MODULE_OPTIONS}
+    reason = rejection(formula_with(loss, values).bind(values), options.get("class_weights"))
+    if reason is not None:
+        say(f"note: A search would not train this formula: {reason}.")
 
 
 def _say_use(loss: "Entry | str", form: str) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lossearch.runs.declaration import Declaration
     from lossearch.runs.status import Status
 
+#: Most files that are named.
+MAX_FILES = 3
+
 #: Most workers that are listed one by one.
 MAX_WORKERS = 16
 
@@ -135,3 +138,7 @@ def _print_status(status: "Status") -> None:
         print(f"last evaluation: {printable(status.last_evaluation)}")
     if status.damages:
         print(f"parts that cannot be read: {status.damages}; --resume repeats their work")
+    if status.unfinished:
+        more = f" and {len(status.unfinished) - MAX_FILES} more" if len(status.unfinished) > MAX_FILES else ""
+        named = ", ".join(map(printable, status.unfinished[:MAX_FILES]))
+        print(f"left by a process that was killed, never read, and safe to remove: {named}{more}")

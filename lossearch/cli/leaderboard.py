@@ -38,7 +38,7 @@ def leaderboard(
         from lossearch.results.plain_text import printable
         from lossearch.results.ranking.filters import condition, on_task, ordered
 
-        board, by_loss = board_of(run), _group_verdicts(run)
+        board, by_loss = board_of(run, says_damages=False), _group_verdicts(run)
         conditions = [condition(text) for text in where or ()]
         rows: Sequence[Any] = board.rows
         is_selection = bool(conditions) or pareto or task is not None or sort is not None
@@ -55,7 +55,9 @@ def leaderboard(
             print_json([asdict(row) | {"verdicts": verdicts_of(row)} for row in _select_first(rows, top)])
         elif as_csv:
             _print_csv(_select_first(rows, top))
-        else:
+        elif board.ranked and is_selection and not rows:
+            say("No loss meets these conditions.")
+        elif board.ranked:
             print_board(rows, top, beside=not is_selection)
             for (formula, class_weights), lines in by_loss.items():
                 row = board.find_row(formula, class_weights)
@@ -68,6 +70,9 @@ def leaderboard(
             say(f"error: {damage.reason.rstrip('.')}. Its evaluations are left out here; --resume trains them again.")
         if board.damages:
             raise typer.Exit(1)
+        if not board.ranked:
+            say(f"No loss was trained to the end yet{board.why_unranked()}.")
+            raise typer.Exit(3)
 
 
 def print_board(rows: Any, top: int, known: bool = False, beside: bool = True) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from lossearch.cli.streams import flush_output
 from lossearch.primitives.errors import LossearchError, UserError, shown
 from lossearch.results.plain_text import printable
 
@@ -110,19 +111,27 @@ def reported() -> Iterator[None]:
     except LossearchError as error:
         fail(error.with_options(), error.exit_code)
     except OSError as error:
-        fail(str(error), LossearchError.exit_code)
+        if not flush_output():
+            fail(f"standard output: expected a file that can be written, got: {error.strerror}", 1)
+        place = f"{shown(str(error.filename), 300)}: " if error.filename and error.strerror else ""
+        fail(f"{place}{error.strerror or error}", LossearchError.exit_code)
     except UnicodeEncodeError as error:
         if not any("\udc80" <= letter <= "\udcff" for letter in error.object):
             raise
         fail(f"expected paths that are UTF-8, got {shown(error.object, 200)}. Rename it", UserError.exit_code)
 
 
+def say_warning(message: str) -> None:
+    """Print a warning, unless this command has printed it: it may open a run several times."""
+    if message not in _WARNED:
+        _WARNED.add(message)
+        say(f"warning: {message}")
+
+
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Print a UserWarning as a message, and other warnings as Python does."""
     if issubclass(category, UserWarning):
-        if str(message) not in _WARNED:  # a command may open a run several times
-            _WARNED.add(str(message))
-            say(f"warning: {message}")
+        say_warning(str(message))
     else:
         _PYTHONS_SHOWWARNING(message, category, *place, **more)
 

@@ -8,7 +8,7 @@ import typer
 from lossearch.cli import completion
 from lossearch.cli.leaderboard import print_board
 from lossearch.cli.output import as_words, fail, interrupted, reported, say, say_embedding_use, typed
-from lossearch.cli.sources import say_named_data
+from lossearch.cli.sources import require_executor, say_named_data
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Run
@@ -43,7 +43,17 @@ def search(
         if show:
             print(read_experiment_text(experiment)[1], end="")
             return
+        if resume and run_dir is None:
+            fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)
+        require_executor(executor, ray_address)
+        from lossearch.engine.launch import SearchInterrupted, required_directory, search
+        from lossearch.trackers import known_tracker
+
+        trackers = [known_tracker(name) for name in dict.fromkeys(track or [])]
         declared = load_experiment(experiment, seed=seed)
+        if resume and run_dir is not None:
+            say_named_data(run_dir)
+        required_directory(declared, run_dir, resume, force)
         if dry_run:
             from lossearch.cli.plan import plan
             from lossearch.evaluators.tasks.download import require_downloaded
@@ -52,18 +62,9 @@ def search(
             for task in declared.tasks:
                 require_downloaded(task)
             return
-        if resume and run_dir is None:
-            fail("--resume: expected --run-dir, the directory of the run to continue, got none", 2)
-        if ray_address is not None and executor == "inline":
-            fail("--ray-address: expected --executor ray with it, got inline", 2)
         from lossearch.cli.progress_bars import search_view
-        from lossearch.engine.launch import SearchInterrupted, search
         from lossearch.engine.search_loop import planned_trainings
-        from lossearch.trackers import known_tracker
 
-        if resume and run_dir is not None:
-            say_named_data(run_dir)
-        trackers = [known_tracker(name) for name in track or []]
         try:
             with search_view(planned_trainings(declared) // declared.fidelity.seeds // len(declared.tasks)) as view:
                 run = search(

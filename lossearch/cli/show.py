@@ -1,4 +1,4 @@
-"""The ``lossearch show`` command."""
+"""The ``lossearch show`` and ``lossearch report`` commands: one loss of a run in text, and a whole run as HTML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -49,6 +49,37 @@ def show(
             say(message)
 
 
+def report(
+    run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="report.html in RUN")] = None,
+    top: Annotated[int, typer.Option(min=0, max=50, help="Losses of the leaderboard with a section of their own.")] = 3,
+    training: Annotated[
+        bool,
+        typer.Option("--training/--no-training", help="Train each of them once, and show its course."),
+    ] = True,
+    own_data: Annotated[
+        bool, typer.Option("--own-data", help="Train on a folder or file of yours, if RUN's experiment names one.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file although it is no report.")] = False,
+) -> None:
+    """Write one HTML file that shows a run. It loads nothing, and can be sent as it is."""
+    with reported():
+        from lossearch.cli.sources import board_of
+        from lossearch.results.report.page import require_directory, write_report
+
+        require_directory(run, out, force)
+        board_of(run)  # names parts that cannot be read
+        if training:
+            from lossearch.primitives.errors import UserError
+            from lossearch.studies.observation import observe
+
+            try:
+                observe(run, top, say, own_data)
+            except UserError as error:  # data may be missing here: the rest is shown
+                say(f"Not trained: {error.with_options()}")
+        print(write_report(run, out, top, force))
+
+
 def _print(facts: Any) -> None:
     from lossearch.results.plain_text import printable
 
@@ -78,8 +109,8 @@ def _format_lines(facts: Any) -> Iterator[str]:
     if facts.trial is not None:
         yield f"  fresh      {facts.trial.sentence(row.metric)}"
     for loss in facts.tuned:
-        value = _format_number(loss.value)
-        yield f"  tuned      on {loss.task}: {', '.join(loss.settings)}; {value} on the validation split"
+        settings, value = ", ".join(map(_shorten_setting, loss.settings)), _format_number(loss.value)
+        yield f"  tuned      on {loss.task}: {settings}; {value} on the validation split"
     for line in facts.verdicts:
         yield f"  verdict    {line.scene}, {line.task}: {line.verdict}; {line.why}"
     if facts.explanation is not None and facts.explanation.form.nearest is not None:
@@ -103,6 +134,15 @@ def _format_standing(row: Any) -> str:
     difference = f", {against}{' (95 %)' if '±' in against else ''} to cross-entropy" if against else ""
     front = ", on the Pareto front" if row.pareto else ""
     return f"rank {row.rank}: {row.metric} {row.fitness_mean:.4f}{spread} over {row.seeds} seeds{difference}{front}"
+
+
+def _shorten_setting(text: str) -> str:
+    """Return ``name=value`` with the digits that matter. Text that is no number stays as it is."""
+    name, _, value = text.partition("=")
+    try:
+        return f"{name}={float(value):.4g}"
+    except ValueError:
+        return text
 
 
 def _format_number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Reads the argument of a command that names a loss: the directory of a run, a known loss or a formula."""
+"""Reads arguments that several commands have: a run, a known loss, a formula, the executor."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossearch.cli.output import fail, say
+from lossearch.cli.output import fail, say, say_warning
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Leaderboard
@@ -16,16 +16,32 @@ if TYPE_CHECKING:
 _LIKE_PATH = re.compile(r"[\w.~-]*(/[\w.-]*)+")
 
 
-def board_of(run: Path) -> "Leaderboard":
-    """Return the run's leaderboard, and name files that were left alone. The caller reports damaged parts."""
-    from lossearch.results.leaderboard import Leaderboard
+def board_of(run: Path, says_damages: bool = True) -> "Leaderboard":
+    """Return the run's leaderboard. Name files that were left alone, and parts that cannot be read unless told not to.
+
+    Without ``says_damages`` the caller reports damaged parts.
+    """
+    from lossearch.results.leaderboard import Leaderboard, describe_left_out
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         board = Leaderboard(run)
     if board.foreign is not None:
         say(f"note: {board.foreign}")
+    for damage in board.damages if says_damages else ():
+        say_warning(describe_left_out(damage))
     return board
+
+
+def require_executor(executor: str | None, ray_address: str | None) -> None:
+    """End the command if the address of a Ray cluster is malformed, or given with another executor."""
+    if ray_address is None:
+        return
+    from lossearch.evaluators.executors.cluster_address import require_address
+
+    if executor == "inline":
+        fail("--ray-address: expected --executor ray with it, got inline", 2)
+    require_address(ray_address)
 
 
 def say_named_data(run: Path, file: str = "experiment.toml") -> None:

@@ -11,13 +11,13 @@ _UNREAD = frozenset({errno.EPIPE, errno.EIO})
 
 
 class _EnduringFile(io.FileIO):
-    """A file that drops what is written once nobody reads it."""
+    """A file that drops what is written once nobody reads it. Messages are also dropped where no disk holds them."""
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _UNREAD:
+            if error.errno not in _UNREAD and self.fileno() != 2:
                 raise
             return memoryview(data).nbytes
 
@@ -31,6 +31,16 @@ def make_enduring() -> None:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdout, sys.stderr = _wrap(sys.stdout, 1), _wrap(sys.stderr, 2)
+
+
+def flush_output() -> bool:
+    """Write what standard output still holds. If that is impossible, drop it and return False."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the end of the process would try again
+        return False
+    return True
 
 
 def _wrap(stream: object, descriptor: int) -> io.TextIOWrapper:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lossearch.cli.output import JsonFlag, as_words, interrupted, print_json, reported, say, say_legend, typed
-from lossearch.cli.sources import say_named_data
+from lossearch.cli.sources import require_executor, say_named_data
 
 if TYPE_CHECKING:
     from lossearch.studies.tune import TunedRun
@@ -41,6 +41,7 @@ def tune(
         from lossearch.studies.tune import require_tunable, search_at_random
         from lossearch.studies.tune import tune as run_tuning
 
+        require_executor(executor, ray_address)
         run = _shorten_if_missing(run)
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)

@@ -12,7 +12,7 @@ from lossearch.evaluators.executors.executor import Executor
 from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
-from lossearch.runs.declaration import read_declaration
+from lossearch.runs.declaration import ARGUMENTS, read_declaration
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.overrides import override
@@ -67,15 +67,9 @@ def search(
     require_workers(executor, ray_address)
     resume, force = require_flag("resume", resume), require_flag("force", force)
     seed = None if seed is None else require_whole("seed", seed, "of 0 or more")
-    if force and not resume:
-        raise UserError(
-            "Expected force only together with resume: a new run has nothing to change. Set ",
-            Argument("resume", "True"),
-            ".",
-        )
-    declared = _declared(experiment, {**overrides, "seed": seed})
     view = view or SilentView()
-    path = required_path(RunDirectory, declared, run_dir, resume)
+    declared = _declared(experiment, {**overrides, "seed": seed})
+    path = required_directory(declared, run_dir, resume, force)
     require_data(declared, declared.tasks)
     workers = executor_for(declared.executor, executor, ray_address)  # may fail, so before the directory is made
     try:
@@ -90,6 +84,22 @@ def search(
                 raise
     finally:
         workers.close()
+
+
+def required_directory(
+    declared: Experiment, run_dir: str | Path | None, resume: bool = False, force: bool = False
+) -> Path | None:
+    """Return the directory that a search was asked to run in; None for a new one. Nothing is written.
+
+    Raises UserError if it cannot start or go on there.
+    """
+    if force and not resume:
+        raise UserError(
+            "Expected force only together with resume: a new run has nothing to change. Set ",
+            Argument("resume", "True"),
+            ".",
+        )
+    return required_path(RunDirectory, declared, run_dir, resume, force)
 
 
 def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, Any]) -> Experiment:
@@ -108,7 +118,7 @@ def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, A
             Argument("task", "..."),
             ".",
         )
-    return validated(override({"name": "search"}, overrides, _ARGUMENTS), "search")
+    return validated(override({"name": "search"}, overrides, _ARGUMENTS), ARGUMENTS)
 
 
 def _execute(

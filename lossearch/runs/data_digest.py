@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lossearch.evaluators.data.splits import Split
 from lossearch.evaluators.tasks.task import Task
@@ -12,10 +13,13 @@ from lossearch.runs.declaration import Declaration
 #: Facts of the data of a task: the number of samples of each part, and a digest of all.
 DataFacts = dict[str, int | str]
 
+#: Facts of tasks that are in use. A task keeps the data that it has read, see ``registry.refresh_own_tasks``.
+_DESCRIBED: WeakKeyDictionary[Task, DataFacts] = WeakKeyDictionary()
+
 
 def digest_data(declared: Declaration) -> dict[str, DataFacts]:
     """Describe the user's own data by task, as it is read now. Raises UserError if it cannot be read."""
-    return {name: _describe(declared.task_named(name)) for name in declared.data}
+    return {name: dict(_describe_once(declared.task_named(name))) for name in declared.data}
 
 
 def read_digests(declared: Mapping[str, Any]) -> dict[str, DataFacts]:
@@ -33,6 +37,13 @@ def describe_difference(recorded: Mapping[str, DataFacts], now: Mapping[str, Dat
         if name in recorded and recorded[name]["digest"] != facts["digest"]
     ]
     return "; ".join(differences) or None
+
+
+def _describe_once(task: Task) -> DataFacts:
+    """Describe a task's data, or return what was found when it was described before: hashing takes long."""
+    if task not in _DESCRIBED:
+        _DESCRIBED[task] = _describe(task)
+    return _DESCRIBED[task]
 
 
 def _describe(task: Task) -> DataFacts:

@@ -4,6 +4,7 @@ An unknown key is refused, with the nearest known one.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,8 @@ from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, own_data
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.primitives.errors import UserError, nearest
+from lossearch.primitives.errors import Argument, UserError, nearest, similar
+from lossearch.results.storage.run_files import describe_directory
 from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Pattern of the names of runs and of the user's own tasks.
@@ -25,6 +27,12 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 #: Pydantic's context of a validation that reads no data of the user's.
 _WITHOUT_DATA = {"with_data": False}
+
+#: Source of a declaration that is made of arguments alone, from Python or the command line.
+ARGUMENTS = ""
+
+#: Tables whose keys are arguments of their own.
+_TABLES = frozenset({"fidelity", "fidelity_of", "evolution", "executor"})
 
 #: Most problems that one message tells, and most characters of a value that it shows.
 _MAX_PROBLEMS, _LONGEST_VALUE = 8, 200
@@ -154,15 +162,25 @@ def read_declaration(name_or_path: str, **overrides: Any) -> tuple[dict[str, Any
 def validate_as(kind: type[Kind], declared: dict[str, Any], source: str, with_data: bool = True) -> Kind:
     """Validate a dictionary as a declaration. Raises ExperimentError, which names the source and each bad key.
 
-    Without ``with_data`` the user's own data is not read, and all that depends on it is taken as it is.
+    ``source`` is ``ARGUMENTS`` for a declaration that no file holds: then the arguments are named. Without
+    ``with_data`` the user's own data is not read, and all that depends on it is taken as it is.
     """
     try:
         return kind.model_validate(declared, context=None if with_data else _WITHOUT_DATA)
     except ValidationError as error:
-        problems = [_describe_problem(details, kind) for details in error.errors()[:_MAX_PROBLEMS]]
-        if error.error_count() > _MAX_PROBLEMS:
-            problems.append(f"and {error.error_count() - _MAX_PROBLEMS} more")
-        raise ExperimentError(f"{source}: " + "; ".join(problems)) from None
+        problems = _describe_problems(error, kind, named_as_arguments=source == ARGUMENTS)
+        more = [(f"and {len(problems) - _MAX_PROBLEMS} more",)] if len(problems) > _MAX_PROBLEMS else []
+        told = [*problems[:_MAX_PROBLEMS], *more]
+        parts: list[str | Argument] = [prefix_of(source)]
+        for number, (*before, last) in enumerate(told):
+            end = str(last).rstrip(".") if len(told) > 1 else last
+            parts += [*before, end, "; "] if number < len(told) - 1 else [*before, end]
+        raise ExperimentError(*parts) from None
+
+
+def prefix_of(source: str) -> str:
+    """Return the beginning of a message about a declaration: where it lies, unless it is made of arguments."""
+    return "" if source == ARGUMENTS else f"{source}: "
 
 
 def reads_data(info: ValidationInfo) -> bool:
@@ -178,14 +196,26 @@ def read_experiment_text(name_or_path: str) -> tuple[str, str]:
     if name_or_path in shipped and not path.is_file():
         return f"experiments/{name_or_path}.toml", shipped[name_or_path].read_text(encoding="utf-8")
     if not os.path.exists(path):  # unlike pathlib, also of names that are too long
-        hint = nearest(path.name.removesuffix(".toml"), shipped)
+        is_path = "/" in name_or_path
+        hint = similar(path.name, _list_names(path.parent)) if is_path else nearest(path.stem, shipped)
         raise ExperimentError(f"{_cut(name_or_path)}: no such file, and no shipped experiment of that name{hint}")
+    if path.is_dir():
+        found = describe_directory(path) or "a folder"
+        raise ExperimentError(f"{_cut(name_or_path)}: expected a TOML file, got {found}.")
     try:
         return str(path), read_toml_text(path)
     except OSError as error:
         raise ExperimentError(f"{path}: expected a readable TOML file, got: {error.strerror}") from None
     except UserError as error:
         raise ExperimentError(str(error)) from None
+
+
+def _list_names(folder: Path) -> list[str]:
+    """List what a folder holds; nothing if it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except (OSError, ValueError):
+        return []
 
 
 def _is_of_run(declared: Mapping[str, Any]) -> bool:
@@ -263,37 +293,87 @@ def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _describe_problem(error: Any, kind: type[Declaration]) -> str:
-    """Describe one of pydantic's errors in one sentence: the key, what was expected, what was given."""
-    key = _cut(".".join(map(str, _find_written_place(error["loc"])))) or "the experiment"
+def _describe_problems(
+    error: ValidationError, kind: type[Declaration], named_as_arguments: bool
+) -> list[tuple[str | Argument, ...]]:
+    """Describe pydantic's errors in one sentence each: the key as it is written, what was expected, what was given.
+
+    Of a key that may have one of several types, pydantic has an error for each. They are told together.
+    """
+    by_place: dict[tuple[Any, ...], list[Any]] = {}
+    for details in error.errors():
+        by_place.setdefault(_find_written_place(details["loc"], kind), []).append(details)
+    problems: dict[tuple[str | Argument, ...], None] = {}
+    for place, errors in by_place.items():
+        if place and any(len(other) > len(place) and other[: len(place)] == place for other in by_place):
+            continue  # the value is of one of the types, and something in it is wrong
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+        text = _describe_problem(errors, kind)
+        named: str | Argument = _cut(key)
+        if named_as_arguments and place and place[0] != "data":
+            named = Argument(str(place[-1] if place[0] in _TABLES else place[0]))
+        if key:
+            problems[named, f": {text}"] = None
+        else:
+            whole = "" if errors[0]["type"] == "value_error" else "the experiment: "
+            problems[(f"{whole}{text}",)] = None
+    return list(problems)
+
+
+def _describe_problem(errors: Sequence[Any], kind: type[Declaration]) -> str:
+    """Describe pydantic's errors about one key: what was expected and what was given."""
+    error = errors[0]
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(error['loc'][-1]), _list_keys(kind, error['loc'][:-1]))}"
+        return f"unknown key{nearest(str(error['loc'][-1]), _list_keys(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
-        return f"{key}: expected a value, got none"
+        return "expected a value, got none"
     if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}"
-    expected = _EXPECTED.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("a valid "))
+        return str(error["ctx"]["error"])
+    expected = " or ".join(dict.fromkeys(map(_describe_expected, errors)))
     given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
-    return f"{key}: expected {expected}, got {_cut(repr(given))}"
+    choices = re.findall(r"'([^']*)'", expected) if error["type"] == "literal_error" else []
+    suggestion = similar(given, choices) if isinstance(given, str) else ""
+    return f"expected {expected}, got {_cut(repr(given))}{suggestion}"
+
+
+def _describe_expected(error: Any) -> str:
+    plain = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return str(_EXPECTED.get(error["type"], plain))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def _find_written_place(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the place of an error by the keys of the file, without the kind of data that pydantic adds."""
-    return location[:2] + location[3:] if location[:1] == ("data",) else location
+def _find_written_place(location: tuple[Any, ...], kind: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the place of an error by the keys of the file, without the types that pydantic adds."""
+    place: list[Any] = []
+    section: Any = kind
+    for part in location:
+        section, is_written = _enter(section, part)
+        place += [part] if is_written else []
+    return tuple(place)
+
+
+def _enter(section: Any, part: Any) -> tuple[Any, bool]:
+    """Return the type below a part of a place, and True if the part is a key or number of a file.
+
+    The type is None where it is unknown. In a place that may have several types, the part names one of them.
+    """
+    if section is DeclaredData:
+        return KINDS.get(part), False
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return (section.model_fields[part].annotation if part in section.model_fields else None), True
+    if get_origin(section) is dict:
+        return get_args(section)[1], part != "[key]"
+    if isinstance(part, int) or section is None:
+        return None, True
+    return None, False
 
 
 def _list_keys(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """List the keys that a table of a declaration may have."""
     section: Any = kind
     for part in location:
-        if section is DeclaredData:
-            section = KINDS[part]
-        elif get_origin(section) is dict:
-            section = get_args(section)[1]
-        else:
-            section = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
+        section = _enter(section, part)[0]
     return list(getattr(section, "model_fields", ()))

@@ -28,6 +28,7 @@ from lossearch.results.storage.run_files import (
     MAX_DECLARATION,
     MAX_STATE,
     ForeignFile,
+    describe_directory,
     make_folder,
     no_run_at,
     read_run_file,
@@ -96,7 +97,6 @@ class Directory(Generic[Kind, Record]):
         """
         started = datetime.now(UTC)
         path = path or _find_unused(Path("runs") / f"{declared.name}-{started:%Y%m%d-%H%M%S}")
-        _require_utf8(path)
         cls.require_free(path, declared)
         try:
             for name in cls.FOLDERS:
@@ -116,6 +116,26 @@ class Directory(Generic[Kind, Record]):
 
         Raises RunDirectoryError, even with ``force`` if the changes make new results incomparable with earlier ones.
         """
+        changes = cls.require_resumable(path, declared, force)
+        try:
+            for name in cls.FOLDERS:
+                make_folder(path / name)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: expected a directory that can be written, got: {error.strerror}."
+            ) from None
+        run = cls(path)
+        if changes:
+            with run._closed_on_error():
+                run._change(declared, list(changes.values()))
+        return run
+
+    @classmethod
+    def require_resumable(cls, path: Path, declared: Kind, force: bool = False) -> dict[str, str]:
+        """Describe what was changed since the directory's run was declared, by key. Nothing is written.
+
+        Raises RunDirectoryError as ``open`` does, also while another process writes there.
+        """
         changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         moved = cls._require_same_data(path, declared, "Resume with the data that made it")
         fixed = [change for key, change in changes.items() if not cls._may_change(key, declared) and key not in moved]
@@ -127,20 +147,11 @@ class Directory(Generic[Kind, Record]):
                 *advice,
                 *(_or_other(path) or ["."]),
             )
-        try:
-            for name in cls.FOLDERS:
-                make_folder(path / name)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: expected a directory that can be written, got: {error.strerror}."
-            ) from None
-        if not os.access(path / cls.PARTS, os.W_OK):
+        parts = path / cls.PARTS
+        if not os.access(parts if parts.exists() else path, os.W_OK):
             raise RunDirectoryError(f"{path}: expected a directory that can be written, got one that cannot.")
-        run = cls(path)
-        if changes:
-            with run._closed_on_error():
-                run._change(declared, list(changes.values()))
-        return run
+        os.close(lock_directory(path))
+        return changes
 
     @classmethod
     def require_data(cls, path: Path) -> None:
@@ -221,20 +232,25 @@ class Directory(Generic[Kind, Record]):
         try:
             return _read_keys(path / cls.FILE)
         except (FileNotFoundError, NotADirectoryError):
+            is_unknown = path.is_dir() and describe_directory(path, cls.FILE) is None
             advice = (" Restore that file, or start a new run in another ", *_RUN_DIR)
-            raise RunDirectoryError(f"{no_run_at(path, cls.FILE)}.", *(advice if path.is_dir() else ())) from None
+            problem = no_run_at(path, cls.FILE)
+            end = "" if problem.endswith("?") else "."
+            raise RunDirectoryError(f"{problem}{end}", *(advice if is_unknown else ())) from None
         except (OSError, ValueError, RecursionError) as error:
             raise _not_declared(path / cls.FILE, error) from None
 
     @classmethod
     def require_free(cls, path: Path, declared: Kind) -> None:
         """Raise RunDirectoryError unless a run of this declaration can start in the directory."""
+        _require_utf8(path)
         try:
             taken = path.exists() and (not path.is_dir() or not all(map(cls._is_remnant, path.iterdir())))
         except OSError as error:
             raise RunDirectoryError(f"{path}: expected a directory that can be read, got: {error.strerror}.") from None
         if taken:
             raise RunDirectoryError(*cls._describe_taken(path, declared))
+        require_writable(path)
 
     @classmethod
     def _is_remnant(cls, path: Path) -> bool:
@@ -252,7 +268,8 @@ class Directory(Generic[Kind, Record]):
         try:
             changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
-            return (f"{path}: expected a new or empty directory, got one with other files.", *_GIVE_ANOTHER)
+            found = describe_directory(path, cls.FILE) or "one with other files"
+            return (f"{path}: expected a new or empty directory, got {found}.", *_GIVE_ANOTHER)
         if changes:
             return (f"{path}: made by another experiment: {'; '.join(changes.values())}.", *_GIVE_ANOTHER)
         resume = Argument("resume", "True")
@@ -277,6 +294,13 @@ class RunDirectory(Directory[Experiment, Evaluation]):
         is_to_generational = key == "evolution.mode" and declared.evolution.mode == "generational"
         return super()._may_change(key, declared) and not is_to_generational
 
+    @classmethod
+    def require_resumable(cls, path: Path, declared: Experiment, force: bool = False) -> dict[str, str]:
+        """Describe what was changed since the run was declared. Raises RunDirectoryError, also for its checkpoint."""
+        changes = super().require_resumable(path, declared, force)
+        _read_checkpoint(path)
+        return changes
+
     def write_workers(self, summary: dict[str, Any]) -> None:
         """Replace the summary of the workers."""
         replace_text(self.path / WORKERS_FILE, json.dumps(summary))
@@ -287,28 +311,33 @@ class RunDirectory(Directory[Experiment, Evaluation]):
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the last checkpoint; None if there is none. Raises RunDirectoryError for a damaged one."""
-        path = self.path / "checkpoint" / "state.json"
-        if not path.exists():
-            return None
-        try:
-            state = json.loads(read_run_file(path, MAX_STATE))
-        except ForeignFile:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise RunDirectoryError(
-                f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
-                "evaluations, which are kept."
-            ) from None
-        if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
-            raise RunDirectoryError(
-                f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
-                "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
-            )
-        return state
+        return _read_checkpoint(self.path)
 
     def forget_checkpoint(self) -> None:
         """Remove the checkpoint: the run then goes through its generations again, with the evaluations that it has."""
         remove(self.path / "checkpoint" / "state.json")
+
+
+def _read_checkpoint(run: Path) -> dict[str, Any] | None:
+    """Read the checkpoint of a run; None if there is none. Raises RunDirectoryError."""
+    path = run / "checkpoint" / "state.json"
+    if not path.exists():
+        return None
+    try:
+        state = json.loads(read_run_file(path, MAX_STATE))
+    except ForeignFile:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(
+            f"{path}: expected JSON, got: {error}. Remove the file: the run then starts again from its "
+            "evaluations, which are kept."
+        ) from None
+    if not isinstance(state, dict) or state.get("version") != CHECKPOINT_VERSION:
+        raise RunDirectoryError(
+            f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, got another. Resume with the "
+            "lossearch that wrote it, or remove the file: the run then starts again from its evaluations."
+        )
+    return state
 
 
 def named_data(declaration: Path) -> dict[str, str]:
@@ -330,15 +359,19 @@ def named_data(declaration: Path) -> dict[str, str]:
 
 def _read_keys(declaration: Path) -> dict[str, Any]:
     source = shown_path(declaration)
+    if declaration.exists() and not declaration.is_symlink() and not declaration.is_file():
+        raise ValueError(f"expected a TOML file, got {'a folder' if declaration.is_dir() else 'no file'}")
     try:
         return parse_toml(read_run_file(declaration, MAX_DECLARATION).decode("utf-8-sig"), source)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text, got bytes that are not UTF-8, from byte {error.start} on") from None
     except UserError as error:
         raise ValueError(str(error).removeprefix(f"{source}: ")) from None
 
 
 def _not_declared(declaration: Path, error: Exception) -> RunDirectoryError:
-    reason = " ".join(str(error).split())[:_LONGEST_REASON]
-    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run, got: {reason}")
+    reason = " ".join(str(error).split()).removeprefix(f"{shown_path(declaration)}: ")[:_LONGEST_REASON]
+    return RunDirectoryError(f"{shown_path(declaration)}: expected the declaration that made the run: {reason}")
 
 
 def lock_directory(path: Path) -> int:
@@ -357,6 +390,16 @@ def lock_directory(path: Path) -> int:
             f"{path}: expected a directory that can be locked, got: {error.strerror}. Use a disk that has locks."
         ) from None
     return descriptor
+
+
+def require_writable(path: Path) -> None:
+    """Raise RunDirectoryError where a directory cannot be made or written, before anything is started for it."""
+    place = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    number = errno.ENOTDIR if not place.is_dir() else None if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
+    if number is not None:
+        raise RunDirectoryError(
+            f"{path}: expected a directory that can be written, got: {os.strerror(number)}.", *_or_other(path, " Give")
+        )
 
 
 def _or_other(path: Path, verb: str = ", or give") -> tuple[str | Argument, ...]:
@@ -385,8 +428,16 @@ def _describe_changes(earlier: dict[str, Any], now: dict[str, Any], prefix: str 
         if isinstance(before, dict) and isinstance(after, dict):
             changes |= _describe_changes(before, after, f"{prefix}{key}.")
         elif before != after:
-            changes[f"{prefix}{key}"] = f"{prefix}{key} was {before!r}, is {after!r}"
+            was, now_is = _shown_value(before), _shown_value(after)
+            if was == now_is:  # they differ in the last digits
+                was, now_is = repr(before), repr(after)
+            changes[f"{prefix}{key}"] = f"{prefix}{key} was {was}, is {now_is}"
     return changes
+
+
+def _shown_value(value: Any) -> str:
+    """Return a value of a declaration for a message, without the last digits of a number that was computed."""
+    return f"{value:.10g}" if isinstance(value, float) else repr(value)
 
 
 def _find_unused(path: Path) -> Path:

@@ -16,6 +16,7 @@ from lossearch.runs.declaration import (
     Declaration,
     ExperimentError,
     Section,
+    prefix_of,
     read_declaration,
     reads_data,
     require_distinct,
@@ -182,10 +183,18 @@ class Experiment(Declaration):
             return {key: value for key, value in resolved.items() if key != "fidelity_of"}
         return resolved | {"task": require_distinct("task", tuple(tasks)), "fidelity_of": trainings}
 
+    @field_validator("task", mode="before")
+    @classmethod
+    def _from_list(cls, task: Any) -> Any:
+        if task in ([], ()):
+            raise ValueError("expected at least one task, got none")
+        return tuple(task) if isinstance(task, list) else task
+
     @field_validator("task")
     @classmethod
     def _known_tasks(cls, task: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
-        require_tasks([task] if isinstance(task, str) else task, info.data.get("data", {}), reads_data(info))
+        if "data" in info.data:  # else its mistakes are told
+            require_tasks([task] if isinstance(task, str) else task, info.data["data"], reads_data(info))
         return task
 
     @model_validator(mode="after")
@@ -227,7 +236,8 @@ def validated(declared: dict[str, Any], source: str, with_data: bool = True) -> 
     Without ``with_data`` the user's own data is not read.
     """
     if "losses" in declared:
-        raise ExperimentError(f"{source}: expected a search, got a comparison. Run it with 'lossearch compare'.")
+        advice = "Run it with 'lossearch compare'."
+        raise ExperimentError(f"{prefix_of(source)}expected a search, got a comparison. {advice}")
     return validate_as(Experiment, declared, source, with_data)
 
 

@@ -15,7 +15,7 @@ from lossearch.evaluators.tasks.registry import refresh_own_tasks
 from lossearch.primitives.arguments import require_path, require_text
 from lossearch.primitives.errors import Argument, LossearchError, UserError, shown
 from lossearch.runs.declaration import Declaration, ExecutorSettings
-from lossearch.runs.directory import Directory, RunDirectoryError
+from lossearch.runs.directory import Directory, RunDirectoryError, require_writable
 
 #: Error numbers that are a disk's fault, not ours.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
@@ -39,12 +39,22 @@ class RunInterrupted(LossearchError):
         return type(self), (self.path,)  # an exception is otherwise made anew from its message
 
 
-def required_path(kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool) -> Path | None:
-    """Return the path of the directory that was asked for. Raises UserError if a new run cannot start in it."""
+def required_path(
+    kind: type[Kind], declared: Declaration, run_dir: str | Path | None, resume: bool, force: bool = False
+) -> Path | None:
+    """Return the path of the directory that was asked for.
+
+    Raises UserError if a new run cannot start in it, or with ``resume`` if its run cannot go on.
+    """
     if resume and run_dir is None:
         raise UserError("Expected ", Argument("run_dir"), ", the directory of the run to resume, got none.")
-    path = None if run_dir is None else require_path("run_dir", run_dir)
-    if path is not None and not resume:
+    if run_dir is None:
+        require_writable(Path("runs"))
+        return None
+    path = require_path("run_dir", run_dir)
+    if resume:
+        kind.require_resumable(path, declared, force)
+    else:
         kind.require_free(path, declared)
     return path
 

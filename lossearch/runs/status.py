@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
+from lossearch.results.storage.atomic import is_unfinished
 from lossearch.results.storage.run_files import MAX_STATE, ForeignFile, logged_events, read_run_file
 from lossearch.runs.directory import BUSY, WORKERS_FILE, RunDirectory, RunDirectoryError
 
@@ -55,6 +57,7 @@ class Status:
     seconds: dict[str, float] = field(default_factory=dict)  #: of the driver by activity, since it started
     workers: dict[str, WorkerStatus] = field(default_factory=dict)  #: by name, since the driver started
     damages: int = 0  #: parts that cannot be read
+    unfinished: list[str] = field(default_factory=list)  #: files that a killed process left incomplete
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -71,11 +74,12 @@ def status(path: Path) -> Status:
     events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
     generations = [event for event in events if event.get("event") == "generation"]
     summary = _read_object(path / WORKERS_FILE)
+    state = _find_state(path, events)
     best = board.rows[0] if board.ranked else None
     finished = board.finished_at()
     return Status(
         run=str(path),
-        state=_find_state(path, events),
+        state=state,
         name=name,
         tasks=tasks,
         generation=max((_keep_whole_number(event.get("number")) for event in generations), default=0),
@@ -90,7 +94,18 @@ def status(path: Path) -> Status:
         seconds=_keep_numbers(summary.get("seconds")),
         workers=_keep_workers(summary.get("workers")),
         damages=len(board.damages),
+        unfinished=[] if state == "running" else _list_unfinished(path),
     )
+
+
+def _list_unfinished(path: Path) -> list[str]:
+    """List the files of a run that a process began to write before it was killed. Nothing reads them."""
+    found: list[str] = []
+    for folder in ("", *RunDirectory.FOLDERS):
+        if not (path / folder).is_symlink() or not folder:
+            with suppress(OSError):
+                found += [os.path.join(folder, name) for name in os.listdir(path / folder) if is_unfinished(name)]
+    return sorted(found)
 
 
 def _read_outline(path: Path) -> tuple[str, list[str], int]:

@@ -3,11 +3,14 @@
 If the comparison asks for it, the settings of every loss are tuned first.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lossearch.evaluators.executors.executor import Executor
+from lossearch.evaluators.measuring.measures import NAMES
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.primitives.arguments import (
     plain_value,
@@ -16,9 +19,10 @@ from lossearch.primitives.arguments import (
     require_flag,
     require_path,
 )
-from lossearch.primitives.errors import Argument, UserError, nearest
+from lossearch.primitives.errors import Argument, UserError, nearest, shown
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
+from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.named_loss import candidate_of, with_settings
 from lossearch.runs.session import require_data, require_workers, required_path
 from lossearch.runs.views import View, require_view
@@ -74,6 +78,9 @@ def compare(
     if measure is not None:
         measure = require_choice("measure", measure, DIRECTIONS)
     declared = _declared(comparison, overrides)
+    _require_measure(declared, measure)
+    if not resume:
+        _require_each_once(declared.losses)
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks, test=declared.split == "test")
     with open_workers(declared.executor, executor, ray_address) as workers:
@@ -92,6 +99,24 @@ def compare(
         return run_study("comparison", ComparisonDirectory, declared, path, measure_losses, view, resume=resume)
 
 
+def _require_measure(declared: Comparison, measure: str | None) -> None:
+    """Raise UserError for a measure that is recorded on none of the tasks."""
+    metrics = {name: declared.task_named(name).metric.name for name in declared.tasks}
+    recorded = dict.fromkeys(known for metric in metrics.values() for known in NAMES[metric])
+    if measure is not None and measure not in recorded:
+        tasks = " and ".join(declared.tasks)
+        raise UserError(
+            Argument("measure"),
+            f": expected a measure of {tasks}, one of {', '.join(recorded)}, got {measure!r}.",
+        )
+
+
+def _require_each_once(losses: Sequence[str]) -> None:
+    twice = [loss for loss, number in Counter(losses).items() if number > 1]
+    if twice:
+        raise UserError(Argument("losses"), f": expected each loss once, got {shown(twice[0], 200)} twice.")
+
+
 def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:
     """Read the comparison, with these keys replaced unless they are None. Raises UserError for an unknown key."""
     for key in overrides:
@@ -106,7 +131,7 @@ def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, A
     if isinstance(overrides.get("tasks"), list | tuple):
         plain["tasks"] = list(overrides["tasks"])  # paths stay paths
     if isinstance(comparison, Comparison):
-        return validated_comparison(replaced(comparison.model_dump(), plain), comparison.name)
+        return validated_comparison(replaced(comparison.model_dump(), plain), ARGUMENTS)
     if comparison is not None:
         path = require_path("comparison", comparison, "a TOML file or its name")
         return load_comparison(str(path), **plain)
@@ -115,7 +140,7 @@ def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, A
             raise UserError(
                 f"Expected a comparison, or tasks and losses, got no {key}. Give ", Argument(key, "[...]"), "."
             )
-    return validated_comparison(replaced({"name": "compare"}, plain), "compare")
+    return validated_comparison(replaced({"name": "compare"}, plain), ARGUMENTS)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from lossearch.runs.declaration import (
     Declaration,
     ExperimentError,
     as_keys,
+    prefix_of,
     read_declaration,
     reads_data,
     require_distinct,
@@ -80,7 +81,8 @@ class Comparison(Declaration):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        require_tasks(names, info.data.get("data", {}), reads_data(info))
+        if "data" in info.data:  # else its mistakes are told
+            require_tasks(names, info.data["data"], reads_data(info))
         return require_distinct("task", names)
 
     @model_validator(mode="after")
@@ -187,7 +189,8 @@ def validated_comparison(declared: dict[str, Any], source: str, with_data: bool 
     Without ``with_data`` the user's own data is not read.
     """
     if "evolution" in declared or "task" in declared:
-        raise ExperimentError(f"{source}: expected a comparison, got a search. Run it with 'lossearch search'.")
+        advice = "Run it with 'lossearch search'."
+        raise ExperimentError(f"{prefix_of(source)}expected a comparison, got a search. {advice}")
     return validate_as(Comparison, declared, source, with_data)
 
 

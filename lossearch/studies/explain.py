@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossearch.evaluators.screening.screening import require_varying
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.evaluators.tasks.own_data import own_data
@@ -20,6 +21,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE, loss_id
 from lossearch.results.storage.tables import DamagedFile
+from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
 from lossearch.runs.named_loss import named_loss
@@ -34,7 +36,7 @@ from lossearch.studies.explanation import (
     ExplanationPlan,
     ExplanationStudy,
 )
-from lossearch.studies.runner import open_workers, run_study
+from lossearch.studies.runner import open_workers, require_place, run_study
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def explain(
     require_view(view)
     require_workers(executor, ray_address)
     plan, folder = _plan(source, rank, task, seeds, run_dir)
-    require_data(plan, plan.all_tasks)
     path = folder_of(folder, plan.name)
+    require_place(ExplanationDirectory, plan, path, force=True)
+    require_data(plan, plan.all_tasks)
     with open_workers(plan.executor, executor or ("ray" if ray_address else "inline"), ray_address) as workers:
 
         def explain_loss(run: ExplanationDirectory, view: View) -> ExplainedLoss:
@@ -126,7 +129,7 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a loss of a run, on the run's tasks."""
     board, experiment = Leaderboard(run), RunDirectory.recorded(run)
     if board.damages:
-        raise DamagedFile(f"{board.damages[0].reason} Without it the ranks may differ: resume the search first.")
+        raise DamagedFile(f"{board.damages[0].reason}. Without it the ranks may differ: resume the search first.")
     if not board.ranked:
         raise UserError(f"{run}: expected a run with losses that were evaluated, got none. Its leaderboard says why.")
     if not 1 <= rank <= board.ranked:
@@ -150,10 +153,12 @@ def _plan_of_run(run: Path, rank: int, seeds: int) -> ExplanationPlan:
 def _plan_of_text(text: str, task: str | Path, seeds: int) -> ExplanationPlan:
     """Plan the explanation of a name or formula on a task, which may be a path."""
     loss = named_loss(text)
+    if loss.known is None:
+        require_varying(loss.formula, loss.class_weights)
     formula = _check_canonical(loss.formula, loss.class_weights)
     (name,), data = name_own_data([task])
     full = task_on(name, own_data(data[name]) if name in data else None).fidelity
-    experiment = validated({"name": "explain", "task": name, "data": data, "fidelity": full}, "explain")
+    experiment = validated({"name": "explain", "task": name, "data": data, "fidelity": full}, ARGUMENTS)
     return ExplanationPlan(
         **_describe_loss(str(loss.formula), formula, loss.class_weights, loss.name),
         rival=DRAWN_BESIDE if loss.name != DRAWN_BESIDE else None,

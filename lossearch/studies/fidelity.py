@@ -32,7 +32,7 @@ from lossearch.results.findings.proxies import (
 )
 from lossearch.results.records import Measurement
 from lossearch.runs import seed_ranges
-from lossearch.runs.declaration import Declaration, require_distinct, validate_as
+from lossearch.runs.declaration import ARGUMENTS, Declaration, require_distinct, validate_as
 from lossearch.runs.directory import Directory
 from lossearch.runs.experiment import EvolutionSettings, Experiment
 from lossearch.runs.own_paths import name_own_data
@@ -41,7 +41,7 @@ from lossearch.runs.session import require_data, require_workers
 from lossearch.runs.timing import Stopwatch
 from lossearch.runs.views import SilentView, View, require_view
 from lossearch.studies.measuring import MeasurementRunner
-from lossearch.studies.runner import open_workers, run_study
+from lossearch.studies.runner import open_workers, require_place, run_study
 from lossearch.studies.staged_training import num_trainings
 from lossearch.studies.survivors import suitable_baselines
 
@@ -130,7 +130,8 @@ def fidelity(
         "seed": require_whole("seed", seed, "of 0 or more"),
     }
     declared = {"name": "fidelity", "tasks": names, "data": data, **size}
-    plan = FidelityDirectory.validated(declared, "fidelity")
+    plan = FidelityDirectory.validated(declared, ARGUMENTS)
+    require_place(FidelityDirectory, plan, path)
     require_data(plan, plan.tasks)
     with open_workers(plan.executor, executor) as workers:
 

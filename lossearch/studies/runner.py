@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.runs.declaration import Declaration, ExecutorSettings
-from lossearch.runs.directory import Directory
+from lossearch.runs.directory import Directory, require_writable
 from lossearch.runs.session import RunInterrupted, executor_for, running
 from lossearch.runs.views import SilentView, View
 
@@ -57,6 +57,17 @@ def run_study(
             return body(run, view)
     except RunInterrupted as stopped:
         raise StudyInterrupted(stopped.path, study) from None
+
+
+def require_place(directory: type[Kind], declared: Declaration, path: Path | None, force: bool = False) -> None:
+    """Raise RunDirectoryError where ``run_study`` could not open the directory. Call it before ``open_workers``."""
+    is_begun = path is not None and os.path.exists(path / directory.FILE)
+    if path is not None and is_begun:
+        directory.require_resumable(path, declared, force)
+    elif path is not None:
+        directory.require_free(path, declared)
+    else:
+        require_writable(Path("runs"))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.findings.tuned_losses import Kind, TunedLoss, write_tuned
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.run_files import logged_events
+from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data, require_workers
@@ -176,7 +177,8 @@ def _read_search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
 
 def _declared(experiment: Experiment, searches: Sequence[_SearchResult], options: _Options) -> Comparison:
     """Declare the comparison that holds the tuning: every loss on every task of the search."""
-    known = suitable_baselines(experiment) if options.baselines is None else options.baselines
+    given = options.baselines
+    known = suitable_baselines(experiment) if given is None else list(dict.fromkeys(given))
     if not known:
         raise UserError(
             "Expected known losses to tune beside those of the search, got none. Leave ", Argument("baselines"), " out."
@@ -197,7 +199,7 @@ def _declared(experiment: Experiment, searches: Sequence[_SearchResult], options
         },
         "executor": experiment.executor.model_dump(),
     }
-    return validated_comparison(declared, "tune")
+    return validated_comparison(declared, ARGUMENTS)
 
 
 def _make_records(task: str, tuned: Tuned, searches: Sequence[_SearchResult]) -> Iterator[TunedLoss]:

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.networks import Network
-from lossearch.evaluators.networks.registry import NETWORKS
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.tasks.task import Task
 from lossearch.primitives.arguments import require_count, require_distinct_list, require_path, require_text
-from lossearch.primitives.errors import Argument, UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
@@ -23,6 +22,7 @@ from lossearch.results.findings.verdict_table import VerdictTable, scene_folder
 from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
+from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
@@ -93,7 +93,8 @@ def verdict(
     Raises UserError, RunDirectoryError, ClusterUnreachable, and StudyInterrupted on Ctrl-C.
     """
     path, seeds, top = _require_options(run, seeds, top, tasks)
-    _require_network(network)
+    if network is not None:
+        require_network(require_text("network", network, "the name of a network"))
     require_view(view)
     require_workers(executor, ray_address)
     experiment = RunDirectory.recorded(path)
@@ -132,24 +133,14 @@ def _with_own_second_tasks(
     return experiment.model_copy(update={"data": {**experiment.data, **data}}), names
 
 
-def _require_network(network: object) -> None:
-    """Raise UserError unless the network is None or a known one."""
-    if network is None:
-        return
-    name = require_text("network", network, "the name of a network")
-    if name not in NETWORKS:
-        raise UserError(
-            Argument("network"), f": expected the name of a network, got {shown(name)!r}{nearest(name, NETWORKS)}."
-        )
-
-
 def scenes_of(experiment: Experiment, network: str | None = None, tasks: Sequence[str] | None = None) -> list[Scene]:
     """Return the scenes of a search: on its own tasks, with a second network, on second tasks.
 
     ``network`` and ``tasks`` replace the usual second ones; [] leaves second tasks out. Raises UserError for a network
     or task that does not suit.
     """
-    _require_network(network)
+    if network is not None:
+        require_network(require_text("network", network, "the name of a network"))
     own_scenes = [Scene("own", name, full_training(experiment, name)) for name in experiment.tasks]
     if network is not None and any(scene.fidelity.network == network for scene in own_scenes):
         raise UserError(Argument("network"), f": expected another network than the search's, got {network}.")
@@ -255,7 +246,7 @@ def _declared(experiment: Experiment, scene: Scene, tuned: Sequence[TunedLoss], 
         "fidelity_of": {scene.task: scene.fidelity.model_dump(exclude={"seeds"})},
         "executor": experiment.executor.model_dump(),
     }
-    return validated_comparison(declared, "verdict")
+    return validated_comparison(declared, ARGUMENTS)
 
 
 def _select_settings(settings: Mapping[str, float], is_new: bool) -> dict[str, float]:

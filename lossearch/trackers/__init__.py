@@ -7,7 +7,7 @@ their arguments as their libraries do.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lossearch.primitives.errors import Argument, UserError, nearest, shown, unknown_attribute
+from lossearch.primitives.errors import UserError, shown, similar, unknown_attribute
 
 if TYPE_CHECKING:
     from lossearch.callbacks import Callback
@@ -29,7 +29,7 @@ def known_tracker(name: str) -> "Callback":
     Raises UserError for an unknown name, or if its library is not installed.
     """
     if name not in NAMES:
-        raise UserError(Argument("track"), f": expected {', '.join(NAMES)}, got {shown(name)!r}{nearest(name, NAMES)}.")
+        raise UserError(f"Expected a tracker, {', '.join(NAMES)}, got {shown(name)!r}{similar(name, NAMES) or '.'}")
     tracker: Callback = __getattr__(NAMES[name])()
     return tracker
 

@@ -64,7 +64,7 @@ def on_task(rows: Sequence[Row], task: str) -> list[Row]:
     """
     tasks = rows[0].task.split(" + ") if rows else []
     if task not in tasks:
-        raise UserError(f"Expected a task of the run, got {shown(task)!r}{nearest(task, tasks)}.")
+        raise UserError(f"Expected a task of the run, got {shown(task)!r}{nearest(task, tasks)}")
     if len(tasks) == 1:
         return list(rows)
     on_this_task = [
@@ -92,7 +92,7 @@ def _task_and_fitness(text: str) -> tuple[str, float]:
 
 def _require_column(column: str) -> str:
     if column not in _COLUMNS:
-        raise UserError(f"Expected a column of the leaderboard, got {shown(column)!r}{nearest(column, _COLUMNS)}.")
+        raise UserError(f"Expected a column of the leaderboard, got {shown(column)!r}{nearest(column, _COLUMNS)}")
     return column
 
 

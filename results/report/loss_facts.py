@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lossearch.primitives.catalog import CATALOG
-from lossearch.primitives.errors import UserError, shown
+from lossearch.primitives.errors import UserError, shown, similar
 from lossearch.primitives.language.formula import Formula, latex
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.curves import CurvePoint, Drawn, curves
@@ -78,9 +78,10 @@ def find_loss(board: Leaderboard, wanted: str) -> Row:
     if len(exact) == 1 or len(matches) == 1:
         return (exact or matches)[0]
     if not matches:
+        named = similar(wanted, (row.name for row in board.rows.named() if row.name is not None))
         raise UserError(
             f"{board.path}: expected a rank up to {board.ranked}, the id of a loss or a known loss of the run, "
-            f"got {shown(wanted)!r}. lossearch leaderboard --json lists ids."
+            f"got {shown(wanted)!r}{named or '. lossearch leaderboard --json lists ids.'}"
         )
     raise UserError(f"{board.path}: expected one loss, got {shown(wanted)!r}, with which {len(matches)} ids begin.")
 

@@ -4,6 +4,7 @@ Invariant: text of a run is escaped everywhere, and the page's own security poli
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import latex2mathml.converter
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lossearch.primitives.errors import UserError
+from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.formula import latex
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import Observation
@@ -31,6 +32,9 @@ from lossearch.results.storage.run_files import no_run_at
 
 FILE = "report.html"
 
+#: Bytes at the beginning of a report that identify it, the second in reports of older versions, and how far to look.
+_MARKS, _BEGINNING = (b'<meta name="generator" content="lossearch">', b": losses found</title>"), 4_096
+
 #: Number of ranks whose formulas are typeset. Formulas of known losses and on the front always are.
 TYPESET = 50
 
@@ -38,24 +42,43 @@ TYPESET = 50
 ANCESTORS = 60
 
 
-def write_report(run: Path, out: Path | None = None, top: int = 3) -> Path:
+def write_report(run: Path, out: Path | None = None, top: int = 3, force: bool = False) -> Path:
     """Write the report of a run and return its path: ``out``, or ``report.html`` in the run's directory.
 
-    Raises NotARun where the directory is no run's, and UserError where the directory of ``out`` does not exist.
+    Raises as ``require_directory`` does.
     """
-    path = require_directory(run, out)
+    path = require_directory(run, out, force)
     write_whole_text(path, render_page(gather_contents(run, top)), typed=True)
     return path
 
 
-def require_directory(run: Path, out: Path | None) -> Path:
-    """Return the path of a run's report. Raises NotARun, and UserError where the directory of ``out`` is missing."""
+def require_directory(run: Path, out: Path | None, force: bool = False) -> Path:
+    """Return the path of a run's report.
+
+    Raises NotARun, and UserError where the directory of ``out`` is missing or ``out`` is a directory. An existing file
+    that is no report is replaced with ``force`` alone.
+    """
     if not run.is_dir():
         raise NotARun(no_run_at(run, "a folder named evaluations"))
     path = run / FILE if out is None else out
     if not path.parent.is_dir():
         raise UserError(f"{path}: expected a file in a directory that exists, got no directory {path.parent}")
+    if out is None:
+        return path
+    if path.is_dir():
+        raise UserError(f"{path}: expected a file to write, got a directory. Give a file in it, such as {path / FILE}")
+    if os.path.lexists(path) and not (path.is_file() and (force or _is_replaceable(path))):
+        advice = (", or replace it with ", Argument("force", "True")) if path.is_file() else ()
+        expected = f"{path}: expected a new file or an earlier report, got another file. Give another "
+        raise UserError(expected, Argument("out"), *advice, ".")
     return path
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Return True for an empty file, and for a report of any version."""
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    return not beginning or any(mark in beginning for mark in _MARKS)
 
 
 def render_page(report: Contents) -> str:

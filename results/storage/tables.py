@@ -140,7 +140,7 @@ def read_table(path: Path, record_type: type, budget: RowBudget | None = None) -
 
 def describe_damage(path: Path, expected: str, got: str) -> str:
     """Describe a damaged file in printable text; its name and contents may come from a stranger."""
-    return f"{shown(str(path), limit=1_000)}: expected {expected}, got: {shown(got, limit=200)}"
+    return f"{shown(str(path), limit=1_000)}: expected {expected}, got: {shown(got.rstrip('.'), limit=200)}"
 
 
 def to_pandas(record_type: type, records: Sequence[Any]) -> Any:

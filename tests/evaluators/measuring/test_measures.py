@@ -5,6 +5,7 @@ from lossearch.evaluators.cohort.cohort import Cohort
 from lossearch.evaluators.cohort.outputs import CohortOutputs
 from lossearch.evaluators.data.splits import Pairs, Split
 from lossearch.evaluators.measuring.measures import (
+    NAMES,
     calibration_error,
     class_distances,
     compute_measures,
@@ -92,9 +93,9 @@ def test_the_metric_is_one_of_the_measures_with_the_same_value(metric):
         torch.randn(5, split.targets.numel(), generator=generator),
     )
     looked_at = outputs.logits if metric.looks_at == "logits" else outputs.embeddings
-    assert compute_measures(metric.name, outputs, split)[metric.name] == pytest.approx(
-        float(metric.score(looked_at, split))
-    )
+    measures = compute_measures(metric.name, outputs, split)
+    assert measures[metric.name] == pytest.approx(float(metric.score(looked_at, split)))
+    assert {*measures, "gradient at the embedding"} == set(NAMES[metric.name])
 
 
 @pytest.mark.parametrize("trainer", [Cohort, OneByOne])

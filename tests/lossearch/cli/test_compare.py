@@ -43,6 +43,7 @@ def calls(monkeypatch):
         recorded.append((given, more))
         raise launch_comparison.UserError("ended here")
 
+    monkeypatch.setattr(launch_verdict, "plan_scenes", lambda run, **size: [])
     monkeypatch.setattr(launch_verdict, "verdict", ended)
     monkeypatch.setattr(launch_comparison, "compare", ended)
     return recorded
@@ -120,4 +121,4 @@ def test_a_task_that_looks_like_a_path_is_said_not_to_exist(task):
 def test_a_task_name_too_long_for_a_path_is_unknown():
     result = compared("--task", TOO_LONG, "--losses", "mse")
     assert result.exit_code == 2
-    assert "tasks: Unknown task '1*ce(z)" in result.stderr
+    assert "--task: Unknown task '1*ce(z)" in result.stderr

@@ -232,7 +232,7 @@ class TestRunDirectories:
             run_search(tmp_path / "run", resume=True)
 
     def test_a_run_of_this_experiment_is_not_overwritten(self, uninterrupted):
-        with pytest.raises(RunDirectoryError, match=r"holds a run of this experiment\. Continue it with --resume"):
+        with pytest.raises(RunDirectoryError, match=r"holds a run of this experiment\. Continue it with resume=True"):
             run_search(uninterrupted.path)
 
     @pytest.mark.parametrize("resume", [False, True])

@@ -56,6 +56,17 @@ def test_a_file_needs_only_name_and_task(tmp_path):
         ),
         (MINIMAL + "[[[", r"x\.toml: expected TOML, got:.*line 3"),
         (MINIMAL + "evolution = 3", "evolution: expected"),
+        ('name = "x"\ntask = 3', "x.toml: task: expected string or an array, got 3$"),
+        (
+            'name = "x"\ntask = ["digits", 3]',
+            r"x.toml: task\[1\]: expected string, got 3$",
+        ),
+        (MINIMAL + "[executor]\ncohort_size = 1.5", r"executor\.cohort_size: expected 'auto' or integer, got 1\.5$"),
+        (
+            MINIMAL + '[fidelity]\nnetwork = "mlpp"',
+            r"fidelity\.network: expected .* got 'mlpp'; did you mean mlp",
+        ),
+        ('name = "x"\ntask = "a"\n[data.a]\nfolder = 3', r"x.toml: data\.a\.folder: expected string, got 3"),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_allowed_values(tmp_path, text, message):

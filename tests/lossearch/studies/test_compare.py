@@ -148,7 +148,7 @@ def test_a_damaged_part_is_set_aside_and_its_trainings_are_done_again(tmp_path, 
 def test_a_changed_comparison_is_refused_with_the_difference(whole):
     with pytest.raises(RunDirectoryError, match="seed was 0, is 9"):
         compare(SMALL, run_dir=whole.path, resume=True, seed=9)
-    with pytest.raises(RunDirectoryError, match="--resume"):
+    with pytest.raises(RunDirectoryError, match="Continue it with resume=True"):
         compare(SMALL, run_dir=whole.path)
     with pytest.raises(UserError, match="run_dir"):
         compare(SMALL, resume=True)
