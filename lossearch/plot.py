@@ -86,7 +86,7 @@ def curve(
     Raises UserError for an unknown loss.
     """
     if isinstance(loss, Entry):
-        drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
+        drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.calibration or 1.0)
     else:
         known = named_loss(loss)
         drawn = Drawn(known.name or loss, known.formula, 1.0)
