@@ -60,7 +60,7 @@ def confusion(counts: Sequence[int]) -> Figure:
             z=rows,
             x=names,
             y=names,
-            colorscale=[[0.0, "rgba(0,114,178,0)"], [1.0, LOSS.color]],
+            colorscale=[[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.75)"]],
             showscale=False,
             text=rows if classes <= 20 else None,
             texttemplate="%{text}" if classes <= 20 else None,

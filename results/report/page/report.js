@@ -17,7 +17,11 @@
     const ink = getComputedStyle(document.body).color, narrow = innerWidth < 600;
     const font = { ...figure.layout.font, color: ink, size: narrow ? 11 : figure.layout.font.size };
     const layout = { ...figure.layout, font, dragmode: touch ? false : "zoom" };
-    return Plotly.react(element, figure.data, layout, config);
+    // Numbers in the cells of a matrix have the color of text: its cells are transparent where it counts none.
+    const traces = figure.data.map((trace) =>
+      trace.type === "heatmap" && trace.texttemplate ? { ...trace, textfont: { color: ink } } : trace
+    );
+    return Plotly.react(element, traces, layout, config);
   }
   function drawAll(again) {
     for (const [name, figure] of Object.entries(data.figures)) {

@@ -44,11 +44,10 @@ def column(driver, name):
     return [element.text for element in all_of(driver, f"#board tbody td:nth-child({place + 1})")]
 
 
-def show_on(driver, width, height=900):
-    """Give the page this width, also one that no window of a desk has, and let it lay itself out."""
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+def show_on(driver, width):
+    """Give the browser this width, also one that no window of a desk has."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
 def test_the_page_sends_no_request_and_logs_nothing(report):
@@ -69,6 +68,9 @@ def test_every_plot_is_drawn_and_shows_something(desk):
 
 def test_the_leaderboard_is_sorted_and_filtered(desk):
     (button,) = [element for element in all_of(desk, "#board th button") if element.text == "size"]
+    for _ in range(2):  # until all losses of this small run are shown
+        if desk.find_element(By.ID, "more").is_displayed():
+            desk.find_element(By.ID, "more").click()
     button.click()
     sizes = [int(cell) for cell in column(desk, "size")]
     assert sizes == sorted(sizes)
@@ -133,7 +135,6 @@ def test_it_fits_a_phone(report):
 
 
 def test_the_leaderboard_is_whole_on_a_desk_and_on_a_phone(desk, report):
-    opened(desk, report)
     overflow = "const box = document.querySelector('#leaderboard .scroll'); return box.scrollWidth - box.clientWidth"
     cut = (
         "return [...document.querySelectorAll('#board :is(td, th), #board .typeset')].filter("
@@ -142,6 +143,7 @@ def test_the_leaderboard_is_whole_on_a_desk_and_on_a_phone(desk, report):
     try:
         for width in (1100, 390):
             show_on(desk, width)
+            opened(desk, report)
             assert desk.execute_script("return document.documentElement.scrollWidth") <= width
             assert desk.execute_script(overflow) <= 0, width
             assert desk.execute_script(cut) == [], width
