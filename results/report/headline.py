@@ -66,7 +66,7 @@ def write_headline(entry: Entry, ranked: int, run: Path, state: str, is_tuned: b
     elif trial is not None:
         claim, number, limits = _claim_of_trial(trial, entry.metric)
     else:
-        claim, number, limits = _no_claim(entry, ranked)
+        claim, number, limits = _no_claim(entry)
     advice, commands = _after_verdict(verdict, run) if verdict else _before_verdict(entry, run, state, is_tuned)
     return Headline(
         rank=entry.rank,
@@ -101,10 +101,8 @@ def _claim_of_verdict(verdict: Verdict) -> tuple[str, str | None, str]:
     limits = f" ({verdict.measure}): {verdict.verdict}; {verdict.why}."
     if verdict.difference is not None and verdict.closest is not None:
         around = None if verdict.seeds < FEWEST_VALUES else (verdict.low, verdict.high)
-        limits += (
-            f" To {verdict.closest}, the best of {verdict.baselines} known losses, it is {verdict.difference:+.4f}"
-        )
-        limits += f" ({_interval(around)})."
+        best = "" if verdict.baselines < 2 else f", the best of {verdict.baselines} known losses,"
+        limits += f" The difference to {verdict.closest}{best} is {verdict.difference:+.4f} ({_interval(around)})."
     return f"Judged {where}, it reaches ", f"{verdict.mean:.4f}", limits
 
 
@@ -122,11 +120,11 @@ def _claim_of_trial(trial: FreshSeedTest, metric: str) -> tuple[str, str | None,
     return f"It was not judged. Under {trial.seeds} fresh seeds it reaches ", f"{trial.fitness:.4f}", limits
 
 
-def _no_claim(entry: Entry, ranked: int) -> tuple[str, str | None, str]:
+def _no_claim(entry: Entry) -> tuple[str, str | None, str]:
     score = "" if entry.fitness_mean is None else f", {entry.fitness_mean:.4f},"
     return (
         "Nothing was judged, and no fresh seed has tested it: nothing may be claimed. "
-        f"Its score in the search{score} is the best of {ranked:,} and so looks better than it is.",
+        f"Its score in the search{score} is the one that it was chosen by, and so looks better than it is.",
         None,
         "",
     )
@@ -150,9 +148,9 @@ def _after_verdict(verdict: Verdict, run: Path) -> tuple[str, tuple[str, ...]]:
 
 def _before_verdict(entry: Entry, run: Path, state: str, is_tuned: bool) -> tuple[str, tuple[str, ...]]:
     tune, judge = (shlex.join(["lossearch", command, str(run)]) for command in ("tune", "compare"))
-    if state == "interrupted":
+    if state not in ("finished", "unknown"):
         resume = ["lossearch", "search", str(run / "experiment.toml"), "--run-dir", str(run), "--resume"]
-        return "Let the search go on to its end.", (shlex.join(resume),)
+        return "Wait until the search has ended, or let it go on if it was stopped.", (shlex.join(resume),)
     if entry.name == BASELINE:
         return "Search longer, or with other terminals and starting losses: nothing scored above cross-entropy.", ()
     if is_tuned:

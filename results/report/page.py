@@ -191,7 +191,7 @@ def _mathml_of_row(row: Row) -> str:
     if row.rank is None or not (row.rank <= TYPESET or row.pareto or row.name):
         return ""
     try:
-        return _convert(latex(parse(row.formula)))
+        return latex2mathml.converter.convert(latex(parse(row.formula)))
     except UserError:  # text of a stranger's run that is no formula
         return ""
 
@@ -209,13 +209,7 @@ def _as_script(data: Any) -> str:
 
 def _mathml(text: str) -> Markup:
     """Return LaTeX as MathML, which browsers draw without a library."""
-    return Markup(_convert(text, display="block"))
-
-
-def _convert(text: str, display: str = "inline") -> str:
-    """Convert LaTeX to MathML. Without fractions parentheses keep the height of a line: browsers exaggerate it."""
-    mathml = str(latex2mathml.converter.convert(text, display=display))
-    return mathml if "<mfrac" in mathml else mathml.replace('stretchy="true"', 'stretchy="false"')
+    return Markup(latex2mathml.converter.convert(text, display="block"))
 
 
 def _interval(row: Row) -> tuple[float, float] | None:

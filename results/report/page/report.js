@@ -79,7 +79,10 @@
     rank(cell, row) { cell.textContent = (row[9] ? "*" : "") + row[0]; },
     loss(cell, row) {
       const typeset = row[11] && new DOMParser().parseFromString(row[11], "application/xml").documentElement;
-      if (typeset && typeset.localName === "math") put(cell, "div", "", "typeset").append(typeset);
+      if (typeset && typeset.localName === "math") {
+        flatten(typeset);
+        put(cell, "div", "", "typeset").append(typeset);
+      }
       if (row[13]) put(cell, "abbr", "e", "").title = "takes embeddings, and owns the weights of the last layer";
       if (row[13]) cell.append(" ");
       put(cell, "code", values.loss(row), "");
@@ -94,6 +97,14 @@
       if (row[12] !== null) put(cell, "span", " ±" + (row[12] - row[6]).toFixed(4), "spread");
     },
   };
+  // Parentheses around a fraction are as high as it. Others keep the height of a line, which browsers exaggerate.
+  function flatten(math) {
+    for (const group of math.querySelectorAll("mrow")) {
+      if (group.querySelector("mfrac")) continue;
+      for (const mark of group.children) if (mark.localName === "mo") mark.setAttribute("stretchy", "false");
+    }
+  }
+  document.querySelectorAll(".formula math").forEach(flatten);
   function line(row) {
     const element = document.createElement("tr");
     element.className = row[0] === data.best ? "best" : row[1] === "cross_entropy" ? "baseline" : "";

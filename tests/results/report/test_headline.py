@@ -8,7 +8,6 @@ from lossearch.results.report.contents import gather_contents
 from lossearch.results.report.page import render_page
 from lossearch.results.report.settings import read_settings
 from lossearch.results.storage.store import EvaluationStore
-from tests.lossearch.small import finished_run
 from tests.results.findings.test_tuned_forms import judge, verdict
 from tests.results.helpers import evaluation
 
@@ -73,19 +72,6 @@ def test_the_judged_loss_comes_first_with_its_tuned_numbers(run):
 def test_a_loss_over_logits_is_used_in_three_lines(run):
     usage = gather_contents(run).headline.usage
     assert usage == ("from my_loss import Loss", "loss = Loss()", "value = loss(logits, target)")
-
-
-def test_a_summary_has_the_settings_of_the_search(tmp_path):
-    run = finished_run(tmp_path / "run").path
-    report = gather_contents(run, top=0)
-    settings = dict(report.settings)
-    assert settings["network"] == "mlp, embeddings of 64"
-    assert settings["training"].startswith("12 steps of 64 samples, SGD with momentum 0.9, learning rate 0.1")
-    assert settings["population"].startswith("6 losses, 4 generations")
-    assert settings["seed of the search"] == "3"
-    assert "lossearch" in settings["versions"]
-    assert settings["starting losses"] == "cross_entropy, mse, ngl, am_softmax"
-    assert settings["training"] in render_page(report)
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_the_leaderboard_is_whole_on_a_desk_and_on_a_phone(desk, report):
         "box => box.offsetWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"
     )
     try:
-        for width in (1100, 390):
+        for width in (1100, 768, 390):
             show_on(desk, width)
             opened(desk, report)
             assert desk.execute_script("return document.documentElement.scrollWidth") <= width
