@@ -41,7 +41,7 @@
 
   // The leaderboard. Columns of a row: rank, name, formula, fitness, spread, seeds, difference, size, birth, front,
   // verdict, MathML, upper end of the interval of the difference, and true if it is over embeddings.
-  const page = 12;
+  const page = 12, longest = 160;
   const body = document.querySelector("#board tbody");
   const filter = document.getElementById("filter");
   const frontOnly = document.getElementById("front-only");
@@ -85,7 +85,9 @@
       }
       if (row[13]) put(cell, "abbr", "e", "").title = "takes embeddings, and owns the weights of the last layer";
       if (row[13]) cell.append(" ");
-      put(cell, "code", values.loss(row), "");
+      const text = values.loss(row);
+      const code = put(cell, "code", text.length > longest ? text.slice(0, longest - 50) + " … " + text.slice(-47) : text, "");
+      if (text.length > longest) code.title = text;
     },
     fitness(cell, row) {
       cell.textContent = row[3].toFixed(4);
@@ -129,16 +131,18 @@
     more.hidden = shown.length === found.length;
     fit();
   }
-  // A typeset formula that is too wide is made smaller, or in the table left out: its text wraps.
+  // A typeset formula that is too wide is made smaller, or left out: its text below it wraps.
   function fit() {
     document.querySelectorAll("#board .typeset").forEach((box) => {
       box.hidden = false;
       box.hidden = box.scrollWidth > box.clientWidth + 1;
     });
     document.querySelectorAll(".formula").forEach((box) => {
+      box.hidden = false;
       box.style.fontSize = "";
       const share = box.clientWidth / box.scrollWidth;
-      if (share < 1) box.style.fontSize = Math.max(0.8, 1.25 * share * 0.98) + "rem";
+      if (share < 1) box.style.fontSize = Math.max(0.75, 1.1 * share) + "rem";
+      box.hidden = box.scrollWidth > box.clientWidth + 1;
     });
   }
   heads.forEach((head) => {

@@ -228,6 +228,8 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         for number, text in enumerate(hostile)
     ]
     EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)"), *rows])
+    long = " + ".join(f"0.{number}23456789012*mean_c(log(p)/(1 + max_c(p)))" for number in range(1, 20))
+    EvaluationStore(tmp_path / "evaluations").append([evaluation(long, fitness=0.95)])
     (tmp_path / "log.jsonl").write_text(
         json.dumps({"event": "generation", "number": 1, "evaluated": 3, "best_formula": hostile[-3]}) + "\n"
     )
@@ -238,6 +240,8 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         assert console(driver) == []
         assert requests(driver) == []
         assert not all_of(driver, "main img, main a[href^=http], .plot a[href^=http]")
+        wide = "box => box.scrollWidth > box.clientWidth"
+        assert driver.execute_script(f"return [...document.querySelectorAll('.scroll, .formula')].filter({wide})") == []
         more = driver.find_element(By.ID, "more")
         if more.is_displayed():
             more.click()
