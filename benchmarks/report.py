@@ -20,8 +20,11 @@ from lossearch.results.records import Evaluation, digest, loss_id
 from lossearch.results.report.page import write_report
 from lossearch.results.storage.store import EvaluationStore
 
-#: True once every plot is drawn.
-DRAWN = "return [...document.querySelectorAll('.plot')].every(each => each.querySelector('.main-svg'))"
+#: True once every plot is drawn that is not in a closed fold.
+DRAWN = (
+    "return [...document.querySelectorAll('.plot')].every("
+    "each => each.closest('details:not([open])') || each.querySelector('.main-svg'))"
+)
 
 
 def long_run(folder: Path, candidates: int) -> None:

@@ -97,7 +97,7 @@ def curve(
     require_choice("line", line, get_args(Line))
     classes, embedding_size = require_count("classes", classes, 2), require_count("embedding_size", embedding_size, 2)
     if isinstance(loss, Entry):
-        drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.row.calibration or 1.0)
+        drawn = Drawn(loss.row.name or loss.row.formula, loss.formula, loss.calibration or 1.0)
     else:
         known = named_loss(require_text("loss", loss, "a name, a formula or an entry of a leaderboard"))
         drawn = Drawn(known.name or loss, known.formula, 1.0)

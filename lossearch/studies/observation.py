@@ -24,6 +24,7 @@ from lossearch.results.findings.observation import (
 )
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
+from lossearch.results.report.contents import find_best
 from lossearch.runs import seed_ranges
 from lossearch.runs.directory import RunDirectory, named_data
 from lossearch.runs.experiment import Experiment, full_training
@@ -33,16 +34,19 @@ _OWN_DATA = Argument("own_data")
 
 
 def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = False) -> None:
-    """Train the ``top`` losses of a run and cross-entropy on its first task, unless that was done before.
+    """Train the ``top`` losses of a run, the judged one and cross-entropy on its first task, unless that was done.
 
     ``say`` receives a message before each training. A run may come from a stranger: data that it names on this machine
     is read with ``own_data`` alone. Raises UserError and RunDirectoryError.
     """
     board = Leaderboard(run)
-    rows = [row for row in board.rows[:top] if row.rank is not None]
-    if not rows:
+    if not board.ranked or top < 1:
         return
-    rows += [row for row in (board.baseline,) if row is not None and row not in rows]
+    rows = [row for row in board.rows[:top] if row.rank is not None]
+    best = find_best(board)
+    for row in (None if best is None else best.row, board.baseline):
+        if row is not None and row not in rows:
+            rows.append(row)
     unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
     if not unobserved:
         return

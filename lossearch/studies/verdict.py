@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.networks import Network
+from lossearch.evaluators.networks.registry import require_network
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU

@@ -228,8 +228,9 @@ def latex(formula: Formula) -> str:
 
 # Printing.
 
-# How tightly a written formula holds together, loosest first, in the order of Python's operators.
-_ANY, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(6)
+# How tightly a written formula holds together, loosest first, in the order of Python's operators. A sum over classes
+# takes in all factors that follow it.
+_ANY, _SUM, _OVER_CLASSES, _PRODUCT, _UNARY, _POWER, _ATOM = range(7)
 
 
 @dataclass(frozen=True)
@@ -248,19 +249,23 @@ class _Notation:
 
 @dataclass(frozen=True)
 class _Style:
-    """A way of writing formulas: the notation of each operator, how names are written, and parentheses."""
+    """A way of writing formulas: the notation of each operator, numbers, names, and parentheses.
+
+    ``number`` and ``name`` return the text and how tightly it holds together.
+    """
 
     notations: Mapping[str, _Notation]
-    name: Callable[[str], str]
+    number: Callable[[float], tuple[str, int]]
+    name: Callable[[str], tuple[str, int]]
     parentheses: str
 
 
 def _write(formula: Formula, style: _Style) -> tuple[str, int]:
     """Write the formula in a style. Returns the text and how tightly it holds together."""
     if isinstance(formula, Number):
-        return number_text(formula.value), _ATOM if formula.value >= 0 else _UNARY
+        return style.number(formula.value)
     if isinstance(formula, Name):
-        return style.name(formula.name), _ATOM
+        return style.name(formula.name)
     assert isinstance(formula, Call)
     notation = style.notations[formula.operator]
     texts: list[str] = []
@@ -283,6 +288,15 @@ _SUMS = {
     "neg": _Notation("-%s", (_UNARY,), _UNARY),
 }
 
+
+def _text_number(value: float) -> tuple[str, int]:
+    return number_text(value), _ATOM if value >= 0 else _UNARY
+
+
+def _text_name(name: str) -> tuple[str, int]:
+    return name, _ATOM
+
+
 _TEXT = _Style(
     {name: _function_notation(name, f"{name}(", ")") for name in FUNCTIONS}
     | _SUMS
@@ -291,19 +305,12 @@ _TEXT = _Style(
         "div": _Notation("%s/%s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
         "pow": _Notation("%s**%s", (_ATOM, _UNARY), _POWER),  # binds to the right; its exponent may carry a minus
     },
-    name=str,
+    number=_text_number,
+    name=_text_name,
     parentheses="(%s)",
 )
 
-_LATEX_NAMES = {
-    "pi": r"\pi",
-    "cosine": r"\cos\theta",
-    "dist2": r"d^{2}",
-    "num_classes": "C",
-    "lam": r"\lambda",
-    **{name: rf"\{name}" for name in ("alpha", "beta", "gamma", "delta", "mu", "sigma", "tau")},
-}
-
+# Functions of a class have its index below them, so that no identifier of the code stands in a typeset formula.
 _LATEX_FUNCTIONS = {
     "exp": r"\exp",
     "log": r"\ln",
@@ -316,26 +323,65 @@ _LATEX_FUNCTIONS = {
     "minimum": r"\min",
     "maximum": r"\max",
     "sigmoid": r"\sigma",
+    "relu": r"\operatorname{ReLU}",
     "ce": r"\mathrm{CE}",
+    "mean_c": r"\operatorname{mean}_{c}",
+    "max_c": r"\max_{c}",
+    "lse_c": r"\operatorname{LSE}_{c}",
+    "softmax_c": r"\operatorname{softmax}",
+    "log_softmax_c": r"\operatorname{logsoftmax}",
+    "batch_mean": r"\operatorname{mean}_{\mathrm{batch}}",
 }
 
+# Terminals, with how tightly they hold together: a power of one may need parentheses.
+_LATEX_NAMES = {
+    "pi": (r"\pi", _ATOM),
+    "cosine": (r"\cos\theta", _UNARY),
+    "dist2": ("d^{2}", _POWER),
+    "norm": (r"\left\|e\right\|", _ATOM),
+    "weight_norm": (r"\left\|w\right\|", _ATOM),
+    "num_classes": ("C", _ATOM),
+}
 
-def _latex_name(name: str) -> str:
-    return _LATEX_NAMES.get(name) or (name if len(name) == 1 else rf"\mathrm{{{_latex_word(name)}}}")
+# Words of hyper-parameters that are written as Greek letters.
+_GREEK = {name: rf"\{name}" for name in ("alpha", "beta", "gamma", "delta", "mu", "sigma", "tau")} | {"lam": r"\lambda"}
+
+
+def _latex_number(value: float) -> tuple[str, int]:
+    """Write a number, with a power of ten where its text has an exponent."""
+    text, binding = _text_number(value)
+    mantissa, has_exponent, exponent = text.partition("e")
+    if not has_exponent:
+        return text, binding
+    power = f"10^{{{int(exponent)}}}"
+    if mantissa in ("1", "-1"):
+        return mantissa[:-1] + power, _POWER if value > 0 else _UNARY
+    return rf"{mantissa} \cdot {power}", _PRODUCT
+
+
+def _latex_name(name: str) -> tuple[str, int]:
+    """Write a name: words after the first one stand below it."""
+    if name in _LATEX_NAMES:
+        return _LATEX_NAMES[name]
+    first, *others = [_latex_word(word) for word in name.split("_") if word]
+    below = ",".join(others)
+    return (f"{first}_{{{below}}}" if below else first), _ATOM
+
+
+def _latex_word(word: str) -> str:
+    return _GREEK.get(word) or (word if len(word) == 1 or word.isdigit() else rf"\mathrm{{{word}}}")
 
 
 def _latex_function(name: str) -> str:
-    return _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{_latex_word(name)}}}"
-
-
-def _latex_word(name: str) -> str:
-    return name.replace("_", r"\_")
+    return _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{name}}}"
 
 
 _LATEX = _Style(
     {name: _function_notation(name, rf"{_latex_function(name)}\left(", r"\right)") for name in FUNCTIONS}
     | _SUMS
     | {
+        "add": _Notation("%s + %s", (_SUM, _OVER_CLASSES), _SUM, signless_end=True),
+        "sub": _Notation("%s - %s", (_SUM, _OVER_CLASSES), _SUM, signless_end=True),
         "mul": _Notation(r"%s \cdot %s", (_PRODUCT, _UNARY), _PRODUCT, signless_end=True),
         "div": _Notation(r"\frac{%s}{%s}", (_ANY, _ANY), _UNARY),
         "pow": _Notation("{%s}^{%s}", (_ATOM, _ANY), _POWER),
@@ -343,9 +389,10 @@ _LATEX = _Style(
         "sqrt": _Notation(r"\sqrt{%s}", (_ANY,)),
         "abs": _Notation(r"\left|%s\right|", (_ANY,)),
         "floor": _Notation(r"\left\lfloor %s \right\rfloor", (_ANY,)),
-        "sum_c": _Notation(r"\sum_{c} %s", (_PRODUCT,), _PRODUCT),
+        "sum_c": _Notation(r"\sum_{c} %s", (_PRODUCT,), _OVER_CLASSES),
         "at_target": _Notation(r"\left[%s\right]_{y}", (_ANY,)),
     },
+    number=_latex_number,
     name=_latex_name,
     parentheses=r"\left(%s\right)",
 )

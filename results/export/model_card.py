@@ -120,7 +120,7 @@ def _usage_section(loss: Exportable, file: str, form: str) -> str:
     else:
         module = file.removesuffix(".py")
         where = f"from {module} import Loss" if module.isidentifier() else f"# Loss is the class in {name}"
-        lines = ["import torch", "", where, "", *_construction_lines(loss)]
+        lines = ["import torch", "", where, "", *construction_lines(loss)]
         if loss.over_embeddings:
             lines += EMBEDDING_USE[1:]
         else:
@@ -128,7 +128,8 @@ def _usage_section(loss: Exportable, file: str, form: str) -> str:
     return "\n".join(["## Use", "", "```python", *lines, "```"])
 
 
-def _construction_lines(loss: Exportable) -> list[str]:
+def construction_lines(loss: Exportable) -> list[str]:
+    """Return the lines of Python that build an exported loss, its optimiser if it owns parameters, and set progress."""
     rate = "learning_rate" if loss.learning_rate is None else f"{loss.learning_rate:g}"
     lines, arguments = [], ["num_classes=100", "embedding_size=512"] if loss.over_embeddings else []
     if "prior" in loss.formula.names:

@@ -14,17 +14,21 @@ from statistics import median
 from typing import Any
 
 from lossearch.primitives.errors import UserError
+from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import Observation
 from lossearch.results.findings.verdicts import Verdict
-from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.leaderboard import Entry, Leaderboard
 from lossearch.results.ranking.row import Row
+from lossearch.results.report.headline import Headline, write_headline
 from lossearch.results.report.loss_facts import (
+    UNREADABLE,
     Family,
     LossFacts,
     loss_facts,
     read_later_findings,
     read_loss_observation,
 )
+from lossearch.results.report.settings import read_settings
 from lossearch.results.storage.run_files import MAX_DECLARATION, ForeignFile, logged_events, read_run_file
 
 #: Counts in the log of a run.
@@ -70,17 +74,20 @@ class Contents:
     verdicts: list[Verdict]
     baseline: Row | None
     observed_baseline: Observation | None
+    headline: Headline | None = None  #: None where no loss was trained to the end
+    settings: list[tuple[str, str]] = field(default_factory=list)  #: label and value of the settings of the search
     missing: list[str] = field(default_factory=list)  #: sentences on what is missing, and how to get it
 
 
 def gather_contents(path: Path, top: int = 3) -> Contents:
-    """Gather the contents of the report of a run, with its ``top`` losses as survivors.
+    """Gather the contents of the report of a run, with the loss to use and its ``top`` losses as survivors.
 
     Raises NotARun where the directory is no run's.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the page itself names damaged files
         board = Leaderboard(path)
+        best = find_best(board)
     missing = [f"{damage.reason.rstrip('.')}. Its evaluations are left out." for damage in board.damages]
     rows = list(board.rows)
     later = read_later_findings(path)
@@ -88,13 +95,13 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
     generations = read_generations(path, rows)
     if not generations:
         missing.append("No generation has ended yet, so there is no progress to draw.")
-    best_rows = [row for row in rows[:top] if row.rank is not None]
-    if not best_rows:
+    if best is None:
         missing.append("No loss was trained to the end yet, so there is nothing to rank.")
     family, survivors = Family(rows), []
-    for row in best_rows:
+    for entry in _choose_survivors(board, best, top):
+        row = entry.row
         try:
-            facts = loss_facts(board, row, family, later)
+            facts = loss_facts(board, row, family, later, entry.form)
         except UserError as error:
             missing.append(f"Rank {row.rank} cannot be shown: {error}")
         else:
@@ -102,12 +109,14 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
             survivors.append(facts)
     missing += _missing_observations(survivors)
     baseline = board.baseline
+    events = list(logged_events(path / "log.jsonl"))
+    state = _state(events)
     return Contents(
         run=path.resolve().name,
         name=_experiment_name(path),
         task=rows[0].task if rows else "unknown",
         metric=rows[0].metric if rows else "fitness",
-        state=_state(list(logged_events(path / "log.jsonl"))),
+        state=state,
         counts=board.counts(),
         rows=rows,
         generations=generations,
@@ -116,8 +125,29 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
         verdicts=later.verdicts,
         baseline=baseline,
         observed_baseline=None if baseline is None else read_loss_observation(path, baseline.loss_id, missing),
+        headline=None if best is None else write_headline(best, board.ranked, path, state, bool(later.tuned)),
+        settings=read_settings(path, events),
         missing=missing,
     )
+
+
+def find_best(board: Leaderboard) -> Entry | None:
+    """Return the loss to use: the judged one where verdicts can be read; None where no loss was trained to the end."""
+    if not board.ranked:
+        return None
+    try:
+        best = board.best()
+        parse(best.form.formula if best.form is not None else best.row.formula)
+    except UNREADABLE:  # a damaged file, or text of a stranger's run
+        return board[0]
+    return best
+
+
+def _choose_survivors(board: Leaderboard, best: Entry | None, top: int) -> list[Entry]:
+    """Return the losses with a section of their own: the one to use, then the first ones of the leaderboard."""
+    if best is None or top < 1:
+        return []
+    return [best, *(entry for entry in board[:top] if entry.row.loss_id != best.row.loss_id)]
 
 
 def _missing_observations(survivors: Sequence[LossFacts]) -> list[str]:

@@ -12,7 +12,7 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.curves import CurvePoint, Drawn, curves
 from lossearch.results.findings.explanation import Explanation, folder_of, read_explanation
 from lossearch.results.findings.observation import Observation, observation_folder, read_observation
-from lossearch.results.findings.tuned_forms import key_of, loss_key
+from lossearch.results.findings.tuned_forms import TunedForm, key_of, loss_key
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.findings.verdict_table import read_verdicts
 from lossearch.results.findings.verdicts import Verdict
@@ -64,6 +64,12 @@ class LossFacts:
     tuned: list[TunedLoss]
     verdicts: list[Verdict]
     missing: list[str] = field(default_factory=list)  #: sentences on what is missing, and how to get it
+    form: TunedForm | None = None  #: tuned numbers that formula, LaTeX and curves have; None for those of the search
+
+    @property
+    def formula(self) -> str:
+        """Text of the formula that is shown."""
+        return self.row.formula if self.form is None else self.form.formula
 
 
 def find_loss(board: Leaderboard, wanted: str) -> Row:
@@ -106,13 +112,18 @@ def read_later_findings(path: Path) -> LaterFindings:
 
 
 def loss_facts(
-    board: Leaderboard, row: Row, family: "Family | None" = None, later: LaterFindings | None = None
+    board: Leaderboard,
+    row: Row,
+    family: "Family | None" = None,
+    later: LaterFindings | None = None,
+    form: TunedForm | None = None,
 ) -> LossFacts:
     """Gather everything that a run holds about a loss. Raises UserError where its text is no formula.
 
-    ``family`` and ``later`` can be given where they are already known, for several losses of one run.
+    ``family`` and ``later`` can be given where they are already known, for several losses of one run. ``form`` are the
+    tuned numbers to show the loss with.
     """
-    formula = parse(row.formula)
+    formula = parse(row.formula if form is None else form.formula)
     missing: list[str] = []
     if later is None:
         later = read_later_findings(board.path)
@@ -124,13 +135,14 @@ def loss_facts(
         latex=latex(formula),
         evaluations=board.of_loss(row.loss_id),
         ancestors=(Family(board.rows) if family is None else family).ancestors(row),
-        curves=_draw_curves(formula, row, missing),
+        curves=_draw_curves(formula, row, row.calibration if form is None else form.calibration, missing),
         trial=read_fresh_seed_test(board.path / "log.jsonl", row.loss_id),
         explanation=explanation,
         observation=read_loss_observation(board.path, row.loss_id, missing),
         tuned=[loss for loss in later.tuned if loss.kind == "found" and key_of(loss.loss) == identity],
         verdicts=[verdict for verdict in later.verdicts if key_of(verdict.loss) == identity],
         missing=missing,
+        form=form,
     )
 
 
@@ -190,9 +202,9 @@ def _read_explanation(path: Path, row: Row, missing: list[str]) -> Explanation |
     return explanation
 
 
-def _draw_curves(formula: Formula, row: Row, missing: list[str]) -> list[CurvePoint]:
+def _draw_curves(formula: Formula, row: Row, factor: float | None, missing: list[str]) -> list[CurvePoint]:
     try:
-        return drawn_curves(Drawn(row.name or row.formula, formula, row.calibration or 1.0))
+        return drawn_curves(Drawn(row.name or str(formula), formula, factor or 1.0))
     except (ValueError, RuntimeError) as error:
         missing.append(f"{row.loss_id} cannot be drawn: {error}")
         return []

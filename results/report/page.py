@@ -22,10 +22,13 @@ from lossearch.results.leaderboard import NotARun
 from lossearch.results.plain_text import printable
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
-from lossearch.results.report import run_figures, training_figures
+from lossearch.results.report import conclusions, run_figures, training_figures
 from lossearch.results.report.contents import Contents, gather_contents
 from lossearch.results.report.drawing import Figure, library
+from lossearch.results.report.headline import FEWEST_VALUES
 from lossearch.results.report.loss_facts import LossFacts
+from lossearch.results.report.ranges import fitness_range
+from lossearch.results.report.settings import LANGUAGE
 from lossearch.results.statistics.intervals import interval_of_mean, standard_error
 from lossearch.results.storage.atomic import write_whole_text
 from lossearch.results.storage.run_files import no_run_at
@@ -93,52 +96,75 @@ def render_page(report: Contents) -> str:
     )
     environment.filters |= {"mathml": _mathml, "signed": signed, "number": rounded, "short": _short}
     drawn = _figures(report)
-    figures = {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
-    data = {"figures": figures, "rows": _table(report)}
+    best_rank = None if report.headline is None else report.headline.rank
+    figures = {name: json.loads(figure.to_json()) for name, (figure, _) in drawn.items()}
+    data = {"figures": figures, "rows": _table(report), "best": best_rank}
     return environment.get_template("page.html").render(
         report=report,
-        drawn=drawn,
+        drawn={name: conclusion for name, (_, conclusion) in drawn.items()},
         survivors=list(enumerate(report.survivors, 1)),
         ancestors=ANCESTORS,
         interval=_interval,
+        fewest=FEWEST_VALUES,
+        best_rank=best_rank,
+        language=LANGUAGE,
         data=Markup(_as_script(data)),
         plotly=Markup(library()),
     )
 
 
-def _figures(report: Contents) -> dict[str, Figure]:
-    """Draw the figures, by the ids of their elements."""
-    figures: dict[str, Figure] = {}
+def _figures(report: Contents) -> dict[str, tuple[Figure, str]]:
+    """Draw the figures, by the ids of their elements, each with its conclusion."""
+    figures: dict[str, tuple[Figure, str]] = {}
     rows = [survivor.row for survivor in report.survivors]
     if rows:
-        figures["pareto"] = run_figures.pareto(report.rows, rows)
+        shown = fitness_range(report.rows, rows)
+        figures["pareto"] = run_figures.pareto(report.rows, rows), conclusions.conclude_front(report.rows, shown)
     if report.generations:
         baseline = None if report.baseline is None else report.baseline.fitness_mean
-        figures["progress"] = run_figures.progress(report.generations, report.metric, baseline)
-        figures["outcomes"] = run_figures.outcomes(report.generations)
+        figures["progress"] = (
+            run_figures.progress(report.generations, report.metric, baseline),
+            conclusions.conclude_progress(report.generations, baseline),
+        )
+        figures["outcomes"] = (
+            run_figures.outcomes(report.generations),
+            conclusions.conclude_outcomes(report.generations),
+        )
     for number, survivor in enumerate(report.survivors, 1):
         of_survivor = _survivor_figures(survivor, report.metric, report.observed_baseline)
         figures |= {f"{name}-{number}": figure for name, figure in of_survivor.items()}
     return figures
 
 
-def _survivor_figures(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, Figure]:
-    figures = {}
+def _survivor_figures(survivor: LossFacts, metric: str, baseline: Observation | None) -> dict[str, tuple[Figure, str]]:
+    figures: dict[str, Figure] = {}
+    texts: dict[str, str] = {}
     if survivor.curves:
+        texts |= conclusions.conclude_curves(survivor.curves, survivor.curves[0].loss)
         for line in ("target", "other"):
             figures[f"value-{line}"] = run_figures.curve(survivor.curves, line, "value")
             figures[f"slope-{line}"] = run_figures.curve(survivor.curves, line, "slope")
     if survivor.observation is not None and survivor.observation.form.reason is None:
-        figures |= _training_figures(survivor.row, survivor.observation, baseline)
+        beside = _observed_beside(survivor.row, baseline)
+        texts |= conclusions.conclude_course(survivor.observation, beside)
+        texts["confusion"] = conclusions.conclude_confusion(survivor.observation.form.confusion)
+        figures |= _training_figures(survivor.row, survivor.observation, beside)
     if len(survivor.ancestors) > 1:
+        texts["family"] = conclusions.conclude_family(survivor.ancestors)
         figures["family"] = run_figures.family(survivor.ancestors[:ANCESTORS], metric)
-    return figures
+    return {name: (figure, texts.get(name, "")) for name, figure in figures.items()}
+
+
+def _observed_beside(row: Row, baseline: Observation | None) -> Observation | None:
+    """Return cross-entropy's observation to show beside that of a row; None if it failed or is the row's own."""
+    is_other = baseline is not None and baseline.form.loss_id != row.loss_id and baseline.form.reason is None
+    return baseline if is_other else None
 
 
 def _training_figures(row: Row, observation: Observation, baseline: Observation | None) -> dict[str, Figure]:
     """Draw the figures of one training, beside cross-entropy's where that was observed."""
     both = {row.name or row.formula: observation}
-    if baseline is not None and baseline.form.loss_id != row.loss_id and baseline.form.reason is None:
+    if baseline is not None:
         both[BASELINE] = baseline
     figures = {f"course-{what}": training_figures.course(both, what) for what in ("fitness", "loss", "gradient")}
     if observation.form.confusion:
@@ -175,8 +201,7 @@ def _table(report: Contents) -> list[list[Any]]:
             row.pareto,
             verdicts.get((row.formula, row.class_weights or "learned"), ""),  # canonical text needs no parsing
             _mathml_of_row(row),
-            row.difference_low,
-            row.difference_high,
+            None if row.difference_low is None or row.seeds < FEWEST_VALUES else row.difference_high,
             row.over_embeddings,
         ]
         for row in report.rows
@@ -211,8 +236,8 @@ def _mathml(text: str) -> Markup:
 
 
 def _interval(row: Row) -> tuple[float, float] | None:
-    """Return the 95 % interval of the fitness over the seeds; None with fewer than two seeds."""
-    if row.fitness_mean is None or row.fitness_std is None or row.seeds < 2:
+    """Return the 95 % interval of the fitness over the seeds; None with fewer than three seeds, which show none."""
+    if row.fitness_mean is None or row.fitness_std is None or row.seeds < FEWEST_VALUES:
         return None
     return interval_of_mean(row.fitness_mean, standard_error(row.fitness_std, row.seeds), row.seeds)
 

@@ -7,28 +7,45 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from lossearch.results.findings.observation import EmbeddedPoint, GridPoint, Observation, Picture
-from lossearch.results.report.drawing import COLORS, DASHES, GRID, LAYOUT, SYMBOLS, Figure, label
+from lossearch.results.records import BASELINE
+from lossearch.results.report.drawing import (
+    CLASS_COLORS,
+    CROSS_ENTROPY,
+    LAYOUT,
+    LOSS,
+    OTHER,
+    SYMBOLS,
+    Figure,
+    label,
+    log_axis,
+)
+from lossearch.results.report.ranges import late_range
 
 
 def course(observations: Mapping[str, Observation], what: Literal["fitness", "loss", "gradient"]) -> Figure:
     """Draw fitness, loss or size of the gradient at the embedding by step, for observations by the loss's name."""
     figure = Figure(layout=LAYOUT)
-    for number, (name, observation) in enumerate(observations.items()):
+    for name, observation in observations.items():
+        role = CROSS_ENTROPY if name == BASELINE else LOSS
         figure.add_trace(
             go.Scatter(
                 x=[point.step for point in observation.course],
                 y=[getattr(point, what) for point in observation.course],
                 mode="lines",
                 name=label(name, 40),
-                line={"color": COLORS[number], "dash": DASHES[number]},
+                line={"color": role.color, "dash": role.dash},
             )
         )
     metric = next(iter(observations.values())).form.metric
     titles = {"fitness": f"{metric}, validation", "loss": "loss, training", "gradient": "gradient at the embedding"}
-    figure.update_xaxes(title="step", showgrid=False)
-    figure.update_yaxes(title=titles[what], gridcolor=GRID, type="linear" if what == "fitness" else "log")
-    if what != "fitness":
-        figure.update_yaxes(dtick=1, minor={"showgrid": False})
+    figure.update_xaxes(title_text="step", showgrid=False)
+    figure.update_yaxes(title_text=titles[what])
+    courses = [[float(getattr(point, what)) for point in observation.course] for observation in observations.values()]
+    shown = late_range(courses) if what == "fitness" else None
+    if shown is not None:
+        figure.update_yaxes(range=shown.ends)
+    elif what != "fitness":
+        figure.update_yaxes(log_axis((value for course in courses for value in course), most=6))
     return figure
 
 
@@ -43,22 +60,23 @@ def confusion(counts: Sequence[int]) -> Figure:
             z=rows,
             x=names,
             y=names,
-            colorscale="Blues",
+            colorscale=[[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.75)"]],
             showscale=False,
             text=rows if classes <= 20 else None,
             texttemplate="%{text}" if classes <= 20 else None,
             hovertemplate="true %{y}, predicted %{x}: %{z}<extra></extra>",
         )
     )
-    figure.update_xaxes(title="predicted class", type="category", showgrid=False)
-    figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
+    figure.update_xaxes(title_text="predicted class", type="category", showgrid=False)
+    figure.update_yaxes(title_text="true class", type="category", autorange="reversed", showgrid=False)
     return figure
 
 
 def embedded(points: Sequence[EmbeddedPoint], name: str) -> Figure:
     """Draw embeddings in two dimensions by t-SNE. Each class has a color and a symbol; crosses are errors."""
     title = {"text": label(name, 50), "font": {"size": 13}, "x": 0.0}
-    figure = Figure(layout=LAYOUT | {"title": title, "margin": {"l": 20, "r": 20, "t": 50, "b": 40}})
+    legend = {"orientation": "h", "x": 0.0, "y": 0.0, "yanchor": "top"}
+    figure = Figure(layout={**LAYOUT, "title": title, "legend": legend, "height": 420})
     for number, target in enumerate(sorted({point.target for point in points})):
         of_class = [point for point in points if point.target == target]
         figure.add_trace(
@@ -68,9 +86,10 @@ def embedded(points: Sequence[EmbeddedPoint], name: str) -> Figure:
                 mode="markers",
                 name=str(target),
                 marker={
-                    "color": COLORS[number % len(COLORS)],
+                    "color": CLASS_COLORS[number % len(CLASS_COLORS)],
                     "symbol": ["x" if point.found not in (target, -1) else SYMBOLS[number % 10] for point in of_class],
-                    "size": 6,
+                    "size": 7,
+                    "line": {"color": OTHER.color, "width": 0.5},
                 },
                 hovertemplate=f"class {target}<extra></extra>",
             )
@@ -91,16 +110,22 @@ def landscape(points: Sequence[GridPoint], what: Literal["value", "ratio"]) -> F
     else:
         figure.add_trace(go.Heatmap(z=rows, x=places, y=places, colorscale="Viridis", zmin=0.0))
     figure.add_trace(
-        go.Scatter(x=[0.0], y=[0.0], mode="markers", marker={"symbol": "cross", "color": COLORS[1]}, showlegend=False)
+        go.Scatter(
+            x=[0.0],
+            y=[0.0],
+            mode="markers",
+            marker={"symbol": "cross", "size": 10, "color": OTHER.color},
+            showlegend=False,
+        )
     )
-    figure.update_xaxes(title="first direction", showgrid=False, zeroline=False)
-    figure.update_yaxes(title="second direction", showgrid=False, zeroline=False, scaleanchor="x")
+    figure.update_xaxes(title_text="first direction", showgrid=False)
+    figure.update_yaxes(title_text="second direction", showgrid=False, scaleanchor="x")
     return figure
 
 
 def class_maps(pictures: Sequence[Picture]) -> Figure:
     """Draw images, and below each the map of where the network sees the class that it predicts."""
-    figure = Figure(layout=LAYOUT | {"grid": {"rows": 2, "columns": len(pictures), "pattern": "independent"}})
+    figure = Figure(layout={**LAYOUT, "grid": {"rows": 2, "columns": len(pictures), "pattern": "independent"}})
     for number, picture in enumerate(pictures):
         for row, (values, scale) in enumerate(((picture.image, "Greys"), (picture.map, "Viridis"))):
             place = row * len(pictures) + number + 1

@@ -40,9 +40,20 @@ def opened(driver, path):
     """Open a file and wait until its plots are drawn."""
     driver.get(path.resolve().as_uri())
     driver.set_script_timeout(60)
+    _await_plots(driver)
+
+
+def unfold(driver):
+    """Open all folds of the page and wait until the plots in them are drawn."""
+    driver.execute_script("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    _await_plots(driver)
+
+
+def _await_plots(driver):
     driver.execute_async_script(
         "const done = arguments[0]; const wait = () => [...document.querySelectorAll('.plot')].every("
-        "p => p.querySelector('.main-svg')) ? done() : setTimeout(wait, 50); wait();"
+        "p => p.closest('details:not([open])') || p.querySelector('.main-svg'))"
+        " ? done() : setTimeout(wait, 50); wait();"
     )
 
 

@@ -53,6 +53,18 @@ def test_a_survivor_goes_back_to_losses_without_parents_and_says_what_each_step_
         assert {point.loss for point in survivor.curves} >= {"focal"} | ({BASELINE} - {survivor.row.name})
 
 
+def test_a_summary_has_the_settings_of_the_search(run):
+    report = gather_contents(run, top=0)
+    settings = dict(report.settings)
+    assert settings["network"] == "mlp, embeddings of 64"
+    assert settings["training"].startswith("12 steps of 64 samples, SGD with momentum 0.9, learning rate 0.1")
+    assert settings["population"].startswith("6 losses, 4 generations")
+    assert settings["seed of the search"] == "3"
+    assert "lossearch" in settings["versions"]
+    assert settings["starting losses"] == "cross_entropy, mse, ngl, am_softmax"
+    assert settings["training"] in render_page(report)
+
+
 def test_the_command_writes_one_file_and_prints_where(run, tmp_path):
     done = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "a.html"), "--top", "1"])
     assert (done.exit_code, done.stdout.strip()) == (0, str(tmp_path / "a.html"))

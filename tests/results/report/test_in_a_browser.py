@@ -14,7 +14,7 @@ from lossearch.results.storage.store import EvaluationStore
 from tests.long_cases import long_unless
 from tests.lossearch.small import finished_run
 from tests.results.helpers import evaluation
-from tests.results.report.browser import all_of, browser, console, opened, requests
+from tests.results.report.browser import all_of, browser, console, opened, requests, unfold
 from tests.results.test_hostile_run import STRINGS
 
 #: Number of candidates of a large run, and largest size of its report in bytes.
@@ -38,8 +38,16 @@ def losses(driver):
     return [element.text for element in all_of(driver, "#board tbody code")]
 
 
-def column(driver, place):
+def column(driver, name):
+    """Return the texts of the column of the leaderboard whose head has this text."""
+    place = [element.text for element in all_of(driver, "#board th button")].index(name)
     return [element.text for element in all_of(driver, f"#board tbody td:nth-child({place + 1})")]
+
+
+def show_on(driver, width):
+    """Give the browser this width, also one that no window of a desk has."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def test_the_page_sends_no_request_and_logs_nothing(report):
@@ -50,6 +58,7 @@ def test_the_page_sends_no_request_and_logs_nothing(report):
 
 
 def test_every_plot_is_drawn_and_shows_something(desk):
+    unfold(desk)
     plots = all_of(desk, ".plot")
     assert len(plots) >= 3 + 3 * 4
     for plot in plots:
@@ -59,11 +68,14 @@ def test_every_plot_is_drawn_and_shows_something(desk):
 
 def test_the_leaderboard_is_sorted_and_filtered(desk):
     (button,) = [element for element in all_of(desk, "#board th button") if element.text == "size"]
+    for _ in range(2):  # until all losses of this small run are shown
+        if desk.find_element(By.ID, "more").is_displayed():
+            desk.find_element(By.ID, "more").click()
     button.click()
-    sizes = [int(cell) for cell in column(desk, 6)]
+    sizes = [int(cell) for cell in column(desk, "size")]
     assert sizes == sorted(sizes)
     button.click()
-    assert [int(cell) for cell in column(desk, 6)] == sorted(sizes, reverse=True)
+    assert [int(cell) for cell in column(desk, "size")] == sorted(sizes, reverse=True)
     assert button.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
     field = desk.find_element(By.ID, "filter")
     field.send_keys("CE(Z")
@@ -76,7 +88,7 @@ def test_the_leaderboard_is_sorted_and_filtered(desk):
     everyone = len(losses(desk))
     desk.find_element(By.ID, "front-only").click()
     assert 0 < len(losses(desk)) < everyone
-    assert set(column(desk, 8)) == {"yes"}
+    assert {rank[0] for rank in column(desk, "rank")} == {"*"}
     desk.find_element(By.ID, "front-only").click()
 
 
@@ -120,6 +132,43 @@ def test_it_fits_a_phone(report):
         opened(driver, report)
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
         assert max(element.size["width"] for element in all_of(driver, ".plot")) <= 360
+
+
+def test_the_leaderboard_is_whole_on_a_desk_and_on_a_phone(desk, report):
+    overflow = "const box = document.querySelector('#leaderboard .scroll'); return box.scrollWidth - box.clientWidth"
+    cut = (
+        "return [...document.querySelectorAll('#board :is(td, th), #board .typeset')].filter("
+        "box => box.offsetWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"
+    )
+    try:
+        for width in (1100, 768, 390):
+            show_on(desk, width)
+            opened(desk, report)
+            assert desk.execute_script("return document.documentElement.scrollWidth") <= width
+            assert desk.execute_script(overflow) <= 0, width
+            assert desk.execute_script(cut) == [], width
+            for head in ("rank", "loss", "accuracy", "difference"):
+                assert all(column(desk, head)), (width, head)
+    finally:
+        desk.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_labels_of_axes_are_whole_and_numbers_in_full(desk, report):
+    opened(desk, report)
+    outside = desk.execute_script(
+        "return [...document.querySelectorAll('.plot')].flatMap(plot => {"
+        "  const area = plot.getBoundingClientRect();"
+        "  return [...plot.querySelectorAll(':is(.xtick, .ytick, .xtitle, .ytitle, .legendtext)')].filter(label => {"
+        "    const box = label.getBoundingClientRect();"
+        "    const sides = [area.left - box.left, box.right - area.right, box.bottom - area.bottom];"
+        "    return box.width && Math.max(...sides) > 1;"
+        "  }).map(label => plot.id + ': ' + label.textContent);"
+        "})"
+    )
+    assert outside == []
+    sizes = [int(element.text) for element in all_of(desk, "#pareto .xtick")]
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) > 2
 
 
 def _luminance(color):
@@ -179,6 +228,8 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         for number, text in enumerate(hostile)
     ]
     EvaluationStore(tmp_path / "evaluations").append([evaluation("ce(z)"), *rows])
+    long = " + ".join(f"0.{number}23456789012*mean_c(log(p)/(1 + max_c(p)))" for number in range(1, 20))
+    EvaluationStore(tmp_path / "evaluations").append([evaluation(long, fitness=0.95)])
     (tmp_path / "log.jsonl").write_text(
         json.dumps({"event": "generation", "number": 1, "evaluated": 3, "best_formula": hostile[-3]}) + "\n"
     )
@@ -189,6 +240,8 @@ def test_hostile_strings_are_shown_and_not_run(tmp_path):
         assert console(driver) == []
         assert requests(driver) == []
         assert not all_of(driver, "main img, main a[href^=http], .plot a[href^=http]")
+        wide = "box => box.scrollWidth > box.clientWidth"
+        assert driver.execute_script(f"return [...document.querySelectorAll('.scroll, .formula')].filter({wide})") == []
         more = driver.find_element(By.ID, "more")
         if more.is_displayed():
             more.click()

@@ -16,7 +16,7 @@ from lossearch.results.findings.observation import GridPoint, Picture, observati
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.report.contents import gather_contents
 from tests.lossearch.small import SMALL
-from tests.results.report.browser import all_of, browser, console, opened
+from tests.results.report.browser import all_of, browser, console, opened, unfold
 
 FIDELITY = TrainingSettings(steps=30, seeds=1, network="cnn", hidden=16)
 
@@ -72,6 +72,7 @@ def test_the_report_shows_the_observation_and_trains_once(run, tmp_path):
     assert len(kept.embedded) == len(known_task("digits").load().validation)
     with browser() as driver:
         opened(driver, tmp_path / "a.html")
+        unfold(driver)
         assert console(driver) == []
         drawn = {element.get_attribute("id") for element in all_of(driver, ".plot")}
         assert drawn >= {
