@@ -149,9 +149,7 @@ def _read_tunable(path: Path, top: int, trials: int, seeds: int, baselines: Sequ
 
 def _read_search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
     board = Leaderboard(path)
-    counts = board.counts()
-    trained = counts.get("evaluated", 0) + counts.get("stopped", 0) + counts.get("failed", 0)
-    return _SearchResult(kind, survivors(board, top), trained)
+    return _SearchResult(kind, survivors(board, top), board.candidate_counts().trained)
 
 
 def _declared(

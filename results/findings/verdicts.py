@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from lossearch.results.findings.table_text import interval_of, outcome_text
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm
 from lossearch.results.statistics.paired_values import PairedValues
@@ -66,6 +67,16 @@ class Verdict:
     random_high: float | None  #: upper end of that interval
     random_p: float | None  #: two-sided Wilcoxon p of that difference
     chosen_from: int  #: number of candidates trained in the search that found it
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in words that agree with the interval beside it."""
+        return outcome_text(self.verdict, self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        """The interval of the difference as text, or why there is none; nothing without a difference."""
+        return interval_of(self.difference, self.low, self.high, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -197,8 +208,13 @@ class _Judge:
             return "saturated", f"{closest} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
         if claim >= LEVEL or any((test.low or 0.0) <= 0.0 for test in tests.values()):
             by_lead = sorted(tests, key=lambda name: tests[name].difference)  # smallest lead first
-            level = [name for name in by_lead if (tests[name].low or 0.0) <= 0.0] or by_lead[:1]
-            return "no difference shown", f"not shown to be better than {_first_names(level)}"
+            level = [name for name in by_lead if (tests[name].low or 0.0) <= 0.0]
+            if level:
+                return "no difference shown", f"not shown to be better than {_first_names(level)}"
+            return "no difference shown", (
+                f"not shown to be better than {by_lead[0]}: its intervals have no 0, but p, corrected for the number "
+                f"of losses judged, is {claim:.2g}"
+            )
         unbeaten = [name for name in self._failed_baselines if not self._beats_failed(loss, name)]
         if unbeaten:
             return "no difference shown", (

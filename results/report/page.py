@@ -25,7 +25,7 @@ from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Contents, gather_contents
 from lossearch.results.report.drawing import Figure, library
 from lossearch.results.report.loss_facts import LossFacts
-from lossearch.results.statistics.intervals import interval_of_mean, standard_error
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, interval_of_mean
 from lossearch.results.storage.atomic import write_whole_text
 from lossearch.results.storage.run_files import no_run_at
 
@@ -144,7 +144,7 @@ def _table(report: Contents) -> list[list[Any]]:
             visible(row.name or ""),
             visible(row.formula),
             row.fitness_mean,
-            row.fitness_std,
+            row.fitness_std if row.seeds >= FEWEST_FOR_INTERVAL else None,
             row.seeds,
             row.difference_to_cross_entropy,
             row.complexity,
@@ -188,10 +188,8 @@ def _mathml(text: str) -> Markup:
 
 
 def _interval(row: Row) -> tuple[float, float] | None:
-    """Return the 95 % interval of the fitness over the seeds; None with fewer than two seeds."""
-    if row.fitness_mean is None or row.fitness_std is None or row.seeds < 2:
-        return None
-    return interval_of_mean(row.fitness_mean, standard_error(row.fitness_std, row.seeds), row.seeds)
+    """Return the 95 % interval of the fitness over the seeds; None with fewer than three seeds or equal values."""
+    return None if row.fitness_mean is None else interval_of_mean(row.fitness_mean, row.fitness_std, row.seeds)
 
 
 def _short(text: str, limit: int = 80) -> str:
