@@ -7,8 +7,8 @@ executor trained.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lossearch.evaluators.data.scales import describe_scales
 from lossearch.evaluators.tasks.chance import chance_of
+from lossearch.evaluators.tasks.scales import describe_scales
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.results.records import BASELINE, Evaluation
 from lossearch.results.statistics.intervals import mean

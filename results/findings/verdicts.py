@@ -208,13 +208,8 @@ class _Judge:
             return "saturated", f"{closest} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
         if claim >= LEVEL or any((test.low or 0.0) <= 0.0 for test in tests.values()):
             by_lead = sorted(tests, key=lambda name: tests[name].difference)  # smallest lead first
-            level = [name for name in by_lead if (tests[name].low or 0.0) <= 0.0]
-            if level:
-                return "no difference shown", f"not shown to be better than {_first_names(level)}"
-            return "no difference shown", (
-                f"not shown to be better than {by_lead[0]}: its intervals have no 0, but p, corrected for the number "
-                f"of losses judged, is {claim:.2g}"
-            )
+            level = [name for name in by_lead if (tests[name].low or 0.0) <= 0.0] or by_lead[:1]
+            return "no difference shown", f"not shown to be better than {_first_names(level)}"
         unbeaten = [name for name in self._failed_baselines if not self._beats_failed(loss, name)]
         if unbeaten:
             return "no difference shown", (

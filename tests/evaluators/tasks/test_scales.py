@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lossearch.evaluators.data.scales import describe_scales
 from lossearch.evaluators.data.splits import Split
+from lossearch.evaluators.tasks.scales import describe_scales
 
 
 def columns(*pairs):
