@@ -171,8 +171,7 @@ def _results_section(evidence: Evidence) -> str:
         lines.append("It was not trained again under fresh seeds.")
     else:
         lines.append(
-            "Tested under seeds that the search did not use, though on the same split: "
-            f"{evidence.trial.sentence(row.metric)}."
+            f"Under seeds that the search did not use, on the same split: {evidence.trial.sentence(row.metric)}."
         )
     lines.append(
         f"In the search: {row.metric} on the validation split{samples} of the task {escaped(row.task)} "
