@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lossearch.evaluators.tasks import TASKS
-from lossearch.results.findings.table_text import interval_text, signed
+from lossearch.results.findings.table_text import signed
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned, write_tuned
 from lossearch.results.findings.verdict_table import FILE, VerdictTable, read_verdicts, scene_folder
 from lossearch.results.findings.verdicts import LEVEL, Judged, SceneMeasurements, Verdict, verdicts
 from lossearch.results.records import METRICS, Measurement
+from lossearch.results.statistics.intervals import interval_text
 from lossearch.results.storage.store import RecordStore
 from lossearch.results.storage.tables import read_records, write_records
 from lossearch.studies.comparison import ComparisonDirectory

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation import summary
+from lossearch.results.statistics.intervals import interval_text
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "ablations.md"
@@ -106,8 +107,8 @@ def _cases(cases: dict[str, Any]) -> Iterator[str]:
     yield f"|---|{'---|' * (len(tasks) + 3)}"
     for name, case in cases.items():
         gains = " | ".join(f"{case['gain'][task]:+.4f}" for task in tasks)
-        low, high = case["interval"]
-        beside = "| | |" if name == "plain" else f"| {case['difference_to_plain']:+.4f} | {low:+.4f} to {high:+.4f} |"
+        beside = f"| {case['difference_to_plain']:+.4f} | {interval_text(*(case['interval'] or (None, None)))} |"
+        beside = "| | |" if name == "plain" else beside
         yield f"| {name} | {gains} {beside} {case['complexity']:.1f} |"
 
 

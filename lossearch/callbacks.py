@@ -25,7 +25,7 @@ class SearchStart:
 
 @dataclass(frozen=True)
 class GenerationEnd:
-    """The state of a search after a generation. Counts are of losses since the search began."""
+    """The state of a search after a generation. Counts are of candidates since the search began."""
 
     number: int  #: number of the generation, from 1
     generations: int  #: number of generations of the whole search
@@ -113,6 +113,7 @@ class Run:
     leaderboard: Leaderboard
     exported: Path | None  #: file of the best loss
     trial: FreshSeedTest | None  #: its test under fresh seeds
+    warnings: tuple[str, ...] = ()  #: signs that nothing trains, or that the scores say nothing
 
     def __fspath__(self) -> str:
         """Return the run's directory: a run may stand where its path is expected."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossearch.results.export.exportable import Exportable
     from lossearch.results.findings.tuned_forms import TunedForm
     from lossearch.results.findings.verdicts import Verdict
+    from lossearch.results.ranking.counts import CandidateCounts
     from lossearch.results.records import Evaluation
     from lossearch.results.storage.columns import StoredRecords
     from lossearch.results.storage.fresh_seed_test import FreshSeedTest
@@ -180,6 +181,18 @@ class Entry:
         from lossearch.results.storage.fresh_seed_test import read_fresh_seed_test
 
         return None if self.board is None else read_fresh_seed_test(self.board.path / "log.jsonl", self.row.loss_id)
+
+    def tested(self) -> str | None:
+        """Say how the loss did where nothing chose it: its verdict on the test split, else its test under fresh seeds.
+
+        None if it has neither. This is the figure to name first: the columns are those that the search chose by.
+        """
+        from lossearch.results.findings.tuned_forms import verdict_text
+
+        if self.form is not None and self.form.verdict is not None:
+            return verdict_text(self.form.verdict)
+        trial = self.trial
+        return None if trial is None or self.form is not None else trial.sentence(self.row.metric)
 
 
 class UnknownLoss(UserError, KeyError):
@@ -392,6 +405,10 @@ class Leaderboard:
     def counts(self) -> dict[str, int]:
         """Count the losses of each status."""
         return self.rows.ranking.counts()
+
+    def candidate_counts(self) -> "CandidateCounts":
+        """Count the candidates of the search by what became of them."""
+        return self.rows.ranking.candidate_counts()
 
     def why_unranked(self) -> str:
         """Return a clause that counts the losses without a rank by their status, and gives the most frequent reason.

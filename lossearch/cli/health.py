@@ -113,18 +113,26 @@ def _say_next(experiment: str | None, ray_address: str | None, track: list[str] 
 
 def _print_status(status: "Status") -> None:
     from lossearch.results.plain_text import printable
+    from lossearch.results.ranking.counts import CandidateCounts
     from lossearch.results.records import takes_embeddings
 
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.candidates.items())) or "none yet"
+    counts = CandidateCounts(**{name: count for name, count in status.candidates.items() if name != "trained"})
     speed = "" if status.trainings_per_minute is None else f", {status.trainings_per_minute:g} a minute recently"
     print(f"{printable(status.name)}: {status.state}, generation {status.generation} of {status.generations}")
     print(f"tasks: {', '.join(map(printable, status.tasks))}")
-    print(f"losses: {counts}")
+    print(f"candidates: {counts.sentence()}")
     print(f"trainings: {status.trainings}{speed}")
+    if status.best_tested is not None:
+        print(f"best, tested where nothing chose it: {printable(status.best_tested)}")
     if status.best_fitness is not None:
         baseline = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
         over = ", over embeddings" if takes_embeddings(status.best_formula or "") else ""
-        print(f"best: {status.best_fitness:.4f}{baseline}{over}: {printable(status.best_formula or '')}")
+        print(
+            f"best on the split that chose it, which flatters it: {status.best_fitness:.4f}{baseline}{over}: "
+            f"{printable(status.best_formula or '')}"
+        )
+    for warning in status.warnings:
+        print(f"warning: {warning}")
     if status.seconds:
         print(
             "driver: " + ", ".join(f"{printable(activity)} {spent:.1f} s" for activity, spent in status.seconds.items())

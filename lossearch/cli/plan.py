@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lossearch.engine.admission import Admission, Refusal
 from lossearch.engine.breeding import birth_of_named
 from lossearch.engine.search_loop import planned_trainings
+from lossearch.engine.warning_signs import warn_of_inputs
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.tasks.arrays import ArrayData
 from lossearch.evaluators.tasks.download import require_downloaded
@@ -50,6 +51,7 @@ def plan(experiment: Experiment) -> str:
         refused = f"  ({decision.status}: {decision.reason})" if isinstance(decision, Refusal) else ""
         formula = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula
         lines.append(f"  {birth.name or '':28} {formula}{refused}")
+    lines += [f"warning: {message}" for message in warn_of_inputs(experiment)]
     return "\n".join(lines)
 
 

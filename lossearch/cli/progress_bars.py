@@ -211,11 +211,7 @@ def started_line(run: Path, slots: int | None) -> str:
 
 def counts_line(progress: Progress) -> str:
     """Return a line about candidates: trained, failed and refused, and trained per second."""
-    stopped = f"{progress.stopped} of them to a rung, " if progress.stopped else ""
-    return (
-        f"{progress.finished} trained ({progress.per_second:.1f}/s), {stopped}{progress.failed} failed, "
-        f"{progress.rejected} rejected, {progress.duplicates} duplicates"
-    )
+    return progress.candidates.sentence(f" ({progress.per_second:.1f}/s)")
 
 
 def best_line(progress: Progress) -> str:

@@ -1,5 +1,6 @@
 """The ``lossearch search`` command."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -86,22 +87,34 @@ def search(
             raise typer.Exit(3)
 
 
+#: Fewest losses for the noise of a difference: it is pooled over the better half of those beside cross-entropy.
+FEWEST_FOR_NOISE = 4
+
+
+def _say_warnings(run: "Run") -> None:
+    for warning in run.warnings:
+        say(f"warning: {warning}")
+
+
 def _print_run(run: "Run") -> None:
     """Print the leaderboard, say how far to trust it, and what to type next."""
-    from lossearch.results.ranking.order import difference_noise
-
-    print_board(run.leaderboard.rows, top=10, known=True)
-    noise = difference_noise(run.leaderboard.evaluations)
-    if noise is not None:
-        say(
-            f"One difference to cross-entropy has a standard error of {noise:.4f}. The best of many candidates looks "
-            "better than it is: rely on the line about fresh seeds below."
-        )
+    say(f"Candidates: {run.leaderboard.candidate_counts().sentence()}.")
     if run.trial is None:
+        _say_warnings(run)
         say(f"No candidate was evaluated. The reasons are in {run.path / 'leaderboard.parquet'}.")
         say(f"Run: {run.path}")
         return
     say(f"Best loss, loaded from its file: {run.trial.sentence(run.leaderboard.rows[0].metric)}.")
+    say("The table shows the split that chose the losses, where the best of many looks better than it is.")
+    print_board(run.leaderboard.rows, top=10, known=True)
+    sys.stdout.flush()  # so that the messages after it follow it also in a file that holds both
+    noise = run.leaderboard.difference_noise()
+    if noise is not None and run.leaderboard.ranked >= FEWEST_FOR_NOISE:
+        say(
+            f"In the table, one difference to cross-entropy has a standard error of {noise:.4f}: rely on the line "
+            "about fresh seeds above it."
+        )
+    _say_warnings(run)
     say(f"Run: {run.path}")
     say(f"Best loss: {run.exported}")
     if run.leaderboard.rows[0].over_embeddings:

@@ -127,13 +127,16 @@ def _format_training(evaluation: Any) -> str:
 def _format_standing(row: Any) -> str:
     if row.rank is None:
         return f"{row.status}: {row.reason}"
-    spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
     from lossearch.cli.tables import to_cross_entropy
+    from lossearch.results.findings.table_text import with_deviation
+    from lossearch.results.statistics.intervals import lacks_interval
 
     against = to_cross_entropy(row)
-    difference = f", {against}{' (95 %)' if '±' in against else ''} to cross-entropy" if against else ""
+    kind = "95 %" if row.difference_high is not None else lacks_interval(row.seeds)
+    difference = f", {against} ({kind}) to cross-entropy" if against else ""
+    fitness = with_deviation(row.fitness_mean, row.fitness_std, row.seeds, " ±")
     front = ", on the Pareto front" if row.pareto else ""
-    return f"rank {row.rank}: {row.metric} {row.fitness_mean:.4f}{spread} over {row.seeds} seeds{difference}{front}"
+    return f"rank {row.rank}: {row.metric} {fitness} over {row.seeds} seeds{difference}{front}"
 
 
 def _shorten_setting(text: str) -> str:

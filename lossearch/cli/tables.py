@@ -14,7 +14,7 @@ from lossearch.results.findings.explanation import Explanation
 from lossearch.results.findings.explanation_text import Section, sections
 from lossearch.results.findings.explanation_text import Table as ExplanationTable
 from lossearch.results.findings.proxies import COLUMNS, ProxyLine, cells, heading
-from lossearch.results.findings.table_text import interval_text, signed
+from lossearch.results.findings.table_text import signed, with_deviation
 from lossearch.results.findings.tuned_losses import TunedLoss
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.plain_text import printable
@@ -94,9 +94,9 @@ def _format_cells(row: Row, narrow: bool) -> Sequence[str]:
     rank = f"{'*' if row.pareto else ' '}{row.rank}"
     if narrow:
         return rank, f"{row.fitness_mean:.4f}", to_cross_entropy(row, with_interval=False)
-    spread = "" if row.fitness_std is None else f" ±{row.fitness_std:.4f}"
+    fitness = with_deviation(row.fitness_mean, row.fitness_std, row.seeds, " ±")
     born = row.name if row.name else f"{row.birth} g{row.generation}"
-    return rank, f"{row.fitness_mean:.4f}{spread}", to_cross_entropy(row), str(row.complexity), born
+    return rank, fitness, to_cross_entropy(row), str(row.complexity), born
 
 
 def _mark(over_embeddings: bool) -> str:
@@ -145,7 +145,7 @@ def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
     for line in lines:
         failed = f"failed under {line.failed} of {line.failed + line.seeds} seeds"
         numbers = line.numbers(" ±")[: 2 if narrow else 4]
-        verdict = failed if line.mean is None else line.verdict
+        verdict = failed if line.mean is None else line.outcome
         _add_row(table, [line.loss, *numbers, verdict], is_bold=line.verdict == "baseline")
     return table
 
@@ -184,9 +184,9 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
         mark, mean = _mark(takes_embeddings(line.formula)), "" if line.mean is None else f"{line.mean:.4f}"
         texts = [mark, line.formula, mean, signed(line.difference)]
         if not narrow:
-            texts += [interval_text(line.low, line.high), "" if line.p is None else f"{line.p:.2g}"]
-            texts.append(signed(line.random_difference))
-        table.add_row(*_make_cells(table, texts), Text(printable(line.verdict), style="bold"))
+            p = "" if line.p is None else f"{line.p:.2g}"
+            texts += [line.interval, p, signed(line.random_difference)]
+        table.add_row(*_make_cells(table, texts), Text(printable(line.outcome), style="bold"))
     return table
 
 

@@ -96,12 +96,13 @@ class GenerationalSearch(Search):
         """Retest the leading losses; after the last generation repeat it until each of them had one."""
         if not self.experiment.evolution.retests:
             return
-        due = self.retests.due()
+        due, num_failed = self.retests.due(), len(self.retests.failed)
         for _ in range(LAST_ROUNDS if is_last else 1):
             for seed, candidates in due.items():
                 fitness = self.retests.record(self._train_retest(candidates, seed))
                 self.breeding.evolution.revalue(fitness)
             due = self.retests.due(untested=True)
+        self.progress.count_failed_retests(len(self.retests.failed) - num_failed)
         best = self.retests.best()
         if best is not None:
             self.progress.best_formula, self.progress.best_fitness = best

@@ -8,10 +8,12 @@ from lossearch.callbacks import Callback, Callbacks, Run, require_callbacks
 from lossearch.engine.export_check import check_export
 from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
+from lossearch.engine.warning_signs import warn_of_inputs
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.primitives.arguments import require_flag, require_path, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.storage.logged_warnings import logged_warnings
 from lossearch.runs.declaration import ARGUMENTS, read_declaration
 from lossearch.runs.directory import RunDirectory
 from lossearch.runs.experiment import Experiment, validated
@@ -135,14 +137,17 @@ def _execute(
     view.started(run.path, executor.slots)
     callbacks.started(run.path, experiment.model_dump(mode="json"))
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)
+    if not resume:
+        launched.warn(warn_of_inputs(experiment))
     launched.execute(start)
     board = Leaderboard(run.path)
     board.write()
+    counts, warnings = board.candidate_counts().named(), logged_warnings(run.path / "log.jsonl")
     if not board.rows or board.rows[0].rank is None:
-        run.log("ended", evaluated=0)
-        return Run(run.path, board, None, None)
+        run.log("ended", **counts)
+        return Run(run.path, board, None, None, warnings)
     exported = board[0].export(run.path / "best_loss.py")
     trial = check_export(exported, board.rows[0], experiment, board.calibrations(board.rows[0].loss_id))
-    run.log("ended", evaluated=launched.progress.evaluated, best=board.rows[0].loss_id, trial=trial.facts())
+    run.log("ended", **counts, best=board.rows[0].loss_id, trial=trial.facts())
     board[0].export(exported)  # again, with the result of the check in its docstring
-    return Run(run.path, board, exported, trial)
+    return Run(run.path, board, exported, trial, warnings)

@@ -46,6 +46,7 @@ class Retests:
         self._count, self._num_seeds = count, seeds
         self._contenders: dict[str, Contender] = {}
         self._baseline: Contender | None = None
+        self.failed: set[str] = set()  #: ids of the losses that failed in a retest
 
     def add(self, scores: Mapping[Candidate, Score]) -> None:
         """Add a generation's candidates, and keep the best of old and new."""
@@ -77,6 +78,8 @@ class Retests:
         """Record the fitness under one more seed, None if a training failed. Return the new means by loss id."""
         means: dict[str, float | None] = {}
         for candidate, value in fitness.items():
+            if value is None:
+                self.failed.add(candidate.loss_id)
             if self._baseline is not None and candidate == self._baseline.candidate and value is not None:
                 self._baseline.more.append(value)
             contender = self._contenders.get(candidate.loss_id)
@@ -99,10 +102,11 @@ class Retests:
     def state(self) -> dict[str, Any]:
         """Return the state as plain JSON data, for ``restore``."""
         contenders = [*self._contenders.values(), *([] if self._baseline is None else [self._baseline])]
-        return {"contenders": [asdict(contender) for contender in contenders]}
+        return {"contenders": [asdict(contender) for contender in contenders], "failed": sorted(self.failed)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
+        self.failed = set(map(str, state.get("failed", ())))
         saved = [_restore_contender(plain) for plain in state.get("contenders", ())]
         self._baseline = next((contender for contender in saved if contender.candidate.name == BASELINE), None)
         self._contenders = {contender.candidate.loss_id: contender for contender in saved}

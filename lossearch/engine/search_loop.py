@@ -4,6 +4,7 @@ Invariant: the run's directory is the only source of truth. What was recorded st
 A checkpoint opens every generation, so a run that was stopped at any point can go on.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from lossearch.engine.admission import Admission
 from lossearch.engine.archive_file import ArchiveFile
 from lossearch.engine.breeding import Breeding
 from lossearch.engine.dispatch import Dispatcher
+from lossearch.engine.warning_signs import warn_of_first_generation
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate
@@ -20,6 +22,7 @@ from lossearch.primitives.errors import shown
 from lossearch.primitives.identity.fingerprint import FingerprintArchive
 from lossearch.primitives.language.parser import parse
 from lossearch.results.records import BASELINE
+from lossearch.results.storage.logged_warnings import EVENT as WARNING
 from lossearch.results.storage.recorder import Recorder
 from lossearch.results.storage.run_files import ForeignFile
 from lossearch.runs.directory import CHECKPOINT_VERSION, RunDirectory, RunDirectoryError
@@ -117,9 +120,21 @@ class Search:
         """Let losses migrate if it is time, and report the progress; ``number`` counts from 1."""
         if number % self.experiment.evolution.migration_interval == 0:
             self.breeding.evolution.migrate()
-        self.view.generation_ended(self.progress)
+        self._show_progress(number)
         self.callbacks.generation_ended(number, self.progress)
+        if number == 1:
+            self.warn(warn_of_first_generation(self.experiment, self.recorder.known.values()))
+
+    def _show_progress(self, number: int) -> None:
+        """Show and log the progress at the end of a generation. Of several entries of one, the last counts."""
+        self.view.generation_ended(self.progress)
         self.run.log("generation", number=number, **self.progress.counts(), seconds=self.watch.rounded())
+
+    def warn(self, messages: Iterable[str]) -> None:
+        """Show warnings, and log them for the end of the search."""
+        for message in messages:
+            self.view.warned(message)
+            self.run.log(WARNING, message=message)
 
     def _save_checkpoint(self, generation: int, **more: Any) -> None:
         """Save all evaluations, then a checkpoint that counts them."""

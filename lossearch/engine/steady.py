@@ -39,7 +39,7 @@ class SteadySearch(Search):
         self._unselected: list[Member] = []  # up to a hundredth of the population: one costs as much
 
     def _run_generations(self, start: int) -> None:
-        settings, ended = self.experiment.evolution, start
+        settings, ended, shown = self.experiment.evolution, start, self.progress.candidates
         self.progress.generation = min(start + 1, settings.generations)
         if start == 0 and not self.progress.finished:
             self._hand_out(self.breeding.baseline(), 0, {})
@@ -54,7 +54,10 @@ class SteadySearch(Search):
                 self._end_generation(ended)
                 self.progress.generation = min(ended + 1, settings.generations)
                 self._keep(ended)
+                shown = self.progress.candidates
         self._keep(settings.generations)
+        if self.progress.candidates != shown:  # more arrived after the last generation had ended
+            self._show_progress(settings.generations)
 
     def _keep(self, generation: int) -> None:
         """Save a checkpoint, and drop from memory the evaluations of candidates that are not in flight."""

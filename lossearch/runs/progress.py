@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossearch.evaluators.work import Candidate
+from lossearch.results.ranking.counts import CandidateCounts
 from lossearch.results.records import BASELINE
 
 #: The counts that a checkpoint, the log and callbacks get.
@@ -39,9 +40,14 @@ class Progress:
     _finished_before: int = 0  # when this process started
 
     @property
+    def candidates(self) -> CandidateCounts:
+        """Counts of the candidates, as a leaderboard of the same records gives them."""
+        return CandidateCounts(self.evaluated, self.stopped, self.failed, self.rejected, self.duplicates)
+
+    @property
     def finished(self) -> int:
         """Number of candidates that were trained to the end, to the rung where they stopped, or until they failed."""
-        return self.evaluated + self.stopped + self.failed
+        return self.candidates.trained
 
     @property
     def done(self) -> float:
@@ -70,6 +76,11 @@ class Progress:
             self.baseline_fitness = fitness
         if self.best_fitness is None or fitness > self.best_fitness:
             self.best_fitness, self.best_formula = fitness, candidate.formula
+
+    def count_failed_retests(self, count: int) -> None:
+        """Count candidates as failed that were evaluated before, since a training under one more seed failed."""
+        self.evaluated -= count
+        self.failed += count
 
     def count_refusal(self, status: str) -> None:
         """Count a candidate that was not trained, by its status: rejected or duplicate."""

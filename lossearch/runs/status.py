@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lossearch.primitives.errors import LossearchError
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.atomic import is_unfinished
+from lossearch.results.storage.logged_warnings import logged_warnings
 from lossearch.results.storage.run_files import MAX_STATE, ForeignFile, logged_events, read_run_file
 from lossearch.runs.directory import BUSY, WORKERS_FILE, RunDirectory, RunDirectoryError
 
@@ -47,7 +49,7 @@ class Status:
     tasks: list[str]
     generation: int
     generations: int
-    candidates: dict[str, int]  #: distinct losses by status
+    candidates: dict[str, int]  #: numbers of candidates by what became of them
     trainings: int
     trainings_per_minute: float | None  #: over the last minutes
     best_formula: str | None
@@ -58,6 +60,8 @@ class Status:
     workers: dict[str, WorkerStatus] = field(default_factory=dict)  #: by name, since the driver started
     damages: int = 0  #: parts that cannot be read
     unfinished: list[str] = field(default_factory=list)  #: files that a killed process left incomplete
+    best_tested: str | None = None  #: the loss to use, and its test under fresh seeds or its verdict, if it has one
+    warnings: list[str] = field(default_factory=list)  #: signs that nothing trains, or that the scores say nothing
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -84,7 +88,7 @@ def status(path: Path) -> Status:
         tasks=tasks,
         generation=max((_keep_whole_number(event.get("number")) for event in generations), default=0),
         generations=generations_declared,
-        candidates=board.counts(),
+        candidates=board.candidate_counts().named(),
         trainings=len(finished),
         trainings_per_minute=speed(finished),
         best_formula=best.formula if best else None,
@@ -95,6 +99,8 @@ def status(path: Path) -> Status:
         workers=_keep_workers(summary.get("workers")),
         damages=len(board.damages),
         unfinished=[] if state == "running" else _list_unfinished(path),
+        best_tested=_describe_tested(board),
+        warnings=list(logged_warnings(path / "log.jsonl")),
     )
 
 
@@ -118,6 +124,16 @@ def _read_outline(path: Path) -> tuple[str, list[str], int]:
         RunDirectory.recorded(path)  # says what is wrong
         raise RunDirectoryError(f"{path}: expected a search with a name, a task and generations, got another file.")
     return name, list(map(str, tasks)), generations
+
+
+def _describe_tested(board: Leaderboard) -> str | None:
+    """Describe the loss to use and how it did where nothing chose it; None if no loss was tested so."""
+    try:
+        best = board.best() if board.ranked else None
+    except (LossearchError, OSError):  # the files of tuning or of verdicts cannot be read
+        best = board[0]
+    tested = None if best is None else best.tested()
+    return None if best is None or tested is None else f"{best.formula}: {tested}"
 
 
 def _read_object(file: Path) -> dict[str, Any]:

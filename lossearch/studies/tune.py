@@ -170,9 +170,7 @@ def _read_tunable(path: Path, options: _Options) -> _SearchResult:
 
 def _read_search_result(kind: Kind, path: Path, top: int) -> _SearchResult:
     board = Leaderboard(path)
-    counts = board.counts()
-    trained = counts.get("evaluated", 0) + counts.get("stopped", 0) + counts.get("failed", 0)
-    return _SearchResult(kind, survivors(board, top), trained)
+    return _SearchResult(kind, survivors(board, top), board.candidate_counts().trained)
 
 
 def _declared(experiment: Experiment, searches: Sequence[_SearchResult], options: _Options) -> Comparison:

@@ -186,14 +186,14 @@ def _row_facts(row: Row, run: str, trial: FreshSeedTest | None, form: TunedForm 
     yield "Found as", row.formula
     yield "Run", run
     yield "Task", f"{row.task}, trained as {row.fidelity}"
+    if trial is not None:
+        yield "Fresh seeds", f"{before}{trial.sentence(row.metric)}"
     if row.fitness_mean is None:
         yield "Validation", "none: it was not trained to the end"
     else:
         difference = row.difference_to_cross_entropy
         against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
         yield "Validation", f"{before}{row.metric} {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
-    if trial is not None:
-        yield "Fresh seeds", f"{before}{trial.sentence(row.metric)}"
     yield "Born", f"{row.birth}, generation {row.generation}"
     if form is not None:
         yield from _form_facts(row, form)

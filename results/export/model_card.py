@@ -23,7 +23,16 @@ from lossearch.results.plain_text import plain
 from lossearch.results.ranking.row import Row
 from lossearch.results.ranking.rows import Rows
 from lossearch.results.records import BASELINE, Evaluation
-from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
+from lossearch.results.statistics.intervals import (
+    FEWEST_FOR_INTERVAL,
+    contains_zero,
+    interval,
+    interval_text,
+    lacks_interval,
+    mean,
+    paired_differences,
+    spread,
+)
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
 
 
@@ -159,21 +168,20 @@ def _results_section(evidence: Evidence) -> str:
     if row.fitness_mean is None:
         return "\n\n".join([*lines, f"No {row.metric}: {row.status}, {escaped(row.reason or '')}."])
     samples = "" if evidence.samples is None else f" ({evidence.samples} samples)"
-    lines.append(
-        f"{row.metric[0].upper()}{row.metric[1:]} on the validation split{samples} of the task {escaped(row.task)}: "
-        f"{_mean_text(list(fitness.values()))} "
-        f"over {row.seeds} seeds, rank {row.rank} of {ranked} losses."
-    )
-    differences = paired_differences(fitness, baseline_fitness)
-    if row.name != BASELINE and differences:
-        lines.append(f"Difference to cross-entropy under the same seeds: {_difference_text(differences)}.")
-    lines.append(_selection_note(row, ranked + evidence.rows.ranking.counts().get("stopped", 0)))
     if evidence.trial is None:
         lines.append("It was not trained again under fresh seeds.")
     else:
         lines.append(
             f"Under seeds that the search did not use, on the same split: {evidence.trial.sentence(row.metric)}."
         )
+    lines.append(
+        f"In the search: {row.metric} on the validation split{samples} of the task {escaped(row.task)} "
+        f"{_mean_text(list(fitness.values()))} over {row.seeds} seeds, rank {row.rank} of {ranked} losses."
+    )
+    differences = paired_differences(fitness, baseline_fitness)
+    if row.name != BASELINE and differences:
+        lines.append(f"Difference to cross-entropy under the same seeds: {_difference_text(differences)}.")
+    lines.append(_selection_note(row, evidence.rows.ranking.candidate_counts().trained))
     return "\n\n".join(lines)
 
 
@@ -184,7 +192,7 @@ def _selection_note(row: Row, trained: int) -> str:
             "test split was not used."
         )
     return (
-        f"The loss was chosen from {trained} by this very score, which flatters it: the best of many equal losses "
+        f"The loss was chosen from {trained:,} by this very score, which flatters it: the best of many equal losses "
         "looks better than it is. The test split was not used."
     )
 
@@ -272,8 +280,13 @@ def _baseline_id(evidence: Evidence) -> str | None:
 
 
 def _mean_text(values: Sequence[float]) -> str:
-    deviation = spread(values)
-    return f"{mean(values):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
+    """Return the mean with its standard deviation, or for two values with both of them."""
+    deviation, center = spread(values), f"{mean(values):.4f}"
+    if deviation is None:
+        return center
+    if len(values) < FEWEST_FOR_INTERVAL:
+        return f"{center} ({' and '.join(f'{value:.4f}' for value in values)})"
+    return f"{center} ± {deviation:.4f}"
 
 
 def _difference_text(differences: Sequence[float]) -> str:
@@ -283,9 +296,10 @@ def _difference_text(differences: Sequence[float]) -> str:
 
 
 def _interval_text(differences: Sequence[float]) -> str:
-    bounds = interval(differences)
+    count, bounds = len(differences), interval(differences)
     if bounds is None:
-        return "no interval from one seed"
-    if bounds[1] - bounds[0] < 1e-12:
-        return f"no interval: the {len(differences)} differences are equal, possibly by chance with so few seeds"
-    return f"95 % interval {bounds[0]:+.4f} to {bounds[1]:+.4f}, {len(differences)} seeds"
+        if count > 1 and max(differences) - min(differences) < 1e-12:
+            return f"no interval: the {count} differences are equal, possibly by chance with so few seeds"
+        return lacks_interval(count)
+    doubt = "; no difference is shown" if contains_zero(*bounds) else ""
+    return f"95 % interval {interval_text(*bounds)}, {count} seeds{doubt}"

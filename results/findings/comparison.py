@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossearch.results.findings.table_text import code, interval_text, rounded, signed
+from lossearch.results.findings.table_text import (
+    code,
+    explain_by_p,
+    interval_of,
+    outcome_text,
+    signed,
+    with_deviation,
+)
 from lossearch.results.records import DIRECTIONS, METRICS, Measurement
-from lossearch.results.statistics.intervals import mean, paired_differences, spread
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, mean, paired_differences, spread
 from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm, negated, paired_test, verdict
 
 
@@ -47,14 +54,27 @@ class Line:
     reason: str | None  #: of the first failure
 
     def numbers(self, plus_minus: str) -> tuple[str, str, str, str]:
-        """Return mean with spread, difference, interval and corrected p-value as text, empty where missing."""
-        deviation = "" if self.std is None else f"{plus_minus}{self.std:.4f}"
+        """Return mean with spread, difference, interval and corrected p-value as text, empty where missing.
+
+        Fewer than three seeds have neither a spread nor an interval nor a p-value; the third text then says so.
+        """
+        has_p = self.p_corrected is not None and self.seeds >= FEWEST_FOR_INTERVAL
         return (
-            "" if self.mean is None else f"{rounded(self.mean)}{deviation}",
+            with_deviation(self.mean, self.std, self.seeds, plus_minus),
             signed(self.difference),
-            interval_text(self.low, self.high),
-            "" if self.p_corrected is None else f"{self.p_corrected:.3g}",
+            self.interval,
+            f"{self.p_corrected:.3g}" if has_p else "",
         )
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in words that agree with the interval beside it."""
+        return outcome_text(self.verdict, self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        """The interval of the difference as text, or why there is none; nothing without a difference."""
+        return interval_of(self.difference, self.low, self.high, self.seeds)
 
 
 class ComparisonTable:
@@ -206,6 +226,11 @@ def _with_status(line: Line, baseline: str, is_sound: bool) -> Line:
     return line if is_sound else replace(line, verdict="baseline failed")
 
 
+def explain_marks(lines: Iterable[Line]) -> str | None:
+    """Explain the marks of the verdicts; None if they have none."""
+    return explain_by_p((line.verdict, line.low, line.high) for line in lines)
+
+
 def why_no_winner(lines: Sequence[Line]) -> str | None:
     """Say why no winner is called, if the seeds are too few or the baseline failed."""
     short = [line.task for line in lines if line.verdict == "too few seeds"]
@@ -238,6 +263,8 @@ def as_markdown(lines: Sequence[Line], level: int = 2) -> str:
             *(_markdown_row(line) for line in task_lines),
             "",
         ]
+        marks = explain_marks(task_lines)
+        parts += [] if marks is None else [marks, ""]
     return "\n".join(parts)
 
 
@@ -249,5 +276,5 @@ def _training_text(lines: Sequence[Line]) -> str:
 
 def _markdown_row(line: Line) -> str:
     rate = "" if line.learning_rate is None else f"{line.learning_rate:.3g}"
-    outcome = line.verdict if line.mean is not None else f"{line.verdict}: {code(line.reason or '')}"
+    outcome = line.outcome if line.mean is not None else f"{line.verdict}: {code(line.reason or '')}"
     return f"| {' | '.join((code(line.loss), *line.numbers(' ± '), outcome, rate))} |"

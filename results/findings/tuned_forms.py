@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
-from lossearch.results.findings.table_text import interval_text
+from lossearch.results.findings.table_text import in_words
 from lossearch.results.findings.tuned_losses import FILE, TunedLoss, read_settings, read_tuned
 from lossearch.results.findings.verdict_table import read_verdicts, scene_folder
 from lossearch.results.findings.verdicts import Verdict
@@ -206,11 +206,10 @@ def training_text(form: TunedForm) -> str:
 def verdict_text(line: Verdict) -> str:
     """Return a verdict in one sentence, without the full stop."""
     scene = f"its own task, {line.task}" if line.scene == OWN else f"{line.scene}, {line.task}"
-    text = f"{scene}: {line.verdict}; {line.why}"
+    text = f"{scene}: {line.outcome}; {line.why}"
     if line.difference is not None and line.closest is not None:
-        interval = interval_text(line.low, line.high)
-        around = f" (95 % interval {interval})" if interval else ""
-        text += f". Difference to {line.closest} {line.difference:+.4f}{around}, {line.seeds} seeds, test split"
+        text += f". Difference to {line.closest} {line.difference:+.4f} ({in_words(line.interval)}), "
+        text += f"{line.seeds} seeds, test split"
     return text
 
 

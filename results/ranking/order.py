@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossearch.results.ranking.counts import CandidateCounts
 from lossearch.results.ranking.fitness import SeedFitness, is_at_a_rung
 from lossearch.results.ranking.row import RowStatus
 from lossearch.results.records import BASELINE, Evaluation
@@ -92,6 +93,20 @@ class Ranking:
         status = self._evaluations.texts("status")
         names: list[Any] = ["evaluated", "stopped", *status.values()]
         return np.select([self.is_ranked, self.is_stopped], [0, 1], status.codes[self.deciding] + 2), names
+
+    def candidate_counts(self) -> CandidateCounts:
+        """Count the candidates by what became of them.
+
+        A loss that was trained on some tasks only is not counted yet: its other trainings are under way.
+        """
+        of_losses, status = self.counts(), self._evaluations.texts("status")
+        return CandidateCounts(
+            evaluated=self.num_ranked,
+            stopped=of_losses.get("stopped", 0),
+            failed=of_losses.get("failed", 0),
+            rejected=int(status.are_in(["rejected"]).sum()),
+            duplicates=int(status.are_in(["duplicate"]).sum()),
+        )
 
     def fitness_by_seed(self, loss_id: str | None) -> dict[int, float]:
         """Return the fitness of a loss by seed; none for a loss that the run does not have."""

@@ -7,10 +7,6 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.records import Evaluation
 from lossearch.results.statistics.intervals import interval, mean, paired_differences, spread
 
-#: Smallest number of seeds for an interval of a difference: accuracies are whole numbers of samples, and two are often
-#: equal.
-FEWEST_FOR_INTERVAL = 3
-
 
 def build_row(ranking: Ranking, place: int, group: Mapping[int, Evaluation], baseline: Mapping[int, float]) -> Row:
     """Build the row at a place of the leaderboard.
@@ -25,7 +21,7 @@ def build_row(ranking: Ranking, place: int, group: Mapping[int, Evaluation], bas
     )
     fitness = ranking.seed_fitness.by_seed(loss)
     differences = paired_differences(fitness, baseline) if is_ranked else []
-    low, high = _find_limits(differences)
+    low, high = interval(differences) or (None, None)
     seconds = [evaluation.seconds for evaluation in evaluations if evaluation.seconds is not None]
     return Row(
         rank=place + 1 if is_ranked else None,
@@ -56,13 +52,6 @@ def build_row(ranking: Ranking, place: int, group: Mapping[int, Evaluation], bas
         seconds=sum(seconds) if seconds else None,
         finished_at=max((evaluation.finished_at for evaluation in evaluations if evaluation.finished_at), default=None),
     )
-
-
-def _find_limits(differences: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
-    """Return the interval of the mean difference; None for few or equal differences, whose spread says nothing."""
-    if len(differences) < FEWEST_FOR_INTERVAL or max(differences) - min(differences) < 1e-12:
-        return None, None
-    return interval(differences) or (None, None)
 
 
 def _describe_tasks(ranking: Ranking, loss: int) -> Iterator[str]:

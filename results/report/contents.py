@@ -18,6 +18,7 @@ from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.observation import Observation
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Entry, Leaderboard
+from lossearch.results.ranking.counts import CandidateCounts
 from lossearch.results.ranking.row import Row
 from lossearch.results.report.headline import Headline, write_headline
 from lossearch.results.report.loss_facts import (
@@ -67,6 +68,7 @@ class Contents:
     metric: str
     state: str  #: finished, interrupted, "running, or stopped", or unknown
     counts: dict[str, int]  #: number of losses by status
+    candidates: CandidateCounts  #: numbers of candidates, as every output of lossearch counts them
     rows: list[Row]
     generations: list[Generation]
     reasons: list[tuple[str, str, int]]  #: status, reason without its numbers, number of losses
@@ -118,6 +120,7 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
         metric=rows[0].metric if rows else "fitness",
         state=state,
         counts=board.counts(),
+        candidates=board.candidate_counts(),
         rows=rows,
         generations=generations,
         reasons=_count_reasons(rows),

@@ -15,11 +15,8 @@ from lossearch.results.export.usage import EMBEDDING_USE, OWNS_LAST_LAYER
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Entry
 from lossearch.results.records import BASELINE
-from lossearch.results.statistics.intervals import interval_of_mean, standard_error
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, contains_zero, interval_text, lacks_interval
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest
-
-#: Fewest values that an interval is shown of: that of two says nothing about a mean.
-FEWEST_VALUES = 3
 
 #: File that the lines of use import.
 FILE = "my_loss"
@@ -97,25 +94,25 @@ def _found(entry: Entry, ranked: int, is_judged: bool) -> str:
 def _claim_of_verdict(verdict: Verdict) -> tuple[str, str | None, str]:
     where = f"on the test split under {verdict.seeds} fresh seeds"
     if verdict.mean is None:
-        return f"Judged {where}: {verdict.verdict}; {verdict.why}.", None, ""
-    limits = f" ({verdict.measure}): {verdict.verdict}; {verdict.why}."
+        return f"Judged {where}: {verdict.outcome}; {verdict.why}.", None, ""
+    limits = f" ({verdict.measure}): {verdict.outcome}; {verdict.why}."
     if verdict.difference is not None and verdict.closest is not None:
-        around = None if verdict.seeds < FEWEST_VALUES else (verdict.low, verdict.high)
         best = "" if verdict.baselines < 2 else f", the best of {verdict.baselines} known losses,"
-        limits += f" The difference to {verdict.closest}{best} is {verdict.difference:+.4f} ({_interval(around)})."
+        limits += (
+            f" The difference to {verdict.closest}{best} is {verdict.difference:+.4f} "
+            f"({_interval(verdict.low, verdict.high, verdict.seeds)})."
+        )
     return f"Judged {where}, it reaches ", f"{verdict.mean:.4f}", limits
 
 
 def _claim_of_trial(trial: FreshSeedTest, metric: str) -> tuple[str, str | None, str]:
     if trial.fitness is None or trial.cross_entropy is None or trial.difference is None:
         return "It was not judged, and a training under fresh seeds failed: nothing may be claimed.", None, ""
-    ends, doubt = None, ""
-    if trial.seeds >= FEWEST_VALUES and trial.difference_std is not None:
-        ends = interval_of_mean(trial.difference, standard_error(trial.difference_std, trial.seeds), trial.seeds)
-        doubt = ", so no difference is shown" if ends[0] <= 0.0 <= ends[1] else ""
+    low, high = trial.interval or (None, None)
+    shows_none = trial.difference == 0.0 if low is None or high is None else contains_zero(low, high)
     limits = (
         f" ({metric}) on the validation split, cross-entropy {trial.cross_entropy:.4f}: {trial.difference:+.4f} "
-        f"({_interval(ends)}){doubt}."
+        f"({_interval(low, high, trial.seeds)}){', so no difference is shown' if shows_none else ''}."
     )
     return f"It was not judged. Under {trial.seeds} fresh seeds it reaches ", f"{trial.fitness:.4f}", limits
 
@@ -130,10 +127,10 @@ def _no_claim(entry: Entry) -> tuple[str, str | None, str]:
     )
 
 
-def _interval(ends: tuple[float | None, float | None] | None) -> str:
-    if ends is None or ends[0] is None or ends[1] is None:
-        return "too few seeds for an interval"
-    return f"95 % interval {ends[0]:+.4f} to {ends[1]:+.4f}"
+def _interval(low: float | None, high: float | None, seeds: int) -> str:
+    if low is None or high is None or seeds < FEWEST_FOR_INTERVAL:
+        return lacks_interval(seeds)
+    return f"95 % interval {interval_text(low, high)}"
 
 
 def _after_verdict(verdict: Verdict, run: Path) -> tuple[str, tuple[str, ...]]:

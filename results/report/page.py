@@ -25,11 +25,10 @@ from lossearch.results.records import BASELINE
 from lossearch.results.report import conclusions, run_figures, training_figures
 from lossearch.results.report.contents import Contents, gather_contents
 from lossearch.results.report.drawing import Figure, library
-from lossearch.results.report.headline import FEWEST_VALUES
 from lossearch.results.report.loss_facts import LossFacts
 from lossearch.results.report.ranges import fitness_range
 from lossearch.results.report.settings import LANGUAGE
-from lossearch.results.statistics.intervals import interval_of_mean, standard_error
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, interval_of_mean
 from lossearch.results.storage.atomic import write_whole_text
 from lossearch.results.storage.run_files import no_run_at
 
@@ -105,7 +104,7 @@ def render_page(report: Contents) -> str:
         survivors=list(enumerate(report.survivors, 1)),
         ancestors=ANCESTORS,
         interval=_interval,
-        fewest=FEWEST_VALUES,
+        fewest=FEWEST_FOR_INTERVAL,
         best_rank=best_rank,
         language=LANGUAGE,
         data=Markup(_as_script(data)),
@@ -193,7 +192,7 @@ def _table(report: Contents) -> list[list[Any]]:
             visible(row.name or ""),
             visible(row.formula),
             row.fitness_mean,
-            row.fitness_std,
+            row.fitness_std if row.seeds >= FEWEST_FOR_INTERVAL else None,
             row.seeds,
             row.difference_to_cross_entropy,
             row.complexity,
@@ -201,7 +200,7 @@ def _table(report: Contents) -> list[list[Any]]:
             row.pareto,
             verdicts.get((row.formula, row.class_weights or "learned"), ""),  # canonical text needs no parsing
             _mathml_of_row(row),
-            None if row.difference_low is None or row.seeds < FEWEST_VALUES else row.difference_high,
+            None if row.difference_low is None or row.seeds < FEWEST_FOR_INTERVAL else row.difference_high,
             row.over_embeddings,
         ]
         for row in report.rows
@@ -236,10 +235,8 @@ def _mathml(text: str) -> Markup:
 
 
 def _interval(row: Row) -> tuple[float, float] | None:
-    """Return the 95 % interval of the fitness over the seeds; None with fewer than three seeds, which show none."""
-    if row.fitness_mean is None or row.fitness_std is None or row.seeds < FEWEST_VALUES:
-        return None
-    return interval_of_mean(row.fitness_mean, standard_error(row.fitness_std, row.seeds), row.seeds)
+    """Return the 95 % interval of the fitness over the seeds; None with fewer than three seeds or equal values."""
+    return None if row.fitness_mean is None else interval_of_mean(row.fitness_mean, row.fitness_std, row.seeds)
 
 
 def _short(text: str, limit: int = 80) -> str:

@@ -1,11 +1,21 @@
-"""Means, spreads and intervals of paired trainings.
+"""Means, spreads and intervals of paired trainings, and the rule by which a difference is shown.
 
-Two losses under one seed start from the same weights and see the same batches, so their difference is paired.
+Two losses under one seed start from the same weights and see the same batches, so their difference is paired. A
+difference is shown if its 95 % interval does not contain 0. The interval that is printed is the one that decides.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping
+
+#: Smallest number of values for an interval. Two are often equal or nearly so by chance: accuracies are whole numbers
+#: of samples.
+FEWEST_FOR_INTERVAL = 3
+
+#: A standard deviation below this one is that of equal values: it says nothing about other seeds.
+_NO_SPREAD = 1e-12
+
+_NUMERALS = {1: "one", 2: "two"}
 
 
 def mean(values: Iterable[float]) -> float:
@@ -20,19 +30,26 @@ def spread(values: Iterable[float]) -> float | None:
 
 
 def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Return Student's confidence interval of the mean of a normal sample; None for fewer than two values."""
+    """Return Student's confidence interval of the mean of a normal sample.
+
+    None for fewer than three values, and for equal ones, whose spread says nothing.
+    """
     values = list(values)
-    deviation = spread(values)
-    if deviation is None:
+    return interval_of_mean(mean(values), spread(values), len(values), level) if values else None
+
+
+def interval_of_mean(
+    center: float, deviation: float | None, samples: int, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return Student's confidence interval of a mean, from the standard deviation and the number of its samples.
+
+    None for fewer than three samples, and for equal ones, whose spread says nothing.
+    """
+    if samples < FEWEST_FOR_INTERVAL or deviation is None or deviation < _NO_SPREAD:
         return None
-    return interval_of_mean(mean(values), standard_error(deviation, len(values)), len(values), level)
-
-
-def interval_of_mean(center: float, error: float, samples: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Student's confidence interval of a mean, from its standard error and the number of samples, 2 or more."""
     from scipy.special import stdtrit  # takes a while to import
 
-    half = float(stdtrit(samples - 1, 0.5 + level / 2.0)) * error
+    half = float(stdtrit(samples - 1, 0.5 + level / 2.0)) * standard_error(deviation, samples)
     return center - half, center + half
 
 
@@ -41,9 +58,27 @@ def standard_error(deviation: float, samples: float) -> float:
     return deviation / math.sqrt(samples)
 
 
-def shows_a_difference(difference: float, error: float) -> bool:
-    """Return True if a mean difference is larger than two of its standard errors."""
-    return abs(difference) > 2.0 * error
+def contains_zero(low: float, high: float) -> bool:
+    """Return True if an interval contains 0: no difference is shown."""
+    return low <= 0.0 <= high
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """Return an interval as text, or nothing where one end is missing."""
+    return "" if low is None or high is None else f"{_end_text(low)} to {_end_text(high)}"
+
+
+def _end_text(end: float) -> str:
+    """Return an end with four digits, or with one that counts if it would be shown as 0 and is not."""
+    text = f"{end:+.4f}"
+    return text if end == 0.0 or float(text) else f"{end:+.0e}"
+
+
+def lacks_interval(samples: int, noun: str = "seed") -> str:
+    """Say why there is no interval: "two seeds: no interval", or that all values are equal."""
+    if samples < FEWEST_FOR_INTERVAL:
+        return f"{_NUMERALS.get(samples, 'no')} {noun}{'' if samples == 1 else 's'}: no interval"
+    return f"no interval: equal under all {samples} {noun}s"
 
 
 def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:

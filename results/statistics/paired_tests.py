@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lossearch.results.statistics.intervals import mean, spread
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, contains_zero, mean, spread
 
 #: Smallest number of pairs for a winner: with five, the smallest two-sided p of Wilcoxon's test is .0625.
 FEWEST_PAIRS = 6
@@ -31,7 +31,7 @@ Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 class PairedTest:
     """The mean of paired differences, its 95 % BCa interval, and two-sided p-values.
 
-    ``low``, ``high`` and the p-values are None for fewer than two pairs.
+    ``low`` and ``high`` are None for fewer than three pairs, and the p-values for fewer than two.
     """
 
     pairs: int
@@ -53,7 +53,7 @@ def paired_test(differences: Sequence[float]) -> PairedTest:
     center = mean(differences)
     if len(differences) < 2:
         return PairedTest(len(differences), center, None, None, None, None)
-    low, high = _interval(differences)
+    low, high = _interval(differences) if len(differences) >= FEWEST_FOR_INTERVAL else (None, None)
     return PairedTest(len(differences), center, low, high, _wilcoxon(differences), _permutation(differences))
 
 
@@ -138,14 +138,15 @@ def fewest_pairs(losses: int, level: float = 0.05) -> int:
 
 
 def verdict(test: PairedTest, corrected_p: float | None, losses: int = 1, level: float = 0.05) -> Verdict:
-    """Judge one of ``losses`` losses. A winner needs both the interval and the corrected p."""
+    """Judge one of ``losses`` losses. A winner needs an interval without 0, and the corrected p.
+
+    Where the interval has no 0 and no difference is shown all the same, it is the p-value that decided.
+    """
     if test.pairs < fewest_pairs(losses, level) or corrected_p is None or test.low is None or test.high is None:
         return "too few seeds"
-    if corrected_p < level and test.low > 0.0:
-        return "better"
-    if corrected_p < level and test.high < 0.0:
-        return "worse"
-    return "no difference shown"
+    if contains_zero(test.low, test.high) or corrected_p >= level:
+        return "no difference shown"
+    return "better" if test.low > 0.0 else "worse"
 
 
 def effect_size(differences: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossearch.results.records import METRICS, Measurement
-from lossearch.results.statistics.intervals import mean, paired_differences
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, mean, paired_differences
 from lossearch.results.statistics.paired_tests import SEED, PairedTest, paired_test
 
 #: Number of resamples of the two-way interval, fixed so that a table repeats.
@@ -67,12 +67,13 @@ class PairedValues:
         return None if correct is None else correct.shape[1]
 
     def two_way(self, one: str, other: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean difference over seeds and samples; None if samples are not recorded.
+        """Return the 95 % interval of the mean difference over seeds and samples.
 
-        Raises ValueError if one loss has more seeds than the other.
+        None if samples are not recorded, and for fewer than three seeds. Raises ValueError if one loss has more seeds
+        than the other.
         """
         ours, theirs = self._correct_samples.get(one), self._correct_samples.get(other)
-        if ours is None or theirs is None:
+        if ours is None or theirs is None or len(ours) < FEWEST_FOR_INTERVAL:
             return None
         return two_way_interval(ours, theirs)
 

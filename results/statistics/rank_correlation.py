@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL
+
 #: Number of resamples of the bootstrap.
 RESAMPLES = 2_000
 
@@ -30,10 +32,10 @@ def tau_b_interval(
 ) -> tuple[float, float] | None:
     """Return the percentile bootstrap interval of tau-b, over things resampled with replacement.
 
-    Resamples that tie everything are left out. None if all of them do, or for fewer than two things.
+    Resamples that tie everything are left out. None if all of them do, or for fewer than three things.
     """
     count = len(first)
-    if count < 2:
+    if count < FEWEST_FOR_INTERVAL:
         return None
     drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(np.float64)
     taus = _weighted_tau_b(first, second, drawn)

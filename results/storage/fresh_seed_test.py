@@ -8,7 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lossearch.results.statistics.intervals import interval_of_mean, shows_a_difference, standard_error
+from lossearch.results.statistics.intervals import (
+    contains_zero,
+    interval_of_mean,
+    interval_text,
+    lacks_interval,
+    standard_error,
+)
 from lossearch.results.storage.run_files import logged_events
 
 
@@ -27,17 +33,25 @@ class FreshSeedTest:
         return asdict(self)
 
     def sentence(self, metric: str = "accuracy") -> str:
-        """Describe the result in one line, with its interval."""
+        """Describe the result in one line, with the interval that decides if a difference is shown."""
         if self.fitness is None or self.cross_entropy is None or self.difference is None:
             return f"a training failed, after {self.seeds} fresh seeds that did not"
+        text = f"{metric} {self.fitness:.4f}, cross-entropy {self.cross_entropy:.4f}, difference {self.difference:+.4f}"
+        interval = self.interval
+        if interval is None:
+            equal = "; no difference is shown" if self.difference == 0.0 else ""
+            return f"{text}, under {self.seeds} fresh seeds ({lacks_interval(self.seeds)}){equal}"
         error = standard_error(self.difference_std or 0.0, self.seeds)
-        low, high = interval_of_mean(self.difference, error, self.seeds)
-        doubt = "" if shows_a_difference(self.difference, error) else "; no difference is shown"
+        doubt = "; no difference is shown" if contains_zero(*interval) else ""
         return (
-            f"{metric} {self.fitness:.4f}, cross-entropy {self.cross_entropy:.4f}, difference {self.difference:+.4f} "
-            f"with a standard error of {error:.4f}, 95 % interval {low:+.4f} to {high:+.4f}, under {self.seeds} fresh "
-            f"seeds{doubt}"
+            f"{text} with a standard error of {error:.4f}, 95 % interval {interval_text(*interval)}, under "
+            f"{self.seeds} fresh seeds{doubt}"
         )
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the difference; None for fewer than three seeds or equal differences."""
+        return None if self.difference is None else interval_of_mean(self.difference, self.difference_std, self.seeds)
 
 
 def read_fresh_seed_test(log: Path, loss_id: str) -> FreshSeedTest | None:

@@ -57,20 +57,24 @@ def test_gains_are_means_by_task_and_differences_are_paired_by_task_and_seed():
         [
             line("plain", 0, 0.02),
             line("plain", 1, 0.04),
+            line("plain", 3, 0.03),
             line("plain", 0, 0.1, task="shapes"),
             line("family", 0, 0.03),
             line("family", 1, 0.06, complexity=7),
+            line("family", 3, 0.06, complexity=5),
             line("family", 2, 0.9),  # without a plain search under that seed
         ]
     )
     assert summary["plain"]["gain"] == {"digits": 0.03, "shapes": 0.1}
-    assert summary["family"]["difference_to_plain"] == pytest.approx(0.015)  # of 0.01 and 0.02
-    # Student's t with 1 degree of freedom is 12.7062 at 97.5 %, and the standard error is 0.005
-    assert summary["family"]["interval"] == pytest.approx([0.015 - 0.0635, 0.015 + 0.0635])
-    assert (summary["family"]["complexity"], summary["family"]["searches"]) == (5.0, 3)
+    assert summary["family"]["difference_to_plain"] == pytest.approx(0.02)  # of 0.01, 0.02 and 0.03
+    # Student's t with 2 degrees of freedom is 4.302653 at 97.5 %, and the standard error is 0.01/sqrt(3)
+    assert summary["family"]["interval"] == pytest.approx([0.02 - 0.0248, 0.02 + 0.0248])
+    assert (summary["family"]["complexity"], summary["family"]["searches"]) == (5.0, 4)
 
 
-def test_one_pair_has_no_interval():
+def test_one_pair_and_two_have_no_interval():
+    two = [line("plain", 0, 0.02), line("family", 0, 0.03), line("plain", 1, 0.02), line("family", 1, 0.05)]
+    assert ablation.summary(two)["family"]["interval"] is None
     summary = ablation.summary([line("plain", 0, 0.02), line("family", 0, 0.03)])
     assert (summary["family"]["difference_to_plain"], summary["family"]["interval"]) == (0.01, None)
     assert "NaN" not in json.dumps(summary)

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,11 @@ from lossearch.cli.app import app
 from lossearch.evaluators.executors.executor import FinishedWork, InlineExecutor
 from lossearch.evaluators.work import Result, failures
 from lossearch.results.leaderboard import Leaderboard
+from lossearch.results.report.contents import gather_contents
+from lossearch.results.report.page import render_page
+from lossearch.results.storage.run_files import logged_events
 from lossearch.runs import session as workers
+from lossearch.runs.status import status
 from tests.lossearch.small import TOML, records
 
 COMMAND = [sys.executable, "-W", "error::SyntaxWarning", "-m", "lossearch"]
@@ -67,6 +72,28 @@ def test_a_search_prints_the_leaderboard_and_where_everything_is(finished):
     assert report.endswith("lossearch report run")
     assert export.endswith("lossearch export run --out my_loss.py")
     assert "\x1b" not in finished.stdout + finished.stderr
+
+
+def test_every_output_counts_the_candidates_alike(folder, finished):
+    counts = Leaderboard(folder / "run").candidate_counts()
+    assert counts.trained == 24
+    assert f"Candidates: {counts.sentence()}." in finished.stderr
+    last = next(line for line in finished.stderr.splitlines() if line.startswith("generation 4 of 4"))
+    assert counts.sentence() in re.sub(r" \([\d.]+/s\)", "", last)
+    assert f"candidates: {counts.sentence()}\n" in lossearch("status", "run", cwd=folder).stdout
+    assert status(folder / "run").candidates == counts.named()
+    (ended,) = [event for event in logged_events(folder / "run" / "log.jsonl") if event["event"] == "ended"]
+    assert {name: ended[name] for name in counts.named()} == counts.named()
+    page = render_page(gather_contents(folder / "run", top=0))
+    shown = dict(re.findall(r"<div><dt>(\w+)</dt><dd>([\d,]+)</dd></div>", page))
+    assert {name: int(count.replace(",", "")) for name, count in shown.items()} == counts.named()
+
+
+def test_the_figure_to_trust_comes_before_the_one_that_chose_the_loss(folder, finished):
+    trial = Leaderboard(folder / "run")[0].tested()
+    assert finished.stderr.index(f"Best loss, loaded from its file: {trial}.") < finished.stderr.index("In the table")
+    shown = lossearch("status", "run", cwd=folder).stdout
+    assert 0 < shown.index(f": {trial}\n") < shown.index("best on the split that chose it")
 
 
 def test_the_leaderboard_as_a_table_and_as_json(folder, finished):

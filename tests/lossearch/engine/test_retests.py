@@ -1,5 +1,7 @@
 """Leading losses are trained under more seeds, and their fitness is the mean over all seeds."""
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from lossearch.engine.launch import SearchInterrupted, search
@@ -9,6 +11,8 @@ from lossearch.evaluators.executors.executor import InlineExecutor
 from lossearch.evaluators.work import Candidate
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.statistics.intervals import mean
+from lossearch.results.storage.run_files import logged_events
+from lossearch.runs import session
 from lossearch.runs.declaration import ExperimentError
 from lossearch.runs.experiment import validated
 from tests.long_cases import long_unless
@@ -71,6 +75,33 @@ def test_saved_retests_are_restored():
     assert again.due() == retests.due()
     assert again.record({CROSS_ENTROPY: 0.9}) == retests.record({CROSS_ENTROPY: 0.9})
     assert again.state() == retests.state()
+
+
+class FailingRetests(InlineExecutor):
+    """An executor under which every retest of one loss fails: of the first that is retested."""
+
+    loss = None
+
+    def submit(self, work, states=()):
+        done = super().submit(work, states)
+        if work.first_seed:
+            self.loss = self.loss or work.candidates[0].loss_id
+            failed = {"status": "failed", "fitness": None, "reason": "diverged"}
+            evaluations = done.result()
+            evaluations[:] = [
+                replace(evaluation, **failed) if evaluation.loss_id == self.loss else evaluation
+                for evaluation in evaluations
+            ]
+        return done
+
+
+def test_a_loss_that_failed_in_a_retest_counts_as_failed_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "InlineExecutor", lambda device: FailingRetests())
+    run = search(RETESTED, run_dir=tmp_path / "run")
+    counts = run.leaderboard.candidate_counts()
+    assert any(evaluation.status == "failed" and evaluation.seed >= 2 for evaluation in run.leaderboard.evaluations)
+    last = [event for event in logged_events(run.path / "log.jsonl") if event["event"] == "generation"][-1]
+    assert {name: last[name] for name in asdict(counts)} == asdict(counts)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """A leaderboard without arrays, row after row: an independent implementation that tests compare ours with."""
 
+from collections import Counter
 from dataclasses import replace
 
+from lossearch.results.ranking.counts import CandidateCounts
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
 from lossearch.results.statistics.intervals import interval, mean, noise_of_a_difference, paired_differences, spread
@@ -120,3 +122,10 @@ def fidelities(group, tasks):
         on_task = [evaluation for evaluation in group if evaluation.task == task]
         if on_task:
             yield max(on_task, key=lambda evaluation: evaluation.steps or 0).fidelity
+
+
+def plain_counts(evaluations):
+    rows = Counter(row.status for row in plain_rows(evaluations))
+    refusals = Counter(evaluation.status for evaluation in evaluations)
+    evaluated = sum(row.rank is not None for row in plain_rows(evaluations))
+    return CandidateCounts(evaluated, rows["stopped"], rows["failed"], refusals["rejected"], refusals["duplicate"])

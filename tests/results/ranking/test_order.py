@@ -23,8 +23,9 @@ from lossearch.results.records import CLASS_WEIGHTS, METRICS, Evaluation
 from lossearch.results.storage.store import EvaluationStore
 from lossearch.results.storage.tables import read_records, write_records
 from tests.results.helpers import evaluation, refused
-from tests.results.ranking.plain_leaderboard import plain_noise, plain_rows
+from tests.results.ranking.plain_leaderboard import plain_counts, plain_noise, plain_rows
 
+IDS = st.sampled_from(["a", "b", "a-b", "_", "b.0"])
 TEXTS = st.sampled_from(["", "a", "b", "é", "\x00", "a\x00"])
 FITNESS = st.sampled_from([0.0, 0.1, 0.2, 0.3, 1 / 3, 0.7, 1.0]) | st.floats(0.0, 1.0)
 STEPS = st.sampled_from([(None, None), (3, None), (None, 3), (0, 9), (3, 9), (9, 9), (-1, 9)])
@@ -37,7 +38,7 @@ def evaluations(draw):
     steps, full_steps = draw(STEPS)
     return Evaluation(
         evaluation_id=draw(st.integers(0, 40).map(str)),
-        loss_id=draw(TEXTS),
+        loss_id=draw(IDS),
         formula=draw(TEXTS),
         complexity=draw(st.integers(1, 3)),
         task=draw(st.sampled_from(["digits"] * 4 + ["shapes", "faces"])),
@@ -89,6 +90,7 @@ def test_a_leaderboard_equals_the_plain_one_row_for_row(parts):
         assert board.rows[::-2] == expected[::-2]
         assert board.ranked == sum(row.rank is not None for row in expected)
         assert board.counts() == Counter(row.status for row in expected)
+        assert board.candidate_counts() == plain_counts(once(parts))
         assert known_losses(board.rows) == known_losses(expected) == [row for row in expected if row.name is not None]
         assert board.finished_at() == sorted(
             evaluation.finished_at for evaluation in once(parts) if evaluation.finished_at
@@ -164,6 +166,7 @@ WRONG = {
     "parents": st.sampled_from([None, [], ["a"]]),
     "complexity": st.sampled_from([None, 1, -1]),
     "evaluation_id": st.sampled_from([None, "1", ""]),
+    "loss_id": st.sampled_from([None, "a", "", "../a", "a\x00"]),
     "formula": st.sampled_from([None, ""]),
     "steps": st.sampled_from([None, 0]),
 }
@@ -191,7 +194,7 @@ def test_a_part_is_damaged_if_and_only_if_one_of_its_records_breaks_a_rule(parts
         schema = pa.schema([field.with_nullable(True) for field in pq.read_schema(Path(folder) / "columns.parquet")])
         for number, part in enumerate(parts):
             columns = {name: [row[name] for row in part] for name in part[0]}
-            pq.write_table(pa.table(columns, schema=schema), Path(folder) / f"{number}.parquet")
+            pq.write_table(pa.table(columns, schema=schema), Path(folder) / f"{number:06}.parquet")
         evaluations_read, damages = EvaluationStore(Path(folder)).read()
         expected = [number for number, part in enumerate(parts) if not all(map(is_valid, part))]
         assert [int(damage.path.stem) for damage in damages] == expected

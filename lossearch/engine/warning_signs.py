@@ -1,0 +1,89 @@
+"""Warning signs of a search: wild inputs, a baseline that learns nothing, scores that are all the same.
+
+Each is one line that says what to do. They follow from the data and the records alone, so they are the same whatever
+executor trained.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from lossearch.evaluators.tasks.chance import chance_of
+from lossearch.evaluators.tasks.scales import describe_scales
+from lossearch.results.ranking.rows import leaderboard_rows
+from lossearch.results.records import BASELINE, Evaluation
+from lossearch.results.statistics.intervals import mean
+from lossearch.runs.experiment import Experiment
+
+#: Share of the first generation's losses that may have the same fitness, and the fewest losses to judge by.
+MOST_EQUAL, FEWEST_LOSSES = 0.9, 4
+
+#: Fitness from which equal scores mean that the task is too easy.
+_SOLVED = 0.99
+
+
+def warn_of_inputs(experiment: Experiment) -> Iterator[str]:
+    """Yield a warning for each task on a file of the user's own arrays whose inputs have wild scales."""
+    for name, data in experiment.data.items():
+        if name not in experiment.tasks or not hasattr(data, "arrays"):
+            continue
+        scales = describe_scales(experiment.task_named(name).load().train)
+        if scales is not None:
+            yield (
+                f"The inputs of {name} have wild scales: {scales}. Standardise them: subtract the mean of each column "
+                "over the training samples and divide by its standard deviation."
+            )
+
+
+def warn_of_first_generation(experiment: Experiment, evaluations: Iterable[Evaluation]) -> Iterator[str]:
+    """Yield a warning for each task where cross-entropy learns nothing, and one if all losses have the same fitness.
+
+    ``evaluations`` are those of the first generation; others are left out.
+    """
+    first = [evaluation for evaluation in evaluations if evaluation.generation == 0]
+    for name in experiment.tasks:
+        baseline = [evaluation for evaluation in first if evaluation.name == BASELINE and evaluation.task == name]
+        yield from _warn_of_baseline(experiment, name, baseline)
+    yield from _warn_of_equal_scores(first)
+
+
+def _warn_of_baseline(experiment: Experiment, name: str, baseline: list[Evaluation]) -> Iterator[str]:
+    training = experiment.training_on(name)
+    check = (
+        f"Check the labels, the scale of the inputs, the learning rate (now {training.learning_rate:g}) and the number "
+        f"of steps (now {training.steps})."
+    )
+    failure = next((evaluation.reason for evaluation in baseline if evaluation.status == "failed"), None)
+    if failure is not None:
+        yield f"Cross-entropy does not train on {name}: {failure}. {check}"
+        return
+    values = [
+        evaluation.fitness for evaluation in baseline if evaluation.fitness is not None and not evaluation.at_a_rung
+    ]
+    if not values:
+        return
+    chance, fitness = chance_of(experiment.task_named(name)), mean(values)
+    if chance.explains(fitness):
+        metric = experiment.task_named(name).metric.name
+        yield (
+            f"Nothing trains on {name}: cross-entropy reaches {metric} {fitness:.4f} on {chance.samples} validation "
+            f"samples, and {chance.answer} gives {chance.fitness:.4f}. {check}"
+        )
+
+
+def _warn_of_equal_scores(first: list[Evaluation]) -> Iterator[str]:
+    ranked = [row for row in leaderboard_rows(first) if row.fitness_mean is not None]
+    if len(ranked) < FEWEST_LOSSES:
+        return
+    counts = Counter(round(row.fitness_mean or 0.0, 9) for row in ranked)
+    fitness, count = counts.most_common(1)[0]
+    if count < MOST_EQUAL * len(ranked):
+        return
+    advice = (
+        "The task is too easy to tell losses apart: take fewer steps, fewer labels or harder data."
+        if fitness >= _SOLVED
+        else "Check the labels, the scale of the inputs, the learning rate and the number of validation samples."
+    )
+    yield (
+        f"{count} of {len(ranked)} losses of the first generation have the same {ranked[0].metric}, {fitness:.4f}: the "
+        f"search cannot tell them apart. {advice}"
+    )
