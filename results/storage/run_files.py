@@ -135,7 +135,8 @@ def require_size(path: Path, size: int, max_bytes: int) -> None:
 def read_run_file(path: Path, max_bytes: int) -> bytes:
     """Read a file of a run. Raises as ``open_run_file`` does."""
     with open_run_file(path, max_bytes) as file:
-        content = file.read(max_bytes + 1)
+        # Reading up to max_bytes would take a buffer of that size.
+        content = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
     require_size(path, len(content), max_bytes)  # it may have grown
     return content
 

@@ -42,6 +42,7 @@ SMALLER = {
     "report runs/a": "report runs/a --top 1",
     "search digits --show": "search digits --show",
     "search digits": "search digits --dry-run",
+    "search digits --run-dir runs/digits": "search digits --dry-run",
     "search noisy_labels --run-dir runs/noisy": "search noisy_labels --dry-run",
     "tune runs/digits --top 2 --trials 6 --baselines cross_entropy,focal,label_smoothing": (
         "tune runs/digits --top 1 --trials 2 --seeds 1 --baselines mse"

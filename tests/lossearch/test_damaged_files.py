@@ -39,6 +39,7 @@ steps = 12
 network = "mlp"
 [evolution]
 population = 6
+generations = 4
 seeds = ["cross_entropy", "mse", "-y*log(p)"]
 terminals = ["p", "y", "z", "cosine"]
 initial_depth = [2, 4]

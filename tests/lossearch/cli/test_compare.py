@@ -118,7 +118,7 @@ def test_a_task_that_looks_like_a_path_is_said_not_to_exist(task):
     assert f"got '{task}', which does not exist. Correct the path." in result.stderr
 
 
-def test_a_task_name_too_long_for_a_path_is_unknown():
+def test_a_task_name_too_long_for_a_path_is_refused():
     result = compared("--task", TOO_LONG, "--losses", "mse")
     assert result.exit_code == 2
-    assert "--task: Unknown task '1*ce(z)" in result.stderr
+    assert "Expected --task to be a path, got one that is too long: '1*ce(z)" in result.stderr

@@ -79,7 +79,7 @@ MISTAKES = [
         [*COMPARE, "--measure", "mean IoU"],
         "--measure: expected a measure of digits, one of accuracy, ",
     ),
-    ([*COMPARE, "--measure", "acuracy"], "Unknown measure 'acuracy'; did you mean"),
+    ([*COMPARE, "--measure", "acuracy"], "Unknown --measure 'acuracy'; did you mean"),
     ([*COMPARE, "--learning-rate", "nan"], "--learning-rate: expected "),
     ([*COMPARE, "--seeds", "5000"], "--seeds: expected less than or equal to 1000, got 5000"),
     ([*COMPARE, "--ray-address", "auto"], "--ray-address: expected --executor ray with it, got inline"),

@@ -328,7 +328,7 @@ class TestForce:
     def test_a_run_extended_by_generations_equals_one_that_had_them_from_the_beginning(self, tmp_path):
         search(with_evolution(generations=2), run_dir=tmp_path / "run")
         longer = with_evolution(generations=3)
-        with pytest.raises(RunDirectoryError, match=r"generations was 2, is 3.*take the change with --force"):
+        with pytest.raises(RunDirectoryError, match=r"generations was 2, is 3.*take the change with force=True"):
             search(longer, run_dir=tmp_path / "run", resume=True)
         search(longer, run_dir=tmp_path / "run", resume=True, force=True)
         search(longer, run_dir=tmp_path / "whole")

@@ -155,7 +155,7 @@ def test_the_card_of_a_survivor_counts_stopped_candidates_and_compares_full_trai
     text = model_card(
         entry.exportable(), "x.py", "py", Evidence(row, run.leaderboard.rows, run.leaderboard.evaluations)
     )
-    trained = sum(row.status in ("evaluated", "stopped") for row in run.leaderboard.rows)
+    trained = sum(row.status in ("evaluated", "stopped", "failed") for row in run.leaderboard.rows)
     assert f"The loss was chosen from {trained} by this very score" in text
     assert "- 2 trainings in the run: none failed" in text
     assert f"Difference to cross-entropy under the same seeds: {row.difference_to_cross_entropy:+.4f}" in text
