@@ -7,11 +7,19 @@ read and written without torch, which takes seconds to import.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from lossearch.primitives.language.shapes import Shape
 from lossearch.primitives.language.tensor_functions import tensor_function
+
+
+@cache
+def _torch() -> Any:
+    """Import torch when numbers are first computed, and once: reading a text then imports nothing."""
+    import torch
+
+    return torch
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,7 @@ class Operator:
 
     def of_numbers(self, *numbers: float, dtype: Any = None) -> float:
         """Compute the operator's value on numbers with its total torch function, in float64 or another ``dtype``."""
-        import torch
-
+        torch = _torch()
         dtype = torch.float64 if dtype is None else dtype
         arguments: list[Any] = [torch.tensor(number, dtype=dtype, device="cpu") for number in numbers]
         if self.name == "pow":
