@@ -29,7 +29,7 @@ BEST, COUNT, COHORT = 10, 200, 50
 
 def candidates_of(path: Path) -> list[Candidate]:
     lines = path.read_text().splitlines()[:COUNT]
-    return [Candidate(text, text, parse(text).size, 0, "random", number) for number, text in enumerate(lines)]
+    return [Candidate(f"loss{n}", text, parse(text).size, 0, "random", n) for n, text in enumerate(lines)]
 
 
 def train_and_score(work: Work, candidates: Sequence[Candidate], states: dict[str, State]) -> tuple[Result, Any]:

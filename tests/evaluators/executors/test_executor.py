@@ -334,9 +334,9 @@ from lossearch.evaluators.executors import ray_pool
 from lossearch.evaluators.executors.ray_executor import RayExecutor
 
 class Worker(ray_pool.Worker):  # takes the CPU for the GPU that Ray was told of
-    def __init__(self, device, sharers):
+    def __init__(self, device, sharers, board=None):
         assert device == "cuda"
-        super().__init__("cpu", sharers)
+        super().__init__("cpu", sharers, board)
 
 
 ray_pool.Worker = Worker

@@ -142,7 +142,7 @@ class Hungry(Worker):
 ray_pool.Worker = Hungry
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
 pool = RayExecutor()
-candidates = tuple(Candidate(text, text, 2, 0, "known", 1) for text in ("ce(z)", "p"))
+candidates = tuple(Candidate(f"id{len(text)}", text, 2, 0, "known", 1) for text in ("ce(z)", "p"))
 ate_not, ate = pool.submit(Work(candidates, "digits", TrainingSettings(steps=5, seeds=1), 0)).result()
 assert ate_not.status == "evaluated", ate_not
 print(ate.reason)
