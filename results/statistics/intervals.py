@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 #: of samples.
 FEWEST_FOR_INTERVAL = 3
 
-#: A standard deviation below this one is that of equal values: it says nothing about other seeds.
-_NO_SPREAD = 1e-12
+#: What is nearer to 0 is 0 but for rounding. Such a standard deviation is that of equal values: it says nothing about
+#: other seeds.
+_ROUNDING = 1e-12
 
 _NUMERALS = {1: "one", 2: "two"}
 
@@ -45,7 +46,7 @@ def interval_of_mean(
 
     None for fewer than three samples, and for equal ones, whose spread says nothing.
     """
-    if samples < FEWEST_FOR_INTERVAL or deviation is None or deviation < _NO_SPREAD:
+    if samples < FEWEST_FOR_INTERVAL or deviation is None or deviation < _ROUNDING:
         return None
     from scipy.special import stdtrit  # takes a while to import
 
@@ -60,7 +61,7 @@ def standard_error(deviation: float, samples: float) -> float:
 
 def contains_zero(low: float, high: float) -> bool:
     """Return True if an interval contains 0: no difference is shown."""
-    return low <= 0.0 <= high
+    return low <= _ROUNDING and high >= -_ROUNDING
 
 
 def interval_text(low: float | None, high: float | None) -> str:
@@ -70,6 +71,7 @@ def interval_text(low: float | None, high: float | None) -> str:
 
 def _end_text(end: float) -> str:
     """Return an end with four digits, or with one that counts if it would be shown as 0 and is not."""
+    end = 0.0 if abs(end) <= _ROUNDING else end
     text = f"{end:+.4f}"
     return text if end == 0.0 or float(text) else f"{end:+.0e}"
 

@@ -40,3 +40,10 @@ def test_an_end_that_is_not_0_is_not_shown_as_0():
     assert interval_text(0.00003, 0.0095) == "+3e-05 to +0.0095"
     assert interval_text(-0.01, 0.0) == "-0.0100 to +0.0000"
     assert interval_text(None, 0.1) == ""
+
+
+def test_an_end_that_is_zero_but_for_rounding_is_zero():
+    assert interval_text(-0.0078, 1e-17) == interval_text(-0.0078, -1e-17) == "-0.0078 to +0.0000"
+    assert contains_zero(-0.0078, -1e-17)
+    assert contains_zero(1e-17, 0.0078)
+    assert not contains_zero(1e-9, 0.0078)
