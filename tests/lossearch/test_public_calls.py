@@ -14,6 +14,7 @@ import lossearch
 from lossearch.errors import LossearchError, UnknownRank, UserError, WrongType
 from lossearch.results.leaderboard import Entry
 from lossearch.runs.overrides import override
+from tests.long_cases import long_unless
 from tests.lossearch.small import SMALL, finished_run
 
 
@@ -252,7 +253,7 @@ def test_a_loss_over_logits_says_that_it_needs_no_sizes():
         lossearch.loss("ce(z)", embedding_size=8)
 
 
-@pytest.mark.parametrize("name", ["a.py", "a.pt2", "a.onnx"])
+@pytest.mark.parametrize("name", long_unless(["a.py", "a.pt2", "a.onnx"], short=["a.py"]))
 def test_an_export_replaces_its_own_files_alone(name, tmp_path):
     path, sizes = tmp_path / name, {} if name == "a.py" else {"num_classes": 3}
     lossearch.export("focal", path, card=True, **sizes)
