@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossearch.results.findings.table_text import (
+    WordedDifference,
     code,
     explain_by_p,
-    interval_of,
-    outcome_text,
     signed,
     with_deviation,
 )
@@ -28,7 +27,7 @@ from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, 
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(WordedDifference):
     """One loss on one task by one measure, beside the baseline under the same seeds."""
 
     task: str
@@ -65,16 +64,6 @@ class Line:
             self.interval,
             f"{self.p_corrected:.3g}" if has_p else "",
         )
-
-    @property
-    def outcome(self) -> str:
-        """The verdict in words that agree with the interval beside it."""
-        return outcome_text(self.verdict, self.low, self.high)
-
-    @property
-    def interval(self) -> str:
-        """The interval of the difference as text, or why there is none; nothing without a difference."""
-        return interval_of(self.difference, self.low, self.high, self.seeds)
 
 
 class ComparisonTable:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curves import CurvePoint
-from lossearch.results.findings.table_text import interval_of, outcome_text
+from lossearch.results.findings.table_text import WordedDifference
 from lossearch.results.storage.run_files import plain_name
 from lossearch.results.storage.tables import read_folder, write_folder
 
@@ -38,7 +38,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class PartEffect:
+class PartEffect(WordedDifference):
     """The effect of leaving out one part of a loss. ``simplified`` leaves out every part not shown to matter.
 
     The simplified loss is compared under other seeds than those that chose its parts.
@@ -58,16 +58,6 @@ class PartEffect:
     high: float | None = None  #: its upper end
     p_corrected: float | None = None  #: two-sided Wilcoxon p, corrected by Holm over the parts of a task
     reason: str | None = None  #: why the rest was not trained, or failed
-
-    @property
-    def outcome(self) -> str:
-        """The verdict in words that agree with the interval beside it."""
-        return outcome_text(self.verdict, self.low, self.high)
-
-    @property
-    def interval(self) -> str:
-        """The interval of the difference as text, or why there is none; nothing without a difference."""
-        return interval_of(self.difference, self.low, self.high, self.seeds)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(PartKind) or self.verdict not in get_args(PartVerdict):

@@ -60,3 +60,23 @@ def is_by_p(verdict: str, low: float | None, high: float | None) -> bool:
 def explain_by_p(judged: Iterable[tuple[str, float | None, float | None]]) -> str | None:
     """Explain the mark ``BY_P`` if one of the verdicts, each with its interval, has it."""
     return BY_P_MEANS if any(is_by_p(*verdict) for verdict in judged) else None
+
+
+class WordedDifference:
+    """The words for a verdict on a difference, which agree with the interval beside it: a base of records."""
+
+    verdict: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in words that agree with the interval beside it."""
+        return outcome_text(self.verdict, self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        """The interval of the difference as text, or why there is none; nothing without a difference."""
+        return interval_of(self.difference, self.low, self.high, self.seeds)

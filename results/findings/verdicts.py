@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lossearch.results.findings.table_text import interval_of, outcome_text
+from lossearch.results.findings.table_text import WordedDifference
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm
 from lossearch.results.statistics.paired_values import PairedValues
@@ -38,7 +38,7 @@ FEWEST_ERRORS = 6
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(WordedDifference):
     """The verdict on one discovered loss in one scene: a task with a network, on the test split."""
 
     scene: str  #: own, second network or second task
@@ -67,16 +67,6 @@ class Verdict:
     random_high: float | None  #: upper end of that interval
     random_p: float | None  #: two-sided Wilcoxon p of that difference
     chosen_from: int  #: number of candidates trained in the search that found it
-
-    @property
-    def outcome(self) -> str:
-        """The verdict in words that agree with the interval beside it."""
-        return outcome_text(self.verdict, self.low, self.high)
-
-    @property
-    def interval(self) -> str:
-        """The interval of the difference as text, or why there is none; nothing without a difference."""
-        return interval_of(self.difference, self.low, self.high, self.seeds)
 
 
 @dataclass(frozen=True)
