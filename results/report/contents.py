@@ -67,7 +67,6 @@ class Contents:
     task: str
     metric: str
     state: str  #: finished, interrupted, "running, or stopped", or unknown
-    counts: dict[str, int]  #: number of losses by status
     candidates: CandidateCounts  #: numbers of candidates, as every output of lossearch counts them
     rows: list[Row]
     generations: list[Generation]
@@ -119,7 +118,6 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
         task=rows[0].task if rows else "unknown",
         metric=rows[0].metric if rows else "fitness",
         state=state,
-        counts=board.counts(),
         candidates=board.candidate_counts(),
         rows=rows,
         generations=generations,
