@@ -67,9 +67,8 @@ yet, so no figures of ours stand beside the papers'.
 1. Every loss is trained under {seeds} seeds and measured on the test split. Nothing was chosen on this split.
 2. Every loss, also cross-entropy, was tuned with the same budget: {tune} settings of the learning rate and its own
    margins, scales and constants, judged on the validation split under two other seeds.
-3. Differences are paired by seed. Intervals are 95 % BCa bootstrap intervals of their mean. P-values are Wilcoxon's,
-   two-sided, corrected by Holm over the losses of a table; a loss may therefore be better in a small table and not in
-   a large one.
+3. Differences are paired by seed. Intervals and p-values are those of the sign-flip test of their mean, and hold for
+   all losses of a table together; a loss may therefore be better in a small table and not in a large one.
 
 The networks are small and the trainings short. The tables show how losses compare *here*, and nothing about the papers'
 networks and data. Measurements and tuning are in [miniature/](miniature) as Parquet; `python -m benchmarks.miniature`

@@ -215,15 +215,15 @@ def _print(compared: "ComparedLosses", as_json: bool) -> None:
 def _print_tables(table: "ComparisonTable") -> None:
     from lossearch.cli.output import tables
     from lossearch.cli.tables import comparison_table
-    from lossearch.results.findings.comparison import explain_marks
+    from lossearch.results.findings.comparison import scope_note
 
     console = tables()
     for task in table.tasks:
         console.print(comparison_table(table.of_task(task), narrow=console.width < 90))
         console.print()
-    marks = explain_marks(table.lines)
-    if marks is not None:
-        say(marks)
+    note = scope_note(table.lines)
+    if note is not None:
+        say(note)
 
 
 def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
@@ -267,7 +267,7 @@ def _say_next(run: Path) -> None:
 def _print_verdicts(table: "VerdictTable") -> None:
     from lossearch.cli.output import tables
     from lossearch.cli.tables import verdict_table
-    from lossearch.results.findings.verdict_table import explain_marks, selection_note
+    from lossearch.results.findings.verdict_table import selection_note
     from lossearch.results.plain_text import printable
 
     console = tables()
@@ -277,8 +277,5 @@ def _print_verdicts(table: "VerdictTable") -> None:
         for line in lines:
             say(printable(f"{line.formula}: {line.verdict}; {line.why}."))
         say_legend([line.formula for line in lines])
-        marks = explain_marks(lines)
-        if marks is not None:
-            say(marks)
         say(selection_note(lines[0]))
         console.print()

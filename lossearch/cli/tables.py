@@ -139,13 +139,13 @@ def comparison_table(lines: Sequence[Line], narrow: bool = False) -> Table:
     head = lines[0]
     table = _make_table(f"{printable(head.task)}: {printable(head.measure)} on the {head.split} split")
     table.add_column("loss", overflow="fold", ratio=1)
-    for name in ("mean", "to baseline", "95 % interval", "p (Holm)")[: 2 if narrow else 4]:
+    for name in ("mean", "to baseline", "95 % interval", "p")[: 2 if narrow else 4]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for line in lines:
         failed = f"failed under {line.failed} of {line.failed + line.seeds} seeds"
         numbers = line.numbers(" ±")[: 2 if narrow else 4]
-        verdict = failed if line.mean is None else line.outcome
+        verdict = failed if line.mean is None else line.verdict
         _add_row(table, [line.loss, *numbers, verdict], is_bold=line.verdict == "baseline")
     return table
 
@@ -186,7 +186,7 @@ def verdict_table(lines: Sequence[Verdict], narrow: bool = False) -> Table:
         if not narrow:
             p = "" if line.p is None else f"{line.p:.2g}"
             texts += [line.interval, p, signed(line.random_difference)]
-        table.add_row(*_make_cells(table, texts), Text(printable(line.outcome), style="bold"))
+        table.add_row(*_make_cells(table, texts), Text(printable(line.verdict), style="bold"))
     return table
 
 

@@ -1,11 +1,12 @@
 """Comparison of losses: one line for each loss and task, with its mean, paired difference to the baseline and verdict.
 
-The lines follow from measurements alone, so a table can always be built again. P-values are corrected by Holm over the
-losses of a task. A loss that failed under some seed gets no mean and no difference, and neither does any loss beside a
-baseline that failed: the failure would choose the seeds that are left.
+The lines follow from measurements alone, so a table can always be built again. Intervals and p-values hold for all
+losses of a task together. A loss that failed under some seed gets no mean and no difference, and neither does any loss
+beside a baseline that failed: the failure would choose the seeds that are left.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,19 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossearch.results.findings.table_text import (
-    WordedDifference,
+    PairedDifference,
     code,
-    explain_by_p,
     signed,
     with_deviation,
 )
 from lossearch.results.records import DIRECTIONS, METRICS, Measurement
-from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, mean, paired_differences, spread
-from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm, negated, paired_test, verdict
+from lossearch.results.statistics.intervals import mean, paired_differences, spread
+from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, paired_test
 
 
 @dataclass(frozen=True)
-class Line(WordedDifference):
+class Line(PairedDifference):
     """One loss on one task by one measure, beside the baseline under the same seeds."""
 
     task: str
@@ -41,11 +41,9 @@ class Line(WordedDifference):
     mean: float | None  #: of the measure over the finished trainings
     std: float | None  #: standard deviation over the finished trainings
     difference: float | None  #: mean of the paired differences to the baseline; null for the baseline itself
-    low: float | None  #: lower end of the 95 % BCa interval of the difference
+    low: float | None  #: lower end of the interval of the difference, 95 % for all losses of the task together
     high: float | None  #: its upper end
-    p_wilcoxon: float | None  #: two-sided
-    p_permutation: float | None  #: two-sided
-    p_corrected: float | None  #: the Wilcoxon p, corrected by Holm over the losses of the task
+    p_corrected: float | None  #: two-sided p of the sign-flip test, multiplied by the number of losses compared
     verdict: str  #: baseline, better, worse, no difference shown, too few seeds, not judged, failed, baseline failed
     calibration: float | None
     learning_rate: float | None
@@ -55,14 +53,13 @@ class Line(WordedDifference):
     def numbers(self, plus_minus: str) -> tuple[str, str, str, str]:
         """Return mean with spread, difference, interval and corrected p-value as text, empty where missing.
 
-        Fewer than three seeds have neither a spread nor an interval nor a p-value; the third text then says so.
+        Too few seeds for an interval have no p-value either; the third text then says so.
         """
-        has_p = self.p_corrected is not None and self.seeds >= FEWEST_FOR_INTERVAL
         return (
             with_deviation(self.mean, self.std, self.seeds, plus_minus),
             signed(self.difference),
             self.interval,
-            f"{self.p_corrected:.3g}" if has_p else "",
+            "" if self.p_corrected is None or self.low is None else f"{self.p_corrected:.3g}",
         )
 
 
@@ -139,12 +136,10 @@ def _task_lines(measurements: Sequence[Measurement], baseline: str, measure: str
             groups.setdefault(measurement.loss, []).append(measurement)
     baseline_group = groups.get(baseline, [])
     is_sound = bool(baseline_group) and all(measurement.value is not None for measurement in baseline_group)
-    tests = {
-        loss: _test_against(baseline_group, group) for loss, group in groups.items() if loss != baseline and is_sound
-    }
-    lines = [_line(name, group, tests.get(loss)) for loss, group in groups.items()]
     sign = DIRECTIONS.get(name, 0)
-    lines = [_with_status(line, baseline, is_sound) for line in _with_verdicts(lines, tests, sign)]
+    tests = _tests_against(baseline, groups) if is_sound else {}
+    lines = [_line(name, group, tests.get(loss), sign) for loss, group in groups.items()]
+    lines = [_with_status(line, baseline, is_sound) for line in lines]
     return sorted(lines, key=lambda line: (line.mean is None, -(sign or 1) * (line.mean or 0.0), line.loss))
 
 
@@ -152,15 +147,20 @@ def _values_by_seed(group: Iterable[Measurement]) -> dict[int, float]:
     return {measurement.seed: measurement.value for measurement in group if measurement.value is not None}
 
 
-def _test_against(baseline_group: Sequence[Measurement], group: Sequence[Measurement]) -> PairedTest | None:
-    """Test a loss against the baseline. None where the loss failed or shares no seed with the baseline."""
-    if any(measurement.value is None for measurement in group):
-        return None
-    differences = paired_differences(_values_by_seed(group), _values_by_seed(baseline_group))
-    return paired_test(differences) if differences else None
+def _tests_against(baseline: str, groups: Mapping[str, Sequence[Measurement]]) -> dict[str, PairedTest]:
+    """Test each loss against the baseline. One that failed, or shares no seed with the baseline, has no test."""
+    of_baseline = _values_by_seed(groups[baseline])
+    differences = {
+        loss: paired_differences(_values_by_seed(group), of_baseline)
+        for loss, group in groups.items()
+        if loss != baseline and all(measurement.value is not None for measurement in group)
+    }
+    usable = {loss: values for loss, values in differences.items() if values}
+    return {loss: paired_test(values, len(usable)) for loss, values in usable.items()}
 
 
-def _line(name: str, group: Sequence[Measurement], test: PairedTest | None) -> Line:
+def _line(name: str, group: Sequence[Measurement], test: PairedTest | None, sign: int) -> Line:
+    """Describe one loss. ``sign`` is 1 where more of the measure is better, -1 where less is, 0 where neither is."""
     values, first = _values_by_seed(group), group[0]
     failures = [measurement for measurement in group if measurement.value is None]
     finished = list(values.values()) if values and not failures else []
@@ -178,10 +178,8 @@ def _line(name: str, group: Sequence[Measurement], test: PairedTest | None) -> L
         difference=None if test is None else test.difference,
         low=None if test is None else test.low,
         high=None if test is None else test.high,
-        p_wilcoxon=None if test is None else test.p_wilcoxon,
-        p_permutation=None if test is None else test.p_permutation,
-        p_corrected=None,
-        verdict="too few seeds",
+        p_corrected=None if test is None else test.p,
+        verdict="too few seeds" if test is None else _judge(test, sign),
         calibration=first.calibration,
         learning_rate=first.learning_rate,
         seconds=sum({measurement.seed: measurement.seconds or 0.0 for measurement in group}.values()),
@@ -189,21 +187,11 @@ def _line(name: str, group: Sequence[Measurement], test: PairedTest | None) -> L
     )
 
 
-def _with_verdicts(lines: Sequence[Line], tests: Mapping[str, PairedTest | None], sign: int) -> list[Line]:
-    """Fill in corrected p-values and verdicts. ``sign`` is 1 where more of the measure is better, -1 where less is."""
-    tested = [line for line in lines if line.p_wilcoxon is not None]
-    corrected = dict(
-        zip((line.loss for line in tested), holm([line.p_wilcoxon or 0.0 for line in tested]), strict=True)
-    )
-    judged = []
-    for line in lines:
-        test = tests.get(line.loss)
-        if test is not None and line.loss in corrected:
-            gain = negated(test) if sign < 0 else test
-            outcome = verdict(gain, corrected[line.loss], len(tested)) if sign else "not judged"
-            line = replace(line, p_corrected=corrected[line.loss], verdict=outcome)
-        judged.append(line)
-    return judged
+def _judge(test: PairedTest, sign: int) -> str:
+    if sign == 0:
+        return "not judged"
+    swapped = {"better": "worse", "worse": "better"}
+    return test.verdict if sign > 0 else swapped.get(test.verdict, test.verdict)
 
 
 def _with_status(line: Line, baseline: str, is_sound: bool) -> Line:
@@ -215,9 +203,14 @@ def _with_status(line: Line, baseline: str, is_sound: bool) -> Line:
     return line if is_sound else replace(line, verdict="baseline failed")
 
 
-def explain_marks(lines: Iterable[Line]) -> str | None:
-    """Explain the marks of the verdicts; None if they have none."""
-    return explain_by_p((line.verdict, line.low, line.high) for line in lines)
+def scope_note(lines: Iterable[Line]) -> str | None:
+    """Say for how many losses the intervals of the tables hold together; None if none has two."""
+    compared = Counter(line.task for line in lines if line.low is not None)
+    if max(compared.values(), default=0) < 2:
+        return None
+    numbers = sorted(set(compared.values()))
+    losses = " or ".join(str(number) for number in numbers)
+    return f"Intervals and p-values hold for all {losses} losses of a table together."
 
 
 def why_no_winner(lines: Sequence[Line]) -> str | None:
@@ -230,9 +223,8 @@ def why_no_winner(lines: Sequence[Line]) -> str | None:
     losses = max(sum(line.task == task and line.difference is not None for line in lines) for task in set(short))
     least = fewest_pairs(losses)
     return (
-        f"No winner is called with fewer than {least} seeds among {losses} losses beside the baseline: even if a loss "
-        "wins under every seed, Wilcoxon's two-sided p, corrected by Holm over the losses, stays above 0.05. "
-        f"Take {least} seeds or more."
+        f"No winner is called with fewer than {least} seeds among {losses} losses beside the baseline: even a loss "
+        f"that wins under every seed could have won by chance. Take {least} seeds or more."
     )
 
 
@@ -241,19 +233,17 @@ def as_markdown(lines: Sequence[Line], level: int = 2) -> str:
     parts = []
     for task in dict.fromkeys(line.task for line in lines):
         task_lines = [line for line in lines if line.task == task]
-        head = task_lines[0]
+        head, seeds = task_lines[0], max(line.seeds for line in task_lines)
         parts += [
             f"{'#' * level} {code(task)}: {code(head.measure)} on the {head.split} split",
             "",
-            f"{_training_text(task_lines)}, {max(line.seeds for line in task_lines)} seeds.",
+            " ".join(filter(None, (f"{_training_text(task_lines)}, {seeds} seeds.", scope_note(task_lines)))),
             "",
-            "| loss | mean ± std | difference to the baseline | 95 % interval | p (Holm) | verdict | learning rate |",
+            "| loss | mean ± std | difference to the baseline | 95 % interval | p | verdict | learning rate |",
             "|---|---|---|---|---|---|---|",
             *(_markdown_row(line) for line in task_lines),
             "",
         ]
-        marks = explain_marks(task_lines)
-        parts += [] if marks is None else [marks, ""]
     return "\n".join(parts)
 
 
@@ -265,5 +255,5 @@ def _training_text(lines: Sequence[Line]) -> str:
 
 def _markdown_row(line: Line) -> str:
     rate = "" if line.learning_rate is None else f"{line.learning_rate:.3g}"
-    outcome = line.outcome if line.mean is not None else f"{line.verdict}: {code(line.reason or '')}"
+    outcome = line.verdict if line.mean is not None else f"{line.verdict}: {code(line.reason or '')}"
     return f"| {' | '.join((code(line.loss), *line.numbers(' ± '), outcome, rate))} |"

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curves import CurvePoint
-from lossearch.results.findings.table_text import WordedDifference
+from lossearch.results.findings.table_text import PairedDifference
 from lossearch.results.storage.run_files import plain_name
 from lossearch.results.storage.tables import read_folder, write_folder
 
@@ -38,7 +38,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class PartEffect(WordedDifference):
+class PartEffect(PairedDifference):
     """The effect of leaving out one part of a loss. ``simplified`` leaves out every part not shown to matter.
 
     The simplified loss is compared under other seeds than those that chose its parts.
@@ -54,9 +54,9 @@ class PartEffect(WordedDifference):
     whole: float | None = None  #: mean of the measure for the whole loss under the same seeds
     mean: float | None = None  #: mean of the measure for the rest
     difference: float | None = None  #: mean of the paired differences, rest minus whole
-    low: float | None = None  #: lower end of the 95 % BCa interval of the difference
+    low: float | None = None  #: lower end of the interval of the difference, 95 % for all parts of a task together
     high: float | None = None  #: its upper end
-    p_corrected: float | None = None  #: two-sided Wilcoxon p, corrected by Holm over the parts of a task
+    p_corrected: float | None = None  #: two-sided p of the sign-flip test, multiplied by the number of parts of a task
     reason: str | None = None  #: why the rest was not trained, or failed
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from lossearch.primitives.identity.kinship import NEARLY, SAME
 from lossearch.results.findings.comparison import Line
 from lossearch.results.findings.curve_facts import curve_facts, pulls
 from lossearch.results.findings.explanation import Explanation, PartEffect
-from lossearch.results.findings.table_text import BY_P, code, explain_by_p, in_words, is_by_p, rounded, signed
+from lossearch.results.findings.table_text import code, in_words, rounded, signed
 
 Quote = Callable[[str], str]
 
@@ -158,8 +158,6 @@ def _parts_section(explanation: Explanation, quote: Quote) -> Section:
     conclusions = [
         conclusion for parts in by_task.values() for conclusion in _part_conclusions(parts, quote, len(by_task) > 1)
     ]
-    marks = explain_by_p((part.verdict, part.low, part.high) for part in explanation.parts)
-    conclusions += [] if marks is None else [marks]
     return Section(title, (sentence,), tuple(tables), tuple(conclusions))
 
 
@@ -174,7 +172,7 @@ def _parts_table(parts: Sequence[PartEffect], quote: Quote) -> Table:
             rounded(part.mean),
             signed(part.difference),
             part.interval,
-            part.outcome,
+            part.verdict,
         )
         for part in parts
         if part.kind != "simplified"
@@ -204,8 +202,7 @@ def _simplified_conclusion(part: PartEffect, quote: Quote, on_task: str) -> str:
         f"{loss} reaches {part.mean:.4f}, the whole {rounded(part.whole)}, under {part.seeds} more seeds: "
         f"{signed(part.difference)}, {in_words(part.interval)}"
     )
-    by_p = f" {BY_P}" if is_by_p(part.verdict, part.low, part.high) else ""
-    return f"{numbers}. {_OF_SIMPLIFIED.get(part.verdict, 'Nothing can be said about it')}{by_p}."
+    return f"{numbers}. {_OF_SIMPLIFIED.get(part.verdict, 'Nothing can be said about it')}."
 
 
 def _behaviour_section(explanation: Explanation, quote: Quote) -> Section:
@@ -223,13 +220,12 @@ def _behaviour_section(explanation: Explanation, quote: Quote) -> Section:
             rounded(line.mean),
             signed(line.difference),
             line.interval,
-            quote(line.outcome),
+            quote(line.verdict),
         )
         for line in lines
     )
     columns = ("task", "loss", "mean", "to cross-entropy", "95 % interval", "verdict")
-    marks = explain_by_p((line.verdict, line.low, line.high) for line in lines)
-    conclusions = (*_behaviour_conclusions(lines, called, quote), *([] if marks is None else [marks]))
+    conclusions = tuple(_behaviour_conclusions(lines, called, quote))
     return Section(
         "Wrong labels and a long tail", (sentence,), (Table("Metric of each task", columns, rows),), conclusions
     )

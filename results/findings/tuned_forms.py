@@ -206,7 +206,7 @@ def training_text(form: TunedForm) -> str:
 def verdict_text(line: Verdict) -> str:
     """Return a verdict in one sentence, without the full stop."""
     scene = f"its own task, {line.task}" if line.scene == OWN else f"{line.scene}, {line.task}"
-    text = f"{scene}: {line.outcome}; {line.why}"
+    text = f"{scene}: {line.verdict}; {line.why}"
     if line.difference is not None and line.closest is not None:
         text += f". Difference to {line.closest} {line.difference:+.4f} ({in_words(line.interval)}), "
         text += f"{line.seeds} seeds, test split"

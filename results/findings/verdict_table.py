@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lossearch.results.findings.table_text import code, explain_by_p, in_words, interval_of, rounded, signed
+from lossearch.results.findings.table_text import code, in_words, interval_of, rounded, signed
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.statistics.intervals import interval_text
 from lossearch.results.storage.atomic import write_whole_text
@@ -70,8 +70,6 @@ class VerdictTable:
                 *(f"| {' | '.join(_cells(line))} |" for line in lines),
                 "",
             ]
-            marks = explain_marks(lines)
-            parts += [] if marks is None else [marks, ""]
         return "\n".join(parts)
 
     def write(self, folder: Path) -> None:
@@ -95,11 +93,6 @@ def scene_folder(scene: str, task: str) -> str:
     return f"{scene} {task}".replace(" ", "_")
 
 
-def explain_marks(lines: Iterable[Verdict]) -> str | None:
-    """Explain the marks of the verdicts; None if they have none."""
-    return explain_by_p((line.verdict, line.low, line.high) for line in lines)
-
-
 def selection_note(line: Verdict) -> str:
     """Warn that a loss chosen from many looks better on the split that chose it (the winner's curse)."""
     return (
@@ -109,7 +102,7 @@ def selection_note(line: Verdict) -> str:
 
 
 def _cells(line: Verdict) -> tuple[str, ...]:
-    closest = "" if line.closest is None else f"{code(line.closest)} {line.closest_mean:.4f}"
+    closest = "" if line.closest is None else f"{code(line.closest)} {rounded(line.closest_mean)}"
     random_interval = interval_of(line.random_difference, line.random_low, line.random_high, line.seeds)
     to_random = f"{signed(line.random_difference)} ({random_interval})"
     return (
@@ -120,7 +113,7 @@ def _cells(line: Verdict) -> tuple[str, ...]:
         line.interval,
         interval_text(line.low_on_other_samples, line.high_on_other_samples),
         "" if line.p is None else f"{line.p:.2g}",
-        f"{line.verdict}: {code(line.why)}" if line.verdict == "failed" else f"{line.outcome}: {line.why}",
+        f"{line.verdict}: {code(line.why) if line.verdict == 'failed' else line.why}",
         "" if line.random_difference is None else to_random,
     )
 
@@ -136,14 +129,12 @@ def card_section(verdicts: Sequence[Verdict]) -> str:
         "",
         *(f"- {_sentence(verdict)}" for verdict in verdicts),
     ]
-    marks = explain_marks(verdicts)
-    lines += [] if marks is None else ["", marks]
     return "\n".join(lines)
 
 
 def _sentence(line: Verdict) -> str:
     budget = f"{line.seeds} seeds, {line.baselines} known losses"
-    text = f"{line.scene}, {code(line.task)}, {code(line.fidelity)}, {budget}: **{line.outcome}**; {code(line.why)}."
+    text = f"{line.scene}, {code(line.task)}, {code(line.fidelity)}, {budget}: **{line.verdict}**; {code(line.why)}."
     if line.closest is not None and line.difference is not None:
         text += (
             f" Difference to the best known loss there, {code(line.closest)}: {signed(line.difference)}, "

@@ -2,12 +2,14 @@
 
 Every loss is judged under fresh seeds: those of no search and no tuning.
 
-- A loss is better than every baseline if it is better than each of them. The p-value of that claim is the largest of
-  theirs, with no correction for their number (the intersection-union test; Berger, Technometrics 1982).
+- Each difference has the interval of the sign-flip test, which holds for all losses judged together. It decides.
+- A loss is better than every baseline if every interval lies above 0, with no correction for the number of baselines
+  (the intersection-union test; Berger, Technometrics 1982).
 - A baseline that failed under some seeds is beaten if it is beaten under the others.
-- A loss is worse than a known loss if it is behind the one that looked best on the validation split. It is also worse
-  if it is behind another one by p-values that are corrected for the number of baselines.
-- Over the losses that are judged, p-values are corrected by Holm.
+- A loss is worse than a known loss if the interval of the difference to the favourite, the baseline that was best on
+  the validation split, lies below 0. To be behind another baseline may be chance, since there are many: that interval
+  is widened for their number.
+- The difference that is reported is the one that decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +17,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lossearch.results.findings.table_text import WordedDifference
+from lossearch.results.findings.table_text import PairedDifference
 from lossearch.results.records import Measurement
-from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs, holm
+from lossearch.results.statistics.paired_tests import PairedTest, fewest_pairs
 from lossearch.results.statistics.paired_values import PairedValues
 
 Outcome = Literal[
@@ -31,14 +33,12 @@ Outcome = Literal[
     "baselines failed",
 ]
 
-LEVEL = 0.05
-
 #: Fewest errors that the best baseline must leave on the split. To mend fewer is no evidence (sign test, 2/2**5 > .05).
 FEWEST_ERRORS = 6
 
 
 @dataclass(frozen=True)
-class Verdict(WordedDifference):
+class Verdict(PairedDifference):
     """The verdict on one discovered loss in one scene: a task with a network, on the test split."""
 
     scene: str  #: own, second network or second task
@@ -53,19 +53,19 @@ class Verdict(WordedDifference):
     verdict: Outcome  #: the verdict
     why: str  #: reason for the verdict
     baselines: int  #: number of known losses that it was compared with, each tuned with the same budget
-    closest: str | None  #: the baseline with the highest mean
+    closest: str | None  #: the baseline whose difference decided the verdict: usually the one with the highest mean
     closest_mean: float | None  #: mean of that baseline
     difference: float | None  #: mean of the paired differences to that baseline
-    low: float | None  #: lower end of the 95 % BCa interval over the seeds
+    low: float | None  #: lower end of its interval over the seeds, 95 % for all losses judged together
     high: float | None  #: upper end of that interval
     low_on_other_samples: float | None  #: lower end of the 95 % interval over seeds and samples; null without samples
     high_on_other_samples: float | None  #: upper end of that interval
-    p: float | None  #: p-value of being better than every baseline, corrected by Holm over the losses judged
+    p: float | None  #: two-sided p of that difference by the sign-flip test, multiplied by the number of losses judged
     random_search: str | None  #: best loss of a random search at the same budget, chosen on the validation split
     random_difference: float | None  #: mean of the paired differences to that loss
-    random_low: float | None  #: lower end of the 95 % BCa interval over the seeds
+    random_low: float | None  #: lower end of its interval over the seeds, 95 % for all losses judged together
     random_high: float | None  #: upper end of that interval
-    random_p: float | None  #: two-sided Wilcoxon p of that difference
+    random_p: float | None  #: two-sided p of that difference, multiplied by the number of losses judged
     chosen_from: int  #: number of candidates trained in the search that found it
 
 
@@ -94,43 +94,18 @@ class SceneMeasurements:
 def verdicts(scene: SceneMeasurements) -> list[Verdict]:
     """Judge every loss of the scene. The verdicts keep the order of ``judged``."""
     values = PairedValues(scene.measurements)
-    usable = [baseline for baseline in scene.baselines if values.mean(baseline) is not None]
-    tests = [_test_against_each(values, judged.loss, usable) for judged in scene.judged]
-    claims = holm([_claim(by_baseline) for by_baseline in tests])
-    deficits = [_largest_deficit(by_baseline, scene.favourite) for by_baseline in tests]
-    deficit_claims = holm([p for _, p in deficits])
-    judge = _Judge(scene, values, usable)
-    return [
-        judge.verdict(judged, by_baseline, claim, baseline if p < LEVEL else None)
-        for judged, by_baseline, claim, (baseline, _), p in zip(
-            scene.judged, tests, claims, deficits, deficit_claims, strict=True
-        )
-    ]
+    judge = _Judge(scene, values, [baseline for baseline in scene.baselines if values.mean(baseline) is not None])
+    return [judge.verdict(judged) for judged in scene.judged]
 
 
-def _test_against_each(values: PairedValues, loss: str, baselines: Sequence[str]) -> dict[str, PairedTest]:
-    """Test a loss against each baseline. A pair without two common seeds, or with a failure, has no test."""
-    tests = {baseline: values.test(loss, baseline) for baseline in baselines}
-    return {name: test for name, test in tests.items() if test is not None and test.p_wilcoxon is not None}
+@dataclass(frozen=True)
+class _Decision:
+    """A verdict, and the comparison that decided it."""
 
-
-def _claim(tests: Mapping[str, PairedTest]) -> float:
-    """Return the p-value of being better than every baseline: the largest of all, and 1 if one is not behind."""
-    return max((test.p_wilcoxon or 0.0 if test.difference > 0.0 else 1.0 for test in tests.values()), default=1.0)
-
-
-def _largest_deficit(tests: Mapping[str, PairedTest], favourite: str) -> tuple[str | None, float]:
-    """Return the baseline that is ahead of the loss with the smallest p-value, and that p-value.
-
-    The p-value of the favourite is not corrected. Those of the others are corrected for the number of baselines.
-    """
-    p_values = {
-        name: min(1.0, (test.p_wilcoxon or 0.0) * (1 if name == favourite else len(tests)))
-        for name, test in tests.items()
-        if test.high is not None and test.high < 0.0
-    }
-    best = min(p_values, key=lambda name: (p_values[name], tests[name].difference), default=None)
-    return (None, 1.0) if best is None else (best, p_values[best])
+    outcome: Outcome
+    why: str
+    closest: str | None = None
+    test: PairedTest | None = None
 
 
 @dataclass(frozen=True)
@@ -141,14 +116,13 @@ class _Judge:
     values: PairedValues
     baselines: Sequence[str]  #: the baselines that did not fail
 
-    def verdict(self, judged: Judged, tests: Mapping[str, PairedTest], claim: float, behind: str | None) -> Verdict:
-        """Judge one loss. ``behind`` is a baseline that it is significantly worse than."""
+    def verdict(self, judged: Judged) -> Verdict:
+        """Judge one loss."""
         values, loss = self.values, judged.loss
-        closest = max(self.baselines, key=lambda name: values.mean(name) or 0.0, default=None)
-        test = tests.get(closest) if closest is not None else None
-        outcome, why = self._outcome(loss, tests, claim, behind, closest)
+        decision = self._decide(loss)
+        closest, test = decision.closest, decision.test
         first = values.first(loss)
-        random_test = None if self.scene.random_search is None else values.test(loss, self.scene.random_search)
+        random_test = None if self.scene.random_search is None else self._test(loss, self.scene.random_search)
         with_samples = None if closest is None or test is None else values.two_way(loss, closest)
         return Verdict(
             scene=self.scene.name,
@@ -160,8 +134,8 @@ class _Judge:
             formula=first.formula,
             seeds=values.seeds(loss),
             mean=values.mean(loss),
-            verdict=outcome,
-            why=why,
+            verdict=decision.outcome,
+            why=decision.why,
             baselines=len(self.baselines),
             closest=closest,
             closest_mean=None if closest is None else values.mean(closest),
@@ -170,43 +144,76 @@ class _Judge:
             high=None if test is None else test.high,
             low_on_other_samples=None if with_samples is None else with_samples[0],
             high_on_other_samples=None if with_samples is None else with_samples[1],
-            p=claim if tests else None,
+            p=None if test is None else test.p,
             random_search=self.scene.random_search,
             random_difference=None if random_test is None else random_test.difference,
             random_low=None if random_test is None else random_test.low,
             random_high=None if random_test is None else random_test.high,
-            random_p=None if random_test is None else random_test.p_wilcoxon,
+            random_p=None if random_test is None else random_test.p,
             chosen_from=self.scene.chosen_from,
         )
 
-    def _outcome(
-        self, loss: str, tests: Mapping[str, PairedTest], claim: float, behind: str | None, closest: str | None
-    ) -> tuple[Outcome, str]:
-        """Return the outcome and the reason for it."""
+    def _test(self, loss: str, other: str, baselines: int = 1) -> PairedTest | None:
+        """Test a loss against another, as one of the losses judged, and of so many baselines."""
+        return self.values.test(loss, other, len(self.scene.judged) * baselines)
+
+    def _decide(self, loss: str) -> _Decision:
+        best = max(self.baselines, key=lambda name: self.values.mean(name) or 0.0, default=None)
+        tests = {name: test for name in self.baselines if (test := self._test(loss, name)) is not None}
         if self.values.mean(loss) is None:
-            return "failed", self.values.reason(loss) or "not every training was finished"
-        if closest is None:
-            return "baselines failed", "no baseline was trained to the end under every seed"
-        least = fewest_pairs(len(self.scene.judged))
-        if self.values.seeds(loss) < least or not tests:
-            return "too few seeds", f"{self.values.seeds(loss)} seeds; it takes {least} for so many losses"
-        if behind is not None:
-            return "worse than a known loss", f"worse than {behind}"
-        samples, mean = self.values.samples(closest), self.values.mean(closest) or 0.0
+            return _Decision("failed", self.values.reason(loss) or "not every training was finished", best)
+        if best is None:
+            return _Decision("baselines failed", "no baseline was trained to the end under every seed")
+        least, seeds = fewest_pairs(len(self.scene.judged)), self.values.seeds(loss)
+        if seeds < least or any(test.pairs < least for test in tests.values()) or not tests:
+            why = f"{seeds} seeds; it takes {least} for so many losses"
+            return _Decision("too few seeds", why, best, tests.get(best))
+        leads = sorted(tests, key=lambda name: tests[name].low or 0.0)  # the hardest to beat first
+        behind = [name for name in leads if tests[name].verdict == "worse"]
+        level = [name for name in leads if tests[name].verdict == "no difference shown"]
+        return (
+            self._decide_worse(loss, tests, behind)
+            or self._decide_saturated(loss, best, tests)
+            or self._decide_level(loss, best, tests, behind, level)
+            or self._decide_beyond_the_seeds(loss, tests, leads[0])
+        )
+
+    def _decide_worse(self, loss: str, tests: Mapping[str, PairedTest], behind: Sequence[str]) -> _Decision | None:
+        if self.scene.favourite in behind:
+            favourite = self.scene.favourite
+            return _Decision("worse than a known loss", f"worse than {favourite}", favourite, tests[favourite])
+        for name in behind:
+            test = self._test(loss, name, len(tests))
+            if test is not None and test.verdict == "worse":
+                return _Decision("worse than a known loss", f"worse than {name}", name, test)
+        return None
+
+    def _decide_saturated(self, loss: str, best: str, tests: Mapping[str, PairedTest]) -> _Decision | None:
+        samples, mean = self.values.samples(best), self.values.mean(best) or 0.0
         errors = None if samples is None else (1.0 - mean) * samples
-        if errors is not None and errors < FEWEST_ERRORS:
-            return "saturated", f"{closest} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
-        if claim >= LEVEL or any((test.low or 0.0) <= 0.0 for test in tests.values()):
-            by_lead = sorted(tests, key=lambda name: tests[name].difference)  # smallest lead first
-            level = [name for name in by_lead if (tests[name].low or 0.0) <= 0.0] or by_lead[:1]
-            return "no difference shown", f"not shown to be better than {_first_names(level)}"
-        unbeaten = [name for name in self._failed_baselines if not self._beats_failed(loss, name)]
+        if errors is None or errors >= FEWEST_ERRORS:
+            return None
+        why = f"{best} leaves {errors:.1f} errors on {samples} samples: nothing is left to win"
+        return _Decision("saturated", why, best, tests.get(best))
+
+    def _decide_level(
+        self, loss: str, best: str, tests: Mapping[str, PairedTest], behind: Sequence[str], level: Sequence[str]
+    ) -> _Decision | None:
+        """Decide where some baseline is not beaten: by that with the highest mean, if it is one of them."""
+        unbeaten = sorted([*behind, *level], key=lambda name: tests[name].difference)
         if unbeaten:
-            return "no difference shown", (
-                f"not shown to be better than {_first_names(unbeaten)}, which failed, under the seeds that were "
-                "finished"
-            )
-        return self._outcome_beyond_the_split(loss, tests)
+            closest = best if best in unbeaten else (level or unbeaten)[0]
+            test, why = tests[closest], f"not shown to be better than {_first_names(unbeaten)}"
+            if closest in behind:
+                test = self._test(loss, closest, len(tests)) or test
+                why += f"; to be behind one of {len(tests)} may be chance"
+            return _Decision("no difference shown", why, closest, test)
+        failed = [name for name in self._failed_baselines if not self._beats_failed(loss, name)]
+        if not failed:
+            return None
+        test = self.values.test_of_finished(loss, failed[0], len(self.scene.judged))
+        why = f"not shown to be better than {_first_names(failed)}, which failed, under the seeds that were finished"
+        return _Decision("no difference shown", why, failed[0], test)
 
     @cached_property
     def _failed_baselines(self) -> list[str]:
@@ -215,11 +222,15 @@ class _Judge:
 
     def _beats_failed(self, loss: str, failed: str) -> bool:
         """Return True if a baseline that failed is behind under the seeds it finished, or finished none."""
-        test = self.values.test_of_finished(loss, failed)
-        return test is None or (test.low or 0.0) > 0.0
+        test = self.values.test_of_finished(loss, failed, len(self.scene.judged))
+        return test is None or test.verdict == "better"
 
-    def _outcome_beyond_the_split(self, loss: str, tests: Mapping[str, PairedTest]) -> tuple[Outcome, str]:
+    def _decide_beyond_the_seeds(self, loss: str, tests: Mapping[str, PairedTest], closest: str) -> _Decision:
         """Judge a loss that is better by the seeds: would it be better on other samples, too?"""
+        outcome, why = self._outcome_beyond_the_seeds(loss, tests)
+        return _Decision(outcome, why, closest, tests[closest])
+
+    def _outcome_beyond_the_seeds(self, loss: str, tests: Mapping[str, PairedTest]) -> tuple[Outcome, str]:
         samples, num_validation = self.values.samples(loss), self.scene.validation_samples
         least = min(test.difference for test in tests.values())
         intervals = {name: self.values.two_way(loss, name) for name in tests}

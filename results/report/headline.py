@@ -94,8 +94,8 @@ def _found(entry: Entry, ranked: int, is_judged: bool) -> str:
 def _claim_of_verdict(verdict: Verdict) -> tuple[str, str | None, str]:
     where = f"on the test split under {verdict.seeds} fresh seeds"
     if verdict.mean is None:
-        return f"Judged {where}: {verdict.outcome}; {verdict.why}.", None, ""
-    limits = f" ({verdict.measure}): {verdict.outcome}; {verdict.why}."
+        return f"Judged {where}: {verdict.verdict}; {verdict.why}.", None, ""
+    limits = f" ({verdict.measure}): {verdict.verdict}; {verdict.why}."
     if verdict.difference is not None and verdict.closest is not None:
         best = "" if verdict.baselines < 2 else f", the best of {verdict.baselines} known losses,"
         limits += (

@@ -2,6 +2,8 @@
 
 Two losses under one seed start from the same weights and see the same batches, so their difference is paired. A
 difference is shown if its 95 % interval does not contain 0. The interval that is printed is the one that decides.
+
+Student's interval, here, is for the few seeds of a search. Comparisons and verdicts take that of ``paired_tests``.
 """
 
 import math
@@ -77,10 +79,15 @@ def _end_text(end: float) -> str:
 
 
 def lacks_interval(samples: int, noun: str = "seed") -> str:
-    """Say why there is no interval: "two seeds: no interval", or that all values are equal."""
+    """Say why Student's interval is missing: "two seeds: no interval", or that all values are equal."""
     if samples < FEWEST_FOR_INTERVAL:
-        return f"{_NUMERALS.get(samples, 'no')} {noun}{'' if samples == 1 else 's'}: no interval"
+        return too_few_for_interval(samples, noun)
     return f"no interval: equal under all {samples} {noun}s"
+
+
+def too_few_for_interval(samples: int, noun: str = "seed") -> str:
+    """Say that so few samples have no interval: "two seeds: no interval"."""
+    return f"{_NUMERALS.get(samples, samples or 'no')} {noun}{'' if samples == 1 else 's'}: no interval"
 
 
 def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:

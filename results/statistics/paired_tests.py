@@ -1,155 +1,102 @@
-"""Paired tests of two losses, from the differences under the same seeds, splits and batches.
+"""The sign-flip test of paired differences, and the interval that it gives: one says what the other says.
 
-Sources: Wilcoxon, Biometrics Bulletin 1945; Efron, JASA 1987 (the BCa interval); Holm, Scandinavian Journal of
-Statistics 1979.
+If two losses are equally good, each difference under one seed could as well have the opposite sign. The means of all
+subsets of the differences are then "typical values" of the true mean: it lies between any two neighbours of them with
+equal probability. Their quantiles are an exact interval for symmetric differences of any shape, and it contains 0 if
+and only if the sign-flip test does not reject.
+
+Sources: Fisher, The Design of Experiments 1935 (the test); Hartigan, JASA 1969 (typical values); Dunn, JASA 1961
+(intervals for several comparisons at once, by Bonferroni's inequality).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, contains_zero, mean, spread
+from lossearch.results.statistics.intervals import mean
 
-#: Smallest number of pairs for a winner: with five, the smallest two-sided p of Wilcoxon's test is .0625.
-FEWEST_PAIRS = 6
+#: Probability of an error in any of the comparisons of a table.
+LEVEL = 0.05
 
-#: Resamples of the bootstrap and, from 14 pairs on, of the permutation test, and their seed, both fixed.
-RESAMPLES, SEED = 9_999, 0
+#: Most pairs whose subsets are all taken. For more pairs, as many random subsets are, from a fixed seed.
+MOST_EXACT, SEED = 14, 0
 
-#: Largest number of pairs for an exact p of Wilcoxon's test.
-MOST_EXACT = 200
+_CHUNK = 4_096
 
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The mean of paired differences, its 95 % BCa interval, and two-sided p-values.
+    """The mean of paired differences, its interval and p-value, which hold for all comparisons of a table together.
 
-    ``low`` and ``high`` are None for fewer than three pairs, and the p-values for fewer than two.
+    ``low`` and ``high`` are None if the pairs are too few for an interval: fewer than ``fewest_pairs``.
     """
 
     pairs: int
     difference: float
     low: float | None
     high: float | None
-    p_wilcoxon: float | None
-    p_permutation: float | None
+    p: float  #: two-sided, multiplied by the number of comparisons, at most 1
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is shown if positive differences are good. The interval decides."""
+        if self.low is None or self.high is None:
+            return "too few seeds"
+        if self.low > 0.0:
+            return "better"
+        return "worse" if self.high < 0.0 else "no difference shown"
 
 
-def paired_test(differences: Sequence[float]) -> PairedTest:
-    """Test if differences, one for each seed, are centered at zero.
+def paired_test(differences: Sequence[float], comparisons: int = 1) -> PairedTest:
+    """Test if differences, one for each seed, are centered at zero, as one of ``comparisons`` tests.
 
-    Wilcoxon's signed-rank test drops differences of zero. The permutation test flips signs: in all ways for up to 13
-    pairs, in ``RESAMPLES`` random ways for more. Raises ValueError for no differences, or one that is not finite.
+    Differences within 1e-12 of zero are zero. Raises ValueError for no differences, or one that is not finite.
     """
     if not differences or not all(math.isfinite(difference) for difference in differences):
         raise ValueError(f"Expected finite differences, one for each seed, got {list(differences)[:5]}.")
-    center = mean(differences)
-    if len(differences) < 2:
-        return PairedTest(len(differences), center, None, None, None, None)
-    low, high = _interval(differences) if len(differences) >= FEWEST_FOR_INTERVAL else (None, None)
-    return PairedTest(len(differences), center, low, high, _wilcoxon(differences), _permutation(differences))
+    means = _subset_means(np.asarray(differences, np.float64))
+    means[np.abs(means) <= 1e-12] = 0.0
+    intervals = len(means) + 1  # the means divide the line into so many
+    place = math.floor(LEVEL / (2 * comparisons) * intervals)
+    low = high = None
+    if place:
+        ordered = np.partition(means, [place - 1, len(means) - place])
+        low, high = float(ordered[place - 1]), float(ordered[len(means) - place])
+    beyond = 1 + min(int((means <= 0.0).sum()), int((means >= 0.0).sum()))
+    p = min(1.0, 2.0 * comparisons * beyond / intervals)
+    return PairedTest(len(differences), mean(differences), low, high, p)
 
 
-def negated(test: PairedTest) -> PairedTest:
-    """Return the test of the differences with the opposite sign."""
-    low, high = (None if limit is None else -limit for limit in (test.high, test.low))
-    return replace(test, difference=-test.difference, low=low, high=high)
+def _subset_means(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each subset but the empty one, or of 2**``MOST_EXACT`` - 1 random ones."""
+    if len(differences) > MOST_EXACT:
+        return _random_subset_means(differences)
+    sums, sizes = np.zeros(1), np.zeros(1)
+    for difference in differences:
+        sums, sizes = np.concatenate([sums, sums + difference]), np.concatenate([sizes, sizes + 1.0])
+    means: NDArray[np.float64] = sums[1:] / sizes[1:]
+    return means
 
 
-def _interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % BCa interval of the mean; a point if all differences are equal."""
-    if max(differences) - min(differences) < 1e-12:
-        return differences[0], differences[0]
-    result = stats.bootstrap(
-        (np.asarray(differences),),
-        np.mean,
-        confidence_level=0.95,
-        method="BCa",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(SEED),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+def _random_subset_means(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    generator, missing, parts = np.random.default_rng(SEED), 2**MOST_EXACT - 1, []
+    while missing:
+        members = generator.random((min(_CHUNK, missing), len(differences))) < 0.5
+        members = members[members.any(1)]
+        parts.append(members @ differences / members.sum(1))
+        missing -= len(members)
+    return np.concatenate(parts)
 
 
-def _wilcoxon(differences: Sequence[float]) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test; exact for up to ``MOST_EXACT`` pairs, also with ties."""
-    moved = np.asarray([difference for difference in differences if abs(difference) > 1e-12])
-    if not moved.size:
-        return 1.0
-    sizes = np.round(np.abs(moved), 12)
-    if len(moved) > MOST_EXACT:
-        return float(stats.wilcoxon(np.sign(moved) * sizes, method="asymptotic").pvalue)
-    doubled = np.rint(2.0 * stats.rankdata(sizes)).astype(int)  # ranks of ties are halves
-    chances = _rank_sums(doubled)
-    reached = int(doubled[moved > 0.0].sum())
-    return min(1.0, 2.0 * float(min(chances[: reached + 1].sum(), chances[reached:].sum())))
+def fewest_pairs(comparisons: int) -> int:
+    """Return the smallest number of pairs for an interval: six for one comparison, more for several.
 
-
-def _rank_sums(ranks: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Return the probability of each sum of the positive ranks if both signs are equally likely, [sum of ranks + 1].
-
-    The ranks are added one by one, by the shift algorithm of Streitberg & Roehmel, Statistical Software Newsletter
-    1986, which allows ties.
+    Of n pairs, the most extreme result is that all differences have one sign. Its two-sided p is 2/2**n.
     """
-    chances = np.zeros(int(ranks.sum()) + 1)
-    chances[0] = 1.0
-    for rank in ranks:
-        chances[rank:] += chances[:-rank].copy()
-        chances *= 0.5
-    return chances
-
-
-def _permutation(differences: Sequence[float]) -> float:
-    """Return the two-sided p of the permutation test."""
-    result = stats.permutation_test(
-        (np.asarray(differences),),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(SEED),
-    )
-    return float(result.pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by Holm's step-down procedure, in the order given."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
-
-
-def fewest_pairs(losses: int, level: float = 0.05) -> int:
-    """Return the smallest number of pairs for a winner among ``losses``, by Wilcoxon's test and Holm's correction.
-
-    The smallest two-sided p of n pairs is 2/2**n, where all differences have one sign. Never fewer than six.
-    """
-    return max(FEWEST_PAIRS, math.floor(math.log2(2.0 * max(1, losses) / level)) + 1)
-
-
-def verdict(test: PairedTest, corrected_p: float | None, losses: int = 1, level: float = 0.05) -> Verdict:
-    """Judge one of ``losses`` losses. A winner needs an interval without 0, and the corrected p.
-
-    Where the interval has no 0 and no difference is shown all the same, it is the p-value that decided.
-    """
-    if test.pairs < fewest_pairs(losses, level) or corrected_p is None or test.low is None or test.high is None:
-        return "too few seeds"
-    if contains_zero(test.low, test.high) or corrected_p >= level:
-        return "no difference shown"
-    return "better" if test.low > 0.0 else "worse"
-
-
-def effect_size(differences: Sequence[float]) -> float | None:
-    """Return the mean difference over its standard deviation (Cohen's d of pairs); None if that is zero or unknown."""
-    deviation = spread(differences)
-    return mean(differences) / deviation if deviation else None
+    return math.ceil(math.log2(2.0 * max(1, comparisons) / LEVEL))

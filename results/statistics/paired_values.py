@@ -50,16 +50,16 @@ class PairedValues:
         """Return the reason of the first failed training; None if all finished."""
         return next((failed.reason for failed in self._groups.get(loss, []) if failed.reason is not None), None)
 
-    def test(self, one: str, other: str) -> PairedTest | None:
-        """Test two losses; None if one of them failed."""
+    def test(self, one: str, other: str, comparisons: int = 1) -> PairedTest | None:
+        """Test two losses, as one of so many comparisons; None if one of them failed."""
         if self.mean(one) is None or self.mean(other) is None:
             return None
-        return self.test_of_finished(one, other)
+        return self.test_of_finished(one, other, comparisons)
 
-    def test_of_finished(self, one: str, other: str) -> PairedTest | None:
+    def test_of_finished(self, one: str, other: str, comparisons: int = 1) -> PairedTest | None:
         """Test two losses under the seeds that both finished; None if there are none."""
         differences = paired_differences(self._by_seed(one), self._by_seed(other))
-        return paired_test(differences) if differences else None
+        return paired_test(differences, comparisons) if differences else None
 
     def samples(self, loss: str) -> int | None:
         """Return the number of samples or pairs of the split; None if no record says which were predicted correctly."""

@@ -5,7 +5,7 @@ import pytest
 
 from lossearch.results.findings.comparison import ComparisonTable, why_no_winner
 from lossearch.results.records import Measurement, digest
-from lossearch.results.statistics.paired_tests import holm, paired_test
+from lossearch.results.statistics.paired_tests import paired_test
 
 BASE = [0.80, 0.82, 0.81, 0.79, 0.83, 0.80, 0.81, 0.82]
 
@@ -44,7 +44,7 @@ def test_a_loss_that_is_better_under_every_seed_is_better():
     assert ours.verdict == "better"
     assert ours.difference == pytest.approx(0.0235)
     assert 0.0 < ours.low < ours.difference < ours.high
-    assert ours.p_wilcoxon == pytest.approx(2 / 2**8)
+    assert ours.p_corrected == pytest.approx(2 / 2**8)
     assert by_loss["base"].verdict == "baseline"
     assert by_loss["base"].difference is None
 
@@ -53,16 +53,16 @@ def test_differences_are_of_pairs_under_one_seed_and_not_of_means():
     shuffled = [*BASE[4:], *BASE[:4]]
     line = lines(measured("base", BASE), measured("ours", shuffled))["ours"]
     test = paired_test([ours - theirs for ours, theirs in zip(shuffled, BASE, strict=True)])
-    assert (line.low, line.high, line.p_permutation) == (test.low, test.high, test.p_permutation)
+    assert (line.low, line.high, line.p_corrected) == (test.low, test.high, test.p)
     assert line.verdict == "no difference shown"
 
 
-def test_p_values_are_corrected_over_the_losses_of_a_task():
+def test_intervals_and_p_values_hold_for_all_losses_of_a_table():
     others = {f"loss{k}": [value + 0.01 * k + 0.001 * place for place, value in enumerate(BASE)] for k in range(4)}
     by_loss = lines(measured("base", BASE), *(measured(name, values) for name, values in others.items()))
-    names = list(others)
-    corrected = holm([by_loss[name].p_wilcoxon for name in names])
-    assert [by_loss[name].p_corrected for name in names] == pytest.approx(corrected)
+    for name, values in others.items():
+        line, test = by_loss[name], paired_test([ours - theirs for ours, theirs in zip(values, BASE, strict=True)], 4)
+        assert (line.low, line.high, line.p_corrected, line.verdict) == (test.low, test.high, test.p, test.verdict)
 
 
 def test_five_seeds_call_no_winner_and_say_why():

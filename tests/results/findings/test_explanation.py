@@ -22,7 +22,7 @@ EFFECT = PartEffect(
 )  # fmt: skip
 LINE = Line(
     "digits", "accuracy", "validation", "ce(2*z)", "ce(2*z)", "mlp", 10, 0, 0.95, 0.01, 0.01, 0.005, 0.015,
-    0.002, 0.002, 0.004, "better", 0.5, 0.1, 1.0, None,
+    0.004, "better", 0.5, 0.1, 1.0, None,
 )  # fmt: skip
 WHOLE = Explanation(FORM, POINTS, [EFFECT], [LINE])
 
