@@ -211,9 +211,9 @@ class _Judge:
         failed = [name for name in self._failed_baselines if not self._beats_failed(loss, name)]
         if not failed:
             return None
-        test = self.values.test_of_finished(loss, failed[0], len(self.scene.judged))
         why = f"not shown to be better than {_first_names(failed)}, which failed, under the seeds that were finished"
-        return _Decision("no difference shown", why, failed[0], test)
+        of_finished = self.values.test_of_finished(loss, failed[0], len(self.scene.judged))
+        return _Decision("no difference shown", why, failed[0], of_finished)
 
     @cached_property
     def _failed_baselines(self) -> list[str]:
