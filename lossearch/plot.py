@@ -11,13 +11,15 @@ from typing import Literal, TypeVar, get_args
 from lossearch.primitives.arguments import require_choice, require_count, require_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.curves import Drawn
-from lossearch.results.findings.observation import Observation, observation_folder, read_observation
+from lossearch.results.findings.observation import Observation, read_observation
+from lossearch.results.findings.tuned_forms import TunedForm
 from lossearch.results.leaderboard import Entry, Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.report import run_figures, training_figures
 from lossearch.results.report.contents import Generation, read_generations
 from lossearch.results.report.drawing import Figure
 from lossearch.results.report.loss_facts import CLASSES, EMBEDDING_SIZE, Family, drawn_curves
+from lossearch.results.report.observed import find_tuned_form, folder_of_training
 from lossearch.runs.named_loss import named_loss
 
 __all__ = [
@@ -108,15 +110,19 @@ def course(run: str | Path | Leaderboard, rank: int = 1, what: Course = "fitness
     """Draw one training of a loss step by step, beside cross-entropy's if that was observed.
 
     This figure and those below show a training that ``lossearch report`` makes and keeps in the run's directory.
+    A tuned loss is trained in its tuned form, with its tuned learning rate.
     Raises NotARun, and UserError for an unknown rank, or one whose training was not observed.
     """
     require_choice("what", what, get_args(Course))
     board = _read_board(run)
     row, observation = _read_observed(board, rank)
-    both = {row.name or row.formula: observation}
+    both = {_name_trained(row, observation): observation}
     baseline = board.baseline
     if baseline is not None and baseline.loss_id != row.loss_id:
-        of_baseline = read_observation(observation_folder(board.path, baseline.loss_id))
+        tuned = find_tuned_form(board, row)
+        is_tuned = tuned is not None and _read_training(board, row, tuned) is not None
+        form = find_tuned_form(board, baseline) if is_tuned else None
+        of_baseline = _read_training(board, baseline, form) or _read_training(board, baseline, None)
         if of_baseline is not None and of_baseline.form.reason is None:
             both[baseline.name or baseline.formula] = of_baseline
     return training_figures.course(both, what)
@@ -131,7 +137,8 @@ def confusion(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
 def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw embeddings of the validation split in two dimensions, by t-SNE. Raises the same errors as ``course``."""
     row, observation = _read_observed(_read_board(run), rank)
-    return training_figures.embedded(_require(observation.embedded, row, "embeddings"), row.name or row.formula)
+    points = _require(observation.embedded, row, "embeddings")
+    return training_figures.embedded(points, _name_trained(row, observation))
 
 
 def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Ground = "value") -> Figure:
@@ -154,7 +161,7 @@ def class_maps(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
 def _read_observed(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
     """Return the row of a rank and the observation of its training."""
     row = _find_row(board, rank)
-    observation = read_observation(observation_folder(board.path, row.loss_id))
+    observation = _read_training(board, row, find_tuned_form(board, row)) or _read_training(board, row, None)
     if observation is None:
         raise UserError(
             f"{board.path}: the training of rank {rank} was not observed yet. lossearch report trains the best losses."
@@ -162,6 +169,14 @@ def _read_observed(board: Leaderboard, rank: int) -> tuple[Row, Observation]:
     if observation.form.reason is not None:
         raise UserError(f"{board.path}: the training of rank {rank} failed: {observation.form.reason}")
     return row, observation
+
+
+def _read_training(board: Leaderboard, row: Row, form: TunedForm | None) -> Observation | None:
+    return read_observation(folder_of_training(board.path, row, form))
+
+
+def _name_trained(row: Row, observation: Observation) -> str:
+    return row.name or observation.form.formula
 
 
 def _require(items: Sequence[Item], row: Row, what: str) -> Sequence[Item]:

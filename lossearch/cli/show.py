@@ -99,7 +99,7 @@ def _format_lines(facts: Any) -> Iterator[str]:
     yield f"  standing   {_format_standing(row)}"
     yield from (_format_training(record) for record in facts.evaluations if record.fitness is not None)
     duplicates = "" if not row.duplicates else f"; candidates that train alike: {row.duplicates}"
-    yield f"  born       by {row.birth} in generation {row.generation}{duplicates}"
+    yield f"  born       by {row.birth} in g{row.generation}, where g0 is the first generation{duplicates}"
     for ancestor in facts.ancestors[1 : MAX_ANCESTORS + 1]:
         gained = "" if ancestor.gained is None else f", {ancestor.gained:+.4f} on its better parent"
         called = ancestor.row.name or ancestor.row.formula

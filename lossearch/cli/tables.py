@@ -104,8 +104,11 @@ def _mark(over_embeddings: bool) -> str:
 
 
 def legend(marks: Iterable[bool], pareto: bool = False) -> str | None:
-    """Explain the marks of a table: ``marks`` is True for each loss over embeddings. None if there is no mark."""
-    parts = ["* is on the Pareto front"] if pareto else []
+    """Explain the marks of a table: ``marks`` is True for each loss over embeddings. None if there is no mark.
+
+    ``pareto`` is True for a leaderboard, which marks its front and labels generations.
+    """
+    parts = ["* is on the Pareto front", "g0 is the first generation"] if pareto else []
     if any(marks):
         parts.append(f"{EMBEDDING_MARK} takes embeddings and owns the weights of the last layer")
     return "; ".join(parts) or None

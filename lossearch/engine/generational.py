@@ -86,9 +86,9 @@ class GenerationalSearch(Search):
         arrivals = []
         for cohort in group_cohorts(candidates, self._cohort_size(candidates)):
             self.dispatcher.hand_out(cohort, stage, states)
-            arrivals += self.dispatcher.collect(waiting=False)
+            arrivals += self._collect(waiting=False)
             while self.dispatcher.in_flight >= 2 * self.executor.slots + 2:
-                arrivals += self.dispatcher.collect(waiting=True)
+                arrivals += self._collect(waiting=True)
         arrivals += self._collect_all()
         return {arrival.candidate: arrival.score for arrival in arrivals if arrival.score is not None}
 
@@ -118,7 +118,7 @@ class GenerationalSearch(Search):
         """Wait until nothing is in flight, and save what arrived."""
         arrivals: list[Arrival] = []
         while self.dispatcher.in_flight:
-            arrivals += self.dispatcher.collect(waiting=True)
+            arrivals += self._collect(waiting=True)
         self.dispatcher.save()
         return arrivals
 

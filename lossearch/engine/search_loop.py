@@ -12,8 +12,8 @@ from lossearch.callbacks import Callbacks
 from lossearch.engine.admission import Admission
 from lossearch.engine.archive_file import ArchiveFile
 from lossearch.engine.breeding import Breeding
-from lossearch.engine.dispatch import Dispatcher
-from lossearch.engine.warning_signs import warn_of_first_generation
+from lossearch.engine.dispatch import RETEST, Arrival, Dispatcher
+from lossearch.engine.warning_signs import warn_of_baseline, warn_of_equal_scores
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.work import Candidate
@@ -123,7 +123,18 @@ class Search:
         self._show_progress(number)
         self.callbacks.generation_ended(number, self.progress)
         if number == 1:
-            self.warn(warn_of_first_generation(self.experiment, self.recorder.known.values()))
+            self.warn(warn_of_equal_scores(self.recorder.known.values()))
+
+    def _collect(self, waiting: bool) -> list[Arrival]:
+        """Collect the candidates that have arrived. Warn if cross-entropy is among them and learned nothing."""
+        arrivals = self.dispatcher.collect(waiting)
+        if any(self._is_result_of_baseline(arrival) for arrival in arrivals):
+            self.warn(warn_of_baseline(self.experiment, self.recorder.known.values()))
+        return arrivals
+
+    def _is_result_of_baseline(self, arrival: Arrival) -> bool:
+        has_ended = arrival.score is None or arrival.stage == len(self.first_training.stages) - 1
+        return arrival.candidate.name == BASELINE and arrival.stage != RETEST and has_ended
 
     def _show_progress(self, number: int) -> None:
         """Show and log the progress at the end of a generation. Of several entries of one, the last counts."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from lossearch.engine.dispatch import Arrival, States, group_cohorts
 from lossearch.engine.search_loop import Search, to_member
+from lossearch.engine.warning_signs import warn_of_equal_scores
 from lossearch.evaluators.work import Candidate, candidate_from, candidate_of
 from lossearch.evolution.members import Member
 
@@ -46,7 +47,7 @@ class SteadySearch(Search):
         for stage in sorted({stage for _, stage in self._interrupted}):
             self._hand_out([candidate for candidate, number in self._interrupted if number == stage], stage, {})
         while (has_more := self._feed()) or self.dispatcher.in_flight:
-            self._take_in(self.dispatcher.collect(waiting=not has_more))
+            self._take_in(self._collect(waiting=not has_more))
             if self.progress.finished // settings.population > ended:
                 self._select()
             while ended < min(settings.generations, self.progress.finished // settings.population):
@@ -55,6 +56,8 @@ class SteadySearch(Search):
                 self.progress.generation = min(ended + 1, settings.generations)
                 self._keep(ended)
                 shown = self.progress.candidates
+        if ended == 0:  # too few losses for a generation
+            self.warn(warn_of_equal_scores(self.recorder.known.values()))
         self._keep(settings.generations)
         if self.progress.candidates != shown:  # more arrived after the last generation had ended
             self._show_progress(settings.generations)

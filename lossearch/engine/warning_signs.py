@@ -34,19 +34,14 @@ def warn_of_inputs(experiment: Experiment) -> Iterator[str]:
             )
 
 
-def warn_of_first_generation(experiment: Experiment, evaluations: Iterable[Evaluation]) -> Iterator[str]:
-    """Yield a warning for each task where cross-entropy learns nothing, and one if all losses have the same fitness.
-
-    ``evaluations`` are those of the first generation; others are left out.
-    """
-    first = [evaluation for evaluation in evaluations if evaluation.generation == 0]
+def warn_of_baseline(experiment: Experiment, evaluations: Iterable[Evaluation]) -> Iterator[str]:
+    """Yield a warning for each task where cross-entropy learns nothing. Evaluations of other losses are left out."""
+    baseline = [evaluation for evaluation in evaluations if evaluation.name == BASELINE and evaluation.generation == 0]
     for name in experiment.tasks:
-        baseline = [evaluation for evaluation in first if evaluation.name == BASELINE and evaluation.task == name]
-        yield from _warn_of_baseline(experiment, name, baseline)
-    yield from _warn_of_equal_scores(first)
+        yield from _warn_on_task(experiment, name, [evaluation for evaluation in baseline if evaluation.task == name])
 
 
-def _warn_of_baseline(experiment: Experiment, name: str, baseline: list[Evaluation]) -> Iterator[str]:
+def _warn_on_task(experiment: Experiment, name: str, baseline: list[Evaluation]) -> Iterator[str]:
     training = experiment.training_on(name)
     check = (
         f"Check the labels, the scale of the inputs, the learning rate (now {training.learning_rate:g}) and the number "
@@ -70,7 +65,9 @@ def _warn_of_baseline(experiment: Experiment, name: str, baseline: list[Evaluati
         )
 
 
-def _warn_of_equal_scores(first: list[Evaluation]) -> Iterator[str]:
+def warn_of_equal_scores(evaluations: Iterable[Evaluation]) -> Iterator[str]:
+    """Yield a warning if the losses of the first generation have the same fitness. Later losses are left out."""
+    first = [evaluation for evaluation in evaluations if evaluation.generation == 0]
     ranked = [row for row in leaderboard_rows(first) if row.fitness_mean is not None]
     if len(ranked) < FEWEST_LOSSES:
         return

@@ -20,11 +20,12 @@ from lossearch.results.findings.observation import (
     Observation,
     ObservationForm,
     Picture,
-    observation_folder,
 )
+from lossearch.results.findings.tuned_forms import TunedForm
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.report.contents import find_best
+from lossearch.results.report.observed import find_tuned_form, folder_of_training
 from lossearch.runs import seed_ranges
 from lossearch.runs.directory import RunDirectory, named_data
 from lossearch.runs.experiment import Experiment, full_training
@@ -36,18 +37,14 @@ _OWN_DATA = Argument("own_data")
 def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = False) -> None:
     """Train the ``top`` losses of a run, the judged one and cross-entropy on its first task, unless that was done.
 
+    A tuned loss is trained in its tuned form, with its tuned learning rate, and cross-entropy beside it likewise.
     ``say`` receives a message before each training. A run may come from a stranger: data that it names on this machine
     is read with ``own_data`` alone. Raises UserError and RunDirectoryError.
     """
     board = Leaderboard(run)
     if not board.ranked or top < 1:
         return
-    rows = [row for row in board.rows[:top] if row.rank is not None]
-    best = find_best(board)
-    for row in (None if best is None else best.row, board.baseline):
-        if row is not None and row not in rows:
-            rows.append(row)
-    unobserved = [row for row in rows if not (observation_folder(run, row.loss_id) / "form.parquet").exists()]
+    unobserved = [pair for pair in _choose_trainings(board, top) if not _is_observed(run, *pair)]
     if not unobserved:
         return
     if not own_data:
@@ -55,10 +52,29 @@ def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = Fa
     RunDirectory.require_data(run)
     experiment = RunDirectory.recorded(run)
     require_data(experiment, experiment.tasks[:1])
-    for number, row in enumerate(unobserved, start=1):
-        say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or row.formula}")
+    for number, (row, form) in enumerate(unobserved, start=1):
+        formula, rate = (row.formula, "") if form is None else (form.formula, f", learning rate {form.learning_rate:g}")
+        say(f"Training {number} of {len(unobserved)}, to show how it goes: {row.name or formula}{rate}")
         with threadpool_limits(1):  # the problems are small, and threads would wait for each other
-            _observe(row, experiment).write(observation_folder(run, row.loss_id))
+            _observe(row, form, experiment).write(folder_of_training(run, row, form))
+
+
+def _choose_trainings(board: Leaderboard, top: int) -> list[tuple[Row, TunedForm | None]]:
+    """Return the losses to train, each with its tuned form or None, and cross-entropy as the others are trained."""
+    rows = [row for row in board.rows[:top] if row.rank is not None]
+    best, baseline = find_best(board), board.baseline
+    if best is not None and best.row not in rows:
+        rows.append(best.row)
+    trainings = [(row, find_tuned_form(board, row)) for row in rows]
+    if baseline is not None:
+        tuned = find_tuned_form(board, baseline)
+        beside = dict.fromkeys(None if form is None else tuned for _, form in trainings)
+        trainings += [(baseline, form) for form in beside if (baseline, form) not in trainings]
+    return trainings
+
+
+def _is_observed(run: Path, row: Row, form: TunedForm | None) -> bool:
+    return (folder_of_training(run, row, form) / "form.parquet").exists()
 
 
 def _require_public(run: Path) -> None:
@@ -72,15 +88,17 @@ def _require_public(run: Path) -> None:
         raise UserError(f"{run} names data on this machine, {paths}. To train on it and show it, add ", _OWN_DATA, ".")
 
 
-def _observe(row: Row, experiment: Experiment) -> Observation:
+def _observe(row: Row, tuned: TunedForm | None, experiment: Experiment) -> Observation:
     """Train a loss and return what was observed, or why its training failed."""
-    name = experiment.tasks[0]
+    name, formula = experiment.tasks[0], row.formula if tuned is None else tuned.formula
     task, fidelity = experiment.task_named(name), full_training(experiment, name).model_copy(update={"seeds": 1})
+    if tuned is not None:
+        fidelity = fidelity.model_copy(update={"learning_rate": tuned.learning_rate})
     work = experiment.work(name, fidelity=fidelity, measured="validation")
     seed = training_seed(work, seed_ranges.OBSERVATION)
     form = ObservationForm(
         loss_id=row.loss_id,
-        formula=row.formula,
+        formula=formula,
         class_weights=row.class_weights,
         task=name,
         metric=task.metric.name,
@@ -89,7 +107,7 @@ def _observe(row: Row, experiment: Experiment) -> Observation:
         confusion=(),
     )
     try:
-        training = observe_training(parse(row.formula), row.class_weights, task, fidelity, seed)
+        training = observe_training(parse(formula), row.class_weights, task, fidelity, seed)
     except TrainingFailed as failure:
         return Observation(replace(form, reason=str(failure)), [], [], [], [])
     return Observation(

@@ -194,7 +194,7 @@ def _row_facts(row: Row, run: str, trial: FreshSeedTest | None, form: TunedForm 
         difference = row.difference_to_cross_entropy
         against = "" if difference is None else f", {difference:+.4f} against cross-entropy under the same seeds"
         yield "Validation", f"{before}{row.metric} {row.fitness_mean:.4f} over {row.seeds} seeds{against}"
-    yield "Born", f"{row.birth}, generation {row.generation}"
+    yield "Born", f"{row.birth} g{row.generation}, where g0 is the first generation"
     if form is not None:
         yield from _form_facts(row, form)
     elif row.calibration is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossearch.results.records import digest
 from lossearch.results.storage.run_files import make_folder, plain_name
 from lossearch.results.storage.tables import read_folder, write_folder
 
@@ -100,9 +101,12 @@ _FILES: dict[str, type] = {
 }
 
 
-def observation_folder(run: Path, loss_id: str) -> Path:
-    """Return the directory that keeps the observation of a run's loss. Raises ForeignFile for an id that is none."""
-    return run / "observation" / plain_name(loss_id)
+def observation_folder(run: Path, loss_id: str, tuned: Sequence[str | float | None] = ()) -> Path:
+    """Return the directory that keeps the observation of a run's loss. Raises ForeignFile for an id that is none.
+
+    ``tuned`` are the formula and the learning rate of a tuned form, which has a directory of its own.
+    """
+    return run / "observation" / plain_name(f"{loss_id}-{digest(*tuned)}" if tuned else loss_id)
 
 
 def read_observation(path: Path) -> Observation | None:

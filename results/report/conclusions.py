@@ -140,7 +140,7 @@ def conclude_family(ancestors: Sequence[Ancestor]) -> str:
     if gains:
         gained, row = max(gains, key=lambda gain: gain[0])
         if gained > 0.0:
-            text += f" The largest step is {gained:+.4f}, by {row.birth} in generation {row.generation}."
+            text += f" The largest step is {gained:+.4f}, by {row.birth} in g{row.generation}."
         else:
             text += " No step gained on its better parent."
     return text

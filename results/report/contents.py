@@ -21,15 +21,10 @@ from lossearch.results.leaderboard import Entry, Leaderboard
 from lossearch.results.ranking.counts import CandidateCounts
 from lossearch.results.ranking.row import Row
 from lossearch.results.report.headline import Headline, write_headline
-from lossearch.results.report.loss_facts import (
-    UNREADABLE,
-    Family,
-    LossFacts,
-    loss_facts,
-    read_later_findings,
-    read_loss_observation,
-)
+from lossearch.results.report.loss_facts import Family, LossFacts, loss_facts, read_later_findings
+from lossearch.results.report.observed import UNREADABLE, find_tuned_form, read_training
 from lossearch.results.report.settings import read_settings
+from lossearch.results.storage.logged_warnings import logged_warnings
 from lossearch.results.storage.run_files import MAX_DECLARATION, ForeignFile, logged_events, read_run_file
 
 #: Counts in the log of a run.
@@ -74,9 +69,11 @@ class Contents:
     survivors: list[LossFacts]
     verdicts: list[Verdict]
     baseline: Row | None
-    observed_baseline: Observation | None
+    observed_baseline: Observation | None  #: as the search trained it
+    observed_tuned_baseline: Observation | None = None  #: with its tuned learning rate
     headline: Headline | None = None  #: None where no loss was trained to the end
     settings: list[tuple[str, str]] = field(default_factory=list)  #: label and value of the settings of the search
+    warnings: tuple[str, ...] = ()  #: that the search logged
     missing: list[str] = field(default_factory=list)  #: sentences on what is missing, and how to get it
 
 
@@ -110,6 +107,7 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
             survivors.append(facts)
     missing += _missing_observations(survivors)
     baseline = board.baseline
+    observed_baseline, observed_tuned_baseline = _read_baseline(board, baseline, missing)
     events = list(logged_events(path / "log.jsonl"))
     state = _state(events)
     return Contents(
@@ -125,9 +123,11 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
         survivors=survivors,
         verdicts=later.verdicts,
         baseline=baseline,
-        observed_baseline=None if baseline is None else read_loss_observation(path, baseline.loss_id, missing),
+        observed_baseline=observed_baseline,
+        observed_tuned_baseline=observed_tuned_baseline,
         headline=None if best is None else write_headline(best, board.ranked, path, state, bool(later.tuned)),
         settings=read_settings(path, events),
+        warnings=logged_warnings(path / "log.jsonl"),
         missing=missing,
     )
 
@@ -142,6 +142,18 @@ def find_best(board: Leaderboard) -> Entry | None:
     except UNREADABLE:  # a damaged file, or text of a stranger's run
         return board[0]
     return best
+
+
+def _read_baseline(
+    board: Leaderboard, baseline: Row | None, missing: list[str]
+) -> tuple[Observation | None, Observation | None]:
+    """Read the training of cross-entropy as the search did it, and that with its tuned learning rate."""
+    if baseline is None:
+        return None, None
+    form = find_tuned_form(board, baseline)
+    plain, _ = read_training(board.path, baseline, None, missing)
+    tuned, tuned_form = (None, None) if form is None else read_training(board.path, baseline, form, [])
+    return plain, tuned if tuned_form is not None else None
 
 
 def _choose_survivors(board: Leaderboard, best: Entry | None, top: int) -> list[Entry]:

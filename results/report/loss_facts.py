@@ -11,7 +11,7 @@ from lossearch.primitives.language.formula import Formula, latex
 from lossearch.primitives.language.parser import parse
 from lossearch.results.findings.curves import CurvePoint, Drawn, curves
 from lossearch.results.findings.explanation import Explanation, folder_of, read_explanation
-from lossearch.results.findings.observation import Observation, observation_folder, read_observation
+from lossearch.results.findings.observation import Observation
 from lossearch.results.findings.tuned_forms import TunedForm, key_of, loss_key
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.findings.verdict_table import read_verdicts
@@ -19,17 +19,14 @@ from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE, Evaluation
+from lossearch.results.report.observed import UNREADABLE, find_tuned_form, read_training
 from lossearch.results.storage.fresh_seed_test import FreshSeedTest, read_fresh_seed_test
-from lossearch.results.storage.tables import DamagedFile, NewerFile
 
 #: Known loss that is drawn beside every loss, together with cross-entropy.
 DRAWN_BESIDE = "focal"
 
 #: Number of classes and embedding size that curves are drawn with.
 CLASSES, EMBEDDING_SIZE = 10, 64
-
-#: Exceptions of a file that cannot be read.
-UNREADABLE = (DamagedFile, NewerFile, UserError, OSError)
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,26 @@ class LossFacts:
     verdicts: list[Verdict]
     missing: list[str] = field(default_factory=list)  #: sentences on what is missing, and how to get it
     form: TunedForm | None = None  #: tuned numbers that formula, LaTeX and curves have; None for those of the search
+    observed_form: TunedForm | None = None  #: tuned numbers of the observed training; None for those of the search
+    is_tuned: bool = False  #: True if the loss has tuned numbers to train with
 
     @property
     def formula(self) -> str:
         """Text of the formula that is shown."""
         return self.row.formula if self.form is None else self.form.formula
+
+    @property
+    def trained_formula(self) -> str:
+        """Text of the formula whose training was observed."""
+        return self.row.formula if self.observed_form is None else self.observed_form.formula
+
+    @property
+    def trained_as(self) -> str:
+        """Words after "One training" that say with which numbers; empty for a loss that was not tuned."""
+        if self.observed_form is None:
+            return " of the form that the search found" if self.is_tuned or self.form is not None else ""
+        rate = f" with its tuned learning rate of {self.observed_form.learning_rate:g}"
+        return rate if self.trained_formula == self.formula else f" of its tuned form {self.trained_formula}{rate}"
 
 
 def find_loss(board: Leaderboard, wanted: str) -> Row:
@@ -129,6 +141,8 @@ def loss_facts(
         later = read_later_findings(board.path)
         missing += later.missing
     explanation = _read_explanation(board.path, row, missing)
+    tuned_form = find_tuned_form(board, row)
+    observation, observed_form = read_training(board.path, row, tuned_form, missing)
     identity = loss_key(row.formula, row.class_weights)  # ranks change when a search goes on
     return LossFacts(
         row=row,
@@ -138,11 +152,13 @@ def loss_facts(
         curves=_draw_curves(formula, row, row.calibration if form is None else form.calibration, missing),
         trial=read_fresh_seed_test(board.path / "log.jsonl", row.loss_id),
         explanation=explanation,
-        observation=read_loss_observation(board.path, row.loss_id, missing),
+        observation=observation,
         tuned=[loss for loss in later.tuned if loss.kind == "found" and key_of(loss.loss) == identity],
         verdicts=[verdict for verdict in later.verdicts if key_of(verdict.loss) == identity],
         missing=missing,
         form=form,
+        observed_form=observed_form,
+        is_tuned=tuned_form is not None,
     )
 
 
@@ -169,15 +185,6 @@ class Family:
     def _gain(self, row: Row) -> float | None:
         known = [parent.fitness_mean for parent in self._parents(row) if parent.fitness_mean is not None]
         return None if row.fitness_mean is None or not known else row.fitness_mean - max(known)
-
-
-def read_loss_observation(path: Path, loss_id: str, missing: list[str]) -> Observation | None:
-    """Read the observation of a loss. A file that cannot be read is added to ``missing``."""
-    try:
-        return read_observation(observation_folder(path, loss_id))
-    except UNREADABLE as error:
-        missing.append(f"The observation of {loss_id} cannot be read: {error}")
-        return None
 
 
 def drawn_curves(loss: Drawn, classes: int = CLASSES, embedding_size: int = EMBEDDING_SIZE) -> list[CurvePoint]:

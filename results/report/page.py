@@ -40,6 +40,9 @@ _MARKS, _BEGINNING = (b'<meta name="generator" content="lossearch">', b": losses
 #: Number of ranks whose formulas are typeset. Formulas of known losses and on the front always are.
 TYPESET = 50
 
+#: Largest number of warnings of the search that are written out.
+MOST_WARNINGS = 3
+
 #: Largest number of ancestors shown of a survivor, youngest first.
 ANCESTORS = 60
 
@@ -106,6 +109,7 @@ def render_page(report: Contents) -> str:
         interval=_interval,
         fewest=FEWEST_FOR_INTERVAL,
         best_rank=best_rank,
+        most_warnings=MOST_WARNINGS,
         language=LANGUAGE,
         data=Markup(_as_script(data)),
         plotly=Markup(library()),
@@ -130,7 +134,8 @@ def _figures(report: Contents) -> dict[str, tuple[Figure, str]]:
             conclusions.conclude_outcomes(report.generations),
         )
     for number, survivor in enumerate(report.survivors, 1):
-        of_survivor = _survivor_figures(survivor, report.metric, report.observed_baseline)
+        tuned_baseline = report.observed_tuned_baseline if survivor.observed_form is not None else None
+        of_survivor = _survivor_figures(survivor, report.metric, tuned_baseline or report.observed_baseline)
         figures |= {f"{name}-{number}": figure for name, figure in of_survivor.items()}
     return figures
 
@@ -147,7 +152,8 @@ def _survivor_figures(survivor: LossFacts, metric: str, baseline: Observation | 
         beside = _observed_beside(survivor.row, baseline)
         texts |= conclusions.conclude_course(survivor.observation, beside)
         texts["confusion"] = conclusions.conclude_confusion(survivor.observation.form.confusion)
-        figures |= _training_figures(survivor.row, survivor.observation, beside)
+        name = survivor.row.name or survivor.trained_formula
+        figures |= _training_figures(name, survivor.observation, beside)
     if len(survivor.ancestors) > 1:
         texts["family"] = conclusions.conclude_family(survivor.ancestors)
         figures["family"] = run_figures.family(survivor.ancestors[:ANCESTORS], metric)
@@ -160,17 +166,17 @@ def _observed_beside(row: Row, baseline: Observation | None) -> Observation | No
     return baseline if is_other else None
 
 
-def _training_figures(row: Row, observation: Observation, baseline: Observation | None) -> dict[str, Figure]:
+def _training_figures(name: str, observation: Observation, baseline: Observation | None) -> dict[str, Figure]:
     """Draw the figures of one training, beside cross-entropy's where that was observed."""
-    both = {row.name or row.formula: observation}
+    both = {name: observation}
     if baseline is not None:
         both[BASELINE] = baseline
     figures = {f"course-{what}": training_figures.course(both, what) for what in ("fitness", "loss", "gradient")}
     if observation.form.confusion:
         figures["confusion"] = training_figures.confusion(observation.form.confusion)
-    for number, (name, observed) in enumerate(both.items()):
+    for number, (trained, observed) in enumerate(both.items()):
         if observed.embedded:
-            figures[f"embedded-{number}"] = training_figures.embedded(observed.embedded, name)
+            figures[f"embedded-{number}"] = training_figures.embedded(observed.embedded, trained)
         for what in ("value", "ratio"):
             grid = [point for point in observed.grid if point.what == what]
             if grid:

@@ -203,10 +203,11 @@ def family(ancestors: Sequence[Ancestor], metric: str) -> Figure:
                     marker={"size": size, "color": role.color, "symbol": role.symbol},
                     text=[label(row.name or row.formula) for row in members],
                     customdata=[label(row.birth) for row in members],
-                    hovertemplate="%{customdata}, generation %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+                    hovertemplate="%{customdata} %{x}: %{y:.4f}<br>%{text}<extra></extra>",
                 )
             )
     last = max((row.generation for row in rows), default=0)
-    figure.update_xaxes(title_text="generation", dtick=max(1, last // 10), showgrid=False)
+    step = max(1, last // 10)
+    figure.update_xaxes(title_text="generation of birth, from g0", tickprefix="g", dtick=step, showgrid=False)
     figure.update_yaxes(title_text=f"{metric}, validation")
     return figure

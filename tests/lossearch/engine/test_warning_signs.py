@@ -1,15 +1,20 @@
 """A search says in one line each that its inputs are wild, that nothing trains, or that all scores are equal."""
 
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lossearch.cli.app import app
-from lossearch.engine.warning_signs import warn_of_first_generation
+from lossearch.engine.launch import search
+from lossearch.engine.warning_signs import warn_of_baseline, warn_of_equal_scores
 from lossearch.evaluators.work import Candidate, record
 from lossearch.results.storage.logged_warnings import logged_warnings
+from lossearch.runs import session as workers
 from lossearch.runs.status import status
-from tests.lossearch.small import SMALL
+from tests.evaluators.executors.test_executor import Shuffled
+from tests.lossearch.small import SMALL, Warned
 
 LABELS = np.arange(240) % 3
 
@@ -34,6 +39,10 @@ def separable(spread=0.3):
     return 4.0 * np.eye(3)[LABELS] + np.random.default_rng(0).normal(0.0, spread, (240, 3))
 
 
+def noise():
+    return np.random.default_rng(1).normal(size=(240, 3))
+
+
 def lossearch(*words):
     done = CliRunner().invoke(app, list(map(str, words)))
     assert done.exit_code == 0, done.stderr
@@ -54,15 +63,54 @@ def test_unscaled_columns_are_named_before_a_search_and_at_its_end(tmp_path):
     assert "Standardise them" in said
 
 
-def test_labels_that_say_nothing_are_noticed_after_the_first_generation_and_at_the_end(tmp_path):
-    noise = np.random.default_rng(1).normal(size=(240, 3))
-    said = searched(table(tmp_path, noise), tmp_path)
+def test_labels_that_say_nothing_are_noticed_in_the_first_generation_and_at_the_end(tmp_path):
+    said = searched(table(tmp_path, noise()), tmp_path)
     sign = "warning: Nothing trains on wines: cross-entropy reaches accuracy"
     assert said.count(sign) == 2
     assert "Check the labels, the scale of the inputs, the learning rate (now" in said
     (message,) = logged_warnings(tmp_path / "run" / "log.jsonl")
     assert status(tmp_path / "run").warnings == [message]
     assert f"warning: {message}\n" in lossearch("status", tmp_path / "run").stdout
+
+
+class Ordered(Shuffled):
+    """Finishes work with cross-entropy in it as the first or as the last."""
+
+    def __init__(self, is_last):
+        super().__init__()
+        self.is_last = is_last
+
+    def wait(self, pending, timeout):
+        waiting = [job for job in pending if not job.done()]
+        if waiting:
+            min(waiting, key=lambda job: self._has_baseline(job) is self.is_last).finish()
+
+    def _has_baseline(self, job):
+        return any(candidate.name == "cross_entropy" for candidate in job.work.candidates)
+
+
+def searched_steadily(tmp_path, **options):
+    path = table(tmp_path, noise())
+    text = path.read_text().replace("generations = 1", 'generations = 2\nmode = "steady"')
+    path.write_text(text.replace("steps = 40", "steps = 5"))
+    view = Warned()
+    run = search(path, run_dir=tmp_path / "run", view=view, **options)
+    (baseline,) = [message for message in run.warnings if message.startswith("Nothing trains on wines: cross-entropy")]
+    assert view.warnings.count(baseline) == 1
+    return [json.loads(line)["event"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_steady_search_warns_as_soon_as_cross_entropy_has_its_result(tmp_path, monkeypatch, is_last):
+    monkeypatch.setattr(workers, "InlineExecutor", lambda device: Ordered(is_last))
+    events = searched_steadily(tmp_path)
+    assert (events.index("warning") > events.index("generation")) is is_last
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("shared_ray")
+def test_warnings_appear_on_ray(tmp_path):
+    assert "warning" in searched_steadily(tmp_path, executor="ray")
 
 
 def test_a_task_that_all_losses_solve_is_noticed(tmp_path):
@@ -83,7 +131,8 @@ def evaluations(*fitness, **changes):
 
 
 def signs(*fitness, **changes):
-    return list(warn_of_first_generation(SMALL, evaluations(*fitness, **changes)))
+    known = evaluations(*fitness, **changes)
+    return [*warn_of_baseline(SMALL, known), *warn_of_equal_scores(known)]
 
 
 def test_ordinary_scores_are_no_sign():

@@ -210,7 +210,7 @@ def test_the_exported_file_says_where_it_comes_from():
         "ce(z) + 0.5*p",
         "run-7",
         "digits",
-        "point, generation 3",
+        "point g3, where g0 is the first generation",
         "Apache-2.0",
         "calibration = 2.5",
         "LaTeX:",

@@ -1,6 +1,7 @@
 """The top of a report: what was found, what may be claimed, what to do next, and how to use the loss."""
 
 import json
+import re
 
 import pytest
 
@@ -88,3 +89,19 @@ def test_a_loss_over_logits_is_used_in_three_lines(run):
 def test_a_declaration_of_another_form_has_no_settings(tmp_path, text):
     (tmp_path / "experiment.toml").write_bytes(text)
     assert read_settings(tmp_path, [{"event": "started", "slots": [], "time": 3}]) == []
+
+
+def test_warnings_of_the_search_stand_at_the_top_and_are_only_data(run):
+    texts = ["<script>alert(1)</script>", *(f"sign {number}" for number in range(4)), "sign 0"]
+    events = [{"event": "warning", "message": text} for text in texts]
+    (run / "log.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    page = render_page(gather_contents(run))
+    top = page[page.index('id="summary"') : page.index("<b>Found.</b>")]
+    assert re.findall(r"<b>Warning\.</b> (.*)</p>", top) == [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "sign 0",
+        "sign 1",
+    ]
+    assert "2 more warnings: lossearch status lists them." in top
+    (run / "log.jsonl").unlink()
+    assert 'class="warnings"' not in render_page(gather_contents(run))

@@ -1,8 +1,10 @@
 """Observed trainings in a report: trained once, kept and drawn."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from lossearch.cli.app import app
@@ -12,10 +14,14 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task
 from lossearch.evaluators.training.training import train_and_score
 from lossearch.primitives.language.parser import parse
-from lossearch.results.findings.observation import GridPoint, Picture, observation_folder, read_observation
+from lossearch.results.findings.observation import CoursePoint, GridPoint, Picture, observation_folder, read_observation
+from lossearch.results.findings.tuned_losses import write_tuned
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.report.contents import gather_contents
-from tests.lossearch.small import SMALL
+from lossearch.results.report.page import render_page
+from lossearch.studies import observation
+from tests.lossearch.small import SMALL, finished_run
+from tests.results.findings.test_tuned_forms import judge, tuned, verdict
 from tests.results.report.browser import all_of, browser, console, opened, unfold
 
 FIDELITY = TrainingSettings(steps=30, seeds=1, network="cnn", hidden=16)
@@ -81,6 +87,51 @@ def test_the_report_shows_the_observation_and_trains_once(run, tmp_path):
         assert drawn >= {"grid-value-0-1", "grid-ratio-0-1"}
         assert len(all_of(driver, "#maps-1 image")) == 2 * 8
         assert len(all_of(driver, "#confusion-1 image")) == 1
+
+
+def test_a_tuned_loss_and_cross_entropy_beside_it_are_trained_with_their_tuned_numbers(tmp_path, monkeypatch):
+    trainings = []
+
+    def train(formula, class_weights, task, fidelity, seed):
+        trainings.append((str(formula), fidelity.learning_rate))
+        none, course = torch.zeros(0), [CoursePoint(0, 2.0, 0.1, 1.0), CoursePoint(1, 1.0, 0.9, 0.5)]
+        return SimpleNamespace(
+            course=course,
+            confusion=(3, 0, 0, 3),
+            embeddings=none,
+            targets=none,
+            predicted=none,
+            values=[],
+            ratios=[],
+            images=None,
+            maps=None,
+        )
+
+    monkeypatch.setattr(observation, "observe_training", train)
+    rows = finished_run(tmp_path / "run").leaderboard.rows[:2]
+    rate = SMALL.fidelity.learning_rate
+    observation.observe(tmp_path / "run", 2, print)
+    assert set(trainings) == {*((row.formula, rate) for row in rows), ("ce(z)", rate)}
+    trainings.clear()
+    (tmp_path / "run" / "tuning").mkdir()
+    tuned_formula = f"1.5*({rows[0].formula})"
+    found = tuned(rows[0].formula, tuned_formula, 1, rate=0.37)
+    write_tuned(tmp_path / "run" / "tuning", [found, tuned("cross_entropy", "ce(z)", None, "baseline", rate=0.07)])
+    assert "One training of the form that the search found under" in render_page(gather_contents(tmp_path / "run", 2))
+    observation.observe(tmp_path / "run", 2, print)
+    first = str(parse(tuned_formula))
+    assert trainings == [(first, 0.37), ("ce(z)", 0.07)]  # the second loss was not tuned
+    page = render_page(gather_contents(tmp_path / "run", 2))
+    assert "One training of its tuned form 1.5*(" in page
+    assert "with its tuned learning rate of 0.37 under" in page
+    assert "One training under" in page
+    assert "-lr0.37-" in page
+    (tmp_path / "run" / "verdict").mkdir()
+    judge(tmp_path / "run", verdict(rows[0].formula, tuned_formula, 1))
+    report = gather_contents(tmp_path / "run", 2)
+    assert report.survivors[0].trained_as == " with its tuned learning rate of 0.37"  # the section shows this form
+    observation.observe(tmp_path / "run", 2, print)
+    assert len(trainings) == 2
 
 
 def test_a_report_without_training_shows_the_rest(run, tmp_path):
