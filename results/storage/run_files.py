@@ -22,7 +22,7 @@ MAX_STATE = 2**28  #: a checkpoint, its archive, the summary of workers
 MAX_LOG = 2**30
 MAX_LOG_LINE = 2**20
 MAX_JOURNAL = 2**28  #: of Optuna's studies
-MAX_PARQUET = 2**31
+MAX_PARQUET = 2**29
 MAX_CHECKPOINT = 2**33  #: of a training: weights and velocities of a network
 
 #: Folders that a run may hold.
