@@ -143,12 +143,13 @@ def read_run_file(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def logged_events(log: Path, *names: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of ``log.jsonl`` with one of some names, or all events, in their order; no file has no events.
+def logged_events(log: Path, *names: str, key: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the events of ``log.jsonl`` in their order; no file has no events.
 
+    With names or a key, only events that have one of these names, or this key.
     Lines that are no JSON object are skipped: the last one may have been cut off. Raises ForeignFile.
     """
-    wanted = [json.dumps(name).encode() for name in names]
+    wanted = [json.dumps(text).encode() for text in (*names, *([] if key is None else [key]))]
     try:
         file = open_run_file(log, MAX_LOG)
     except FileNotFoundError:
@@ -161,7 +162,7 @@ def logged_events(log: Path, *names: str) -> Iterator[dict[str, Any]]:
                 event = json.loads(line.decode("utf-8", "replace"))
             except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict) and (not names or event.get("event") in names):
+            if isinstance(event, dict) and (event.get("event") in names or key in event or not wanted):
                 yield event
 
 
