@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lossearch.cli.output import JsonFlag, print_json, reported, say
+from lossearch.cli.output import JsonFlag, print_json, print_path, reported, say
 
 #: Ancestors that are named, the youngest first.
 MAX_ANCESTORS = 5
@@ -78,7 +78,7 @@ def report(
                 observe(run, top, say, own_data)
             except UserError as error:  # data may be missing here: the rest is shown
                 say(f"Not trained: {error.with_options()}")
-        print(write_report(run, out, top, force))
+        print_path(write_report(run, out, top, force))
 
 
 def _print(facts: Any) -> None:
