@@ -83,7 +83,7 @@ STRANGE_NAMES = {
 @pytest.mark.parametrize(
     "words",
     [["status", "NAME"], ["report", "NAME"], ["report", "RUN", "--no-training", "--top", "0", "--out", "NAME"]],
-    ids=str,
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_a_strange_path_is_one_line_and_wrong_input(tmp_path, name, words):
     finished_run(tmp_path / "run")
