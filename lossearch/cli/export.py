@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossearch.cli.output import fail, reported, say, say_embedding_use, typed
+from lossearch.cli.output import fail, print_path, reported, say, say_embedding_use, typed
 from lossearch.cli.sources import board_of, known_or_formula
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def export(
             _say_choice(loss, rank)
         _say_use(loss, form or out.suffix)
         for path in files:
-            print(path)
+            print_path(path)
 
 
 def _require_free(path: Path, force: bool) -> None:

@@ -112,6 +112,7 @@ def _say_next(experiment: str | None, ray_address: str | None, track: list[str] 
 
 
 def _print_status(status: "Status") -> None:
+    from lossearch.primitives.errors import shown
     from lossearch.results.plain_text import printable
     from lossearch.results.ranking.counts import CandidateCounts
     from lossearch.results.records import takes_embeddings
@@ -123,13 +124,13 @@ def _print_status(status: "Status") -> None:
     print(f"candidates: {counts.sentence()}")
     print(f"trainings: {status.trainings}{speed}")
     if status.best_tested is not None:
-        print(f"best, tested where nothing chose it: {printable(status.best_tested)}")
+        print(f"best, tested where nothing chose it: {shown(status.best_tested, limit=2_000)}")
     if status.best_fitness is not None:
         baseline = "" if status.cross_entropy is None else f", cross-entropy {status.cross_entropy:.4f}"
         over = ", over embeddings" if takes_embeddings(status.best_formula or "") else ""
         print(
             f"best on the split that chose it, which flatters it: {status.best_fitness:.4f}{baseline}{over}: "
-            f"{printable(status.best_formula or '')}"
+            f"{shown(status.best_formula or '', limit=2_000)}"
         )
     for warning in status.warnings:
         print(f"warning: {warning}")

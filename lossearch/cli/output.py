@@ -1,5 +1,6 @@
 """Output of a command: data on standard output, messages on standard error, and an exit code."""
 
+import errno
 import json
 import os
 import shlex
@@ -8,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -24,6 +26,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 #: Exit code of a command that Ctrl-C or a scheduler stopped.
 INTERRUPTED = 130
+
+#: Errors of the system that come of a path that was typed. Others, such as a full disk, are failures.
+_OF_PATHS = frozenset(
+    {
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+        *(errno.EACCES, errno.EPERM, errno.EROFS),
+    }
+)
 
 _WARNED: set[str] = set()  #: warnings of this command
 
@@ -59,9 +69,14 @@ def say_legend(formulas: Sequence[str]) -> None:
         say(marks)
 
 
+def print_path(path: Path) -> None:
+    """Print the path of a written file: as it is for another program, in printable characters on a terminal."""
+    print(printable(str(path)) if sys.stdout.isatty() else path)
+
+
 def fail(message: str, code: int) -> NoReturn:
-    """Print an error and end with this exit code."""
-    say(f"error: {message}")
+    """Print an error as one line and end with this exit code."""
+    say(f"error: {_in_one_line(message)}")
     raise typer.Exit(code)
 
 
@@ -114,6 +129,8 @@ def reported() -> Iterator[None]:
         if not flush_output():
             fail(f"standard output: expected a file that can be written, got: {error.strerror}", 1)
         place = f"{shown(str(error.filename), 300)}: " if error.filename and error.strerror else ""
+        if error.errno in _OF_PATHS:
+            fail(f"{place}expected a path that can be opened, got: {error.strerror}", UserError.exit_code)
         fail(f"{place}{error.strerror or error}", LossearchError.exit_code)
     except UnicodeEncodeError as error:
         if not any("\udc80" <= letter <= "\udcff" for letter in error.object):
@@ -125,7 +142,12 @@ def say_warning(message: str) -> None:
     """Print a warning, unless this command has printed it: it may open a run several times."""
     if message not in _WARNED:
         _WARNED.add(message)
-        say(f"warning: {message}")
+        say(f"warning: {_in_one_line(message)}")
+
+
+def _in_one_line(message: str) -> str:
+    """Return a message with visible line ends: names of files may hold some."""
+    return message.replace("\n", "\\n")
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:

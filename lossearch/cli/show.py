@@ -1,5 +1,6 @@
 """The ``lossearch show`` and ``lossearch report`` commands: one loss of a run in text, and a whole run as HTML."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lossearch.cli.output import JsonFlag, print_json, reported, say
+from lossearch.cli.output import JsonFlag, print_json, print_path, reported, say
 
 #: Ancestors that are named, the youngest first.
 MAX_ANCESTORS = 5
@@ -77,7 +78,7 @@ def report(
                 observe(run, top, say, own_data)
             except UserError as error:  # data may be missing here: the rest is shown
                 say(f"Not trained: {error.with_options()}")
-        print(write_report(run, out, top, force))
+        print_path(write_report(run, out, top, force))
 
 
 def _print(facts: Any) -> None:
@@ -169,9 +170,11 @@ def _draw_curve(curve: Sequence[tuple[float, float]], by_angle: bool) -> str:
     """Draw (position, value) pairs, sorted by position, as characters."""
     import numpy as np
 
+    curve = [(at, value) for at, value in curve if math.isfinite(value)]  # the factor of a run may be anything
     if not curve:
         return " " * _WIDTH
     at, value = np.array(curve).T
+    value = value / (np.abs(value).max() or 1.0)  # so that no difference overflows
     low, high = (float(at[0]), float(at[-1])) if by_angle else (0.02, 0.98)
     drawn = np.interp(np.linspace(low, high, _WIDTH), at, value)
     height = (drawn - drawn.min()) / (drawn.max() - drawn.min() or 1.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lossearch.primitives.identity.fingerprint import Fingerprint
 from lossearch.results.storage.atomic import append_at
-from lossearch.results.storage.run_files import MAX_STATE, read_run_file
+from lossearch.results.storage.run_files import MAX_ARCHIVE, MAX_LINE, read_run_file
 
 #: A fingerprint, and the id of the first loss that had it.
 Entry = tuple[Fingerprint, str]
@@ -38,7 +38,7 @@ class ArchiveFile:
     def read(self, extent: Any) -> list[Entry]:
         """Read the entries up to an extent that ``append`` returned. Raises ValueError if their number differs."""
         num_entries, num_bytes = int(extent["entries"]), int(extent["bytes"])
-        content = read_run_file(self._path, MAX_STATE) if num_bytes else b""
+        content = read_run_file(self._path, MAX_ARCHIVE) if num_bytes else b""
         if not 0 <= num_bytes <= len(content):
             raise ValueError(f"expected at least {num_bytes} bytes in {self._path.name}, got {len(content)}")
         entries = list(_parse_entries(content[:num_bytes]))
@@ -50,6 +50,8 @@ class ArchiveFile:
 
 def _parse_entries(content: bytes) -> Iterator[Entry]:
     for line in content.splitlines():
+        if len(line) > MAX_LINE:
+            raise ValueError(f"expected lines of at most {MAX_LINE:,} bytes, got {len(line):,}")
         kind, *views, loss_id = json.loads(line)
         first, second, third, fourth = (float(view) for view in views)
         yield (str(kind), first, second, third, fourth), str(loss_id)

@@ -15,7 +15,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.atomic import is_unfinished
 from lossearch.results.storage.logged_warnings import logged_warnings
-from lossearch.results.storage.run_files import MAX_STATE, ForeignFile, logged_events, read_run_file
+from lossearch.results.storage.run_files import MAX_SUMMARY, ForeignFile, logged_events, read_run_file
 from lossearch.runs.directory import BUSY, WORKERS_FILE, RunDirectory, RunDirectoryError
 
 RunState = Literal["running", "finished", "interrupted", "stopped"]
@@ -75,7 +75,7 @@ def status(path: Path) -> Status:
     """
     name, tasks, generations_declared = _read_outline(path)
     board = Leaderboard(path)
-    events = [event for event in logged_events(path / "log.jsonl") if event.get("event") in _EVENTS]
+    events = list(logged_events(path / "log.jsonl", *_EVENTS))
     generations = [event for event in events if event.get("event") == "generation"]
     summary = _read_object(path / WORKERS_FILE)
     state = _find_state(path, events)
@@ -139,7 +139,7 @@ def _describe_tested(board: Leaderboard) -> str | None:
 def _read_object(file: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one if there is no such file, or if it holds something else."""
     try:
-        content = json.loads(read_run_file(file, MAX_STATE))
+        content = json.loads(read_run_file(file, MAX_SUMMARY))
     except ForeignFile:
         raise
     except (OSError, ValueError, RecursionError):

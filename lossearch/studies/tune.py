@@ -156,7 +156,7 @@ def search_at_random(
 
 def _is_finished(path: Path, declared: Experiment) -> bool:
     """Return True if the search in a directory has ended, with the budget that is declared now."""
-    ended = any(event.get("event") == "ended" for event in logged_events(path / "log.jsonl"))
+    ended = any(logged_events(path / "log.jsonl", "ended"))
     return ended and RunDirectory.recorded(path).evolution == declared.evolution
 
 

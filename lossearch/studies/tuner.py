@@ -16,7 +16,7 @@ from lossearch.primitives.catalog.loss import Hyperparameter
 from lossearch.primitives.errors import shown
 from lossearch.results.statistics.intervals import mean
 from lossearch.results.storage.atomic import set_aside, write_whole
-from lossearch.results.storage.run_files import MAX_JOURNAL, read_run_file
+from lossearch.results.storage.run_files import MAX_JOURNAL, MAX_LINE, read_run_file
 
 #: Share of the settings that are spread over the ranges, before values guide the rest.
 SPREAD = 0.5
@@ -159,6 +159,8 @@ def _set_journal_aside(journal: Path, reason: str) -> None:
 
 
 def _is_json(line: bytes) -> bool:
+    if len(line) > MAX_LINE:
+        return False
     try:
         json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):

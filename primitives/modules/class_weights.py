@@ -11,6 +11,9 @@ from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.contract import count, number_between
 from lossearch.primitives.modules.pedcc import evenly_distributed
 
+#: Most numbers of class weights: ten million classes with embeddings of size 512 have half of them.
+MAX_NUMBERS = 2**33
+
 #: The kinds of class weights.
 KINDS = ("learned", "pedcc", "sub_centers")
 
@@ -41,6 +44,9 @@ class ClassWeights:
         for name in ("num_classes", "embedding_size", "sub_centers"):
             with as_user_errors():
                 object.__setattr__(self, name, count(name, getattr(self, name)))
+        numbers = self.num_classes * int(self.sub_centers or 1) * self.embedding_size
+        if numbers > MAX_NUMBERS:
+            raise UserError(f"Expected class weights of at most {MAX_NUMBERS:,} numbers, got {numbers:,}.")
         if self.fine_tune_from is not None and self.kind != "pedcc":
             raise UserError(
                 f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."

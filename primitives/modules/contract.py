@@ -98,7 +98,7 @@ def require_options(reduction: str, ignore_index: int, label_smoothing: float) -
     """Raise ValueError for an option out of its range."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"Expected reduction to be mean, sum or none, got {reduction!r}. Give one of them.")
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int) or abs(ignore_index) >= 2**63:
+    if isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__") or abs(int(ignore_index)) >= 2**63:
         raise ValueError(f"Expected ignore_index to be a whole number of 64 bits, got {ignore_index!r}. Give a class.")
     number_between("label_smoothing", label_smoothing, 0.0, 1.0, hint=" Leave it out for none.")
 
@@ -120,9 +120,9 @@ def number_between(
         number = math.nan
     if not math.isfinite(number) or not low <= number <= high:
         expected = f"between {low:g} and {high:g}" if math.isfinite(high - low) else "to be a finite number"
-        raise ValueError(f"Expected {name} {expected}, got {value!r:.60}.{hint}")
+        raise ValueError(f"Expected {name} {expected}, got {' '.join(repr(value).split()):.60}.{hint}")
     if whole and number != int(number):
-        raise ValueError(f"Expected {name} to be a whole number, got {value!r:.60}.{hint}")
+        raise ValueError(f"Expected {name} to be a whole number, got {' '.join(repr(value).split()):.60}.{hint}")
     if nonzero and number == 0.0:
         raise ValueError(f"Expected {name} to be another number than 0, by which the loss divides, got {value!r:.60}.")
     return number
@@ -131,21 +131,22 @@ def number_between(
 def count(name: str, value: int) -> int:
     """Return the value as an int. Raises ValueError unless it is a whole number above 0."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or not 1 <= value < 2**31:
-        raise ValueError(f"Expected {name} to be a whole number above 0, got {value!r:.60}.")
+        raise ValueError(f"Expected {name} to be a whole number above 0, got {' '.join(repr(value).split()):.60}.")
     return int(value)
 
 
 def numbers_per_class(name: str, values: Tensor | list[float]) -> Tensor:
     """Return one finite number per class as a floating-point tensor [classes]. Raises ValueError for anything else."""
     try:
-        numbers = torch.as_tensor(values)
+        numbers = torch.as_tensor(values).detach()
     except (TypeError, ValueError, RuntimeError):
         numbers = torch.empty(0, 0)
-    if numbers.is_complex() or numbers.dtype == torch.bool:
+    if numbers.is_complex() or numbers.dtype == torch.bool or numbers.is_meta or numbers.layout != torch.strided:
         numbers = torch.empty(0, 0)
     numbers = numbers if numbers.is_floating_point() else numbers.to(torch.get_default_dtype())
     if numbers.ndim != 1 or not bool(torch.isfinite(numbers.float()).all()):  # the loss may compute in float32
-        raise ValueError(f"Expected {name}, one finite number for each class [classes], got {values!r:.60}.")
+        got = " ".join(repr(values).split())
+        raise ValueError(f"Expected {name}, one finite number for each class [classes], got {got:.60}.")
     return numbers
 
 

@@ -63,7 +63,7 @@ class FormulaLoss(nn.Module):
         self.hyperparameters = {name: number_between(name, value) for name, value in (hyperparameters or {}).items()}
         self._bound = formula.bind(self.hyperparameters)
         self.reduction = reduction
-        self.ignore_index = ignore_index
+        self.ignore_index = int(ignore_index)
         self.label_smoothing = float(label_smoothing)
         self.scale = number_between("scale", scale)
         self._on_indices, self._on_probabilities = lower(self._bound, hard=True), lower(self._bound)

@@ -13,7 +13,9 @@ def constructor_source(loss: Exportable) -> str:
     body = [
         "super().__init__()",
         "require_options(reduction, ignore_index, label_smoothing)",
-        *(f"self.{name} = {name}" for name in ("reduction", "ignore_index", "label_smoothing")),
+        "self.reduction = reduction",
+        "self.ignore_index = int(ignore_index)",
+        "self.label_smoothing = float(label_smoothing)",
         *(f"self.{name} = number_between({_check_arguments(loss, name)})" for name in loss.hyperparameters),
         *_factor(loss),
         *(_class_weights(loss) if loss.over_embeddings else _weight("weight")),

@@ -192,7 +192,7 @@ def _state(events: Sequence[dict[str, Any]]) -> str:
 
 def read_generations(path: Path, rows: Sequence[Row]) -> list[Generation]:
     """Read the generations of a run that ended. A resumed run may log one twice; then the last entry counts."""
-    events = [event for event in logged_events(path / "log.jsonl") if event.get("event") == "generation"]
+    events = list(logged_events(path / "log.jsonl", "generation"))
     by_number = {event["number"]: event for event in events if _is_count(event.get("number"))}
     fitness_by_birth: dict[int, list[float]] = {}
     for row in rows:

@@ -57,7 +57,7 @@ class FreshSeedTest:
 def read_fresh_seed_test(log: Path, loss_id: str) -> FreshSeedTest | None:
     """Read the last fresh-seed test of a loss from a run's log; None if there is no valid one."""
     test = None
-    for event in logged_events(log):
+    for event in logged_events(log, key="trial"):
         if event.get("best") == loss_id and _is_valid(event.get("trial")):
             test = FreshSeedTest(**event["trial"])
     return test

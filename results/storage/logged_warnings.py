@@ -17,6 +17,6 @@ _MOST, _LONGEST = 20, 600
 
 def logged_warnings(log: Path) -> tuple[str, ...]:
     """Return the distinct warnings of a log, in their order."""
-    texts = (event.get("message") for event in logged_events(log) if event.get("event") == EVENT)
+    texts = (event.get("message") for event in logged_events(log, EVENT))
     distinct = dict.fromkeys(printable(text)[:_LONGEST] for text in texts if isinstance(text, str))
     return tuple(distinct)[:_MOST]

@@ -18,11 +18,13 @@ from lossearch.results.records import LOSS_ID
 
 #: Largest sizes of a run's files, in bytes. The largest real ones have a tenth of them.
 MAX_DECLARATION = 2**18
-MAX_STATE = 2**28  #: a checkpoint, its archive, the summary of workers
-MAX_LOG = 2**30
-MAX_LOG_LINE = 2**20
+MAX_STATE = 2**25  #: a checkpoint: JSON takes up to thirty times its size in memory
+MAX_ARCHIVE = 2**27  #: of a checkpoint
+MAX_SUMMARY = 2**22  #: of workers
+MAX_LOG = 2**28
+MAX_LINE = 2**20  #: of a log, an archive or a journal
 MAX_JOURNAL = 2**28  #: of Optuna's studies
-MAX_PARQUET = 2**31
+MAX_PARQUET = 2**29
 MAX_CHECKPOINT = 2**33  #: of a training: weights and velocities of a network
 
 #: Folders that a run may hold.
@@ -141,22 +143,26 @@ def read_run_file(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def logged_events(log: Path) -> Iterator[dict[str, Any]]:
+def logged_events(log: Path, *names: str, key: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield the events of ``log.jsonl`` in their order; no file has no events.
 
+    With names or a key, only events that have one of these names, or this key.
     Lines that are no JSON object are skipped: the last one may have been cut off. Raises ForeignFile.
     """
+    wanted = [json.dumps(text).encode() for text in (*names, *([] if key is None else [key]))]
     try:
         file = open_run_file(log, MAX_LOG)
     except FileNotFoundError:
         return
     with file:
-        while line := file.readline(MAX_LOG_LINE):
+        while line := file.readline(MAX_LINE):
+            if wanted and not any(name in line for name in wanted):
+                continue  # to parse a line takes ten times as long
             try:
                 event = json.loads(line.decode("utf-8", "replace"))
             except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict):
+            if isinstance(event, dict) and (event.get("event") in names or key in event or not wanted):
                 yield event
 
 

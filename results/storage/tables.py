@@ -16,21 +16,29 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lossearch.primitives.errors import LossearchError, MissingPackage, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
-from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, read_run_file
+from lossearch.results.storage.parquet_pages import unpacked_sizes
+from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, open_run_file
 
-#: Most rows of a file, and of all parts of a run together: a search of a year on a thousand cores has a tenth of them.
-MAX_ROWS = 5_000_000
+#: Most rows of a file, and of all parts of a run together: a search of a year on a thousand cores has a fifth of them.
+MAX_ROWS = 3_000_000
 
-#: Most values of one column, the numbers in its lists counted one by one.
-MAX_VALUES = 200_000_000
+#: Most values in the lists of a file, and of all parts of a run together.
+MAX_LISTED = 30_000_000
 
-#: Most bytes of one column in memory.
-MAX_COLUMN = 2**32
+#: Most bytes of a file's columns when they are unpacked, and of all parts of a run together.
+MAX_UNPACKED = 2**28
+
+#: Columns below this size in bytes do not have the headers of their pages checked.
+_SMALL_CHUNK = 2**18
+
+#: Most bytes of one text.
+MAX_TEXT = 2**20
 
 #: Most pieces of columns of one file.
 MAX_CHUNKS = 100_000
@@ -78,18 +86,20 @@ def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None
 
 
 class RowBudget:
-    """The rows that may still be read of files that belong together; several threads may share it."""
+    """What may still be read of files that belong together; several threads may share it."""
 
     def __init__(self, rows: int) -> None:
-        self._allowed, self._left, self._lock = rows, rows, Lock()
-        self.values = min(MAX_VALUES, 100 * rows)  #: most values of one column of a file
+        self._allowed = {"rows": rows, "values in lists": min(MAX_LISTED, 100 * rows), "bytes": MAX_UNPACKED}
+        self._left, self._lock = dict(self._allowed), Lock()
 
-    def take(self, rows: int) -> None:
-        """Count rows that are about to be read. Raises ValueError if there are too many."""
+    def take(self, rows: int, listed: int, unpacked: int) -> None:
+        """Count rows, values in lists and bytes that are about to be read. Raises ValueError if there are too many."""
         with self._lock:
-            if rows > self._left:
-                raise ValueError(f"{rows:,} rows, and {self._allowed:,} may be read")
-            self._left -= rows
+            for (what, left), wanted in zip(self._left.items(), (rows, listed, unpacked), strict=True):
+                if not 0 <= wanted <= left:
+                    raise ValueError(f"{wanted:,} {what}, and {self._allowed[what]:,} may be read")
+            for what, wanted in zip(self._allowed, (rows, listed, unpacked), strict=True):
+                self._left[what] -= wanted
 
 
 def read_records(path: Path, record_type: type, max_rows: int = MAX_RECORDS) -> list[Any]:
@@ -112,11 +122,7 @@ def read_table(path: Path, record_type: type, budget: RowBudget | None = None) -
     """
     schema = schema_of(record_type)
     try:
-        in_file = _read_columns(
-            pa.py_buffer(read_run_file(path, MAX_PARQUET)),
-            schema.names,
-            budget or RowBudget(MAX_ROWS),
-        )
+        in_file = _read_columns(path, schema.names, budget or RowBudget(MAX_ROWS))
     except ForeignFile as error:
         raise DamagedFile(str(error)) from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -227,39 +233,75 @@ def _types_in_memory(record_type: type) -> dict[str, pa.DataType]:
     return {field.name: distinct.get(field.type, field.type) for field in schema_of(record_type)}
 
 
-def _read_columns(content: pa.Buffer, names: Sequence[str], budget: RowBudget) -> pa.Table:
+def _read_columns(path: Path, names: Sequence[str], budget: RowBudget) -> pa.Table:
     """Read the columns of these names that the file has; texts as indices of the distinct texts.
 
     Raises ValueError if the file holds more than a run may, before any column is read.
     """
-    metadata = pq.read_metadata(pa.BufferReader(content))
-    _require_plausible(metadata, budget)
-    columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
-    known = {column.path: column.physical_type for column in columns if column.path.split(".")[0] in names}
+    with open_run_file(path, MAX_PARQUET) as file:
+        size = file.seek(0, os.SEEK_END)
+        metadata = pq.read_metadata(pa.PythonFile(file, "r"))
+        columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+        known = {column.path: column for column in columns if column.path.split(".")[0] in names}
+        budget.take(*_declared_size(metadata, known, size))
+        file.seek(0)
+        content = file.read(size)
+    _require_declared_pages(metadata, known, memoryview(content))
     with pq.ParquetFile(
-        pa.BufferReader(content),
+        pa.BufferReader(pa.py_buffer(content)),
         metadata=metadata,
         pre_buffer=False,
         # A long text that many rows share would fill the memory if each row had its own.
-        read_dictionary=[path for path, kind in known.items() if kind == "BYTE_ARRAY"],
+        read_dictionary=[path for path, column in known.items() if column.physical_type == "BYTE_ARRAY"],
         page_checksum_verification=True,  # older files have no checksums, and are read without
-    ) as file:
-        return file.read(columns=list(known), use_threads=False)
+    ) as parquet:
+        return parquet.read(columns=list(known), use_threads=False)
 
 
-def _require_plausible(metadata: Any, budget: RowBudget) -> None:
-    """Raise ValueError for a file with too many rows, or with columns that are too large in memory."""
-    budget.take(metadata.num_rows)
-    if metadata.num_columns * metadata.num_row_groups > MAX_CHUNKS:
-        raise ValueError(f"{metadata.num_columns:,} columns in {metadata.num_row_groups:,} groups of rows")
-    for number in range(metadata.num_columns):
-        chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
-        for what, most, got in (
-            ("values", budget.values, sum(chunk.num_values for chunk in chunks)),
-            ("bytes", MAX_COLUMN, sum(chunk.total_uncompressed_size for chunk in chunks)),
-        ):
-            if not 0 <= got <= most:
-                raise ValueError(f"{got:,} {what} in the column {chunks[0].path_in_schema}, and {most:,} may be read")
+def _declared_size(metadata: Any, known: Mapping[str, Any], size: int) -> tuple[int, int, int]:
+    """Return the numbers of rows, of values in lists and of unpacked bytes that a file declares for known columns.
+
+    Raises ValueError where its parts disagree: readers go by the numbers of single columns.
+    """
+    num_columns, num_groups = metadata.num_columns, metadata.num_row_groups
+    if num_columns * num_groups > MAX_CHUNKS:
+        raise ValueError(f"{num_columns:,} columns in {num_groups:,} groups of rows")
+    rows = listed = unpacked = packed = 0
+    for number in range(num_groups):
+        group = metadata.row_group(number)
+        rows += group.num_rows
+        for chunk in map(group.column, range(num_columns)):
+            packed += chunk.total_compressed_size
+            column = known.get(chunk.path_in_schema)
+            if column is not None:
+                unpacked += chunk.total_uncompressed_size
+                if column.max_repetition_level:
+                    listed += chunk.num_values
+                elif chunk.num_values != group.num_rows:
+                    raise ValueError(f"{chunk.num_values:,} values of {column.name} in {group.num_rows:,} rows")
+    if rows != metadata.num_rows:
+        raise ValueError(f"{metadata.num_rows:,} rows, and {rows:,} in its groups")
+    if size > 2 * (packed + metadata.serialized_size) + MAX_TEXT:
+        raise ValueError(f"{size:,} bytes, and {packed:,} in its columns")
+    return rows, listed, unpacked
+
+
+def _require_declared_pages(metadata: Any, known: Mapping[str, Any], content: memoryview) -> None:
+    """Raise ValueError for pages that unpack to more than the file's metadata say.
+
+    Small chunks in snappy, as ``write_records`` writes, are not looked at: they unpack to 22 times their size at most.
+    """
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(metadata.num_columns)):
+            start, packed = chunk.data_page_offset, chunk.total_compressed_size
+            if chunk.path_in_schema not in known or (chunk.compression == "SNAPPY" and packed < _SMALL_CHUNK):
+                continue
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            if not 0 <= start <= start + packed <= len(content):
+                raise ValueError(f"a column {chunk.path_in_schema} that lies outside the file")
+            if sum(unpacked_sizes(content[start : start + packed])) > chunk.total_uncompressed_size:
+                raise ValueError(f"pages of {chunk.path_in_schema} that are larger than the file says")
 
 
 def _conform(table: pa.Table, record_type: type) -> pa.Table:
@@ -268,11 +310,23 @@ def _conform(table: pa.Table, record_type: type) -> pa.Table:
     columns = {}
     for field in schema_of(record_type):
         column = table[field.name] if field.name in names else _missing_column(field.type, len(table))
+        _require_short_texts(field.name, column)
         columns[field.name] = column if column.type == in_memory[field.name] else _cast(column, field.type)
     conformed = pa.table(columns)
     if all(column.num_chunks == 1 for column in columns.values()):
         return conformed
     return conformed.unify_dictionaries().combine_chunks()
+
+
+def _require_short_texts(name: str, column: pa.ChunkedArray) -> None:
+    """Raise ValueError for a column with a text of megabytes, which takes minutes to parse or to print."""
+    for chunk in column.chunks:
+        texts = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
+        texts = texts.dictionary if pa.types.is_dictionary(texts.type) else texts
+        if pa.types.is_string(texts.type) or pa.types.is_binary(texts.type):
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            if longest > MAX_TEXT:
+                raise ValueError(f"{longest:,} bytes in a text of {name}, and {MAX_TEXT:,} may be read")
 
 
 def _missing_column(kind: pa.DataType, rows: int) -> pa.ChunkedArray:

@@ -21,8 +21,16 @@ from lossearch.primitives.errors import LossearchError
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Evaluation
 from lossearch.results.storage.atomic import append_at, append_text, remove, replace_text, set_aside, write_whole_text
-from lossearch.results.storage.run_files import ForeignFile, make_folder, open_run_file
+from lossearch.results.storage.run_files import (
+    MAX_LOG,
+    MAX_STATE,
+    MAX_SUMMARY,
+    ForeignFile,
+    make_folder,
+    open_run_file,
+)
 from lossearch.results.storage.store import EvaluationStore
+from lossearch.studies.tuner import _is_json
 from tests.long_cases import long_unless
 from tests.lossearch.small import TOML, finished_run
 from tests.results.helpers import evaluation
@@ -382,6 +390,43 @@ def test_a_strange_checkpoint_is_refused_in_one_line(name, run, outside):
     assert result.exit_code == 2
     assert "checkpoint" in result.stderr
     assert (run / "checkpoint" / "archive.jsonl").stat().st_size < 2**20
+
+
+@pytest.mark.parametrize(
+    ("file", "limit"), [("workers.json", MAX_SUMMARY), ("checkpoint/state.json", MAX_STATE), ("log.jsonl", MAX_LOG)]
+)
+def test_json_that_would_fill_the_memory_is_refused_by_its_size(file, limit, run, outside):
+    with open(run / file, "r+b") as opened:
+        opened.truncate(limit + 1)
+    result = resumed(run, outside) if file.startswith("checkpoint") else call(outside, "status", run)
+    assert result.exit_code == 2
+    assert f"{file.split('/')[-1]}: expected at most {limit:,} bytes, got {limit + 1:,}" in result.stderr
+
+
+def test_a_line_of_megabytes_is_not_parsed(run, outside):
+    archive, state = run / "checkpoint" / "archive.jsonl", run / "checkpoint" / "state.json"
+    archive.write_text("[" + "[]," * 400_000 + "[]]\n")
+    content = json.loads(state.read_text())
+    content["archive"] = {"entries": 1, "bytes": archive.stat().st_size}
+    state.write_text(json.dumps(content))
+    result = resumed(run, outside)
+    assert result.exit_code == 2
+    assert "expected lines of at most 1,048,576 bytes" in result.stderr
+    assert not _is_json(archive.read_bytes())
+
+
+def test_a_long_formula_and_an_immense_factor_are_shown_in_short(tmp_path, outside):
+    run = finished_run(tmp_path / "strange").path
+    texts = ["ce(z)" + " + y" * 200_000, "ce(z) + y"]
+    records = [
+        evaluation(text, 0, 0.99, evaluation_id=f"x{place}", calibration=1.7e308, loss_id=f"x{place}")
+        for place, text in enumerate(texts)
+    ]
+    EvaluationStore(run / "evaluations").append(records)
+    assert len(call(outside, "status", run).stdout) < 10_000
+    result = call(outside, "show", run, "x1")
+    assert result.exit_code == 0
+    assert result.stderr.count("Warning") == 0
 
 
 def test_data_that_a_run_names_is_read_by_a_report_with_the_users_word_alone(run, outside):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lossearch.cli.app import app
-from lossearch.cli.output import as_words, say
+from lossearch.cli.output import as_words, print_path, say
 from lossearch.results.findings.verdict_table import VerdictTable, read_verdicts
 from lossearch.studies import tune as launch_tuning
 from lossearch.studies import verdict as launch_verdict
@@ -68,3 +68,40 @@ def test_verdicts_from_a_stranger_cannot_forge_a_line(tmp_path):
     assert "\x1b" not in result.output + result.stderr
     assert [line for line in result.stderr.splitlines() if line.startswith("error")] == []
     assert "[red]x[/red]" in result.stderr
+
+
+STRANGE_NAMES = {
+    "a line end": "runs\nerror: forged",
+    "a long name": "a" * 300,
+    "a long path": "/".join(["b" * 200] * 30),
+    "a file in its place": "file/x",
+    "escapes": "\x1b[2J\u202e",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE_NAMES.values(), ids=STRANGE_NAMES)
+@pytest.mark.parametrize(
+    "words",
+    [["status", "NAME"], ["report", "NAME"], ["report", "RUN", "--no-training", "--top", "0", "--out", "NAME"]],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_strange_path_is_one_line_and_wrong_input(tmp_path, name, words):
+    finished_run(tmp_path / "run")
+    (tmp_path / "file").touch()
+    replaced = {"RUN": str(tmp_path / "run"), "NAME": str(tmp_path / name)}
+    result = CliRunner().invoke(app, [replaced.get(word, word) for word in words])
+    if "--out" in words and name in (STRANGE_NAMES["a line end"], STRANGE_NAMES["escapes"]):
+        assert result.exit_code == 0  # such a file can be written
+        return
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()
+
+
+def test_a_written_path_is_whole_in_a_pipe_and_printable_on_a_terminal(capsys, monkeypatch):
+    print_path(Path("a\x1b[2J"))
+    assert capsys.readouterr().out == "a\x1b[2J\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_path(Path("a\x1b[2J"))
+    assert capsys.readouterr().out == "a\ufffd[2J\n"

@@ -1,14 +1,18 @@
 """A loss over logits keeps the contract of torch.nn.CrossEntropyLoss; for ``ce(z)`` it is that loss."""
 
+import copy
 import itertools
 import warnings
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import lossearch
+from lossearch.engine.export_check import load_exported
 from lossearch.primitives.analysis.targets import linear_in_target
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.modules.torch_loss import LogitLoss
@@ -214,3 +218,35 @@ def test_half_precision_is_computed_in_float32(dtype, name):
     torch.testing.assert_close(value, expected)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(loss(logits, target), unrounded)
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_numbers_of_numpy_and_trained_tensors_are_taken_as_options(exported, tmp_path):
+    file = tmp_path / "loss.py"
+    lossearch.export("focal", file)
+    build = load_exported(file).Loss if exported else partial(lossearch.loss, "focal")
+    logits, target = normal(6, 3), torch.arange(6) % 3
+    plain = build(weight=torch.ones(3), ignore_index=1, label_smoothing=0.25)
+    weight = nn.Parameter(torch.ones(3))
+    loss = copy.deepcopy(build(weight=weight, ignore_index=np.int64(1), label_smoothing=np.float64(0.25)))
+    for ours, theirs in zip(*(value_and_gradient(one, logits, target) for one in (loss, plain)), strict=True):
+        assert torch.equal(ours, theirs)
+    assert weight.grad is None
+    assert (type(loss.ignore_index), type(loss.label_smoothing)) == (int, float)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [torch.ones(3, 3), torch.ones(5).to_sparse(), torch.ones(5, device="meta"), torch.ones(2, 2, 2)],
+    ids=lambda weight: f"{weight.device}, {list(weight.shape)}",
+)
+def test_tensors_that_are_no_vector_of_numbers_are_refused_in_one_line(weight):
+    for option in ("weight", "gamma"):
+        with pytest.raises(ValueError, match=f"^Expected {option}[^\n]*$"):
+            lossearch.loss("focal", **{option: weight})
+
+
+@pytest.mark.parametrize("sizes", [(2**31 - 1, 2**31 - 1), (10**6, 10**5), (2**31 - 1, 5)])
+def test_class_weights_that_fit_no_machine_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"^Expected class weights of at most 8,589,934,592 numbers, got [0-9,]+\.$"):
+        lossearch.loss("arcface", num_classes=sizes[0], embedding_size=sizes[1])
