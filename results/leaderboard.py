@@ -14,7 +14,7 @@ from lossearch.primitives.errors import UserError, WrongType, as_user_errors, de
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
-from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.run_kinds import no_run_at
 
 if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula

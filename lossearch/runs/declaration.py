@@ -19,7 +19,7 @@ from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, ow
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import Argument, UserError, nearest, similar
-from lossearch.results.storage.run_files import describe_directory
+from lossearch.results.storage.run_kinds import describe_directory
 from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Pattern of the names of runs and of the user's own tasks.
