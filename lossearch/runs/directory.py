@@ -261,8 +261,8 @@ class Directory(Generic[Kind, Record]):
         try:
             changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
-            found = describe_directory(path, cls.FILE) or "one with other files"
-            return (f"{path}: expected a new or empty directory, got {found}.", *_GIVE_ANOTHER)
+            kind_of_run = describe_directory(path, cls.FILE) or "one with other files"
+            return (f"{path}: expected a new or empty directory, got {kind_of_run}.", *_GIVE_ANOTHER)
         if changes:
             return (f"{path}: made by another experiment: {'; '.join(changes.values())}.", *_GIVE_ANOTHER)
         resume = Argument("resume", "True")

@@ -17,7 +17,7 @@ from lossearch.primitives.errors import UserError, shown
 from lossearch.results.records import LOSS_ID
 
 #: Largest sizes of a run's files, in bytes. The largest real ones have a tenth of them.
-MAX_DECLARATION = 2**18
+MAX_DECLARATION = 2**18  #: fifty times the largest shipped one
 MAX_STATE = 2**28  #: a checkpoint, its archive, the summary of workers
 MAX_LOG = 2**30
 MAX_LOG_LINE = 2**20
