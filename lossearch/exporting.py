@@ -77,11 +77,8 @@ def export(
 
     Raises UserError, a ValueError, for a loss, option or path that cannot be exported.
     """
-    path, card, calibrated = (
-        require_path("path", path),
-        require_flag("card", card),
-        require_flag("calibrated", calibrated),
-    )
+    path = require_path("path", path)
+    card, calibrated = require_flag("card", card), require_flag("calibrated", calibrated)
     num_classes = None if num_classes is None else require_whole("num_classes", num_classes)
     embedding_size = None if embedding_size is None else require_whole("embedding_size", embedding_size)
     form = format_of(path, format)

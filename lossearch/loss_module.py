@@ -68,15 +68,14 @@ def loss(
 
 def require_known_options(name: str, hyperparameters: Collection[str], options: Iterable[str]) -> None:
     """Raise UserError for an option that neither the known loss nor its module has, with the nearest known one."""
-    from lossearch.primitives.errors import UserError, nearest, shown
+    from lossearch.primitives.errors import UserError, nearest, shown, similar
     from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     for option in options:
         if option not in hyperparameters and option not in MODULE_OPTIONS:
             of_loss = nearest(option, hyperparameters) if hyperparameters else "; it has none"
-            of_any = nearest(option, [*hyperparameters, *MODULE_OPTIONS, "num_classes", "embedding_size"])
-            hint = of_any if of_any.startswith("; did you mean") else of_loss
-            raise UserError(f"{name} has no hyper-parameter {shown(repr(option))}{hint}")
+            of_any = similar(option, [*hyperparameters, *MODULE_OPTIONS, "num_classes", "embedding_size"])
+            raise UserError(f"{name} has no hyper-parameter {shown(repr(option))}{of_any or of_loss}")
 
 
 def _warn_of_sizes(called: str, module: FormulaLoss, num_classes: int | None, embedding_size: int | None) -> None:
@@ -104,11 +103,11 @@ def _require_use_of_prior(formula: "Formula", options: Mapping[str, Any]) -> Non
 
 def _hint_at_option(name: str) -> str:
     """Return a sentence if an option of modules resembles the name."""
-    from lossearch.primitives.errors import nearest
+    from lossearch.primitives.errors import similar
     from lossearch.primitives.modules.options import MODULE_OPTIONS
 
-    hint = nearest(name, MODULE_OPTIONS)
-    return f" D{hint[3:]}" if hint.startswith("; did you mean") else ""
+    hint = similar(name, MODULE_OPTIONS)
+    return f" D{hint.removeprefix('; d')}" if hint else ""
 
 
 def formula_with(text: str, hyperparameters: Mapping[str, Any]) -> "Formula":

@@ -140,8 +140,5 @@ def plain_value(value: Any) -> Any:
         return {key: plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
-    if hasattr(value, "dtype") and callable(
-        getattr(value, "tolist", None)
-    ):  # an array, a tensor, or one number of them
-        return value.tolist()
-    return value
+    is_array = hasattr(value, "dtype") and callable(getattr(value, "tolist", None))  # or a tensor, or a number of them
+    return value.tolist() if is_array else value

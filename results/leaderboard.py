@@ -14,7 +14,7 @@ from lossearch.primitives.errors import UserError, WrongType, as_user_errors, de
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
 from lossearch.results.records import BASELINE
-from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.run_kinds import no_run_at
 
 if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
@@ -285,7 +285,7 @@ class Leaderboard:
 
     def __getitem__(self, index: int | str | slice) -> Entry | list[Entry]:
         if isinstance(index, str):
-            return Entry(self._find(index), self._name, self)
+            return self._entry(self._find(index))
         try:
             places = range(self.ranked)[index]
         except TypeError:
@@ -300,27 +300,24 @@ class Leaderboard:
                 f"{describe(plain_value(index))}."
             ) from None
         if isinstance(places, int):
-            return Entry(self.rows[places], self._name, self)
-        return [Entry(self.rows[place], self._name, self) for place in places]
+            return self._entry(self.rows[places])
+        return [self._entry(self.rows[place]) for place in places]
 
     def __iter__(self) -> Iterator[Entry]:
-        run = self.path.resolve().name
-        return (Entry(row, run, self) for _, row in zip(range(self.ranked), self.rows, strict=False))
+        return (self._entry(row) for _, row in zip(range(self.ranked), self.rows, strict=False))
 
     def rejected(self) -> list[Entry]:
         """Return the losses without a rank, in the order of their birth; ``status`` and ``reason`` say why."""
-        run = self.path.resolve().name
-        return [Entry(row, run, self) for row in self.rows[self.ranked :]]
+        return [self._entry(row) for row in self.rows[self.ranked :]]
 
     def _find(self, wanted: str) -> Row:
         """Return the row of a loss by its name, its id or the beginning of its id. Raises UnknownLoss."""
         named = self.rows.named()
-        row = next((row for row in named if row.name == wanted), None)
-        matches = [] if row or not wanted else [row for row in self.rows if row.loss_id.startswith(wanted)]
-        if row is None and len(matches) == 1:
+        matches = [row for row in named if row.name == wanted][:1]
+        if not matches and wanted:
+            matches = [row for row in self.rows if row.loss_id.startswith(wanted)]
+        if len(matches) == 1:
             return matches[0]
-        if row is not None:
-            return row
         if matches:
             raise UnknownLoss(
                 f"Expected the id of one loss, got {shown(wanted)!r}, with which {len(matches)} ids begin, such as "
@@ -362,7 +359,7 @@ class Leaderboard:
                     stacklevel=2,
                 )
             else:
-                entries.append(Entry(row, self._name, self, forms.form_of((formula, class_weights))))
+                entries.append(self._entry(row, forms.form_of((formula, class_weights))))
         return entries
 
     def tuned(self) -> list[Entry]:
@@ -378,17 +375,15 @@ class Leaderboard:
         from lossearch.results.findings.tuned_forms import TunedForms, loss_key
 
         form = TunedForms(self.path).form_of(loss_key(row.formula, row.class_weights), row.name)
-        return None if form is None else Entry(row, self._name, self, form)
+        return None if form is None else self._entry(row, form)
 
     def find_row(self, formula: str, class_weights: str) -> Row | None:
         """Return the row of a loss by the text of its formula and its class weights; None if there is none."""
         rows = self.rows.of_formula(formula)
         return next((row for row in rows if (row.class_weights or "learned") == class_weights), None)
 
-    @property
-    def _name(self) -> str:
-        """Name of the run, without its folder."""
-        return self.path.resolve().name
+    def _entry(self, row: Row, form: "TunedForm | None" = None) -> Entry:
+        return Entry(row, self.path.resolve().name, self, form)
 
     def of_loss(self, loss_id: str) -> "list[Evaluation]":
         """Return the evaluations of a loss, in the order written."""
@@ -424,8 +419,8 @@ class Leaderboard:
             if row.reason and row.status != "duplicate":
                 reasons.setdefault(re.sub(r"[-+]?\d[\d.e+-]*", "#", row.reason), []).append(row.reason)
         most = max(reasons.values(), key=len, default=[])
-        told = f". Most frequent reason, {len(most)} of {len(rows)}: {most[0].rstrip('.')}" if most else ""
-        return f": {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}{told}"
+        reason = f". Most frequent reason, {len(most)} of {len(rows)}: {most[0].rstrip('.')}" if most else ""
+        return f": {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}{reason}"
 
     def finished_at(self) -> list[str]:
         """Return the end of each training, sorted: UTC, as recorded."""

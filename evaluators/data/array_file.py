@@ -99,7 +99,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise file_error(path, "arrays as numpy.savez writes them", got, _CONVERT) from None
     except PythonObjects as error:
         name = shown(str(error))
-        advice = numbering(name) if name.endswith("targets") else f"Save {name}.astype('float32')."
+        advice = advise_numbering(name) if name.endswith("targets") else f"Save {name}.astype('float32')."
         got = f"Python objects in {name}, such as texts, which cannot be read: that could run code"
         raise file_error(path, "arrays of numbers", got, advice) from None
     except Exception as error:  # a damaged file can make its readers raise any error
@@ -150,7 +150,7 @@ def _require_inputs(path: Path, name: str, inputs: NDArray[Any]) -> None:
 def _require_targets(path: Path, name: str, targets: NDArray[Any], inputs_shape: tuple[int, ...]) -> None:
     """Raise UserError unless the targets are class indices of the inputs, or of their pixels."""
     if targets.dtype.kind not in "iub":
-        raise file_error(path, f"whole numbers in {name}", _name_type(targets), numbering(name))
+        raise file_error(path, f"whole numbers in {name}", _name_type(targets), advise_numbering(name))
     shapes = [inputs_shape[:1]]
     if len(inputs_shape) == 4:
         shapes.append((inputs_shape[0], *inputs_shape[2:]))
@@ -158,12 +158,12 @@ def _require_targets(path: Path, name: str, targets: NDArray[Any], inputs_shape:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise file_error(path, f"{name} of shape {expected} to match the inputs", f"shape {list(targets.shape)}")
     if targets.ndim == 1 and targets.min() < 0:
-        raise file_error(path, f"numbers of at least 0 in {name}", str(targets.min()), numbering(name))
+        raise file_error(path, f"numbers of at least 0 in {name}", str(targets.min()), advise_numbering(name))
     if targets.ndim > 1 and int(targets.max()) > _LARGEST_CLASS:
         raise file_error(path, f"classes of pixels up to {_LARGEST_CLASS} in {name}", str(targets.max()))
 
 
-def numbering(name: str) -> str:
+def advise_numbering(name: str) -> str:
     """Say how to number classes."""
     return f"numpy.unique({name}, return_inverse=True)[1] numbers classes of any kind from 0 on."
 

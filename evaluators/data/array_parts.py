@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossearch.evaluators.data.array_file import ALL, file_error, numbering, written_label
+from lossearch.evaluators.data.array_file import ALL, advise_numbering, file_error, written_label
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import HELD_OUT, PARTS, SHARES, SPLIT_SEED, cut
 from lossearch.evaluators.data.splits import Split, warn_of_shared
@@ -112,7 +112,7 @@ def _require_numbered(path: Path, samples: Parts) -> None:
     if labels and max(labels) >= sum(map(len, samples.values())):
         absent = next(number for number in count() if number not in labels)
         got = f"0 of class {absent}, and class {max(labels)}"
-        raise file_error(path, "samples of each class, numbered from 0 on", got, numbering("targets"))
+        raise file_error(path, "samples of each class, numbered from 0 on", got, advise_numbering("targets"))
 
 
 def _require_every_class(path: Path, parts: Parts) -> None:

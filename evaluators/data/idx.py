@@ -59,8 +59,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         head = file.read(header.size)
         if len(head) < header.size:
             raise ValueError(f"{shown_path(path)} is cut off in its header")
-        zeros, kind, found, *shape = header.unpack(head)
-        if (zeros, kind, found) != (0, 8, dimensions):
+        zeros, kind, num_dimensions, *shape = header.unpack(head)
+        if (zeros, kind, num_dimensions) != (0, 8, dimensions):
             raise ValueError(f"{shown_path(path)} is no idx file of bytes with {dimensions} dimensions")
         num_bytes = math.prod(shape)
         if num_bytes > MAX_BYTES or 0 in shape:
@@ -71,6 +71,6 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _list_existing(folder: Path, name: str) -> Iterator[Any]:
-    for spelled in (name, name.replace("-idx", ".idx")):
-        yield from (path for suffix in ("", ".gz") if (path := folder / f"{spelled}-ubyte{suffix}").is_file())
+def _list_existing(folder: Path, name: str) -> Iterator[Path]:
+    for spelling in (name, name.replace("-idx", ".idx")):
+        yield from (path for suffix in ("", ".gz") if (path := folder / f"{spelling}-ubyte{suffix}").is_file())

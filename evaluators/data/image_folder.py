@@ -16,7 +16,7 @@ from typing import Literal
 from lossearch.evaluators.data.data_home import list_files, shown_path
 from lossearch.evaluators.data.image_listing import ImageListing, Labelled, list_images
 from lossearch.evaluators.data.image_parts import Parts, divide_by_class, divide_by_identity
-from lossearch.evaluators.data.images import Box, BrokenImage, decode, used_bits, warn_of_skipped
+from lossearch.evaluators.data.images import Box, BrokenImage, decode, find_used_bits, warn_of_skipped
 from lossearch.evaluators.data.pairs import draw_verification_pairs
 from lossearch.evaluators.data.parts import SPLIT_SEED
 from lossearch.evaluators.data.prepared import Content, Prepared, Sample, prepare
@@ -89,7 +89,7 @@ def prepare_images(
 
     def content() -> Content:
         skipped: list[str] = []
-        bits = used_bits(file for files in parts.values() for file, _ in files)
+        bits = find_used_bits(file for files in parts.values() for file, _ in files)
         samples = {part: _decode_samples(files, folder, options, box, bits, skipped) for part, files in parts.items()}
         return Content(tuple(classes), samples, skipped)
 

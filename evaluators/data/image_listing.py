@@ -139,9 +139,9 @@ class _Walk:
     def describe_left_out(self) -> str:
         """Say what there is instead of images of classes, such as files of an unknown kind; empty if nothing."""
         suffixes = Counter(shown(path.suffix.lower() or "no suffix", 20) for path in self.other)
-        found = ", ".join(f"{count} of {suffix}" for suffix, count in suffixes.most_common(5))
+        by_suffix = ", ".join(f"{count} of {suffix}" for suffix, count in suffixes.most_common(5))
         counts = ", ".join(f"{count} {kind.removeprefix('images ')}" for kind, count in self.left_out().items())
-        return f" but {counts}{f' ({found})' if found else ''}" if counts else ""
+        return f" but {counts}{f' ({by_suffix})' if by_suffix else ''}" if counts else ""
 
     def _list_images_of_class(self, folder: Path) -> Iterator[Path]:
         for path in self._list_entries(folder):

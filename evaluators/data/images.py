@@ -36,7 +36,7 @@ _BITS = (8, 10, 12, 14, 16)
 #: At most this many bytes are decoded of an image. Files of a few kilobytes can hold much more.
 MAX_BYTES = 2**28
 
-#: Mean brightness, of 255, of what a picture shows above which its transparent pixels become black, and not white.
+#: Mean brightness of opaque pixels, of 255. A transparent picture that is brighter is put on black, others on white.
 _BRIGHT = 170
 
 #: Pillow's names of the layouts of 16-bit channels, of which it keeps the upper bytes, and those of the lower bytes.
@@ -71,8 +71,8 @@ def decode(
     """Decode a file, turn the image upright (EXIF) and :func:`fit` it: [1 or 3, size, size].
 
     The first picture of an animation is taken. ``bits`` is the number of bits that the channels of a 16-bit file use,
-    see :func:`used_bits`. Raises BrokenImage if the file holds no image, and UserError if it cannot be read. An image
-    of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is taken for a decompression bomb.
+    see :func:`find_used_bits`. Raises BrokenImage if the file holds no image, and UserError if it cannot be read. An
+    image of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is taken for a decompression bomb.
     """
     with _as_broken(path), Image.open(path, formats=FORMATS) as image:
         if box is None:
@@ -85,7 +85,7 @@ def decode(
         return fit(ImageOps.exif_transpose(narrow), size, grey, box)
 
 
-def used_bits(paths: Iterable[Path]) -> int | None:
+def find_used_bits(paths: Iterable[Path]) -> int | None:
     """Return the number of bits that the channels of 16-bit files use, over all these files; None without such files.
 
     Scanners write 8 or 12 bits into files of 16. One scale for all files keeps dark images dark.
@@ -149,17 +149,17 @@ def _is_transparent(image: Image.Image) -> bool:
 def _composite(image: Image.Image) -> Image.Image:
     """Put an image with transparent pixels, of mode RGBA, on white, or on black if what it shows is bright.
 
-    Whatever colors an image shows, it thus differs from its ground. An image that is all transparent is taken for an
-    opaque one, whose program wrote no transparency.
+    So what an image shows differs from its background, whatever its colors. An image that is all transparent is taken
+    for an opaque one, whose program wrote no transparency.
     """
     opaque = image.convert("RGB")
     alpha = np.asarray(image.getchannel("A"), np.float64)
     if not alpha.any():
         return opaque
     brightness = float((np.asarray(opaque.convert("L")) * alpha).sum() / alpha.sum())
-    ground = Image.new("RGB", image.size, "black" if brightness > _BRIGHT else "white")
-    ground.paste(opaque, mask=image.getchannel("A"))
-    return ground
+    background = Image.new("RGB", image.size, "black" if brightness > _BRIGHT else "white")
+    background.paste(opaque, mask=image.getchannel("A"))
+    return background
 
 
 def _require_moderate(image: Image.Image) -> None:
@@ -198,34 +198,34 @@ def _round_bits(largest: int) -> int:
 def _is_wide(image: Image.Image) -> bool:
     """Return True for an image of 16 bits per channel."""
     is_wide = image.mode == "I" or image.mode.startswith("I;16")
-    return is_wide or _swapped(image) is not None or _find_wide_ppm(image) is not None
+    return is_wide or _find_lower_bytes(image) is not None or _find_wide_ppm(image) is not None
 
 
-def _swapped(image: Image.Image) -> list[Any] | None:
-    """Return what Pillow decodes of an image of several channels, with the lower bytes of 16 in place of the upper."""
-    swapped = []
+def _find_lower_bytes(image: Image.Image) -> list[Any] | None:
+    """Return what Pillow must decode for the lower bytes of 16-bit channels; None for another image."""
+    tiles = []
     for codec, extents, offset, arguments in getattr(image, "tile", ()):
         mode, *rest = [arguments] if isinstance(arguments, str) else list(arguments or [""])
         if not isinstance(mode, str) or mode not in _LOWER_BYTES:
             return None
         lower = _LOWER_BYTES[mode]
-        swapped.append((codec, extents, offset, lower if isinstance(arguments, str) else (lower, *rest)))
-    return swapped or None
+        tiles.append((codec, extents, offset, lower if isinstance(arguments, str) else (lower, *rest)))
+    return tiles or None
 
 
 def _read_wide(image: Image.Image) -> NDArray[np.uint16]:
     """Read an image of 16 bits per channel: [height, width] or [height, width, channels]."""
-    ppm, swapped = _find_wide_ppm(image), _swapped(image)
+    ppm, lower_bytes = _find_wide_ppm(image), _find_lower_bytes(image)
     if ppm is not None:
         return _read_wide_ppm(image, *ppm)
-    if swapped is None:
+    if lower_bytes is None:
         wide = np.asarray(image)
         if wide.min() < 0 or wide.max() >= 2**16:
             raise BrokenImage("pixels of more than 16 bits have no known range")
         return wide.astype(np.uint16)
     source = image.filename if isinstance(image, ImageFile.ImageFile) else ""
     with Image.open(source, formats=FORMATS) as second:
-        second.tile = swapped
+        second.tile = lower_bytes
         lower = np.asarray(second)
     return (np.asarray(image).astype(np.uint16) << 8) | lower
 

@@ -18,7 +18,7 @@ ANY_SIZE, UNPACKED_TO_PACKED = 2**27, 20
 
 
 class TooMuchToUnpack(ValueError):
-    """Arrays so much larger than their file that it must be made to fill the memory. The message tells both sizes."""
+    """Arrays so much larger than their file that it must be made to fill the memory. The message gives both sizes."""
 
 
 class PythonObjects(ValueError):
@@ -30,14 +30,17 @@ class NotPacked(ValueError):
 
 
 class PackedArrays:
-    """The arrays in a stream, by name. Opening and reading raise any error for a damaged file."""
+    """The arrays in a stream, by name.
+
+    Opening raises NotPacked and TooMuchToUnpack, reading PythonObjects. For a damaged file both may raise any error.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         if not zipfile.is_zipfile(stream):
             raise NotPacked
         self._archive = zipfile.ZipFile(stream)
-        self._members = {info.filename.removesuffix(".npy"): info for info in self._archive.infolist()}
         members = self._archive.infolist()
+        self._members = {info.filename.removesuffix(".npy"): info for info in members}
         unpacked, packed = (sum(getattr(info, size) for info in members) for size in ("file_size", "compress_size"))
         if unpacked > ANY_SIZE + UNPACKED_TO_PACKED * packed:
             raise TooMuchToUnpack(f"{unpacked:,} bytes packed into {packed:,}")

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from lossearch.evaluators.device import choose_device
 from lossearch.evaluators.evaluation import evaluate
 from lossearch.evaluators.training.state import State
-from lossearch.evaluators.training.steps import heard_by
+from lossearch.evaluators.training.steps import reporting_steps_to
 from lossearch.evaluators.work import Result, Spent, Work, spent_on
 from lossearch.results.records import Evaluation, Measurement
 
@@ -135,7 +135,7 @@ class InlineExecutor:
         self.largest_cohort = LARGEST_ON_A_GPU if choose_device(device).type == "cuda" else LARGEST_ON_A_CORE
 
     def submit(self, work: Work, states: Iterable[Mapping[str, State]] = ()) -> FinishedWork:
-        with heard_by(self._count_steps):
+        with reporting_steps_to(self._count_steps):
             return FinishedWork(work, evaluate(work, merge_states(states)))
 
     def _count_steps(self, steps: int) -> None:

@@ -52,14 +52,14 @@ class BoardReader:
         self._asked: Any = None  # reference of the number that was asked for
         self._looked_at = time.monotonic()
 
-    def look(self, told: Callable[[int], None]) -> None:
-        """Call ``told`` with the number of steps so far, if it has arrived, and ask for it again. Never waits."""
+    def look(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener`` with the number of steps so far, if it has arrived, and ask for it again. Never waits."""
         if self.handle is None or time.monotonic() - self._looked_at < INTERVAL:
             return
         self._looked_at = time.monotonic()
         try:
             if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
-                told(ray.get(self._asked))
+                listener(ray.get(self._asked))
                 self._asked = None
             if self._asked is None:
                 self._asked = self.handle.total.remote()

@@ -18,7 +18,7 @@ from lossearch.evaluators.executors.ray_board import BoardWriter
 from lossearch.evaluators.tasks.packed_task import PackedTask, unpack_task
 from lossearch.evaluators.tasks.registry import use_sent_task
 from lossearch.evaluators.training.state import State
-from lossearch.evaluators.training.steps import heard_by
+from lossearch.evaluators.training.steps import reporting_steps_to
 from lossearch.evaluators.versions import versions
 from lossearch.evaluators.work import Result, Work
 
@@ -56,6 +56,6 @@ class Worker:
         if sent is not None and self._label_of.get((work.task, work.data)) != label:
             use_sent_task(work.task, work.data, unpack_task(sent))
             self._label_of[work.task, work.data] = label
-        with heard_by(self._listener):
+        with reporting_steps_to(self._listener):
             result = evaluate(replace(work, device=self._device), merge_states(states), self._sharers)
         return replace(result, states={}, worker=self._name), result.states

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossearch.evaluators.screening.predictions import CLASSES, SIZE, Predictions
-from lossearch.primitives.analysis.domains import undefined_part
+from lossearch.primitives.analysis.domains import find_undefined_part
 from lossearch.primitives.analysis.targets import PREDICTIONS, moves
 from lossearch.primitives.batched.uniform_gradient import UniformGradient
 from lossearch.primitives.errors import UserError, shown
@@ -48,7 +48,7 @@ def require_varying(formula: Formula, class_weights: str | None = None) -> None:
 
     A formula that a search would reject for another reason passes.
     """
-    undefined = undefined_part(formula)
+    undefined = find_undefined_part(formula)
     if undefined is not None:
         raise UserError(f"Expected a formula that is defined everywhere, got {shown(str(formula), 200)}: {undefined}.")
     reason = rejection(formula, class_weights) or ""

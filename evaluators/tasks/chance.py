@@ -31,20 +31,20 @@ class Chance:
         return center - _NORMAL * math.sqrt(variance) / (1 + z_squared / self.samples) <= self.fitness
 
 
-def chance_of(task: Task) -> Chance:
+def compute_chance(task: Task) -> Chance:
     """Compute the chance level of a task from its validation split."""
     split = task.load().validation
     if split.pairs is not None:
         share = float(split.pairs.same.double().mean())
         return Chance(max(share, 1.0 - share), "the same answer for every pair", len(split.pairs))
-    shares = _class_shares(split)
+    shares = _compute_class_shares(split)
     if task.dense:
         # The one class that is predicted has its share of the pixels as intersection over union, and the others have 0.
         return Chance(max(shares) / len(shares), "the most frequent class for every pixel", len(split))
     return Chance(max(shares), "the most frequent class for every sample", len(split))
 
 
-def _class_shares(split: Split) -> list[float]:
+def _compute_class_shares(split: Split) -> list[float]:
     """Return the share of each class that the split has. Pixels without a class are left out."""
     targets = split.targets.flatten()
     counts = targets[targets >= 0].unique(return_counts=True)[1].double()

@@ -34,12 +34,12 @@ def describe_scales(split: Split) -> str | None:
     sample = inputs[:: max(1, len(inputs) // _MOST_SAMPLES)].double()
     columns = sample if sample.ndim == 2 else sample.movedim(1, -1).flatten(0, -2)
     kind = "column" if sample.ndim == 2 else "channel"
-    return "; ".join(_describe(columns, kind)) or None
+    return "; ".join(_describe_columns(columns, kind)) or None
 
 
-def _describe(columns: Tensor, kind: str) -> Iterator[str]:
-    """Yield what is wild about columns [rows, columns], counted from 0."""
-    places = _varying(columns)
+def _describe_columns(columns: Tensor, kind: str) -> Iterator[str]:
+    """Yield a clause for each problem of the columns [rows, columns], counted from 0."""
+    places = _find_varying(columns)
     if not places:
         return
     mean, deviation = columns[:, places].mean(0), columns[:, places].std(0)
@@ -62,7 +62,7 @@ def _describe(columns: Tensor, kind: str) -> Iterator[str]:
         )
 
 
-def _varying(columns: Tensor) -> list[int]:
+def _find_varying(columns: Tensor) -> list[int]:
     """Return the places of the columns that are not nearly constant."""
     is_usual = columns == columns.median(0).values
     places: list[int] = (is_usual.double().mean(0) <= _NEARLY_CONSTANT).nonzero().flatten().tolist()

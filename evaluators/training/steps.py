@@ -11,7 +11,7 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def heard_by(listener: Listener | None) -> Iterator[None]:
+def reporting_steps_to(listener: Listener | None) -> Iterator[None]:
     """Report the steps of trainings within the block to a listener."""
     token = _LISTENER.set(listener)
     try:
@@ -21,7 +21,7 @@ def heard_by(listener: Listener | None) -> Iterator[None]:
 
 
 def report_steps(steps: int) -> None:
-    """Report that so many steps were taken, summed over the trainings that took them together."""
+    """Report a number of steps, summed over the trainings that took them together."""
     listener = _LISTENER.get()
     if listener is not None:
         listener(steps)

@@ -7,7 +7,7 @@ executor trained.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lossearch.evaluators.tasks.chance import chance_of
+from lossearch.evaluators.tasks.chance import compute_chance
 from lossearch.evaluators.tasks.scales import describe_scales
 from lossearch.results.ranking.rows import leaderboard_rows
 from lossearch.results.records import BASELINE, Evaluation
@@ -56,7 +56,7 @@ def _warn_on_task(experiment: Experiment, name: str, baseline: list[Evaluation])
     ]
     if not values:
         return
-    chance, fitness = chance_of(experiment.task_named(name)), mean(values)
+    chance, fitness = compute_chance(experiment.task_named(name)), mean(values)
     if chance.explains(fitness):
         metric = experiment.task_named(name).metric.name
         yield (

@@ -19,7 +19,7 @@ from lossearch.evaluators.tasks.own_data import KINDS, DeclaredData, OwnData, ow
 from lossearch.evaluators.tasks.task import Task
 from lossearch.evaluators.work import Candidate, Work
 from lossearch.primitives.errors import Argument, UserError, nearest, similar
-from lossearch.results.storage.run_files import describe_directory
+from lossearch.results.storage.run_kinds import describe_directory
 from lossearch.runs.toml_text import parse_toml, read_toml_text
 
 #: Pattern of the names of runs and of the user's own tasks.
@@ -34,7 +34,7 @@ ARGUMENTS = ""
 #: Tables whose keys are arguments of their own.
 _TABLES = frozenset({"fidelity", "fidelity_of", "evolution", "executor"})
 
-#: Most problems that one message tells, and most characters of a value that it shows.
+#: Most problems in one message, and most characters of a value that it shows.
 _MAX_PROBLEMS, _LONGEST_VALUE = 8, 200
 
 #: What a key expects, by pydantic's type of error.
@@ -170,11 +170,11 @@ def validate_as(kind: type[Kind], declared: dict[str, Any], source: str, with_da
     except ValidationError as error:
         problems = _describe_problems(error, kind, named_as_arguments=source == ARGUMENTS)
         more = [(f"and {len(problems) - _MAX_PROBLEMS} more",)] if len(problems) > _MAX_PROBLEMS else []
-        told = [*problems[:_MAX_PROBLEMS], *more]
+        listed = [*problems[:_MAX_PROBLEMS], *more]
         parts: list[str | Argument] = [prefix_of(source)]
-        for number, (*before, last) in enumerate(told):
-            end = str(last).rstrip(".") if len(told) > 1 else last
-            parts += [*before, end, "; "] if number < len(told) - 1 else [*before, end]
+        for number, (*before, last) in enumerate(listed):
+            end = str(last).rstrip(".") if len(listed) > 1 else last
+            parts += [*before, end, "; "] if number < len(listed) - 1 else [*before, end]
         raise ExperimentError(*parts) from None
 
 
@@ -200,8 +200,8 @@ def read_experiment_text(name_or_path: str) -> tuple[str, str]:
         hint = similar(path.name, _list_names(path.parent)) if is_path else nearest(path.stem, shipped)
         raise ExperimentError(f"{_cut(name_or_path)}: no such file, and no shipped experiment of that name{hint}")
     if path.is_dir():
-        found = describe_directory(path) or "a folder"
-        raise ExperimentError(f"{_cut(name_or_path)}: expected a TOML file, got {found}.")
+        kind_of_folder = describe_directory(path) or "a folder"
+        raise ExperimentError(f"{_cut(name_or_path)}: expected a TOML file, got {kind_of_folder}.")
     try:
         return str(path), read_toml_text(path)
     except OSError as error:
@@ -298,7 +298,7 @@ def _describe_problems(
 ) -> list[tuple[str | Argument, ...]]:
     """Describe pydantic's errors in one sentence each: the key as it is written, what was expected, what was given.
 
-    Of a key that may have one of several types, pydantic has an error for each. They are told together.
+    Of a key that may have one of several types, pydantic has an error for each. They become one sentence.
     """
     by_place: dict[tuple[Any, ...], list[Any]] = {}
     for details in error.errors():

@@ -8,8 +8,6 @@ import errno
 import fcntl
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +18,6 @@ import tomli_w
 
 from lossearch.evaluators.tasks.own_data import KINDS
 from lossearch.evaluators.tasks.registry import refresh_own_tasks
-from lossearch.evaluators.versions import installed
 from lossearch.primitives.errors import Argument, UserError, shown
 from lossearch.results.records import Evaluation, Measurement
 from lossearch.results.storage.atomic import append_text, is_unfinished, remove, replace_text, write_whole_text
@@ -28,21 +25,18 @@ from lossearch.results.storage.run_files import (
     MAX_DECLARATION,
     MAX_STATE,
     ForeignFile,
-    describe_directory,
     make_folder,
-    no_run_at,
     read_run_file,
     refuse_linked_folders,
     shown_path,
 )
+from lossearch.results.storage.run_kinds import describe_directory, no_run_at
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.data_digest import describe_difference, digest_data, read_digests
 from lossearch.runs.declaration import Declaration
 from lossearch.runs.experiment import EvolutionSettings, Experiment, validated
+from lossearch.runs.provenance import collect_provenance
 from lossearch.runs.toml_text import parse_toml
-
-#: Packages whose versions a run records.
-_VERSIONED = ("lossearch", "torch", "numpy", "sympy", "deap", "ray", "pyarrow", "scikit-learn")
 
 #: Error numbers of a lock that another process holds.
 BUSY = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
@@ -52,7 +46,6 @@ CHECKPOINT_VERSION = 3
 
 #: The file of a run that sums up the work of its workers.
 WORKERS_FILE = "workers.json"
-
 
 #: Most characters of what is wrong with a declaration.
 _LONGEST_REASON = 2_000
@@ -204,7 +197,7 @@ class Directory(Generic[Kind, Record]):
 
     def _write(self, declared: Kind, started: datetime) -> None:
         plain = _drop_none(declared.model_dump(mode="json"))
-        provenance = _collect_provenance(started) | ({"data": digest_data(declared)} if declared.data else {})
+        provenance = collect_provenance(started) | ({"data": digest_data(declared)} if declared.data else {})
         write_whole_text(self.path / self.FILE, tomli_w.dumps({**plain, "provenance": provenance}))
 
     def log(self, event: str, **facts: Any) -> None:
@@ -268,8 +261,8 @@ class Directory(Generic[Kind, Record]):
         try:
             changes = _describe_changes(cls.recorded(path).result_defining(), declared.result_defining())
         except RunDirectoryError:
-            found = describe_directory(path, cls.FILE) or "one with other files"
-            return (f"{path}: expected a new or empty directory, got {found}.", *_GIVE_ANOTHER)
+            kind_of_run = describe_directory(path, cls.FILE) or "one with other files"
+            return (f"{path}: expected a new or empty directory, got {kind_of_run}.", *_GIVE_ANOTHER)
         if changes:
             return (f"{path}: made by another experiment: {'; '.join(changes.values())}.", *_GIVE_ANOTHER)
         resume = Argument("resume", "True")
@@ -457,26 +450,3 @@ def _drop_none(declared: dict[str, Any]) -> dict[str, Any]:
         for key, value in declared.items()
         if value is not None
     }
-
-
-def _collect_provenance(started: datetime) -> dict[str, Any]:
-    """Collect when a run started, and the versions of what it ran on."""
-    facts: dict[str, Any] = {
-        "started": started.isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": installed(_VERSIONED),
-    }
-    commit = _read_git_commit()
-    return facts | ({"git_commit": commit} if commit else {})
-
-
-def _read_git_commit() -> str | None:
-    """Return the git commit of the code; None if it does not lie in a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 5, "check": True}
-    try:
-        # An installation may lie in a repository of the user's, which does not track it.
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **options)
-        return str(subprocess.run([*git, "rev-parse", "HEAD"], **options).stdout).strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return None

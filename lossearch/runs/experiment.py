@@ -193,7 +193,7 @@ class Experiment(Declaration):
     @field_validator("task")
     @classmethod
     def _known_tasks(cls, task: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
-        if "data" in info.data:  # else its mistakes are told
+        if "data" in info.data:  # otherwise only the mistakes in the data are reported
             require_tasks([task] if isinstance(task, str) else task, info.data["data"], reads_data(info))
         return task
 

@@ -95,8 +95,8 @@ def _set_tasks(declared: dict[str, Any], given: Any) -> None:
             "Expected ", Argument("task"), f" to be a name, a path or a list of them, got {describe(given)}."
         )
     data = declared.get("data", {}) if isinstance(declared.get("data", {}), dict) else {}
-    names, own = name_own_data([given] if is_single else given, data)
+    names, own_data = name_own_data([given] if is_single else given, data)
     declared["task"] = names[0] if is_single else names
-    declared["data"] = {name: of_task for name, of_task in (data | own).items() if name in names}
+    declared["data"] = {name: of_task for name, of_task in (data | own_data).items() if name in names}
     if isinstance(declared.get("fidelity_of"), dict):
         declared["fidelity_of"] = {name: keys for name, keys in declared["fidelity_of"].items() if name in names}

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lossearch.evaluators.data.data_home import shown_path
 from lossearch.primitives.errors import UserError, shown
-
-#: Largest declaration, in bytes: fifty times the largest shipped one.
-MAX_BYTES = 2**18
+from lossearch.results.storage.run_files import MAX_DECLARATION
 
 #: Most tables within tables, and most names in a dotted key. A declaration needs four of each.
 _MAX_DEPTH, _MAX_NAMES = 16, 256
@@ -21,16 +20,20 @@ def read_toml_text(path: Path) -> str:
     """Read a file as text, without the byte order mark of some editors. Raises UserError."""
     try:
         if path.exists() and not path.is_file():  # a pipe would have to be waited for
-            raise UserError(f"{_name(path)}: expected a TOML file, got {'a folder' if path.is_dir() else 'no file'}.")
+            raise UserError(
+                f"{shown_path(path)}: expected a TOML file, got {'a folder' if path.is_dir() else 'no file'}."
+            )
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{_name(path)}: expected a TOML file of at most {MAX_BYTES:,} bytes, got a larger one.")
+            content = file.read(MAX_DECLARATION + 1)
+        if len(content) > MAX_DECLARATION:
+            raise UserError(
+                f"{shown_path(path)}: expected a TOML file of at most {MAX_DECLARATION:,} bytes, got a larger one."
+            )
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{_name(path)}: expected a readable TOML file, got a text that is not UTF-8, from byte {error.start} on. "
-            "Save it as UTF-8."
+            f"{shown_path(path)}: expected a readable TOML file, got a text that is not UTF-8, from byte {error.start} "
+            "on. Save it as UTF-8."
         ) from None
 
 
@@ -59,7 +62,3 @@ def _is_deep(declared: dict[str, Any]) -> bool:
 def _list_inner(value: Any) -> Iterator[Any]:
     inner = value.values() if isinstance(value, dict) else value
     return (entry for entry in inner if isinstance(entry, dict | list))
-
-
-def _name(path: Path) -> str:
-    return shown(str(path), 300)

@@ -81,7 +81,7 @@ class Comparison(Declaration):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if "data" in info.data:  # else its mistakes are told
+        if "data" in info.data:  # otherwise only the mistakes in the data are reported
             require_tasks(names, info.data["data"], reads_data(info))
         return require_distinct("task", names)
 

@@ -41,17 +41,15 @@ class StagedTraining:
         if self.step == self.work.fidelity.steps:
             self.is_finished = True
             measured = list(finished.measurements())
-            self._progress.end(self, num_trainings(self.work) * (self.share - share_before))
+            self._progress.end(self, num_trainings(self.work) * (1.0 - share_before))
             return [*measured, *_record_unmeasured(self.work, self.work.candidates, finished.result(), measured)]
         failed = _find_failed(finished.work, finished.result())
         records = list(_record_unmeasured(self.work, failed, finished.result(), (), finished.work))
         going_on = tuple(candidate for candidate in self.work.candidates if candidate not in failed)
-        num_failed = num_trainings(self.work)
+        num_failed = len(failed) * self.work.fidelity.seeds  # a candidate that fails on the way is done
         self.work = replace(self.work, candidates=going_on)
-        num_failed -= num_trainings(self.work)  # a candidate that fails on the way is done
-        self._progress.end(
-            self, num_trainings(self.work) * (self.share - share_before) + num_failed * (1.0 - share_before)
-        )
+        num_going_on = num_trainings(self.work)
+        self._progress.end(self, num_going_on * (self.share - share_before) + num_failed * (1.0 - share_before))
         self.is_finished = not going_on
         if not self.is_finished:
             states = finished.fetched()

@@ -1,6 +1,6 @@
 """Progress of a study by the steps of its trainings, so that a bar moves before the first training ends.
 
-Invariant: what the view was told never falls, and once nothing is in flight it is exactly what was done.
+Invariant: the number that the view shows never falls, and once nothing is in flight it is exactly what was done.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lossearch.runs.views import View
 
 @dataclass(frozen=True)
 class _InFlight:
-    """A stage that an executor has: the trainings that it is worth, and the steps of a whole training."""
+    """A stage that an executor has: the number of trainings that it counts as, and the steps of a whole training."""
 
     task: str
     trainings: float
@@ -27,8 +27,8 @@ class StepProgress:
 
     def __init__(self, executor: Executor, view: View) -> None:
         self._executor, self._view = executor, view
-        self._in_flight: dict[object, _InFlight] = {}  # by whom they belong to
-        self._ahead = 0.0  # trainings that the view was told of by their steps, and that are not done yet
+        self._in_flight: dict[object, _InFlight] = {}  # by owner
+        self._ahead = 0.0  # trainings in flight that the view shows as done, by their steps
         self._num_steps: int | None = None  # that the executor has reported so far; None before its first report
 
     def listen(self) -> None:
@@ -36,7 +36,7 @@ class StepProgress:
         self._num_steps, self._executor.on_steps = None, self._note_steps
 
     def begin(self, owner: object, task: str, trainings: float, steps: int) -> None:
-        """Add a stage that is about to be trained, worth so many trainings of ``steps`` steps each."""
+        """Add a stage that is about to be trained. It counts as ``trainings`` of ``steps`` steps each."""
         self._in_flight[owner] = _InFlight(task, trainings, steps)
 
     def end(self, owner: object, done: float) -> None:

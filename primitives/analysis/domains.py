@@ -11,7 +11,7 @@ from lossearch.primitives.language.formula import Call, Formula, number_text
 _Reason = Callable[..., str | None]
 
 
-def undefined_part(formula: Formula) -> str | None:
+def find_undefined_part(formula: Formula) -> str | None:
     """Name the first part of a formula that is undefined for all predictions, and why; None if there is none."""
     for part in formula.walk():
         if isinstance(part, Call) and part.operator in _REASONS:

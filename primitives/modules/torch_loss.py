@@ -254,15 +254,13 @@ class EmbeddingLoss(FormulaLoss):
         self._scores = lower_logits(scores(self._bound))
         #: True where the value moves with the weights. Scores alone do not train them.
         self._trains_weight = moves(self._bound, WEIGHT_FEATURES)
-        weight, centers = (
-            self.class_weights.initial(generator),
-            uniform_vectors((num_classes, embedding_size), generator),
-        )
+        initial_weight = self.class_weights.initial(generator)
+        initial_centers = uniform_vectors((num_classes, embedding_size), generator)
         used = {name for program in self._programs() for name in program.inputs}
         learned = self._trains_weight and self.class_weights.learned_at(0.0)
         trains_centers = moves(self._bound, CENTER_FEATURES)
-        self.weight = nn.Parameter(weight, requires_grad=learned) if used & {"weight", "z"} else None
-        self.centers = nn.Parameter(centers, requires_grad=trains_centers) if "centers" in used else None
+        self.weight = nn.Parameter(initial_weight, requires_grad=learned) if used & {"weight", "z"} else None
+        self.centers = nn.Parameter(initial_centers, requires_grad=trains_centers) if "centers" in used else None
 
     def _programs(self) -> list[Program]:
         """Return every program that the module runs."""

@@ -148,14 +148,14 @@ def of_row(row: Row, run: str, trial: FreshSeedTest | None = None, form: TunedFo
     of this tuned form. Raises UserError where a text is no formula, or its class weights do not suit it.
     """
     kind = row.class_weights or "learned"
-    found = parse(row.formula if form is None else form.formula)
-    if kind not in KINDS or not suits(kind, found):
-        raise UserError(f"Expected class_weights that suit {shown(str(found))}, got {shown(kind)}.")
+    parsed = parse(row.formula if form is None else form.formula)
+    if kind not in KINDS or not suits(kind, parsed):
+        raise UserError(f"Expected class_weights that suit {shown(str(parsed))}, got {shown(kind)}.")
     known = _known_loss_of(row)
     values = None if known is None else _values_of_known(known, form)
-    formula = found if known is None or values is None else known.formula
+    formula = parsed if known is None or values is None else known.formula
     if values is None:
-        formula, values = with_named_numbers(found)
+        formula, values = with_named_numbers(parsed)
     return _with_valid_names(
         row.loss_id if known is None else f"{known.name} ({row.loss_id})",
         formula,
@@ -173,7 +173,7 @@ def _values_of_known(known: Loss, form: TunedForm | None) -> dict[str, float] | 
     if form is None:
         return known.values()
     names = {parameter.name for parameter in known.hyperparameters}
-    given = {name: value for name, value in form.numbers().items() if name in names}
+    given = {name: value for name, value in form.settings_by_name().items() if name in names}
     try:
         values = known.values(given)
     except ValueError:

@@ -49,7 +49,7 @@ class TunedForm:
     value: float | None  #: mean metric on the validation split, under seeds that chose no settings
     verdicts: tuple[Verdict, ...] = field(default=())  #: on this form, one for each scene; empty if it was not judged
 
-    def numbers(self) -> dict[str, float]:
+    def settings_by_name(self) -> dict[str, float]:
         """Return the settings as numbers. Raises UserError where one is no finite number."""
         return read_settings(self.settings, self.loss)
 

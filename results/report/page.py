@@ -30,7 +30,7 @@ from lossearch.results.report.ranges import fitness_range
 from lossearch.results.report.settings import LANGUAGE
 from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, interval_of_mean
 from lossearch.results.storage.atomic import write_whole_text
-from lossearch.results.storage.run_files import no_run_at
+from lossearch.results.storage.run_kinds import no_run_at
 
 FILE = "report.html"
 

@@ -23,7 +23,7 @@ from lossearch.primitives.errors import LossearchError, MissingPackage, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
 from lossearch.results.storage.parquet_pages import unpacked_sizes
-from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, open_run_file
+from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, open_run_file, shown_path
 
 #: Most rows of a file, and of all parts of a run together: a search of a year on a thousand cores has a fifth of them.
 MAX_ROWS = 3_000_000
@@ -146,7 +146,7 @@ def read_table(path: Path, record_type: type, budget: RowBudget | None = None) -
 
 def describe_damage(path: Path, expected: str, got: str) -> str:
     """Describe a damaged file in printable text; its name and contents may come from a stranger."""
-    return f"{shown(str(path), limit=1_000)}: expected {expected}, got: {shown(got.rstrip('.'), limit=200)}"
+    return f"{shown_path(path)}: expected {expected}, got: {shown(got.rstrip('.'), limit=200)}"
 
 
 def to_pandas(record_type: type, records: Sequence[Any]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lossearch.evaluators.data.images import BrokenImage, decode, decode_pair, fit_mask, used_bits
+from lossearch.evaluators.data.images import BrokenImage, decode, decode_pair, find_used_bits, fit_mask
 from tests.evaluators.small_images import pixels, write_image
 
 
@@ -75,7 +75,7 @@ def test_netpbm_files_of_sixteen_bits_are_scaled_by_the_bits_that_they_use(tmp_p
     file.write_bytes(f"{kind}\n# by hand\n8 8\n65535\n".encode() + body + b"\n")
     expected = steps.astype(np.int64) * 255 // largest
     assert np.abs(decode(file, 8)[0].astype(np.int64) - expected).max() <= 1
-    assert used_bits([file]) == largest.bit_length()
+    assert find_used_bits([file]) == largest.bit_length()
 
 
 def test_a_netpbm_file_tells_its_largest_value(tmp_path):
@@ -105,9 +105,9 @@ def test_one_scale_holds_for_all_sixteen_bit_files(tmp_path):
     for name, largest in (("dark", 100), ("bright", 4_000)):
         Image.fromarray(np.full((8, 8), largest, np.uint16)).save(tmp_path / f"{name}.png")
     files = [tmp_path / "dark.png", tmp_path / "bright.png", write_image(tmp_path / "narrow.png")]
-    assert used_bits(files) == 12
+    assert find_used_bits(files) == 12
     assert [int(decode(file, 8, bits=12).max()) for file in files[:2]] == [100 >> 4, 4_000 >> 4]
-    assert used_bits(files[2:]) is None
+    assert find_used_bits(files[2:]) is None
 
 
 def test_sixteen_bit_color_keeps_its_transparency(tmp_path):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from lossearch.evaluators.data.splits import Pairs, Split, Splits
 from lossearch.evaluators.tasks import TASKS
-from lossearch.evaluators.tasks.chance import Chance, chance_of
+from lossearch.evaluators.tasks.chance import Chance, compute_chance
 
 
 def task_with(targets, pairs=None, dense=False):
@@ -17,19 +17,19 @@ def task_with(targets, pairs=None, dense=False):
 
 
 def test_chance_is_the_most_frequent_class():
-    chance = chance_of(task_with([0, 1, 1, 1, 2]))
+    chance = compute_chance(task_with([0, 1, 1, 1, 2]))
     assert (chance.fitness, chance.samples) == (pytest.approx(0.6), 5)
 
 
 def test_chance_of_pairs_is_the_more_frequent_answer():
     first, same = torch.zeros(4, dtype=torch.int64), torch.tensor([True, False, False, False])
-    chance = chance_of(task_with([0, 1], Pairs(first, first + 1, same)))
+    chance = compute_chance(task_with([0, 1], Pairs(first, first + 1, same)))
     assert (chance.fitness, chance.samples) == (0.75, 4)
 
 
 def test_chance_of_pixels_is_the_iou_of_one_class_everywhere():
     # class 0 has 3 of 4 labelled pixels, so its IoU is .75 and that of class 1 is 0
-    chance = chance_of(task_with([[[0, 0], [0, 1]], [[-1, -1], [-1, -1]]], dense=True))
+    chance = compute_chance(task_with([[[0, 0], [0, 1]], [[-1, -1], [-1, -1]]], dense=True))
     assert (chance.fitness, chance.samples) == (pytest.approx(0.375), 2)
 
 

@@ -6,9 +6,9 @@ import tomllib
 import pytest
 
 from lossearch.primitives.errors import UserError
+from lossearch.results.storage.run_files import MAX_DECLARATION
 from lossearch.runs.directory import RunDirectory, RunDirectoryError
 from lossearch.runs.experiment import load_experiment
-from lossearch.runs.toml_text import MAX_BYTES
 
 MINIMAL = 'name = "x"\ntask = "digits"\n'
 
@@ -21,7 +21,7 @@ HOSTILE = {
     "a long value": (f'seed = "{"9" * 100_000}"', r"seed: expected integer, got '9+\.\.\."),
     "a long key": (f"{'k' * 100_000} = 1", r"k+\.\.\.: unknown key"),
     "many keys": ("\n".join(f"k{number} = 1" for number in range(5_000)), "and 4992 more"),
-    "a large file": ("#" * (MAX_BYTES + 1), "at most 262,144 bytes"),
+    "a large file": ("#" * (MAX_DECLARATION + 1), "at most 262,144 bytes"),
     "a table without end": ("[[[", "expected TOML, got:.*line 3"),
     "no text": (b"\xff\xfe\x00", "not UTF-8, from byte 27 on"),
     "null": (MINIMAL + "seed = 1\0", "expected TOML"),

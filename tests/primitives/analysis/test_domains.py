@@ -2,7 +2,7 @@
 
 import pytest
 
-from lossearch.primitives.analysis.domains import undefined_part
+from lossearch.primitives.analysis.domains import find_undefined_part
 from lossearch.primitives.catalog import CATALOG
 from lossearch.primitives.language.parser import parse
 
@@ -21,8 +21,8 @@ from lossearch.primitives.language.parser import parse
     ],
 )
 def test_a_part_that_is_undefined_for_all_predictions_is_named(text, reason):
-    assert undefined_part(parse(text)) == reason
+    assert find_undefined_part(parse(text)) == reason
 
 
 def test_every_known_loss_is_defined():
-    assert {name: undefined_part(loss.bound()) for name, loss in CATALOG.items()} == dict.fromkeys(CATALOG)
+    assert {name: find_undefined_part(loss.bound()) for name, loss in CATALOG.items()} == dict.fromkeys(CATALOG)

@@ -25,10 +25,10 @@ def test_a_comparison_under_two_seeds_prints_means_and_words():
 def test_many_losses_widen_the_interval_that_decides_and_the_table_says_so():
     gains = [0.03, -0.004, 0.03, -0.004, 0.02, 0.01, -0.005, 0.03, 0.02, 0.01, -0.005, 0.03]
     alike = [0.001, -0.001] * 6
-    groups = [measured("base", [0.8] * 12), measured("ahead", [0.8 + gain for gain in gains])]
-    (alone,) = [line for line in ComparisonTable(sum(groups, []), "base").lines if line.loss == "ahead"]
-    groups += [measured(f"loss{number}", [0.8 + gain for gain in alike]) for number in range(9)]
-    table = ComparisonTable(sum(groups, []), "base")
+    two = [*measured("base", [0.8] * 12), *measured("ahead", [0.8 + gain for gain in gains])]
+    (alone,) = [line for line in ComparisonTable(two, "base").lines if line.loss == "ahead"]
+    others = [measured(f"loss{number}", [0.8 + gain for gain in alike]) for number in range(9)]
+    table = ComparisonTable([*two, *(measurement for group in others for measurement in group)], "base")
     (line,) = [line for line in table.lines if line.loss == "ahead"]
     assert (alone.verdict, alone.low > 0.0) == ("better", True)
     assert (line.verdict, line.low < 0.0 < line.high) == ("no difference shown", True)
