@@ -93,7 +93,7 @@ def export(
             Argument("calibrated", "False"),
             " with an entry of a leaderboard: no other loss has a factor.",
         )
-    with as_user_errors():
+    with as_user_errors(*_LARGEST, *MODULE_OPTIONS):
         exportable, is_measured = _read_loss(loss, options, form)
         exportable = _with_factor(exportable, calibrated, form)
         if form == "py":
@@ -140,7 +140,7 @@ def format_of(path: Path, format: str | None) -> str:
         )
     chosen = format if format is not None else str(of_suffix)
     if chosen not in known:
-        raise UserError(f"Unknown format {shown(chosen)!r}{nearest(chosen, known)}")
+        raise UserError("Unknown ", Argument("format"), f" {shown(chosen)!r}{nearest(chosen, known)}")
     if of_suffix is not None and of_suffix != chosen:
         raise UserError(f"Expected a path that ends in .{chosen}, as the format, got {str(path)!r}.")
     return chosen
@@ -180,7 +180,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
         exportable = _with_options(of_formula(formula, numbers), constants)
     for name in _TENSORS:
         if name in options and form == "py":
-            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
+            raise UserError("Expected ", Argument(name), f" for a graph alone{_hint_at_argument(name, exportable)}.")
     return exportable, is_measured
 
 
@@ -212,7 +212,7 @@ def _refuse_sizes(exportable: Exportable, num_classes: int | None, embedding_siz
     """Raise UserError for a size: only a graph takes one."""
     for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
         if size is not None:
-            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
+            raise UserError("Expected ", Argument(name), f" for a graph alone{_hint_at_argument(name, exportable)}.")
 
 
 def _require_moderate(exportable: Exportable, **sizes: int | None) -> None:
@@ -267,7 +267,9 @@ def _make_graph_module(
     """
     if embedding_size is not None and not exportable.over_embeddings:
         raise UserError(
-            f"Expected embedding_size for a loss over embeddings alone, {exportable.formula} is over logits."
+            "Expected ",
+            Argument("embedding_size"),
+            f" for a loss over embeddings alone, {exportable.formula} is over logits.",
         )
     if isinstance(loss, FormulaLoss):
         for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):

@@ -179,7 +179,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
         return load_comparison(source, **given)
     if earlier is not None:
         recorded = ComparisonDirectory.recorded(earlier)
-        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
+        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier), given=given)
     missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)

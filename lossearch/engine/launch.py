@@ -97,7 +97,11 @@ def required_directory(
     """
     if force and not resume:
         raise UserError(
-            "Expected force only together with resume: a new run has nothing to change. Set ",
+            "Expected ",
+            Argument("force"),
+            " only together with ",
+            Argument("resume"),
+            ": a new run has nothing to change. Set ",
             Argument("resume", "True"),
             ".",
         )
