@@ -11,7 +11,7 @@ import torch
 from lossearch.evaluators.screening.screening import rejection, require_varying
 from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with, require_known_options
-from lossearch.primitives.arguments import require_flag, require_path, require_whole
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_flag, require_path, require_whole
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.primitives.language.parser import valid_name
@@ -30,6 +30,9 @@ from lossearch.results.storage.atomic import write_whole_text
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 
+#: Names that an option or hyper-parameter cannot have: arguments of ``export``.
+ARGUMENTS = ("format", "card", "num_classes", "embedding_size", "calibrated", "force")
+
 #: Options of a module that are no constants. The class in a Python file takes them as arguments.
 _TENSORS = ("prior", "weight", "generator")
 
@@ -45,6 +48,7 @@ _MOST_NUMBERS = 2**28
 _WARNINGS = {_RANDOM_CLASS_WEIGHTS, _WITHOUT_WEIGHT, _WITHOUT_CLASS_WEIGHTS}
 
 
+@refuse_unknown_arguments
 def export(
     loss: "str | FormulaLoss | Entry",
     path: str | Path,
@@ -114,7 +118,7 @@ def export(
         )
     for limit in exportable.limits:
         if limit in _WARNINGS:
-            warnings.warn(limit, stacklevel=2)
+            warnings.warn(limit, stacklevel=3)
     return path
 
 
@@ -171,7 +175,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
             exportable = exportable.changed_from(measured)
     elif valid_name(loss):
         known = known_loss(loss)
-        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options)
+        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options, ARGUMENTS)
         exportable = _with_options(of_known(known, known.values(values)), constants)
     else:
         formula = formula_with(loss, values)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lossearch.primitives.arguments import plain_value, require_flag, require_path
+from lossearch.primitives.arguments import plain_value, refuse_unknown_arguments, require_flag, require_path
 from lossearch.primitives.errors import UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossearch.results.storage.store import Damage
 
 
+@refuse_unknown_arguments
 class Entry:
     """One loss of a leaderboard: the columns of its row as attributes, its formula, its loss module, its export.
 
@@ -216,6 +217,7 @@ def describe_left_out(damage: "Damage") -> str:
     return f"{damage.reason.rstrip('.')}. Its evaluations are left out."
 
 
+@refuse_unknown_arguments
 class Leaderboard:
     """The ranked losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
 
@@ -240,10 +242,10 @@ class Leaderboard:
         store = EvaluationStore(self.path / "evaluations")
         self._evaluations, self.damages = store.open()
         for damage in self.damages:
-            warnings.warn(describe_left_out(damage), stacklevel=2)
+            warnings.warn(describe_left_out(damage), stacklevel=3)
         self.foreign: str | None = store.describe_foreign()
         if self.foreign is not None:
-            warnings.warn(self.foreign, stacklevel=2)
+            warnings.warn(self.foreign, stacklevel=3)
         self.rows: Rows = Rows(self._evaluations)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
@@ -359,7 +361,7 @@ class Leaderboard:
                 warnings.warn(
                     f"{self.path}: the judged loss {formula} with {class_weights} class weights is not on the "
                     "leaderboard, so it is left out.",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             else:
                 entries.append(Entry(row, self._name, self, forms.form_of((formula, class_weights))))

@@ -15,9 +15,6 @@ from lossearch.cli.sources import board_of, known_or_formula
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Entry
 
-#: Arguments of ``lossearch.export``: no hyper-parameter of ``--set`` can have one of these names.
-_ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size", "calibrated", "force")
-
 
 def export(
     source: Annotated[str, typer.Argument(help="Directory of a run, name of a known loss, or formula.")],
@@ -175,13 +172,14 @@ def _say_use(loss: "Entry | str", form: str) -> None:
 
 def _read_hyperparameters(settings: list[str]) -> dict[str, float]:
     """Read the hyper-parameters of ``--set NAME=VALUE``."""
+    from lossearch.exporting import ARGUMENTS
     from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     values: dict[str, float] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         name = name.strip()
-        if name in (*_ARGUMENTS, *MODULE_OPTIONS):
+        if name in ("loss", "path", *ARGUMENTS, *MODULE_OPTIONS):
             fail(f"--set: expected the name of a hyper-parameter, got {name!r}", 2)
         if name in values:
             fail(f"--set: expected each hyper-parameter once, got {name} twice", 2)

@@ -14,6 +14,7 @@ from lossearch.evaluators.measuring.measures import NAMES
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.primitives.arguments import (
     plain_value,
+    refuse_unknown_arguments,
     require_choice,
     require_distinct_list,
     require_flag,
@@ -50,6 +51,7 @@ class ComparedLosses:
     table: ComparisonTable
 
 
+@refuse_unknown_arguments
 def compare(
     comparison: str | Path | Comparison | None = None,
     *,

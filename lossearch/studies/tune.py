@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lossearch.engine.launch import search
 from lossearch.primitives.arguments import (
+    refuse_unknown_arguments,
     require_count,
     require_distinct_list,
     require_flag,
@@ -61,6 +62,7 @@ class _SearchResult:
     chosen_from: int
 
 
+@refuse_unknown_arguments
 def tune(
     run: str | Path,
     *,

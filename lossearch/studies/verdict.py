@@ -14,7 +14,13 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.arguments import require_count, require_distinct_list, require_path, require_text
+from lossearch.primitives.arguments import (
+    refuse_unknown_arguments,
+    require_count,
+    require_distinct_list,
+    require_path,
+    require_text,
+)
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
@@ -69,6 +75,7 @@ class JudgedRun:
     table: VerdictTable
 
 
+@refuse_unknown_arguments
 def verdict(
     run: str | Path,
     *,
