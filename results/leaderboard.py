@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -217,6 +217,12 @@ def describe_left_out(damage: "Damage") -> str:
     return f"{damage.reason.rstrip('.')}. Its evaluations are left out."
 
 
+def _warn_of(problems: Iterable[str]) -> None:
+    """Warn of files that are left out, on behalf of a public method."""
+    for problem in problems:
+        warnings.warn(problem, stacklevel=4)
+
+
 @refuse_unknown_arguments
 class Leaderboard:
     """The ranked losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
@@ -354,6 +360,7 @@ class Leaderboard:
         from lossearch.results.findings.tuned_forms import TunedForms
 
         forms = TunedForms(self.path)
+        _warn_of(forms.problems())
         entries = []
         for formula, class_weights in forms.judged():
             row = self.find_row(formula, class_weights)
@@ -371,7 +378,9 @@ class Leaderboard:
         """Return the tuned losses of the search in their tuned forms, best on the validation split first."""
         from lossearch.results.findings.tuned_forms import TunedForms
 
-        rows = [self.find_row(*loss) for loss in TunedForms(self.path).found()]
+        forms = TunedForms(self.path)
+        _warn_of(forms.problems())
+        rows = [self.find_row(*loss) for loss in forms.found()]
         entries = [self.with_form(row) for row in rows if row is not None]
         return [entry for entry in entries if entry is not None]
 

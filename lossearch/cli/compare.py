@@ -229,11 +229,16 @@ def _print_tables(table: "ComparisonTable") -> None:
 def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     """Judge the tuned losses of a search, and print the verdicts."""
     from lossearch.cli.progress_bars import study_view
+    from lossearch.results.storage.tables import DamagedFile
     from lossearch.studies.runner import StudyInterrupted
     from lossearch.studies.verdict import plan_scenes, verdict
 
     size = {name: value for name, value in options.items() if name not in ("executor", "ray_address")}
-    for scene, trainings in plan_scenes(run, **size):
+    try:
+        scenes = plan_scenes(run, **size)
+    except DamagedFile as error:
+        fail(f"{str(error).rstrip('.')}. Remove it and tune again: {typed(['tune', str(run)])}", 2)
+    for scene, trainings in scenes:
         say(f"{scene.name}: {scene.task}, network {scene.fidelity.network}, {trainings} trainings")
     try:
         with study_view() as view:

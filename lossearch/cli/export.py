@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossearch.cli.output import fail, reported, say, say_embedding_use, typed
-from lossearch.cli.sources import board_of, known_or_formula
+from lossearch.cli.sources import board_of, known_or_formula, say_problems_of_findings
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Entry
@@ -106,6 +106,12 @@ def _read_loss_of_run(run: Path, rank: int | None, tuned: bool | None) -> "Entry
         fail(f"{run}: expected a loss that was trained to the end, got none{board.why_unranked()}", 2)
     if rank is not None and rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+    if rank is None or tuned:
+        from lossearch.results.findings.tuned_forms import TunedForms
+
+        for problem in TunedForms(run).unreadable():  # they say which loss was judged, and its numbers
+            fail(f"{problem.removesuffix(' What it holds is left out.')} Mend it, or name --rank and --untuned", 2)
+    say_problems_of_findings(run)
     if rank is not None:
         return board[rank - 1].tuned() if tuned else board[rank - 1]
     best = board.best()
