@@ -22,7 +22,7 @@ from lossearch.runs.experiment import Experiment
 from lossearch.runs.timing import in_words
 
 #: Steps that are measured, after one that is not; fewer if a step takes long.
-STEPS, SECONDS = 8, 1.0
+STEPS, SECONDS = 8, 0.5
 
 #: Number of trainings that are measured together, if the network has at most so many parameters.
 TOGETHER, LARGEST_TOGETHER = 16, 100_000

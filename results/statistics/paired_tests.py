@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from lossearch.results.statistics.intervals import FEWEST_FOR_INTERVAL, contains_zero, mean, spread
 
@@ -65,6 +64,8 @@ def negated(test: PairedTest) -> PairedTest:
 
 def _interval(differences: Sequence[float]) -> tuple[float, float]:
     """Return the 95 % BCa interval of the mean; a point if all differences are equal."""
+    from scipy import stats  # takes long to import
+
     if max(differences) - min(differences) < 1e-12:
         return differences[0], differences[0]
     result = stats.bootstrap(
@@ -80,6 +81,8 @@ def _interval(differences: Sequence[float]) -> tuple[float, float]:
 
 def _wilcoxon(differences: Sequence[float]) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test; exact for up to ``MOST_EXACT`` pairs, also with ties."""
+    from scipy import stats  # takes long to import
+
     moved = np.asarray([difference for difference in differences if abs(difference) > 1e-12])
     if not moved.size:
         return 1.0
@@ -108,6 +111,8 @@ def _rank_sums(ranks: NDArray[np.int_]) -> NDArray[np.float64]:
 
 def _permutation(differences: Sequence[float]) -> float:
     """Return the two-sided p of the permutation test."""
+    from scipy import stats  # takes long to import
+
     result = stats.permutation_test(
         (np.asarray(differences),),
         np.mean,
