@@ -231,7 +231,7 @@ def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     from lossearch.cli.progress_bars import study_view
     from lossearch.results.storage.tables import DamagedFile
     from lossearch.studies.runner import StudyInterrupted
-    from lossearch.studies.verdict import plan_scenes, verdict
+    from lossearch.studies.verdict import estimate_verdict, plan_scenes, verdict
 
     size = {name: value for name, value in options.items() if name not in ("executor", "ray_address")}
     try:
@@ -240,6 +240,7 @@ def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
         fail(f"{str(error).rstrip('.')}. Remove it and tune again: {typed(['tune', str(run)])}", 2)
     for scene, trainings in scenes:
         say(f"{scene.name}: {scene.task}, network {scene.fidelity.network}, {trainings} trainings")
+    say(estimate_verdict(run, scenes, options.get("tasks"), options.get("executor")))
     try:
         with study_view() as view:
             judged = verdict(run, view=view, **options)

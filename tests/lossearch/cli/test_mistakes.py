@@ -83,7 +83,10 @@ MISTAKES = [
     ([*COMPARE, "--learning-rate", "nan"], "--learning-rate: expected "),
     ([*COMPARE, "--seeds", "5000"], "--seeds: expected less than or equal to 1000, got 5000"),
     ([*COMPARE, "--ray-address", "auto"], "--ray-address: expected --executor ray with it, got inline"),
-    (["compare", "--task", "digits", "--losses", "focal,focal"], "--losses: expected each loss once, got focal twice"),
+    (
+        ["compare", "--task", "digits", "--losses", "focal,focal"],
+        "Expected --losses to be a list of names or formulas, got 'focal' twice",
+    ),
     (["compare", "--task", "digitz", "--losses", "mse"], "error: --task: Unknown task 'digitz'; did you mean digits"),
     (["compare", "--task", "digits", "--losses", "focl"], "error: Unknown loss 'focl'; did you mean focal"),
     (["compare", "--task", "digits", "--losses", "0*ce(z)"], "Expected a formula whose value depends on the predict"),
