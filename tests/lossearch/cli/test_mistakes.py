@@ -85,10 +85,10 @@ MISTAKES = [
     ([*COMPARE, "--ray-address", "auto"], "--ray-address: expected --executor ray with it, got inline"),
     (
         ["compare", "--task", "digits", "--losses", "focal,focal"],
-        "Expected --losses to be a list of names or formulas, got 'focal' twice",
+        "got 'focal' twice. Name each once",
     ),
     (["compare", "--task", "digitz", "--losses", "mse"], "error: --task: Unknown task 'digitz'; did you mean digits"),
-    (["compare", "--task", "digits", "--losses", "focl"], "error: Unknown loss 'focl'; did you mean focal"),
+    (["compare", "--task", "digits", "--losses", "focl"], "error: --losses: Unknown loss 'focl'; did you mean focal"),
     (["compare", "--task", "digits", "--losses", "0*ce(z)"], "Expected a formula whose value depends on the predict"),
     (["explain", "0*ce(z)", "--task", "digits"], "Expected a formula whose value depends on the predictions"),
     (["compare", "runs/goood"], "runs/goood: no such file, and no shipped experiment of that name; did you mean good"),
