@@ -11,7 +11,7 @@ import torch
 from lossearch.evaluators.screening.screening import rejection, require_varying
 from lossearch.evaluators.tasks import TASKS
 from lossearch.loss_module import formula_with, require_known_options
-from lossearch.primitives.arguments import require_flag, require_path, require_whole
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_flag, require_path, require_whole
 from lossearch.primitives.catalog import known_loss
 from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.primitives.language.parser import valid_name
@@ -30,6 +30,9 @@ from lossearch.results.storage.atomic import write_whole_text
 
 _SUFFIXES = {".py": "py", ".onnx": "onnx", ".pt2": "pt2"}
 
+#: Names that an option or hyper-parameter cannot have: arguments of ``export``.
+ARGUMENTS = ("format", "card", "num_classes", "embedding_size", "calibrated", "force")
+
 #: Options of a module that are no constants. The class in a Python file takes them as arguments.
 _TENSORS = ("prior", "weight", "generator")
 
@@ -45,6 +48,7 @@ _MOST_NUMBERS = 2**28
 _WARNINGS = {_RANDOM_CLASS_WEIGHTS, _WITHOUT_WEIGHT, _WITHOUT_CLASS_WEIGHTS}
 
 
+@refuse_unknown_arguments
 def export(
     loss: "str | FormulaLoss | Entry",
     path: str | Path,
@@ -90,7 +94,7 @@ def export(
             Argument("calibrated", "False"),
             " with an entry of a leaderboard: no other loss has a factor.",
         )
-    with as_user_errors():
+    with as_user_errors(*_LARGEST, *MODULE_OPTIONS):
         exportable, is_measured = _read_loss(loss, options, form)
         exportable = _with_factor(exportable, calibrated, form)
         if form == "py":
@@ -111,7 +115,7 @@ def export(
         )
     for limit in exportable.limits:
         if limit in _WARNINGS:
-            warnings.warn(limit, stacklevel=2)
+            warnings.warn(limit, stacklevel=3)
     return path
 
 
@@ -137,7 +141,7 @@ def format_of(path: Path, format: str | None) -> str:
         )
     chosen = format if format is not None else str(of_suffix)
     if chosen not in known:
-        raise UserError(f"Unknown format {shown(chosen)!r}{nearest(chosen, known)}")
+        raise UserError("Unknown ", Argument("format"), f" {shown(chosen)!r}{nearest(chosen, known)}")
     if of_suffix is not None and of_suffix != chosen:
         raise UserError(f"Expected a path that ends in .{chosen}, as the format, got {str(path)!r}.")
     return chosen
@@ -168,7 +172,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
             exportable = exportable.changed_from(measured)
     elif valid_name(loss):
         known = known_loss(loss)
-        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options)
+        require_known_options(known.name, [parameter.name for parameter in known.hyperparameters], options, ARGUMENTS)
         exportable = _with_options(of_known(known, known.values(values)), constants)
     else:
         formula = formula_with(loss, values)
@@ -177,7 +181,7 @@ def _read_loss(loss: "str | FormulaLoss | Entry", options: Mapping[str, Any], fo
         exportable = _with_options(of_formula(formula, numbers), constants)
     for name in _TENSORS:
         if name in options and form == "py":
-            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
+            raise UserError("Expected ", Argument(name), f" for a graph alone{_hint_at_argument(name, exportable)}.")
     return exportable, is_measured
 
 
@@ -209,7 +213,7 @@ def _refuse_sizes(exportable: Exportable, num_classes: int | None, embedding_siz
     """Raise UserError for a size: only a graph takes one."""
     for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):
         if size is not None:
-            raise UserError(f"Expected {name} for a graph alone{_hint_at_argument(name, exportable)}.")
+            raise UserError("Expected ", Argument(name), f" for a graph alone{_hint_at_argument(name, exportable)}.")
 
 
 def _require_moderate(exportable: Exportable, **sizes: int | None) -> None:
@@ -264,7 +268,9 @@ def _make_graph_module(
     """
     if embedding_size is not None and not exportable.over_embeddings:
         raise UserError(
-            f"Expected embedding_size for a loss over embeddings alone, {exportable.formula} is over logits."
+            "Expected ",
+            Argument("embedding_size"),
+            f" for a loss over embeddings alone, {exportable.formula} is over logits.",
         )
     if isinstance(loss, FormulaLoss):
         for name, size in (("num_classes", num_classes), ("embedding_size", embedding_size)):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from lossearch.primitives.arguments import refuse_unknown_arguments
 from lossearch.results.plain_text import html_table
 
 
@@ -23,6 +24,7 @@ class Listing(list[dict[str, Any]]):
         return html_table(self._columns, ([entry[name] for name in self._columns] for entry in self))
 
 
+@refuse_unknown_arguments
 def losses() -> Listing:
     """List the known losses: name, formula, hyperparameters, class_weights, source, origin, aliases of each.
 
@@ -33,6 +35,7 @@ def losses() -> Listing:
     return Listing((loss.describe() for loss in CATALOG.values()), ("name", "formula", "origin"))
 
 
+@refuse_unknown_arguments
 def tasks() -> Listing:
     """List the known tasks: name, family, summary, classes, shape, metric, needs_download and more of each.
 

@@ -5,12 +5,18 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lossearch.primitives.arguments import refuse_unknown_arguments
 from lossearch.primitives.modules.torch_loss import EmbeddingLoss, FormulaLoss
 
 if TYPE_CHECKING:
     from lossearch.primitives.language.formula import Formula
 
 
+#: Arguments of ``loss`` that are no options.
+SIZES = ("num_classes", "embedding_size")
+
+
+@refuse_unknown_arguments
 def loss(
     name_or_formula: str, *, num_classes: int | None = None, embedding_size: int | None = None, **options: Any
 ) -> FormulaLoss:
@@ -66,15 +72,20 @@ def loss(
     return module
 
 
-def require_known_options(name: str, hyperparameters: Collection[str], options: Iterable[str]) -> None:
-    """Raise UserError for an option that neither the known loss nor its module has, with the nearest known one."""
+def require_known_options(
+    name: str, hyperparameters: Collection[str], options: Iterable[str], arguments: Collection[str] = SIZES
+) -> None:
+    """Raise UserError for an option that neither the known loss nor its module has, with the nearest known one.
+
+    ``arguments`` are further names that the call takes.
+    """
     from lossearch.primitives.errors import UserError, nearest, shown, similar
     from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     for option in options:
         if option not in hyperparameters and option not in MODULE_OPTIONS:
             of_loss = nearest(option, hyperparameters) if hyperparameters else "; it has none"
-            of_any = similar(option, [*hyperparameters, *MODULE_OPTIONS, "num_classes", "embedding_size"])
+            of_any = similar(option, [*hyperparameters, *MODULE_OPTIONS, *arguments])
             raise UserError(f"{name} has no hyper-parameter {shown(repr(option))}{of_any or of_loss}")
 
 
@@ -84,13 +95,13 @@ def _warn_of_sizes(called: str, module: FormulaLoss, num_classes: int | None, em
         return
     if embedding_size is not None:
         warnings.warn(
-            f"{called} is over logits and owns no class weights: embedding_size is ignored. Leave it out.", stacklevel=3
+            f"{called} is over logits and owns no class weights: embedding_size is ignored. Leave it out.", stacklevel=4
         )
     elif num_classes is not None:
         warnings.warn(
             f"{called} is over logits and needs no num_classes: it only refuses logits of other than {num_classes} "
             "classes. Leave it out, unless you want that.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from lossearch.primitives.arguments import require_choice, require_count, require_text, require_whole
+from lossearch.primitives.arguments import (
+    refuse_unknown_arguments,
+    require_choice,
+    require_count,
+    require_text,
+    require_whole,
+)
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.curves import Drawn
 from lossearch.results.findings.observation import Observation, read_observation
@@ -44,6 +50,7 @@ Course = Literal["fitness", "loss", "gradient"]
 Ground = Literal["value", "ratio"]
 
 
+@refuse_unknown_arguments
 def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     """Draw fitness against size of the losses, with the Pareto front, the known losses and the ``top`` losses.
 
@@ -55,6 +62,7 @@ def pareto(run: str | Path | Leaderboard, top: int = 3) -> Figure:
     return run_figures.pareto(list(board.rows), board.rows[: min(top, board.ranked)])
 
 
+@refuse_unknown_arguments
 def progress(run: str | Path | Leaderboard) -> Figure:
     """Draw the best fitness so far and the median of each generation's losses, beside cross-entropy's fitness.
 
@@ -66,11 +74,13 @@ def progress(run: str | Path | Leaderboard) -> Figure:
     return run_figures.progress(generations, board.rows[0].metric, baseline_fitness)
 
 
+@refuse_unknown_arguments
 def outcomes(run: str | Path | Leaderboard) -> Figure:
     """Draw the outcomes of the losses born in each generation. Raises the same errors as ``progress``."""
     return run_figures.outcomes(_list_generations(_read_board(run)))
 
 
+@refuse_unknown_arguments
 def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw a loss of a run and its ancestors: generation against fitness.
 
@@ -81,6 +91,7 @@ def family(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     return run_figures.family(Family(board.rows).ancestors(row), row.metric)
 
 
+@refuse_unknown_arguments
 def curve(
     loss: str | Entry,
     what: Drawing = "slope",
@@ -106,6 +117,7 @@ def curve(
     return run_figures.curve(drawn_curves(drawn, classes, embedding_size), line, what)
 
 
+@refuse_unknown_arguments
 def course(run: str | Path | Leaderboard, rank: int = 1, what: Course = "fitness") -> Figure:
     """Draw one training of a loss step by step, beside cross-entropy's if that was observed.
 
@@ -128,12 +140,14 @@ def course(run: str | Path | Leaderboard, rank: int = 1, what: Course = "fitness
     return training_figures.course(both, what)
 
 
+@refuse_unknown_arguments
 def confusion(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw the confusion matrix of the validation split. Raises the same errors as ``course``."""
     row, observation = _read_observed(_read_board(run), rank)
     return training_figures.confusion(_require(observation.form.confusion, row, "confusion matrix"))
 
 
+@refuse_unknown_arguments
 def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw embeddings of the validation split in two dimensions, by t-SNE. Raises the same errors as ``course``."""
     row, observation = _read_observed(_read_board(run), rank)
@@ -141,6 +155,7 @@ def embeddings(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     return training_figures.embedded(points, _name_trained(row, observation))
 
 
+@refuse_unknown_arguments
 def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Ground = "value") -> Figure:
     """Draw the loss around the trained weights, or the ratio of its Hessian's extreme eigenvalues there.
 
@@ -152,6 +167,7 @@ def landscape(run: str | Path | Leaderboard, rank: int = 1, what: Ground = "valu
     return training_figures.landscape(_require(points, row, "landscape"), what)
 
 
+@refuse_unknown_arguments
 def class_maps(run: str | Path | Leaderboard, rank: int = 1) -> Figure:
     """Draw images, and below each where the network looks (Grad-CAM). Raises the same errors as ``course``."""
     row, observation = _read_observed(_read_board(run), rank)

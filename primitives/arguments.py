@@ -4,19 +4,65 @@ Numbers of numpy become numbers of Python, and paths of any kind become ``pathli
 raises WrongType, a UserError and TypeError; a value out of range raises UserError, a ValueError.
 """
 
+import inspect
 import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from lossearch.primitives.errors import Argument, UserError, WrongType, describe, nearest, shown
+
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 #: Largest count that an argument may be.
 MAX_COUNT = 2**31 - 1
 
 #: Most bytes of a path, and of one of its parts, on Linux and macOS.
 _LONGEST_PATH, _LONGEST_PART = 4_095, 255
+
+
+def refuse_unknown_arguments(call: Call) -> Call:
+    """Decorate a public function, or a class for its public methods: arguments that it does not have raise WrongType.
+
+    The message names the nearest known argument, or the one that is missing. Python's own names none.
+    """
+    if isinstance(call, type):
+        for name, method in list(vars(call).items()):
+            if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
+                setattr(call, name, refuse_unknown_arguments(method))
+        return call
+    signature = inspect.signature(call)
+
+    @wraps(call)
+    def checked(*positional: Any, **named: Any) -> Any:
+        try:
+            signature.bind(*positional, **named)
+        except TypeError as error:
+            raise WrongType(*_describe_misfit(call, signature, named, error)) from None
+        return call(*positional, **named)
+
+    return cast(Call, checked)
+
+
+def _describe_misfit(
+    call: Callable[..., Any], signature: inspect.Signature, named: Collection[str], error: TypeError
+) -> Iterator[str | Argument]:
+    """Describe arguments that do not suit a signature."""
+    called = call.__qualname__.removesuffix(".__init__")
+    known = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    unknown = None if takes_any else next((name for name in named if name not in signature.parameters), None)
+    if unknown is not None:
+        yield Argument(shown(unknown))
+        yield f": unknown argument of {called}"
+        yield nearest(unknown, [parameter.name for parameter in known]) if known else ", which takes none."
+    elif str(error).startswith("missing"):
+        yield f"Expected an argument of {called}, got none: {str(error).rpartition(': ')[2]}."
+    else:
+        plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in known]
+        yield f"Expected arguments as in {called}{inspect.Signature(plain)}, got {error}."
 
 
 def require_whole(name: str, value: Any, allowed: str = "above 0") -> int:

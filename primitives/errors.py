@@ -1,16 +1,31 @@
 """Errors with a message for the person at the terminal: expected, got, what to do."""
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
 
+#: What a command line has in place of arguments of Python that have no option of their name.
+_OPTIONS = {
+    "tasks": "--task",
+    "path": "RUN",
+    "run": "RUN",
+    "source": "SOURCE",
+    "experiment": "FILE",
+    "comparison": "FILE",
+    "name_or_formula": "SOURCE",
+}
+
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument named in a message: ``num_classes=...`` for Python, ``--num-classes`` for the command."""
+    """An argument named in a message: ``num_classes=...`` for Python, ``--num-classes`` for the command.
+
+    A value in quotes follows the option: ``class_weights='pedcc'`` is ``--class-weights pedcc``.
+    """
 
     name: str
     value: str = ""  #: left out of the message where empty
@@ -21,9 +36,10 @@ class Argument:
     @property
     def option(self) -> str:
         """The option of the command that sets this argument. A list's is named in the singular, and repeated."""
-        if self.name == "tasks":
-            return "--task"
-        return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}"
+        if self.name in _OPTIONS:
+            return _OPTIONS[self.name]
+        value = f" {self.value[1:-1]}" if self.value[:1] == "'" else ""
+        return f"--{'no-' if self.value == 'False' else ''}{self.name.replace('_', '-')}{value}"
 
 
 class LossearchError(Exception):
@@ -36,11 +52,11 @@ class LossearchError(Exception):
 
     def __init__(self, *parts: str | Argument) -> None:
         super().__init__("".join(map(str, parts)))
-        self._parts = parts
+        self.parts = parts  #: of the message
 
     def with_options(self) -> str:
         """Return the message with options of the command in place of arguments."""
-        return "".join(part.option if isinstance(part, Argument) else part for part in self._parts)
+        return "".join(part.option if isinstance(part, Argument) else part for part in self.parts)
 
 
 class UserError(LossearchError, ValueError):
@@ -58,8 +74,8 @@ class MissingPackage(UserError, ImportError):
 
 
 @contextmanager
-def as_user_errors() -> Iterator[None]:
-    """Raise a plain ValueError or TypeError as a UserError.
+def as_user_errors(*arguments: str) -> Iterator[None]:
+    """Raise a plain ValueError or TypeError as a UserError, in whose message the words ``arguments`` are arguments.
 
     Files that import torch alone raise the plain ones, since exports copy them.
     """
@@ -68,9 +84,17 @@ def as_user_errors() -> Iterator[None]:
     except UserError:
         raise
     except TypeError as error:
-        raise WrongType(str(error)) from None
+        raise WrongType(*_with_arguments(str(error), arguments)) from None
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(*_with_arguments(str(error), arguments)) from None
+
+
+def _with_arguments(message: str, arguments: Sequence[str]) -> list[str | Argument]:
+    """Split a message at the words that are arguments."""
+    if not arguments:
+        return [message]
+    parts = re.split(rf"(?<![\w'\".-])({'|'.join(arguments)})(?![\w'\"-])", message)
+    return [Argument(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,13 +3,13 @@
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lossearch.primitives.arguments import plain_value, require_flag, require_path
+from lossearch.primitives.arguments import plain_value, refuse_unknown_arguments, require_flag, require_path
 from lossearch.primitives.errors import UserError, WrongType, as_user_errors, describe, nearest, shown
 from lossearch.results.plain_text import SHOWN, html_table
 from lossearch.results.ranking.row import Row
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lossearch.results.storage.store import Damage
 
 
+@refuse_unknown_arguments
 class Entry:
     """One loss of a leaderboard: the columns of its row as attributes, its formula, its loss module, its export.
 
@@ -216,6 +217,13 @@ def describe_left_out(damage: "Damage") -> str:
     return f"{damage.reason.rstrip('.')}. Its evaluations are left out."
 
 
+def _warn_of(problems: Iterable[str]) -> None:
+    """Warn of files that are left out, on behalf of a public method."""
+    for problem in problems:
+        warnings.warn(problem, stacklevel=4)
+
+
+@refuse_unknown_arguments
 class Leaderboard:
     """The ranked losses of a run as the search ranked them: ``board[0].formula``, ``board[0].export("first.py")``.
 
@@ -240,10 +248,10 @@ class Leaderboard:
         store = EvaluationStore(self.path / "evaluations")
         self._evaluations, self.damages = store.open()
         for damage in self.damages:
-            warnings.warn(describe_left_out(damage), stacklevel=2)
+            warnings.warn(describe_left_out(damage), stacklevel=3)
         self.foreign: str | None = store.describe_foreign()
         if self.foreign is not None:
-            warnings.warn(self.foreign, stacklevel=2)
+            warnings.warn(self.foreign, stacklevel=3)
         self.rows: Rows = Rows(self._evaluations)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
@@ -349,6 +357,7 @@ class Leaderboard:
         from lossearch.results.findings.tuned_forms import TunedForms
 
         forms = TunedForms(self.path)
+        _warn_of(forms.problems())
         entries = []
         for formula, class_weights in forms.judged():
             row = self.find_row(formula, class_weights)
@@ -356,7 +365,7 @@ class Leaderboard:
                 warnings.warn(
                     f"{self.path}: the judged loss {formula} with {class_weights} class weights is not on the "
                     "leaderboard, so it is left out.",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             else:
                 entries.append(self._entry(row, forms.form_of((formula, class_weights))))
@@ -366,7 +375,9 @@ class Leaderboard:
         """Return the tuned losses of the search in their tuned forms, best on the validation split first."""
         from lossearch.results.findings.tuned_forms import TunedForms
 
-        rows = [self.find_row(*loss) for loss in TunedForms(self.path).found()]
+        forms = TunedForms(self.path)
+        _warn_of(forms.problems())
+        rows = [self.find_row(*loss) for loss in forms.found()]
         entries = [self.with_form(row) for row in rows if row is not None]
         return [entry for entry in entries if entry is not None]
 

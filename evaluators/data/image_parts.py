@@ -101,14 +101,15 @@ def _divide_by_class(listing: ImageListing) -> Divide:
     """Make a function that cuts the files of each class by their paths below the folder."""
 
     def divide(files: list[Labelled], names: tuple[str, ...], shares: tuple[float, ...]) -> Parts:
-        paths_by_class: dict[int, list[str]] = {}
-        for file, index in files:
-            paths_by_class.setdefault(index, []).append(listing.name_of(file))
-        cuts = [cut(paths, shares) for paths in paths_by_class.values()]
+        paths, paths_by_class = [listing.name_of(file) for file, _ in files], dict[int, list[str]]()
+        for path, (_, index) in zip(paths, files, strict=True):
+            paths_by_class.setdefault(index, []).append(path)
+        cuts = [cut(of_class, shares) for of_class in paths_by_class.values()]
         part_of = {path: names[number] for groups in cuts for number, group in enumerate(groups) for path in group}
-        return {
-            name: [(file, index) for file, index in files if part_of[listing.name_of(file)] == name] for name in names
-        }
+        parts: Parts = {name: [] for name in names}
+        for path, labelled in zip(paths, files, strict=True):
+            parts[part_of[path]].append(labelled)
+        return parts
 
     return divide
 

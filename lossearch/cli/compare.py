@@ -179,7 +179,7 @@ def _declared(file: str | None, overrides: dict[str, Any], earlier: Path | None)
         return load_comparison(source, **given)
     if earlier is not None:
         recorded = ComparisonDirectory.recorded(earlier)
-        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier))
+        return validated_comparison(replaced(recorded.model_dump(), given), str(earlier), given=given)
     missing = [option for option, key in (("--task", "tasks"), ("--losses", "losses")) if not given.get(key)]
     if missing:
         fail(f"expected FILE, or --task and --losses, got no {' and no '.join(missing)}", 2)
@@ -229,12 +229,18 @@ def _print_tables(table: "ComparisonTable") -> None:
 def _judge(run: Path, options: dict[str, Any], as_json: bool) -> None:
     """Judge the tuned losses of a search, and print the verdicts."""
     from lossearch.cli.progress_bars import study_view
+    from lossearch.results.storage.tables import DamagedFile
     from lossearch.studies.runner import StudyInterrupted
-    from lossearch.studies.verdict import plan_scenes, verdict
+    from lossearch.studies.verdict import estimate_verdict, plan_scenes, verdict
 
     size = {name: value for name, value in options.items() if name not in ("executor", "ray_address")}
-    for scene, trainings in plan_scenes(run, **size):
+    try:
+        scenes = plan_scenes(run, **size)
+    except DamagedFile as error:
+        fail(f"{str(error).rstrip('.')}. Remove it and tune again: {typed(['tune', str(run)])}", 2)
+    for scene, trainings in scenes:
         say(f"{scene.name}: {scene.task}, network {scene.fidelity.network}, {trainings} trainings")
+    say(estimate_verdict(run, scenes, options.get("tasks"), options.get("executor")))
     try:
         with study_view() as view:
             judged = verdict(run, view=view, **options)

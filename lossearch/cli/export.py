@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossearch.cli.output import fail, print_path, reported, say, say_embedding_use, typed
-from lossearch.cli.sources import board_of, known_or_formula
+from lossearch.cli.sources import board_of, known_or_formula, say_problems_of_findings
 
 if TYPE_CHECKING:
     from lossearch.results.leaderboard import Entry
-
-#: Arguments of ``lossearch.export``: no hyper-parameter of ``--set`` can have one of these names.
-_ARGUMENTS = ("loss", "path", "format", "card", "num_classes", "embedding_size", "calibrated", "force")
 
 
 def export(
@@ -109,6 +106,12 @@ def _read_loss_of_run(run: Path, rank: int | None, tuned: bool | None) -> "Entry
         fail(f"{run}: expected a loss that was trained to the end, got none{board.why_unranked()}", 2)
     if rank is not None and rank > board.ranked:
         fail(f"--rank: expected 1 to {board.ranked}, the losses of {run} that were evaluated, got {rank}", 2)
+    if rank is None or tuned:
+        from lossearch.results.findings.tuned_forms import TunedForms
+
+        for problem in TunedForms(run).unreadable():  # they say which loss was judged, and its numbers
+            fail(f"{problem.removesuffix(' What it holds is left out.')} Mend it, or name --rank and --untuned", 2)
+    say_problems_of_findings(run)
     if rank is not None:
         return board[rank - 1].tuned() if tuned else board[rank - 1]
     best = board.best()
@@ -175,13 +178,14 @@ def _say_use(loss: "Entry | str", form: str) -> None:
 
 def _read_hyperparameters(settings: list[str]) -> dict[str, float]:
     """Read the hyper-parameters of ``--set NAME=VALUE``."""
+    from lossearch.exporting import ARGUMENTS
     from lossearch.primitives.modules.options import MODULE_OPTIONS
 
     values: dict[str, float] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         name = name.strip()
-        if name in (*_ARGUMENTS, *MODULE_OPTIONS):
+        if name in ("loss", "path", *ARGUMENTS, *MODULE_OPTIONS):
             fail(f"--set: expected the name of a hyper-parameter, got {name!r}", 2)
         if name in values:
             fail(f"--set: expected each hyper-parameter once, got {name} twice", 2)

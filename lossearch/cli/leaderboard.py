@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossearch.cli.output import JsonFlag, fail, print_json, reported, say, typed
-from lossearch.cli.sources import board_of
+from lossearch.cli.sources import board_of, say_problems_of_findings
 
 if TYPE_CHECKING:
     from lossearch.results.findings.tuned_forms import LossKey
@@ -39,6 +39,7 @@ def leaderboard(
         from lossearch.results.ranking.filters import condition, on_task, ordered
 
         board, by_loss = board_of(run, says_damages=False), _group_verdicts(run)
+        say_problems_of_findings(run)
         conditions = [condition(text) for text in where or ()]
         rows: Sequence[Any] = board.rows
         is_selection = bool(conditions) or pareto or task is not None or sort is not None

@@ -29,7 +29,6 @@ def plan(experiment: Experiment) -> str:
     settings, fidelity = experiment.evolution, experiment.training_on(experiment.tasks[0])
     steps = " or ".join(map(str, dict.fromkeys(experiment.training_on(task).steps for task in experiment.tasks)))
     Evolution(settings, [], random.Random(experiment.seed)).ask()  # raises if no random tree keeps the limits
-    admission = Admission()
     lines = [
         f"{experiment.name}: {'tasks' if len(experiment.tasks) > 1 else 'task'} {', '.join(experiment.tasks)}, "
         f"seed {experiment.seed}, {experiment.executor.kind} executor"
@@ -45,9 +44,8 @@ def plan(experiment: Experiment) -> str:
         lines.append(f"rungs after {after} steps: the best one in {fidelity.reduction_factor} goes on each time")
     lines.append(measured_time(experiment, trainings // fidelity.seeds // len(experiment.tasks)))
     lines.append("starting losses:")
-    for text in settings.seeds:
-        birth = birth_of_named(text)
-        decision = admission.decide(birth, 0)
+    births = [birth_of_named(text) for text in settings.seeds]
+    for birth, decision in zip(births, Admission().screen(births, 0), strict=True):
         refused = f"  ({decision.status}: {decision.reason})" if isinstance(decision, Refusal) else ""
         formula = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula
         lines.append(f"  {birth.name or '':28} {formula}{refused}")

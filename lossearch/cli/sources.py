@@ -33,6 +33,14 @@ def board_of(run: Path, says_damages: bool = True) -> "Leaderboard":
     return board
 
 
+def say_problems_of_findings(run: Path) -> None:
+    """Name the files of tuning and verdicts that cannot be read or that no run writes, each in one line."""
+    from lossearch.results.findings.tuned_forms import TunedForms
+
+    for problem in TunedForms(run).problems():
+        say_warning(problem)
+
+
 def require_executor(executor: str | None, ray_address: str | None) -> None:
     """End the command if the address of a Ray cluster is malformed, or given with another executor."""
     if ray_address is None:

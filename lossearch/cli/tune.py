@@ -38,7 +38,7 @@ def tune(
         from lossearch.cli.progress_bars import search_view, study_view
         from lossearch.runs.named_loss import split_names
         from lossearch.runs.session import RunInterrupted
-        from lossearch.studies.tune import require_tunable, search_at_random
+        from lossearch.studies.tune import estimate_tuning, search_at_random
         from lossearch.studies.tune import tune as run_tuning
 
         require_executor(executor, ray_address)
@@ -46,7 +46,7 @@ def tune(
         chosen: dict[str, Any] = {"top": top, "trials": trials, "seeds": seeds}
         chosen["baselines"] = None if baselines is None else split_names(baselines)
         say_named_data(run)
-        require_tunable(run, **chosen)
+        say(estimate_tuning(run, **chosen, random_search=random_search, executor=executor))
         where: dict[str, Any] = {"executor": executor, "ray_address": ray_address}
         try:
             if random_search:

@@ -10,7 +10,7 @@ from lossearch.engine.generational import GenerationalSearch
 from lossearch.engine.steady import SteadySearch
 from lossearch.engine.warning_signs import warn_of_inputs
 from lossearch.evaluators.executors.executor import Executor
-from lossearch.primitives.arguments import require_flag, require_path, require_whole
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_flag, require_path, require_whole
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.logged_warnings import logged_warnings
@@ -36,6 +36,7 @@ class SearchInterrupted(RunInterrupted):
     """The search was stopped from outside; it can be resumed."""
 
 
+@refuse_unknown_arguments
 def search(
     experiment: str | Path | Experiment | None = None,
     *,
@@ -97,7 +98,11 @@ def required_directory(
     """
     if force and not resume:
         raise UserError(
-            "Expected force only together with resume: a new run has nothing to change. Set ",
+            "Expected ",
+            Argument("force"),
+            " only together with ",
+            Argument("resume"),
+            ": a new run has nothing to change. Set ",
             Argument("resume", "True"),
             ".",
         )
@@ -113,6 +118,7 @@ def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, A
     if experiment is not None:
         declared, source = read_declaration(str(require_path("experiment", experiment, "a TOML file or its name")))
         return validated(override(declared, overrides, _ARGUMENTS), source)
+    declared = override({"name": "search"}, overrides, _ARGUMENTS)  # names an unknown key first
     if overrides.get("task") is None:
         raise UserError(
             "Expected an experiment or a task, got neither. Give the path of a TOML file, the name of a shipped "
@@ -120,7 +126,7 @@ def _declared(experiment: str | Path | Experiment | None, overrides: dict[str, A
             Argument("task", "..."),
             ".",
         )
-    return validated(override({"name": "search"}, overrides, _ARGUMENTS), ARGUMENTS)
+    return validated(declared, ARGUMENTS)
 
 
 def _execute(

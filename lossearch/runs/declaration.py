@@ -5,9 +5,10 @@ An unknown key is refused, with the nearest known one.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -30,6 +31,9 @@ _WITHOUT_DATA = {"with_data": False}
 
 #: Source of a declaration that is made of arguments alone, from Python or the command line.
 ARGUMENTS = ""
+
+#: The arguments of a declaration that a file holds alone.
+NOTHING_GIVEN: Mapping[str, Any] = MappingProxyType({})
 
 #: Tables whose keys are arguments of their own.
 _TABLES = frozenset({"fidelity", "fidelity_of", "evolution", "executor"})
@@ -159,23 +163,37 @@ def read_declaration(name_or_path: str, **overrides: Any) -> tuple[dict[str, Any
     return declared | {key: value for key, value in overrides.items() if value is not None}, source
 
 
-def validate_as(kind: type[Kind], declared: dict[str, Any], source: str, with_data: bool = True) -> Kind:
+def validate_as(
+    kind: type[Kind],
+    declared: dict[str, Any],
+    source: str,
+    with_data: bool = True,
+    given: Mapping[str, Any] = NOTHING_GIVEN,
+) -> Kind:
     """Validate a dictionary as a declaration. Raises ExperimentError, which names the source and each bad key.
 
-    ``source`` is ``ARGUMENTS`` for a declaration that no file holds: then the arguments are named. Without
-    ``with_data`` the user's own data is not read, and all that depends on it is taken as it is.
+    ``source`` is ``ARGUMENTS`` for a declaration that no file holds: then the arguments are named. ``given`` are the
+    arguments that replaced keys of a file: a bad one is named as an argument, too. Without ``with_data`` the user's
+    own data is not read, and all that depends on it is taken as it is.
     """
     try:
         return kind.model_validate(declared, context=None if with_data else _WITHOUT_DATA)
     except ValidationError as error:
-        problems = _describe_problems(error, kind, named_as_arguments=source == ARGUMENTS)
+        problems = _describe_problems(error, kind, None if source == ARGUMENTS else _list_arguments(given))
         more = [(f"and {len(problems) - _MAX_PROBLEMS} more",)] if len(problems) > _MAX_PROBLEMS else []
         listed = [*problems[:_MAX_PROBLEMS], *more]
-        parts: list[str | Argument] = [prefix_of(source)]
+        all_given = all(isinstance(problem[0], Argument) for problem in problems)
+        parts: list[str | Argument] = ["" if all_given else prefix_of(source)]
         for number, (*before, last) in enumerate(listed):
             end = str(last).rstrip(".") if len(listed) > 1 else last
             parts += [*before, end, "; "] if number < len(listed) - 1 else [*before, end]
         raise ExperimentError(*parts) from None
+
+
+def _list_arguments(given: Mapping[str, Any]) -> set[str]:
+    """List the arguments that replace keys of a file, with the keys of tables among them."""
+    tables = [value for value in given.values() if isinstance(value, Mapping)]
+    return {key for values in (given, *tables) for key, value in values.items() if value is not None}
 
 
 def prefix_of(source: str) -> str:
@@ -294,11 +312,12 @@ def require_distinct(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _describe_problems(
-    error: ValidationError, kind: type[Declaration], named_as_arguments: bool
+    error: ValidationError, kind: type[Declaration], arguments: Set[str] | None
 ) -> list[tuple[str | Argument, ...]]:
     """Describe pydantic's errors in one sentence each: the key as it is written, what was expected, what was given.
 
-    Of a key that may have one of several types, pydantic has an error for each. They become one sentence.
+    ``arguments`` are the keys that were given as arguments; None for all. Of a key that may have one of several types,
+    pydantic has an error for each. They become one sentence.
     """
     by_place: dict[tuple[Any, ...], list[Any]] = {}
     for details in error.errors():
@@ -309,15 +328,33 @@ def _describe_problems(
             continue  # the value is of one of the types, and something in it is wrong
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
         text = _describe_problem(errors, kind)
+        if not place:  # the message itself may begin with a key
+            key, text = _split_at_key(text, kind, arguments)
+            place = tuple(key.split(".")) if key else ()
         named: str | Argument = _cut(key)
-        if named_as_arguments and place and place[0] != "data":
-            named = Argument(str(place[-1] if place[0] in _TABLES else place[0]))
+        if place and place[0] != "data":
+            argument = str([part for part in place if isinstance(part, str)][-1] if place[0] in _TABLES else place[0])
+            named = Argument(argument) if arguments is None or argument in arguments - _TABLES else named
         if key:
             problems[named, f": {text}"] = None
         else:
             whole = "" if errors[0]["type"] == "value_error" else "the experiment: "
             problems[(f"{whole}{text}",)] = None
     return list(problems)
+
+
+def _split_at_key(text: str, kind: type[Declaration], arguments: Set[str] | None) -> tuple[str, str]:
+    """Split a message such as ``split: expected ...`` into a key, empty if it names none, and the rest.
+
+    ``fidelity: network = 'unet' wants ...`` is about the key ``fidelity.network`` if that is an argument.
+    """
+    key, colon, rest = text.partition(": ")
+    if not colon or key.split(".")[0] not in {*kind.model_fields, *_TABLES}:
+        return "", text
+    inner = re.match(r"(\w+) = ", rest)
+    if inner and key.split(".")[0] in _TABLES and (arguments is None or inner[1] in arguments):
+        return f"{key}.{inner[1]}", f"expected another, {rest[inner.end() :]}"
+    return key, rest
 
 
 def _describe_problem(errors: Sequence[Any], kind: type[Declaration]) -> str:

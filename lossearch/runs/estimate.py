@@ -1,9 +1,13 @@
-"""Estimate the time of a search: a few steps of cross-entropy on drawn inputs of the task's shape, on this machine."""
+"""Estimate the time of a search: a few steps of cross-entropy on drawn inputs of the task's shape, on this machine.
+
+Trainings after a search take the seconds for each step that its records hold.
+"""
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 
@@ -18,11 +22,12 @@ from lossearch.evaluators.training.training import Training
 from lossearch.loss_module import loss
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
+from lossearch.results.records import Evaluation
 from lossearch.runs.experiment import Experiment
 from lossearch.runs.timing import in_words
 
 #: Steps that are measured, after one that is not; fewer if a step takes long.
-STEPS, SECONDS = 8, 1.0
+STEPS, SECONDS = 8, 0.5
 
 #: Number of trainings that are measured together, if the network has at most so many parameters.
 TOGETHER, LARGEST_TOGETHER = 16, 100_000
@@ -75,6 +80,54 @@ def estimate_seconds(experiment: Experiment, candidates: int) -> float:
         step = measure_step(experiment.task_named(name), fidelity, experiment.executor.device)
         seconds += candidates * fidelity.seeds * sum(_list_steps(fidelity)) * step
     return seconds / count_workers(experiment)
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """A number of trainings that a study makes on a task."""
+
+    task: str
+    fidelity: TrainingSettings
+    number: int
+
+
+def seconds_of_step(evaluations: Iterable[Evaluation], task: str) -> float | None:
+    """Return the median seconds of one step of the trainings that a search recorded on a task; None without any."""
+    recorded = [record for record in evaluations if record.task == task and record.status == "evaluated"]
+    steps = [record.seconds / record.steps for record in recorded if record.seconds and record.steps]
+    return median(steps) if steps else None
+
+
+def later_time(
+    experiment: Experiment,
+    evaluations: Sequence[Evaluation],
+    planned: Sequence[Trainings],
+    executor: str | None = None,
+    searches: int = 0,
+) -> str:
+    """Return a sentence about the time that trainings after a search take, and ``searches`` as long as the first.
+
+    Trainings of another network than the search's, or on another task, are measured.
+    """
+    workers = 1 if executor == "inline" else count_workers(experiment)
+    seconds = searches * sum(record.seconds or 0.0 for record in evaluations)
+    try:
+        for trainings in planned:
+            known = trainings.task in experiment.tasks
+            same = known and trainings.fidelity.network == experiment.training_on(trainings.task).network
+            step = seconds_of_step(evaluations, trainings.task) if same else None
+            if step is None:
+                step = measure_step(
+                    experiment.task_named(trainings.task), trainings.fidelity, experiment.executor.device
+                )
+            seconds += trainings.number * trainings.fidelity.steps * step
+    except (UserError, RuntimeError, MemoryError) as error:
+        return f"time: not estimated, {str(error).splitlines()[0]}"
+    called = "worker" if workers == 1 else "workers"
+    return (
+        f"time: about {in_words(seconds / workers)} with {workers} {called}, if a step takes as long as in the search; "
+        "less if some of it is done already"
+    )
 
 
 def count_workers(experiment: Experiment) -> int:

@@ -3,6 +3,7 @@
 Every key but ``name`` and ``task`` has a default. An unknown key is refused, with the nearest known one.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,6 +14,7 @@ from lossearch.primitives.language.formula import Name
 from lossearch.primitives.language.operators import OPERATORS
 from lossearch.primitives.language.terminals import FEATURES, TERMINALS
 from lossearch.runs.declaration import (
+    NOTHING_GIVEN,
     Declaration,
     ExperimentError,
     Section,
@@ -227,18 +229,17 @@ def load_experiment(name_or_path: str, **overrides: Any) -> Experiment:
 
     ``overrides`` replace top-level keys unless they are None. Raises ExperimentError.
     """
-    return validated(*read_declaration(name_or_path, **overrides))
+    return validated(*read_declaration(name_or_path, **overrides), given=overrides)
 
 
-def validated(declared: dict[str, Any], source: str, with_data: bool = True) -> Experiment:
-    """Validate a dictionary as an experiment. Raises ExperimentError, which names the source and each bad key.
-
-    Without ``with_data`` the user's own data is not read.
-    """
+def validated(
+    declared: dict[str, Any], source: str, with_data: bool = True, given: Mapping[str, Any] = NOTHING_GIVEN
+) -> Experiment:
+    """Validate a dictionary as an experiment. Raises ExperimentError as :func:`validate_as` does."""
     if "losses" in declared:
         advice = "Run it with 'lossearch compare'."
         raise ExperimentError(f"{prefix_of(source)}expected a search, got a comparison. {advice}")
-    return validate_as(Experiment, declared, source, with_data)
+    return validate_as(Experiment, declared, source, with_data, given)
 
 
 def _require_within_limits(name: str, max_nodes: int, max_depth: int) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lossearch.primitives.errors import LossearchError
+from lossearch.results.findings.tuned_forms import TunedForms
 from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import BASELINE
 from lossearch.results.storage.atomic import is_unfinished
@@ -61,7 +63,7 @@ class Status:
     damages: int = 0  #: parts that cannot be read
     unfinished: list[str] = field(default_factory=list)  #: files that a killed process left incomplete
     best_tested: str | None = None  #: the loss to use, and its test under fresh seeds or its verdict, if it has one
-    warnings: list[str] = field(default_factory=list)  #: signs that nothing trains, or that the scores say nothing
+    warnings: list[str] = field(default_factory=list)  #: that nothing trains, or of files left out
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -100,7 +102,7 @@ def status(path: Path) -> Status:
         damages=len(board.damages),
         unfinished=[] if state == "running" else _list_unfinished(path),
         best_tested=_describe_tested(board),
-        warnings=list(logged_warnings(path / "log.jsonl")),
+        warnings=[*logged_warnings(path / "log.jsonl"), *TunedForms(path).problems()],
     )
 
 
@@ -129,7 +131,9 @@ def _read_outline(path: Path) -> tuple[str, list[str], int]:
 def _describe_tested(board: Leaderboard) -> str | None:
     """Describe the loss to use and how it did where nothing chose it; None if no loss was tested so."""
     try:
-        best = board.best() if board.ranked else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the status itself names files that are left out
+            best = board.best() if board.ranked else None
     except (LossearchError, OSError):  # the files of tuning or of verdicts cannot be read
         best = board[0]
     tested = None if best is None else best.tested()

@@ -3,8 +3,6 @@
 If the comparison asks for it, the settings of every loss are tuned first.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,13 @@ from lossearch.evaluators.measuring.measures import NAMES
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
 from lossearch.primitives.arguments import (
     plain_value,
+    refuse_unknown_arguments,
     require_choice,
     require_distinct_list,
     require_flag,
     require_path,
 )
-from lossearch.primitives.errors import Argument, UserError, nearest, shown
+from lossearch.primitives.errors import Argument, UserError, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
 from lossearch.runs.declaration import ARGUMENTS
@@ -50,6 +49,7 @@ class ComparedLosses:
     table: ComparisonTable
 
 
+@refuse_unknown_arguments
 def compare(
     comparison: str | Path | Comparison | None = None,
     *,
@@ -80,7 +80,7 @@ def compare(
     declared = _declared(comparison, overrides)
     _require_measure(declared, measure)
     if not resume:
-        _require_each_once(declared.losses)
+        require_distinct_list("losses", list(declared.losses), "names or formulas")
     path = required_path(ComparisonDirectory, declared, run_dir, resume)
     require_data(declared, declared.tasks, test=declared.split == "test")
     with open_workers(declared.executor, executor, ray_address) as workers:
@@ -109,12 +109,6 @@ def _require_measure(declared: Comparison, measure: str | None) -> None:
             Argument("measure"),
             f": expected a measure of {tasks}, one of {', '.join(recorded)}, got {measure!r}.",
         )
-
-
-def _require_each_once(losses: Sequence[str]) -> None:
-    twice = [loss for loss, number in Counter(losses).items() if number > 1]
-    if twice:
-        raise UserError(Argument("losses"), f": expected each loss once, got {shown(twice[0], 200)} twice.")
 
 
 def _declared(comparison: str | Path | Comparison | None, overrides: dict[str, Any]) -> Comparison:

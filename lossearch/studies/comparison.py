@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-from lossearch.primitives.errors import Argument, WrongType, describe, nearest
+from lossearch.primitives.errors import Argument, UserError, WrongType, describe, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import BASELINE, Measurement
 from lossearch.results.storage.atomic import write_whole_text
 from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.results.storage.store import RecordStore
 from lossearch.runs.declaration import (
+    NOTHING_GIVEN,
     Declaration,
     ExperimentError,
     as_keys,
@@ -146,7 +147,7 @@ def load_comparison(name_or_path: str, **overrides: Any) -> Comparison:
     ``overrides`` replace keys, see :func:`replaced`. Raises ExperimentError.
     """
     declared, source = read_declaration(name_or_path)
-    return validated_comparison(replaced(declared, overrides), source)
+    return validated_comparison(replaced(declared, overrides), source, given=overrides)
 
 
 def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +164,10 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
     for key in ("fidelity", "fidelity_of", "data", "settings", "executor"):
         if key in given and not isinstance(given[key], Mapping | BaseModel):
             raise WrongType(Argument(key), f": expected a dictionary of its keys, got {describe(given[key])}.")
+    for key in ("losses", "baseline"):
+        texts = given.get(key, ())
+        for text in [texts] if isinstance(texts, str) else texts if isinstance(texts, list | tuple) else ():
+            _require_loss(key, text)
     training = as_keys(given.pop("fidelity", {}))
     merged = declared | given
     data = declared.get("data", {})
@@ -183,15 +188,23 @@ def replaced(declared: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str
     return merged
 
 
-def validated_comparison(declared: dict[str, Any], source: str, with_data: bool = True) -> Comparison:
-    """Return the comparison that a dictionary declares. ExperimentError names the source and each bad key.
+def _require_loss(key: str, text: Any) -> None:
+    """Raise UserError, which names the argument ``key``, for a text that is no loss. Other values are refused later."""
+    try:
+        if isinstance(text, str):
+            named_loss(text)
+    except UserError as error:
+        raise UserError(Argument(key), ": ", *error.parts) from error
 
-    Without ``with_data`` the user's own data is not read.
-    """
+
+def validated_comparison(
+    declared: dict[str, Any], source: str, with_data: bool = True, given: Mapping[str, Any] = NOTHING_GIVEN
+) -> Comparison:
+    """Return the comparison that a dictionary declares. Raises ExperimentError as :func:`validate_as` does."""
     if "evolution" in declared or "task" in declared:
         advice = "Run it with 'lossearch search'."
         raise ExperimentError(f"{prefix_of(source)}expected a comparison, got a search. {advice}")
-    return validate_as(Comparison, declared, source, with_data)
+    return validate_as(Comparison, declared, source, with_data, given)
 
 
 class ComparisonDirectory(Directory[Comparison, Measurement]):

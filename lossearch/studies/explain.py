@@ -10,7 +10,7 @@ from lossearch.evaluators.screening.screening import require_varying
 from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import known_task, task_on
 from lossearch.evaluators.tasks.own_data import own_data
-from lossearch.primitives.arguments import require_count, require_path
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_count, require_path
 from lossearch.primitives.errors import Argument, UserError, WrongType, as_user_errors, describe, shown
 from lossearch.primitives.identity.algebra import canonical
 from lossearch.primitives.language.formula import Formula
@@ -47,6 +47,7 @@ class ExplainedLoss:
     explanation: Explanation
 
 
+@refuse_unknown_arguments
 def explain(
     source: str | Path,
     *,

@@ -18,7 +18,7 @@ from lossearch.evaluators.settings import TrainingSettings
 from lossearch.evaluators.tasks import TASKS, task_on
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.work import Candidate, Work
-from lossearch.primitives.arguments import require_list, require_path_text, require_whole
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_list, require_path_text, require_whole
 from lossearch.primitives.errors import UserError
 from lossearch.results.findings.proxies import (
     FULL,
@@ -96,6 +96,7 @@ class JudgedProxies:
     lines: list[ProxyLine]
 
 
+@refuse_unknown_arguments
 def fidelity(
     tasks: Sequence[str | Path] | None = None,
     *,

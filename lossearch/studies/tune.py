@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lossearch.engine.launch import search
 from lossearch.primitives.arguments import (
+    refuse_unknown_arguments,
     require_count,
     require_distinct_list,
     require_flag,
@@ -18,6 +19,7 @@ from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.storage.run_files import logged_events
 from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
+from lossearch.runs.estimate import Trainings, later_time
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data, require_workers
 from lossearch.runs.views import View, require_view
@@ -61,6 +63,7 @@ class _SearchResult:
     chosen_from: int
 
 
+@refuse_unknown_arguments
 def tune(
     run: str | Path,
     *,
@@ -112,11 +115,26 @@ def tune(
     return TunedRun(path / TUNING, losses)
 
 
-def require_tunable(
-    run: str | Path, *, top: int = 5, trials: int = 20, seeds: int = 2, baselines: Sequence[str] | None = None
-) -> None:
-    """Raise the UserError that ``tune`` would raise, before hours are spent on a random search."""
-    _read_tunable(*_require_options(run, top, trials, seeds, baselines))
+def estimate_tuning(
+    run: str | Path,
+    *,
+    top: int = 5,
+    trials: int = 20,
+    seeds: int = 2,
+    baselines: Sequence[str] | None = None,
+    random_search: bool = True,
+    executor: str | None = None,
+) -> str:
+    """Return a sentence about the time that ``tune`` takes. Raises the UserError that it would raise."""
+    path, options = _require_options(run, top, trials, seeds, baselines)
+    result, experiment = _read_tunable(path, options), RunDirectory.recorded(path)
+    declared = _declared(experiment, [result], options)
+    losses = len(declared.all_losses()) + (len(result.survivors) if random_search else 0)
+    planned = [
+        Trainings(task, declared.training_on(task), losses * declared.trainings_of_tuning) for task in declared.tasks
+    ]
+    is_to_search = random_search and not _is_finished_at(path / RANDOM_SEARCH, random_experiment(experiment))
+    return later_time(experiment, Leaderboard(path).evaluations, planned, executor, searches=int(is_to_search))
 
 
 def _require_options(
@@ -149,13 +167,15 @@ def search_at_random(
     path = Path(run) / RANDOM_SEARCH
     declared = random_experiment(RunDirectory.recorded(Path(run)))
     begun = (path / RunDirectory.FILE).exists()
-    if begun and _is_finished(path, declared):
+    if _is_finished_at(path, declared):
         return
     search(declared, run_dir=path, resume=begun, force=begun, executor=executor, ray_address=ray_address, view=view)
 
 
-def _is_finished(path: Path, declared: Experiment) -> bool:
+def _is_finished_at(path: Path, declared: Experiment) -> bool:
     """Return True if the search in a directory has ended, with the budget that is declared now."""
+    if not (path / RunDirectory.FILE).exists():
+        return False
     ended = any(logged_events(path / "log.jsonl", "ended"))
     return ended and RunDirectory.recorded(path).evolution == declared.evolution
 

@@ -14,17 +14,25 @@ from lossearch.evaluators.tasks import TASKS
 from lossearch.evaluators.tasks.metrics import MEAN_IOU
 from lossearch.evaluators.tasks.own_data import own_data
 from lossearch.evaluators.tasks.task import Task
-from lossearch.primitives.arguments import require_count, require_distinct_list, require_path, require_text
+from lossearch.primitives.arguments import (
+    refuse_unknown_arguments,
+    require_count,
+    require_distinct_list,
+    require_path,
+    require_text,
+)
 from lossearch.primitives.errors import Argument, UserError
 from lossearch.primitives.language.parser import parse
 from lossearch.primitives.language.terminals import TERMINALS
 from lossearch.results.findings.tuned_losses import TunedLoss, read_tuned
 from lossearch.results.findings.verdict_table import VerdictTable, scene_folder
 from lossearch.results.findings.verdicts import Judged, SceneMeasurements, verdicts
+from lossearch.results.leaderboard import Leaderboard
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
 from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.directory import RunDirectory
+from lossearch.runs.estimate import Trainings, later_time
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.named_loss import candidate_of
 from lossearch.runs.own_paths import name_own_data
@@ -69,6 +77,7 @@ class JudgedRun:
     table: VerdictTable
 
 
+@refuse_unknown_arguments
 def verdict(
     run: str | Path,
     *,
@@ -203,6 +212,18 @@ def plan_scenes(
         declared = _declared(experiment, scene, tuned, seeds)
         planned.append((scene, len(declared.all_losses()) * (declared.seeds + declared.trainings_of_tuning)))
     return planned
+
+
+def estimate_verdict(
+    run: str | Path,
+    planned: Sequence[tuple[Scene, int]],
+    tasks: Sequence[str | Path] | None = None,
+    executor: str | None = None,
+) -> str:
+    """Return a sentence about the time that the scenes of ``plan_scenes`` take."""
+    experiment, _ = _with_own_second_tasks(RunDirectory.recorded(Path(run)), tasks)
+    trainings = [Trainings(scene.task, scene.fidelity, number) for scene, number in planned]
+    return later_time(experiment, Leaderboard(Path(run)).evaluations, trainings, executor)
 
 
 def _make_scene_on_second_task(experiment: Experiment, name: str) -> Scene:

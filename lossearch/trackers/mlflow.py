@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.primitives.arguments import require_text
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_text
 from lossearch.trackers.tracker import Tracker, not_installed
 
 #: Largest number of characters in a parameter or tag that every MLflow store accepts.
 LONGEST = 500
 
 
+@refuse_unknown_arguments
 class MLflow(Tracker):
     """Logs into the active MLflow run, or into a new one.
 

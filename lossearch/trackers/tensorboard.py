@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.primitives.arguments import require_path
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_path
 from lossearch.results.storage.run_files import refuse_linked_folders
 from lossearch.trackers.tracker import Tracker, not_installed
 
 
+@refuse_unknown_arguments
 class TensorBoard(Tracker):
     """Writes event files for ``tensorboard --logdir`` into ``log_dir``, by default ``tensorboard/`` in the run.
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossearch.primitives.arguments import require_path, require_text
+from lossearch.primitives.arguments import refuse_unknown_arguments, require_path, require_text
 from lossearch.trackers.tracker import Tracker, not_installed
 
 
+@refuse_unknown_arguments
 class WandB(Tracker):
     """Logs into the active run of Weights & Biases, or into a new one.
 

@@ -6,7 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lossearch.primitives.errors import UserError, as_user_errors, nearest
+from lossearch.primitives.analysis.targets import scores
+from lossearch.primitives.errors import Argument, UserError, as_user_errors, nearest
 from lossearch.primitives.language.formula import Formula
 from lossearch.primitives.modules.contract import count, number_between
 from lossearch.primitives.modules.pedcc import evenly_distributed
@@ -36,23 +37,24 @@ class ClassWeights:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"Unknown class_weights {self.kind!r:.60}{nearest(str(self.kind)[:60], KINDS)}")
+            hint = nearest(str(self.kind)[:60], KINDS)
+            raise UserError("Unknown ", Argument("class_weights"), f" {self.kind!r:.60}{hint}")
         if self.sub_centers is None:
             object.__setattr__(self, "sub_centers", 3 if self.kind == "sub_centers" else 1)
         elif self.kind != "sub_centers":
-            raise UserError(f"Expected class_weights='sub_centers' beside sub_centers, got {self.kind!r}.")
+            needed, given = Argument("class_weights", "'sub_centers'"), Argument("sub_centers")
+            raise UserError("Expected ", needed, " beside ", given, f", got {self.kind!r}.")
         for name in ("num_classes", "embedding_size", "sub_centers"):
-            with as_user_errors():
+            with as_user_errors(name):
                 object.__setattr__(self, name, count(name, getattr(self, name)))
         numbers = self.num_classes * int(self.sub_centers or 1) * self.embedding_size
         if numbers > MAX_NUMBERS:
             raise UserError(f"Expected class weights of at most {MAX_NUMBERS:,} numbers, got {numbers:,}.")
         if self.fine_tune_from is not None and self.kind != "pedcc":
-            raise UserError(
-                f"Expected class_weights='pedcc' beside fine_tune_from, got {self.kind!r}: those are learned."
-            )
+            needed, given = Argument("class_weights", "'pedcc'"), Argument("fine_tune_from")
+            raise UserError("Expected ", needed, " beside ", given, f", got {self.kind!r}: those are learned.")
         if self.fine_tune_from is not None:
-            with as_user_errors():
+            with as_user_errors("fine_tune_from"):
                 start = number_between("fine_tune_from, a progress,", self.fine_tune_from, 0.0, 1.0)
             object.__setattr__(self, "fine_tune_from", start)
 
@@ -78,13 +80,18 @@ def suits(kind: str, formula: Formula) -> bool:
     """Return True if the formula can use class weights of this kind."""
     if not formula.looks_at_embeddings:
         return kind == "learned"
-    return kind != "sub_centers" or not formula.names & {"z", "p", "weight_norm"}
+    if kind != "sub_centers":
+        return True
+    return not (formula.names | scores(formula).names) & {"z", "p", "weight_norm"}
 
 
 def require_suits(kind: str, formula: Formula) -> None:
     """Raise UserError unless a formula over embeddings can use class weights of this kind."""
     if not suits(kind, formula):
-        raise UserError("Expected a formula over cosine for sub_centers: z, p and weight_norm have one weight a class.")
+        raise UserError(
+            "Expected a formula over cosine for sub_centers: z, by which others classify, p and weight_norm have one "
+            "weight a class."
+        )
 
 
 def uniform_vectors(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:

@@ -72,8 +72,9 @@ class FormulaLoss(nn.Module):
         self.register_buffer("progress", torch.tensor(0.0), persistent="progress" in formula.names)
         if prior is None and "prior" in formula.names:
             raise UserError(
-                "Expected prior, the class frequencies [classes]: the formula looks at it. Give ",
+                "Expected ",
                 Argument("prior", "..."),
+                ", the class frequencies [classes]: the formula looks at them.",
             )
         self.register_buffer("prior", None if prior is None else class_frequencies(prior))
 
@@ -340,7 +341,9 @@ def loss_module(
     over_embeddings = formula.looks_at_embeddings
     misplaced = [] if over_embeddings else sorted(options.keys() & EMBEDDING_OPTIONS)
     if misplaced:
-        raise UserError(f"{misplaced[0]} is for losses over embeddings; the formula {formula} is one over logits.")
+        raise UserError(
+            Argument(misplaced[0]), f" is for losses over embeddings; the formula {formula} is one over logits."
+        )
     if not over_embeddings:
         return LogitLoss(formula, hyperparameters, num_classes=num_classes, **options)
     sizes = {"num_classes": num_classes, "embedding_size": embedding_size}

@@ -7,10 +7,12 @@ goes on. So no loss gets the verdict or the numbers of another one.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from lossearch.primitives.errors import UserError
 from lossearch.primitives.language.parser import parse
@@ -21,6 +23,9 @@ from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.records import Measurement
 from lossearch.results.statistics.intervals import mean
 from lossearch.results.storage.store import RecordStore
+from lossearch.results.storage.tables import DamagedFile, NewerFile
+
+Record = TypeVar("Record")
 
 #: Name of the scene on a search's own task.
 OWN = "own"
@@ -62,23 +67,54 @@ class TunedForm:
 class TunedForms:
     """The tuned and the judged losses of a run, read from its directory. Losses and verdicts are read once.
 
-    Raises DamagedFile and NewerFile where one of the files cannot be read.
+    What a damaged file holds is left out. ``problems`` names it. Raises ForeignFile where a link stands for a file.
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
+        self._problems: dict[str, None] = {}
+
+    def unreadable(self) -> list[str]:
+        """Say which of the two files of tuned losses and verdicts cannot be read."""
+        _ = self.tuned, self.verdicts  # reads them
+        return list(self._problems)
+
+    def problems(self) -> list[str]:
+        """Name the files of tuning and of verdicts that cannot be read, and those that no run writes there."""
+        found = dict.fromkeys(self.unreadable())
+        folders = [self.run / "tuning" / "tuning"]
+        with suppress(OSError):
+            folders += sorted(folder / "measurements" for folder in (self.run / "verdict").iterdir() if folder.is_dir())
+        for folder in folders:
+            store = RecordStore(folder, Measurement)
+            found |= dict.fromkeys(_describe_left_out(damage.reason) for damage in store.open()[1])
+            foreign = store.describe_foreign()
+            found |= {} if foreign is None else {foreign: None}
+        return list(found)
+
+    def _read(self, read: Callable[[], list[Record]]) -> list[Record]:
+        """Read the records of a file; none, and a problem, where it cannot be read."""
+        try:
+            return read()
+        except (DamagedFile, NewerFile) as error:
+            self._problems[_describe_left_out(str(error))] = None
+            return []
 
     @cached_property
     def tuned(self) -> list[TunedLoss]:
         """The tuned losses as they are on file; none for a run that was not tuned."""
         folder = self.run / "tuning"
-        return read_tuned(folder) if (folder / FILE).exists() else []
+        return self._read(lambda: read_tuned(folder) if (folder / FILE).exists() else [])
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """All verdicts of the run; none for a run that was not judged."""
-        table = read_verdicts(self.run / "verdict")
-        return [] if table is None else table.lines
+
+        def read() -> list[Verdict]:
+            table = read_verdicts(self.run / "verdict")
+            return [] if table is None else table.lines
+
+        return self._read(read)
 
     def judged(self) -> list[LossKey]:
         """Return the losses that were judged on the search's own tasks, best first.
@@ -169,6 +205,10 @@ class TunedForms:
             for measurement in columns.records(places)
             if class_weights in (None, measurement.class_weights or "learned")
         ]
+
+
+def _describe_left_out(reason: str) -> str:
+    return f"{reason.rstrip('.')}. What it holds is left out."
 
 
 def key_of(loss: str) -> LossKey:

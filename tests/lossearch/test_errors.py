@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 import lossearch
+from lossearch.engine.launch import required_directory
+from lossearch.exporting import export
 from lossearch.primitives.errors import Argument, LossearchError, UserError
+from lossearch.runs.experiment import load_experiment
+from lossearch.studies.comparison import load_comparison
+from tests.lossearch.small import SMALL
 
 EXIT_CODES = {
     "ClusterUnreachable": 1,
@@ -49,6 +54,71 @@ def test_a_message_names_arguments_for_python_and_options_for_the_command():
     assert str(error) == "Expected num_classes=... or calibrated=False."
     assert error.with_options() == "Expected --num-classes or --no-calibrated."
     assert str(UserError("Expected ", Argument("top"), " above 0.")) == "Expected top above 0."
+
+
+#: Calls that a command makes, and what its user reads in place of Python's names.
+FOR_THE_COMMAND = [
+    (
+        lambda: export("arcface", "a.py", class_weights="pedc"),
+        "Unknown --class-weights 'pedc'; did you mean pedcc?",
+    ),
+    (
+        lambda: export("arcface", "a.py", class_weights="pedcc", fine_tune_from=2.0),
+        "Expected --fine-tune-from, a progress, between 0 and 1, got 2.0.",
+    ),
+    (
+        lambda: export("arcface", "a.py", fine_tune_from=0.5),
+        "Expected --class-weights pedcc beside --fine-tune-from, got 'learned': those are learned.",
+    ),
+    (
+        lambda: export("mse", "a.py", class_weights="pedcc"),
+        "--class-weights is for losses over embeddings; the formula",
+    ),
+    (lambda: export("mse", "a.py", prior=[1.0]), "Expected --prior for a graph alone."),
+    (lambda: export("arcface", "a.py", embedding_size=3), "Expected --embedding-size for a graph alone"),
+    (lambda: export("mse", "a.pt2", num_classes=3, embedding_size=3), "Expected --embedding-size for a loss over"),
+    (lambda: export("logit_adjustment", "a.pt2", num_classes=3, prior=[0.5, 0.5]), "Expected --prior of shape [3]"),
+    (lambda: export("norm", "a.py", class_weights="sub_centers"), "Expected a formula over cosine for sub_centers: z"),
+    (lambda: export("mse", "a", format="pyy"), "Unknown --format 'pyy'; did you mean py?"),
+    (lambda: required_directory(SMALL, None, force=True), "Expected --force only together with --resume"),
+    (lambda: lossearch.Leaderboard("x" * 5_000), "Expected RUN to be the directory of a run"),
+    (lambda: load_experiment("digits", seed=-1), "--seed: expected greater than or equal to 0, got -1"),
+    (lambda: load_comparison("miniature", losses=[]), "--losses: expected at least one item, got []"),
+    (lambda: load_comparison("miniature", losses=["foca"]), "--losses: Unknown loss 'foca'; did you mean focal?"),
+    (lambda: load_comparison("miniature", baseline="ce("), "--baseline: Position 3 of the"),
+    (
+        lambda: load_comparison("miniature", fidelity={"steps": -1}),
+        "--steps: expected greater than or equal to 1, got -1",
+    ),
+    (
+        lambda: load_comparison("miniature", fidelity={"network": "resnet18"}),
+        "--network: expected another, 'resnet18' gives one embedding for each input",
+    ),
+    (lambda: load_comparison("miniature", split="validation", tune=3), "--split: expected 'test' with tune"),
+    (
+        lambda: load_comparison("miniature", tasks=["digits"], losses=["focal", "focal(gamma=2)"]),
+        "--losses: focal and focal(gamma=2) are the same loss",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), FOR_THE_COMMAND, ids=[message for _, message in FOR_THE_COMMAND])
+def test_the_command_reads_options_where_python_reads_arguments(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as refused:
+        call()
+    assert refused.value.with_options().startswith(message)
+    assert not any(part.option in str(refused.value) for part in refused.value.parts if isinstance(part, Argument))
+
+
+def test_a_key_of_a_file_keeps_its_name(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "a"\ntasks = ["digits"]\nlosses = ["focal"]\n[fidelity]\nsteps = -1\n')
+    for overrides in ({}, {"fidelity": {"learning_rate": 0.1}}):
+        with pytest.raises(UserError) as refused:
+            load_comparison(str(path), **overrides)
+        message = f"{path}: fidelity_of.digits.steps: expected greater than or equal to 1, got -1"
+        assert refused.value.with_options() == str(refused.value) == message
 
 
 def test_a_user_error_from_a_worker_keeps_its_message():

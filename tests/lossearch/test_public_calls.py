@@ -87,6 +87,43 @@ def test_an_argument_of_another_type_is_refused_by_its_name(name, argument, run,
     assert not (tmp_path / "out.py").exists()
 
 
+#: Arguments without which a call that takes options of a loss does not look at them.
+REQUIRED = {"export": ("loss", "path"), "loss": ("name_or_formula",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, argument) for name, argument in arguments() if argument not in REQUIRED.get(name, ())]
+)
+def test_an_unknown_argument_names_the_nearest(name, argument, tmp_path):
+    function, _ = CALLS[name]
+    given = {required: tmp_path / "a.py" if required == "path" else "focal" for required in REQUIRED.get(name, ())}
+    with pytest.raises(UserError, match=rf"{argument}x.*; did you mean ([a-z_]+ or )*{argument}\b") as caught:
+        function(**given, **{f"{argument}x": 1})
+    assert_is_plain(caught.value)
+
+
+def test_a_missing_argument_and_one_too_many_are_named(run):
+    for call, message in (
+        (lambda: lossearch.tune(), r"Expected an argument of tune, got none: 'run'\."),
+        (lambda: lossearch.loss(), r"Expected an argument of loss, got none: 'name_or_formula'\."),
+        (lambda: lossearch.plot.pareto(run, 1, 2), r"as in pareto\(run, top=3\), got too many positional arguments\."),
+        (lambda: lossearch.losses(all=True), "all: unknown argument of losses, which takes none"),
+        (lambda: run.leaderboard[0].export("a.py", froce=True), "unknown argument of Entry.export; did you mean force"),
+        (lambda: run.leaderboard.best(rank=1), "rank: unknown argument of Leaderboard.best, which takes none"),
+    ):
+        with pytest.raises(WrongType, match=message) as caught:
+            call()
+        assert_is_plain(caught.value)
+
+
+def test_public_calls_keep_their_signatures():
+    parameters = inspect.signature(lossearch.tune).parameters
+    assert list(parameters)[:3] == ["run", "top", "trials"]
+    assert parameters["trials"].default == 20
+    assert lossearch.tune.__doc__.startswith("Tune the ``top`` losses")
+    assert list(inspect.signature(lossearch.Leaderboard).parameters) == ["path"]
+
+
 def assert_is_plain(error):
     """Require a message for Python that says what was expected."""
     assert isinstance(error, LossearchError)

@@ -236,7 +236,7 @@ MISTAKES = [
     (["search", "small.toml", "--resume"], "--resume: expected --run-dir"),
     (["search", "small.toml", "--run-dir", "small.toml/x"], "expected a directory that can be written"),
     (["search", "small.toml", "--ray-address", "nowhere"], "Expected a Ray address like"),
-    (["search", "small.toml", "--seed", "-1"], "seed: expected greater than or equal to 0, got -1"),
+    (["search", "small.toml", "--seed", "-1"], "error: --seed: expected greater than or equal to 0, got -1"),
     (["leaderboard", "nothing"], "nothing: expected the directory of a run, got no such directory"),
     (["status", "nothing"], "nothing: expected the directory of a run, got no such directory"),
     (["report", "nothing"], "nothing: expected the directory of a run, got no such directory"),
@@ -250,7 +250,7 @@ MISTAKES = [
     (["export", "arcfac", "--out", "x.py"], "did you mean arcface"),
     (["export", "ce(z", "--out", "x.py"], "Position 4 of the formula"),
     (["export", "focal", "--out", "x.txt"], "Expected a path that ends in .py, .onnx, .pt2"),
-    (["export", "focal", "--out", "x.py", "--format", "pyy"], "Unknown format 'pyy'; did you mean py"),
+    (["export", "focal", "--out", "x.py", "--format", "pyy"], "Unknown --format 'pyy'; did you mean py"),
     (["export", "focal", "--out", "x.pt2"], "Expected --num-classes for the format pt2"),
     (["export", "arcface", "--out", "x.pt2"], "Expected --num-classes and --embedding-size"),
     (
@@ -267,16 +267,16 @@ MISTAKES = [
     ),
     (["export", "", "--out", "x.py"], "'': expected the directory of a run, the name of a known loss or a formula"),
     (["export", "focal", "--out", "x.py", "--rank", "2"], "--rank: expected the directory of a run with it"),
-    (["export", "focal", "--out", "x.py", "--num-classes", "2"], "Expected num_classes for a graph alone"),
+    (["export", "focal", "--out", "x.py", "--num-classes", "2"], "Expected --num-classes for a graph alone"),
     (["export", "focal", "--out", "x.py", "--format", "onnx"], "Expected a path that ends in .onnx, as the format"),
     (["export", "focal", "--out", "x.pt2", "--num-classes", "2", "--prior", "a,b"], "--prior: expected numbers"),
     (
         ["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "2", "--prior", "7,2"],
-        "Expected prior, class frequencies [classes] that sum to 1, none below 0, got 2 numbers that sum to 9",
+        "Expected --prior, class frequencies [classes] that sum to 1, none below 0, got 2 numbers that sum to 9",
     ),
     (
         ["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3", "--prior", "0.7,0.3"],
-        "Expected prior of shape [3], one number for each class, got [2]",
+        "Expected --prior of shape [3], one number for each class, got [2]",
     ),
     (["export", "focal", "--out", "x.py", "--set", "label_smoothing=5"], "--set: expected the name of a hyper-param"),
     (
@@ -286,7 +286,7 @@ MISTAKES = [
     (["export", "focal", "--out", "x.py", "--no-calibrated"], "Expected --no-calibrated with an entry"),
     (["export", "am_softmax", "--out", "x.pt2", "--num-classes", "9"], "Expected --embedding-size: the formula looks"),
     (["export", "focal", "--out", "x.pt2"], "Expected --num-classes for the format pt2"),
-    (["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3"], "Expected prior"),
+    (["export", "logit_adjustment", "--out", "x.pt2", "--num-classes", "3"], "Expected --prior"),
 ]
 
 

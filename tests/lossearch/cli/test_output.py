@@ -47,9 +47,10 @@ def test_an_interrupted_command_prints_the_command_that_continues_it(tmp_path, m
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.toml").write_text("")
-    monkeypatch.setattr(launch_tuning, "require_tunable", lambda *_, **__: None)
+    monkeypatch.setattr(launch_tuning, "estimate_tuning", lambda *_, **__: "")
     monkeypatch.setattr(launch_tuning, "tune", raising(StudyInterrupted(run, "tuning")))
     monkeypatch.setattr(launch_verdict, "plan_scenes", lambda run, **size: [])
+    monkeypatch.setattr(launch_verdict, "estimate_verdict", lambda *_: "")
     monkeypatch.setattr(launch_verdict, "verdict", raising(StudyInterrupted(run, "verdict")))
     words = [str(run) if word == "RUN" else word for word in words]
     result = CliRunner().invoke(app, words)

@@ -37,4 +37,4 @@ def test_lists_import_no_library_that_takes_seconds(words):
 def test_a_plan_imports_neither_what_measures_nor_what_tunes(tmp_path):
     (tmp_path / "shapes.toml").write_text('name = "a"\ntask = "shapes"\n[fidelity]\nnetwork = "mlp"\nsteps = 9\n')
     loaded = loaded_by("search", str(tmp_path / "shapes.toml"), "--dry-run")
-    assert not any(name in loaded for name in ("sklearn", "optuna", "ray", "plotly", "pandas"))
+    assert not any(name in loaded for name in ("sklearn", "scipy", "optuna", "ray", "plotly", "pandas"))
