@@ -19,7 +19,7 @@ from lossearch.results.records import LOSS_ID
 #: Largest sizes of a run's files, in bytes. The largest real ones have a tenth of them.
 MAX_DECLARATION = 2**18  #: fifty times the largest shipped one
 MAX_STATE = 2**25  #: a checkpoint: JSON takes up to thirty times its size in memory
-MAX_ARCHIVE = 2**27  #: of a checkpoint
+MAX_ARCHIVE = 2**28  #: of a checkpoint: 110 bytes for each candidate
 MAX_SUMMARY = 2**22  #: of workers
 MAX_LOG = 2**28
 MAX_LINE = 2**20  #: of a log, an archive or a journal

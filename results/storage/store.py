@@ -22,6 +22,7 @@ from lossearch.results.storage.tables import (
     MAX_ROWS,
     DamagedFile,
     RowBudget,
+    TooLarge,
     describe_damage,
     read_table,
     write_records,
@@ -86,7 +87,7 @@ class RecordStore(Generic[Record]):
         """Return every record once as columns, in the order written, and the parts that cannot be read.
 
         A part with a record that breaks a rule is damaged as a whole. Raises OSError if the directory cannot be read,
-        and ForeignFile if it is a link.
+        ForeignFile if it is a link, and TooLarge for more rows than may be read.
         """
         paths, budget = self._list()[0], RowBudget(MAX_ROWS)
         with ThreadPoolExecutor(_READERS) as readers:
@@ -105,6 +106,8 @@ class RecordStore(Generic[Record]):
     def _read_part(self, path: Path, budget: RowBudget) -> StoredRecords[Record] | Damage:
         try:
             return StoredRecords(self._type, [read_table(path, self._type, budget)])
+        except TooLarge:
+            raise  # to set it aside would lose a sound part of a long run
         except DamagedFile as error:
             return Damage(path, str(error))
 

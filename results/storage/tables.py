@@ -4,6 +4,7 @@ Invariant: a file under its final name is complete. A table has one column for e
 dataclass, also if an older version wrote the file; a file of a newer version is refused.
 """
 
+import math
 import os
 import types
 import typing
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lossearch.primitives.errors import LossearchError, MissingPackage, shown
+from lossearch.primitives.errors import LossearchError, MissingPackage, UserError, shown
 from lossearch.results.records import SCHEMA_VERSION
 from lossearch.results.storage.atomic import write_whole
 from lossearch.results.storage.parquet_pages import unpacked_sizes
@@ -27,6 +28,9 @@ from lossearch.results.storage.run_files import MAX_PARQUET, ForeignFile, open_r
 
 #: Most rows of a file, and of all parts of a run together: a search of a year on a thousand cores has a fifth of them.
 MAX_ROWS = 3_000_000
+
+#: Environment variable with another number of rows. The limits on bytes and lists grow with it.
+ALLOWED_ROWS = "LOSSEARCH_MAX_ROWS"
 
 #: Most values in the lists of a file, and of all parts of a run together.
 MAX_LISTED = 30_000_000
@@ -68,6 +72,10 @@ class DamagedFile(LossearchError):
     """A Parquet file that cannot be read; the message names the file and the fault."""
 
 
+class TooLarge(DamagedFile):
+    """Files that hold more than may be read; the message says how to allow more. They may well be sound."""
+
+
 class NewerFile(LossearchError):
     """A file of a newer version of lossearch; the message names it."""
 
@@ -86,20 +94,43 @@ def write_records(path: Path, record_type: type, records: Iterable[Any]) -> None
 
 
 class RowBudget:
-    """What may still be read of files that belong together; several threads may share it."""
+    """What may still be read of files that belong together; several threads may share it.
+
+    ``rows`` is the limit unless the environment variable ``ALLOWED_ROWS`` allows more.
+    """
 
     def __init__(self, rows: int) -> None:
-        self._allowed = {"rows": rows, "values in lists": min(MAX_LISTED, 100 * rows), "bytes": MAX_UNPACKED}
+        scale = max(1, math.ceil(_allowed_rows() / MAX_ROWS))
+        self._allowed = {
+            "rows": max(rows, _allowed_rows()),
+            "values in lists": min(MAX_LISTED, 100 * rows) * scale,
+            "bytes": MAX_UNPACKED * scale,
+        }
         self._left, self._lock = dict(self._allowed), Lock()
 
     def take(self, rows: int, listed: int, unpacked: int) -> None:
-        """Count rows, values in lists and bytes that are about to be read. Raises ValueError if there are too many."""
+        """Count rows, values in lists and bytes that are about to be read. Raises _Exceeded if there are too many."""
         with self._lock:
             for (what, left), wanted in zip(self._left.items(), (rows, listed, unpacked), strict=True):
                 if not 0 <= wanted <= left:
-                    raise ValueError(f"{wanted:,} {what}, and {self._allowed[what]:,} may be read")
+                    raise _Exceeded(
+                        f"{wanted:,} {what}, and {self._allowed[what]:,} may be read. If you trust these files, allow "
+                        f"more: {ALLOWED_ROWS}={2 * max(MAX_ROWS, rows, _allowed_rows())}"
+                    )
             for what, wanted in zip(self._allowed, (rows, listed, unpacked), strict=True):
                 self._left[what] -= wanted
+
+
+class _Exceeded(ValueError):
+    """Files hold more than a budget allows."""
+
+
+def _allowed_rows() -> int:
+    """Return the rows that the user allows beyond the limits; 0 without a wish."""
+    wish = os.environ.get(ALLOWED_ROWS, "0")
+    if not wish.isdecimal():
+        raise UserError(f"{ALLOWED_ROWS}: expected a whole number, got {shown(repr(wish))}.")
+    return int(wish[:12])
 
 
 def read_records(path: Path, record_type: type, max_rows: int = MAX_RECORDS) -> list[Any]:
@@ -125,6 +156,8 @@ def read_table(path: Path, record_type: type, budget: RowBudget | None = None) -
         in_file = _read_columns(path, schema.names, budget or RowBudget(MAX_ROWS))
     except ForeignFile as error:
         raise DamagedFile(str(error)) from None
+    except _Exceeded as error:
+        raise TooLarge(describe_damage(path, "fewer rows and values", str(error))) from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

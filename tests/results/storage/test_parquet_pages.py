@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lossearch.primitives.errors import UserError
 from lossearch.results.records import Evaluation
 from lossearch.results.storage import tables
 from lossearch.results.storage.parquet_pages import unpacked_sizes
 from lossearch.results.storage.store import EvaluationStore
-from lossearch.results.storage.tables import MAX_TEXT, schema_of, write_records
+from lossearch.results.storage.tables import MAX_TEXT, TooLarge, schema_of, write_records
 from tests.results.helpers import evaluation
 
 
@@ -104,16 +105,27 @@ def test_lists_texts_and_columns_beyond_a_bound_are_refused(tmp_path, monkeypatc
     )
     monkeypatch.setattr(tables, "MAX_LISTED", 1_000)
     crowded = table_of(1).append_column("parents", pa.array([["a"] * 1_001]))
-    assert "1,001 values in lists, and 1,000 may be read" in damage(tmp_path, packed(crowded))
+    with pytest.raises(TooLarge, match=r"1,001 values in lists, and 1,000 may be read"):
+        damage(tmp_path, packed(crowded))
     monkeypatch.setattr(tables, "MAX_UNPACKED", 1_000)
-    assert "bytes, and 1,000 may be read" in damage(tmp_path, packed(table_of(1)))
+    with pytest.raises(TooLarge, match=r"bytes, and 1,000 may be read"):
+        damage(tmp_path, packed(table_of(1)))
 
 
-def test_bounds_hold_for_all_parts_together(tmp_path, monkeypatch):
+def test_a_run_beyond_the_bounds_is_named_whole_and_read_when_the_user_allows_it(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "MAX_LISTED", 1_000)
     for number in range(3):
-        write_records(tmp_path / f"00000{number + 1}.parquet", Evaluation, [evaluation(parents=("a",) * 400)])
-    assert len(EvaluationStore(tmp_path).read()[1]) == 1
+        record = evaluation(evaluation_id=f"{number:010}", parents=("a",) * 400)
+        write_records(tmp_path / f"00000{number + 1}.parquet", Evaluation, [record])
+    with pytest.raises(TooLarge, match=r"LOSSEARCH_MAX_ROWS=6000000"):
+        EvaluationStore(tmp_path).read()
+    assert len(list(tmp_path.iterdir())) == 3  # nothing is set aside
+    monkeypatch.setenv("LOSSEARCH_MAX_ROWS", "6000000")
+    records, damages = EvaluationStore(tmp_path).read()
+    assert (len(records), damages) == (3, [])
+    monkeypatch.setenv("LOSSEARCH_MAX_ROWS", "many")
+    with pytest.raises(UserError, match="expected a whole number, got 'many'"):
+        EvaluationStore(tmp_path).read()
 
 
 def test_a_file_that_is_mostly_a_hole_is_refused_unread(tmp_path):
