@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from lossearch.cli.app import app
 from lossearch.engine.launch import SearchInterrupted, search
+from lossearch.evaluators.data import torchvision_data
 from lossearch.evaluators.executors import ray_cluster
 from lossearch.runs import doctor
 from lossearch.runs import session as workers
@@ -120,6 +121,7 @@ def test_time_within_something_else_counts_there_alone(monkeypatch):
 def test_a_healthy_machine_has_no_problem(tmp_path, monkeypatch):
     node = {"name": "here", "cores": "2", **doctor_versions()}
     monkeypatch.setattr(ray_cluster, "about_nodes", lambda address: [node])
+    monkeypatch.setattr(torchvision_data, "SYSTEM", tmp_path)  # some systems have packages of published data
     checks = list(doctor.examine(tmp_path / "not" / "there" / "yet"))
     assert [check.what for check in checks] == [
         *("python", "packages", "torch", "run directory", "data", "shared memory", "ray", "node here")
