@@ -1,10 +1,13 @@
 import pytest
 import torch
 
+from lossearch.evaluators.data import torchvision_data
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A folder for downloaded and prepared data."""
+    """A folder for downloaded and prepared data. Packages of the system with published data are hidden."""
+    monkeypatch.setattr(torchvision_data, "SYSTEM", tmp_path / "system")
     monkeypatch.setenv("LOSSEARCH_DATA", str(tmp_path / "home"))
     return tmp_path / "home"
 

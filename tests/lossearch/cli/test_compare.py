@@ -44,6 +44,7 @@ def calls(monkeypatch):
         raise launch_comparison.UserError("ended here")
 
     monkeypatch.setattr(launch_verdict, "plan_scenes", lambda run, **size: [])
+    monkeypatch.setattr(launch_verdict, "estimate_verdict", lambda *given: "time: not estimated")
     monkeypatch.setattr(launch_verdict, "verdict", ended)
     monkeypatch.setattr(launch_comparison, "compare", ended)
     return recorded
