@@ -12,6 +12,7 @@ from pathlib import Path
 from lossearch.primitives.errors import UserError
 from lossearch.results.export.model_card import construction_lines
 from lossearch.results.export.usage import EMBEDDING_USE, OWNS_LAST_LAYER
+from lossearch.results.findings.table_text import in_words
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.leaderboard import Entry
 from lossearch.results.records import BASELINE
@@ -99,8 +100,7 @@ def _claim_of_verdict(verdict: Verdict) -> tuple[str, str | None, str]:
     if verdict.difference is not None and verdict.closest is not None:
         best = "" if verdict.baselines < 2 else f", the best of {verdict.baselines} known losses,"
         limits += (
-            f" The difference to {verdict.closest}{best} is {verdict.difference:+.4f} "
-            f"({_interval(verdict.low, verdict.high, verdict.seeds)})."
+            f" The difference to {verdict.closest}{best} is {verdict.difference:+.4f} ({in_words(verdict.interval)})."
         )
     return f"Judged {where}, it reaches ", f"{verdict.mean:.4f}", limits
 
