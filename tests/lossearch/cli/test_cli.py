@@ -362,6 +362,10 @@ def test_a_search_without_a_valid_candidate_ends_with_exit_code_3(folder, monkey
 def stopped(folder, run, executor, event, number):
     """Search until an event is logged, and send the processes a signal. Return the exit code and the messages."""
     words = [*COMMAND, "search", "small.toml", "--run-dir", run, "--executor", executor]
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", heeding, *words]  # the tests may run under nohup
     process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log = folder / run / "log.jsonl"
     while process.poll() is None and not (log.exists() and f'"event": "{event}"' in log.read_text()):
