@@ -105,3 +105,15 @@ def test_every_known_loss_is_counted():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "Forty-eight known losses" in changelog
     assert [loss.origin for loss in CATALOG.values()].count("literature") == 48
+
+
+def test_readme_states_the_evidence():
+    """The differences to the best known loss of each family, as docs/evidence.md has them."""
+    rows = [
+        line.split("|")
+        for line in (ROOT / "docs" / "evidence.md").read_text().splitlines()
+        if "| yes |" in line or "| no |" in line
+    ]
+    stated = {row[1].strip().lower(): row[6].strip() for row in rows}
+    readme = re.findall(r"^\| ([a-z ]+) \| ([+-][\d.]+ \([^)]*\)) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(readme) == stated
