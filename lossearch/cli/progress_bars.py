@@ -75,7 +75,7 @@ class _Pace:
 
     def __init__(self) -> None:
         self.planned, self.done, self.recalled = 0, 0.0, 0.0
-        self._started = time.monotonic()
+        self._first: tuple[float, float] | None = None  #: time and trainings when the first steps were reported
 
     @property
     def through(self) -> float:
@@ -87,12 +87,19 @@ class _Pace:
         """True once everything planned so far is through."""
         return self.through >= self.planned - 1e-6  # shares of trainings add up to whole ones, up to rounding
 
+    def advance(self, trainings: float) -> None:
+        """Count trainings that were done now. The time before the first ones, in which workers start, is no pace."""
+        self.done += trainings
+        if self._first is None:
+            self._first = time.monotonic(), self.done
+
     def describe(self) -> str:
-        """Return the counts, and the time left once something was done."""
+        """Return the counts, and the time left once there is a pace."""
         counts = f"{int(self.through + 1e-6)} of {self.planned} trainings"  # only whole ones
-        if not self.done or self.is_at_end:
+        if self._first is None or self.done <= self._first[1] or self.is_at_end:
             return counts
-        seconds = (time.monotonic() - self._started) / self.done * (self.planned - self.through)
+        started, done_then = self._first
+        seconds = (time.monotonic() - started) / (self.done - done_then) * (self.planned - self.through)
         return f"{counts}, {in_words(seconds)} left"
 
 
@@ -117,7 +124,7 @@ class StudyBar(_TerminalView):
         self._show(task)
 
     def advanced(self, trainings: float, task: str) -> None:
-        self._pace.done += trainings
+        self._pace.advance(trainings)
         self._show(task)
 
     def _show(self, task: str | None = None) -> None:
@@ -185,7 +192,7 @@ class StudyLines(_LineView):
         self._pace.recalled += trainings
 
     def advanced(self, trainings: float, task: str) -> None:
-        self._pace.done += trainings
+        self._pace.advance(trainings)
         if trainings and (self._pace.is_at_end or self._was_quiet()):
             self._last = time.monotonic()
             self._say(f"{printable(task)}: {self._pace.describe()}")

@@ -124,9 +124,10 @@ def later_time(
     except (UserError, RuntimeError, MemoryError) as error:
         return f"time: not estimated, {str(error).splitlines()[0]}"
     called = "worker" if workers == 1 else "workers"
+    start = "" if "inline" in (executor, experiment.executor.kind) else ", and the start of Ray"
     return (
-        f"time: about {in_words(seconds / workers)} with {workers} {called}, if a step takes as long as in the search; "
-        "less if some of it is done already"
+        f"time: about {in_words(seconds / workers)} of training with {workers} {called}, if a step takes as long as in "
+        f"the search{start}; less if some of it is done already"
     )
 
 

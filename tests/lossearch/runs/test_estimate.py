@@ -22,10 +22,14 @@ def test_a_step_takes_the_median_of_the_recorded_ones():
 def test_the_time_is_trainings_times_steps_times_seconds():
     fidelity = SMALL.training_on("digits").model_copy(update={"steps": 100})
     planned = [Trainings("digits", fidelity, 30)]
-    assert later_time(SMALL, RECORDS, planned).startswith("time: about 10 min with 1 worker, ")  # 30 * 100 * 0.2 s
-    assert later_time(SMALL, RECORDS, [], searches=1).startswith("time: about 33 s with 1 worker, ")
+    assert later_time(SMALL, RECORDS, planned).startswith(
+        "time: about 10 min of training with 1 worker, "
+    )  # 30 * 100 * 0.2 s
+    assert later_time(SMALL, RECORDS, [], searches=1).startswith("time: about 33 s of training with 1 worker, ")
     other = fidelity.model_copy(update={"network": "cnn", "steps": 1})
-    assert re.match(r"time: about 1 s with", later_time(SMALL, RECORDS, [Trainings("digits", other, 1)]))  # measured
+    assert re.match(
+        r"time: about 1 s of training with", later_time(SMALL, RECORDS, [Trainings("digits", other, 1)])
+    )  # measured
 
 
 def test_tuning_names_its_time_before_it_starts(tmp_path):

@@ -83,8 +83,10 @@ def test_lines_tell_counts_and_the_time_left_without_what_was_recalled(clock, ca
     view = StudyLines()
     view.planned(100)
     view.recalled(40.0, "digits")
+    clock[0] = 6.0  # the workers have started: this time is no pace
+    view.advanced(0.26, "digits")
     clock[0] = 30.0
-    view.advanced(10.26, "digits")
+    view.advanced(10.0, "digits")
     assert capsys.readouterr().err == "digits: 50 of 100 trainings, 2 min left\n"
     view.advanced(49.74, "digits")
     assert capsys.readouterr().err == "digits: 100 of 100 trainings\n"
@@ -95,7 +97,9 @@ def test_a_bar_tells_rounded_counts_and_the_time_left(clock):
     console = Console(file=screen, force_terminal=True, width=100)
     with StudyBar(console) as view:
         view.planned(8)
+        clock[0] = 4.0
+        view.advanced(0.0333, "digits")
         clock[0] = 24.0
-        view.advanced(1.3333, "digits")
+        view.advanced(1.3, "digits")
     assert "digits" in screen.getvalue()
     assert "1 of 8 trainings, 2 min left" in screen.getvalue()
