@@ -44,7 +44,10 @@ def test_what_is_read_is_printed_whole(tmp_path):
     assert (ended.stdout.count("data "), ended.stderr.count("message ")) == (80_000, 80_000)
 
 
-@pytest.mark.parametrize(("words", "code"), [("--version >&-", 0), ("losses >&-", 0), ("--version >/dev/full", 1), ("show --help >/dev/full", 1)])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--version >&-", 0), ("losses >&-", 0), ("--version >/dev/full", 1), ("show -h >/dev/full", 1)],
+)
 def test_lossearch_without_a_place_to_print_to_ends_without_a_traceback(words, code):
     ended = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m lossearch {words}"], capture_output=True, text=True, check=False
