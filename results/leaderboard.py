@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
@@ -417,14 +416,14 @@ class Leaderboard:
         return self.rows.ranking.candidate_counts()
 
     def why_unranked(self) -> str:
-        """Return a clause that counts the losses without a rank by their status, and gives the most frequent reason.
+        """Return a clause that counts the candidates, as every output does, and gives the most frequent reason.
 
         It is empty where no loss was recorded. Numbers in a reason do not matter to its frequency.
         """
         rows = self.rows[self.ranked :]
         if not rows:
             return ""
-        counts = Counter(row.status for row in rows)
+        counts = {name: count for name, count in self.candidate_counts().named().items() if count and name != "trained"}
         reasons: dict[str, list[str]] = {}
         for row in rows:
             if row.reason and row.status != "duplicate":

@@ -150,13 +150,18 @@ def _require_inputs(path: Path, name: str, inputs: NDArray[Any]) -> None:
 def _require_targets(path: Path, name: str, targets: NDArray[Any], inputs_shape: tuple[int, ...]) -> None:
     """Raise UserError unless the targets are class indices of the inputs, or of their pixels."""
     if targets.dtype.kind not in "iub":
-        raise file_error(path, f"whole numbers in {name}", _name_type(targets), advise_numbering(name))
+        # numpy.unique would flatten the classes of pixels, and number each entry of one-hot rows
+        advice = advise_numbering(name) if targets.ndim == 1 else f"Save {name}.astype('int64')."
+        raise file_error(path, f"whole numbers in {name}", _name_type(targets), advice)
     shapes = [inputs_shape[:1]]
     if len(inputs_shape) == 4:
         shapes.append((inputs_shape[0], *inputs_shape[2:]))
     if targets.shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
-        raise file_error(path, f"{name} of shape {expected} to match the inputs", f"shape {list(targets.shape)}")
+        is_one_hot = targets.ndim == 2 and len(targets) == inputs_shape[0] and targets.shape[1] > 1
+        advice = f"{name}.argmax(1) numbers one-hot classes." if is_one_hot else ""
+        got = f"shape {list(targets.shape)}"
+        raise file_error(path, f"{name} of shape {expected} to match the inputs", got, advice)
     if targets.ndim == 1 and targets.min() < 0:
         raise file_error(path, f"numbers of at least 0 in {name}", str(targets.min()), advise_numbering(name))
     if targets.ndim > 1 and int(targets.max()) > _LARGEST_CLASS:

@@ -102,7 +102,11 @@ def _require_classes(path: Path, samples: Parts) -> None:
     if rare:
         unit = f"{'samples' if targets.ndim == 1 else 'pixels'}{'' if part == ALL else ' in train'}"
         expected = f"at least {fewest} {unit} of each class from 0 to {classes - 1}"
-        raise file_error(path, expected, f"{int(counts[rare[0]])} of class {rare[0]}")
+        advice = ""
+        if all(bool((split.targets != rare[0]).all()) for split in samples.values()):
+            name = "targets" if part == ALL else "train_targets"
+            advice = advise_numbering(name) if targets.ndim == 1 else "Pixels without a class have negative targets."
+        raise file_error(path, expected, f"{int(counts[rare[0]])} of class {rare[0]}", advice)
 
 
 def _require_numbered(path: Path, samples: Parts) -> None:

@@ -1,4 +1,4 @@
-"""Chance: the fitness on a task's validation split of a network that has learned nothing."""
+"""Chance: the fitness on a split of a task of a network that has learned nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Chance:
         return center - _NORMAL * math.sqrt(variance) / (1 + z_squared / self.samples) <= self.fitness
 
 
-def compute_chance(task: Task) -> Chance:
-    """Compute the chance level of a task from its validation split."""
-    split = task.load().validation
+def compute_chance(task: Task, split: Split | None = None) -> Chance:
+    """Compute the chance level of a task on one of its splits, the validation split by default."""
+    split = task.load().validation if split is None else split
     if split.pairs is not None:
         share = float(split.pairs.same.double().mean())
         return Chance(max(share, 1.0 - share), "the same answer for every pair", len(split.pairs))

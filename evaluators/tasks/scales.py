@@ -48,7 +48,7 @@ def _describe_columns(columns: Tensor, kind: str) -> Iterator[str]:
     if ratio > WIDEST:
         yield (
             f"the standard deviation is {float(deviation[widest]):.3g} in {kind} {places[widest]} and "
-            f"{float(deviation[narrowest]):.3g} in {kind} {places[narrowest]}, {ratio:,.0f} times less"
+            f"{float(deviation[narrowest]):.3g} in {kind} {places[narrowest]}, {_format_ratio(ratio)} times less"
         )
     typical = float(deviation.median())
     if ratio <= WIDEST and not 1 / WIDEST <= typical <= WIDEST:
@@ -58,8 +58,12 @@ def _describe_columns(columns: Tensor, kind: str) -> Iterator[str]:
     if float(distance[farthest]) > FARTHEST:
         yield (
             f"the mean of {kind} {places[farthest]} is {float(mean[farthest]):.3g}, "
-            f"{float(distance[farthest]):,.0f} times its standard deviation"
+            f"{_format_ratio(float(distance[farthest]))} times its standard deviation"
         )
+
+
+def _format_ratio(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio < 1e9 else f"{ratio:.2g}"
 
 
 def _find_varying(columns: Tensor) -> list[int]:

@@ -4,6 +4,7 @@ Data goes to standard output, messages to standard error. Exit codes: 0 success,
 3 finished without a valid candidate, 130 interrupted.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -16,11 +17,13 @@ from lossearch.cli.export import export
 from lossearch.cli.fidelity import fidelity
 from lossearch.cli.health import doctor, status
 from lossearch.cli.leaderboard import leaderboard
+from lossearch.cli.output import say
 from lossearch.cli.search import search
 from lossearch.cli.show import report, show
 from lossearch.cli.streams import flush_output, make_enduring
 from lossearch.cli.tune import tune
 from lossearch.cli.usage import PlainGroup
+from lossearch.primitives.errors import UserError
 
 app = typer.Typer(
     name="lossearch",
@@ -69,10 +72,20 @@ for command in (
     app.command()(command)
 
 
+def _require_working_directory() -> None:
+    """End the process with one line where the working directory was removed: torch would end it without one."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        say(f"error: expected a working directory that exists, got: {error.strerror}. Change to another directory")
+        sys.exit(UserError.exit_code)
+
+
 def main() -> None:
     """Run the command, and end the process with its exit code; with 1 where its output cannot be written."""
     make_enduring()
     try:
+        _require_working_directory()
         app()
     except SystemExit as ended:
         sys.exit(ended.code or int(not flush_output()))

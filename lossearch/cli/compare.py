@@ -197,7 +197,7 @@ def _require_varying_losses(declared: "Comparison") -> None:
 
 
 def _print(compared: "ComparedLosses", as_json: bool) -> None:
-    from lossearch.results.findings.comparison import why_no_winner
+    from lossearch.results.findings.comparison import failure_reasons, why_no_winner
 
     table = compared.table
     if as_json:
@@ -206,6 +206,8 @@ def _print(compared: "ComparedLosses", as_json: bool) -> None:
         _print_tables(table)
     for task in sorted({record.task for record in table.measurements} - set(table.tasks)):
         say(f"{task} has no such measure.")
+    for message in failure_reasons(table.lines):
+        say(message)
     reason = why_no_winner(table.lines)
     if reason is not None:
         say(reason)

@@ -49,7 +49,7 @@ def plan(experiment: Experiment) -> str:
         refused = f"  ({decision.status}: {decision.reason})" if isinstance(decision, Refusal) else ""
         formula = decision.candidate.formula if isinstance(decision, Refusal) else decision.formula
         lines.append(f"  {birth.name or '':28} {formula}{refused}")
-    lines += [f"warning: {message}" for message in warn_of_inputs(experiment)]
+    lines += [f"warning: {message}" for message in warn_of_inputs(experiment, experiment.tasks)]
     return "\n".join(lines)
 
 

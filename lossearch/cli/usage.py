@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from lossearch.cli.output import fail
+from lossearch.cli.streams import flush_output
 from lossearch.primitives.errors import UserError, nearest, shown, similar
 
 #: The error of a command line that cannot be understood. Some versions of typer have their own, others click's.
@@ -46,6 +47,9 @@ class PlainGroup(TyperGroup):
             code = super().main(words, prog_name, complete_var, **inner)
         except _UsageError as error:
             code = _report(error, error.ctx or self._context, words)
+        except OSError as error:  # the help, which is printed before the command begins
+            flush_output()
+            code = _fail(f"standard output: expected a file that can be written, got: {error.strerror}", 1)
         sys.exit(code if isinstance(code, int) else 0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -66,8 +70,13 @@ def _report(error: Any, context: Any, words: Sequence[str]) -> int:
         if error.message:  # the help, where typer prints without rich
             error.show()
         return UserError.exit_code
+    return _fail(describe(error, context, words), UserError.exit_code)
+
+
+def _fail(message: str, code: int) -> int:
+    """Print an error and return its exit code."""
     try:
-        fail(describe(error, context, words), UserError.exit_code)
+        fail(message, code)
     except typer.Exit as ended:
         return ended.exit_code
 

@@ -144,7 +144,7 @@ def _execute(
     callbacks.started(run.path, experiment.model_dump(mode="json"))
     run.log("resumed" if resume else "started", generation=start + 1, slots=executor.slots)
     if not resume:
-        launched.warn(warn_of_inputs(experiment))
+        launched.warn(warn_of_inputs(experiment, experiment.tasks))
     launched.execute(start)
     board = Leaderboard(run.path)
     board.write()

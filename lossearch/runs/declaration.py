@@ -282,7 +282,7 @@ def _find_training(name: str, data: Any, by_proxy: bool, with_data: bool) -> Tra
     if data is not None and not with_data:
         return TrainingSettings()
     try:
-        task = task_on(name, None if data is None else own_data(data))
+        task = task_on(name, None if data is None else own_data(data).with_absolute_path())
     except (ValidationError, UserError):  # reported for that key
         return TrainingSettings()
     return task.proxy or task.fidelity if by_proxy else task.fidelity

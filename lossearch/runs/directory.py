@@ -205,6 +205,13 @@ class Directory(Generic[Kind, Record]):
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
         append_text(self.path / "log.jsonl", json.dumps(line) + "\n")
 
+    def is_in_place(self) -> bool:
+        """Return True if the path still leads to the directory that was opened."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._lock))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Release the lock, so that another process can write to the directory."""
         os.close(self._lock)

@@ -20,6 +20,9 @@ from lossearch.runs.directory import Directory, RunDirectoryError, require_writa
 #: Error numbers that are a disk's fault, not ours.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
+#: Error numbers of a path that leads nowhere.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+
 #: Signals that stop a run in good order.
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -120,6 +123,14 @@ def running(
                 with suppress(OSError):  # the disk may be full; the run stops all the same
                     run.log("interrupted")
                 raise interrupted(run.path) from None
+            if isinstance(error, OSError) and error.errno in _ABSENT and not run.is_in_place():
+                raise RunDirectoryError(
+                    f"{run.path}: expected the directory of this run, got none: it was moved or removed while the run "
+                    "went on, or the working directory changed. All records in "
+                    "it are kept: continue in its new place with ",
+                    Argument("resume", "True"),
+                    ".",
+                ) from None
             if isinstance(error, OSError) and error.errno in _UNWRITABLE and _is_within(run.path, error.filename):
                 raise RunDirectoryError(
                     f"{run.path}: expected a directory that can be written, got: {error.strerror}. All earlier records "

@@ -3,10 +3,12 @@
 If the comparison asks for it, the settings of every loss are tuned first.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossearch.engine.warning_signs import warn_of_inputs, warn_of_untrained
 from lossearch.evaluators.executors.executor import Executor
 from lossearch.evaluators.measuring.measures import NAMES
 from lossearch.evaluators.work import Candidate, Work, fidelity_of
@@ -21,6 +23,7 @@ from lossearch.primitives.arguments import (
 from lossearch.primitives.errors import Argument, UserError, nearest
 from lossearch.results.findings.comparison import ComparisonTable
 from lossearch.results.records import DIRECTIONS, Measurement
+from lossearch.results.storage.logged_warnings import EVENT as WARNING
 from lossearch.runs.declaration import ARGUMENTS
 from lossearch.runs.named_loss import candidate_of, with_settings
 from lossearch.runs.session import require_data, require_workers, required_path
@@ -90,13 +93,33 @@ def compare(
             study.restore()
             known = len(study.measured.recorder.known)
             run.log("resumed" if resume else "started", known=known, slots=workers.slots)
+            _show(warn_of_inputs(declared, declared.tasks), run, view)
             measurements = study.measure()
+            _show(_find_untrained(declared, measurements), run, view)
             table = study.table(measurements, measure)
             run.save_table(table)
             run.log("ended", measurements=len(measurements), split=declared.split)
             return ComparedLosses(run.path, table)
 
         return run_study("comparison", ComparisonDirectory, declared, path, measure_losses, view, resume=resume)
+
+
+def _find_untrained(comparison: Comparison, measurements: Iterable[Measurement]) -> Iterator[str]:
+    """Yield a warning for each task where the baseline failed, or learned nothing."""
+    baseline = [record for record in measurements if record.loss == comparison.baseline_name]
+    for task in comparison.tasks:
+        metric = comparison.task_named(task).metric.name
+        records = [record for record in baseline if record.task == task]
+        failure = next((record.reason for record in records if record.value is None), None)
+        values = [record.value for record in records if record.measure == metric and record.value is not None]
+        yield from warn_of_untrained(comparison, task, comparison.baseline_name, failure, values, comparison.split)
+
+
+def _show(messages: Iterable[str], run: ComparisonDirectory, view: View) -> None:
+    """Show and log warnings."""
+    for message in messages:
+        view.warned(message)
+        run.log(WARNING, message=message)
 
 
 def _require_measure(declared: Comparison, measure: str | None) -> None:

@@ -27,7 +27,7 @@ from lossearch.results.ranking.row import Row
 from lossearch.results.report.contents import find_best
 from lossearch.results.report.observed import find_tuned_form, folder_of_training
 from lossearch.runs import seed_ranges
-from lossearch.runs.directory import RunDirectory, named_data
+from lossearch.runs.directory import RunDirectory, named_data, require_writable
 from lossearch.runs.experiment import Experiment, full_training
 from lossearch.runs.session import require_data
 
@@ -47,6 +47,7 @@ def observe(run: Path, top: int, say: Callable[[str], None], own_data: bool = Fa
     unobserved = [pair for pair in _choose_trainings(board, top) if not _is_observed(run, *pair)]
     if not unobserved:
         return
+    require_writable(run / "observation")
     if not own_data:
         _require_public(run)
     RunDirectory.require_data(run)

@@ -217,7 +217,7 @@ def why_no_winner(lines: Sequence[Line]) -> str | None:
     """Say why no winner is called, if the seeds are too few or the baseline failed."""
     short = [line.task for line in lines if line.verdict == "too few seeds"]
     if any(line.verdict == "baseline failed" for line in lines):
-        return "No winner is called on a task where the baseline failed. The table gives the reason."
+        return "No winner is called on a task where the baseline failed."
     if not short:
         return None
     losses = max(sum(line.task == task and line.difference is not None for line in lines) for task in set(short))
@@ -226,6 +226,11 @@ def why_no_winner(lines: Sequence[Line]) -> str | None:
         f"No winner is called with fewer than {least} seeds among {losses} losses beside the baseline: even a loss "
         f"that wins under every seed could have won by chance. Take {least} seeds or more."
     )
+
+
+def failure_reasons(lines: Iterable[Line]) -> list[str]:
+    """Say why each loss failed that did, one sentence for each loss and task."""
+    return [f"{line.loss} failed on {line.task}: {line.reason}." for line in lines if line.failed and line.reason]
 
 
 def as_markdown(lines: Sequence[Line], level: int = 2) -> str:

@@ -94,7 +94,7 @@ def gather_contents(path: Path, top: int = 3) -> Contents:
     if not generations:
         missing.append("No generation has ended yet, so there is no progress to draw.")
     if best is None:
-        missing.append("No loss was trained to the end yet, so there is nothing to rank.")
+        missing.append(f"No loss was trained to the end yet, so there is nothing to rank{board.why_unranked()}.")
     family, survivors = Family(rows), []
     for entry in _choose_survivors(board, best, top):
         row = entry.row

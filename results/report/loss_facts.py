@@ -97,8 +97,9 @@ def find_loss(board: Leaderboard, wanted: str) -> Row:
         return (exact or matches)[0]
     if not matches:
         named = similar(wanted, (row.name for row in board.rows.named() if row.name is not None))
+        rank = f"a rank up to {board.ranked}, the id" if board.ranked else "the id (no loss has a rank)"
         raise UserError(
-            f"{board.path}: expected a rank up to {board.ranked}, the id of a loss or a known loss of the run, "
+            f"{board.path}: expected {rank} of a loss or a known loss of the run, "
             f"got {shown(wanted)!r}{named or '. lossearch leaderboard --json lists ids.'}"
         )
     raise UserError(f"{board.path}: expected one loss, got {shown(wanted)!r}, with which {len(matches)} ids begin.")

@@ -4,6 +4,7 @@ Invariant: a part under its final name is complete; no record is ever changed or
 that starts with a dot and does not end in .parquet, synced, and renamed.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -74,7 +75,12 @@ class RecordStore(Generic[Record]):
         return next(number for number in count(after) if number not in numbers)
 
     def write(self, part: int, records: Sequence[Record]) -> None:
-        """Write the part with this number, or write it again with more records. Only the run's driver may call this."""
+        """Write the part with this number, or write it again with more records. Only the run's driver may call this.
+
+        Raises FileNotFoundError where the run's directory was moved away: a new one would hold only half of the run.
+        """
+        if not self._directory.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._directory))
         make_folder(self._directory)
         write_records(self._directory / f"{part:06d}.parquet", self._type, records)
 

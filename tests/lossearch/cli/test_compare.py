@@ -1,5 +1,8 @@
 """Options of ``lossearch compare`` with and without a search's directory, and those that it refuses."""
 
+import warnings
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -123,3 +126,19 @@ def test_a_task_name_too_long_for_a_path_is_refused():
     result = compared("--task", TOO_LONG, "--losses", "mse")
     assert result.exit_code == 2
     assert "Expected --task to be a path, got one that is too long: '1*ce(z)" in result.stderr
+
+
+def test_a_comparison_where_nothing_trains_says_so_and_why(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inputs = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez("wild.npz", inputs=np.repeat(inputs, 2, 0) * [1.0, 1e12], targets=np.arange(80) % 2)
+    words = ["--losses", "focal", "--seeds", "2", "--steps", "9", "--executor", "inline"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        done = compared("--task", "wild.npz", *words)
+    assert "The inputs of wild have wild scales" in done.stderr
+    assert "Cross-entropy does not train on wild: diverged at step" in done.stderr
+    assert "focal failed on wild: diverged at step" in done.stderr
+    assert done.stderr.count("samples of") == 1  # the file is read once, and copies in it are counted once
+    np.savez("noise.npz", inputs=inputs, targets=np.arange(40) % 2)
+    assert "Nothing trains on noise: cross-entropy reaches accuracy" in compared("--task", "noise.npz", *words).stderr

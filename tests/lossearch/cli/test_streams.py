@@ -1,5 +1,6 @@
 """A command goes on when nobody reads what it prints, and ends with its own exit code."""
 
+import os
 import subprocess
 import sys
 
@@ -44,7 +45,10 @@ def test_what_is_read_is_printed_whole(tmp_path):
     assert (ended.stdout.count("data "), ended.stderr.count("message ")) == (80_000, 80_000)
 
 
-@pytest.mark.parametrize(("words", "code"), [("--version >&-", 0), ("losses >&-", 0), ("--version >/dev/full", 1)])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--version >&-", 0), ("losses >&-", 0), ("--version >/dev/full", 1), ("show -h >/dev/full", 1)],
+)
 def test_lossearch_without_a_place_to_print_to_ends_without_a_traceback(words, code):
     ended = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m lossearch {words}"], capture_output=True, text=True, check=False
@@ -52,3 +56,13 @@ def test_lossearch_without_a_place_to_print_to_ends_without_a_traceback(words, c
     assert ended.returncode == code
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+def test_a_working_directory_that_was_removed_is_named(tmp_path):
+    line = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m lossearch status run"
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    ended = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "error: expected a working directory that exists" in ended.stderr

@@ -3,9 +3,11 @@
 import errno
 import math
 import os
+import shutil
 
 import pytest
 
+from lossearch.callbacks import Callback
 from lossearch.engine.admission import Admission
 from lossearch.engine.launch import SearchInterrupted, search
 from lossearch.results.leaderboard import Leaderboard
@@ -119,3 +121,36 @@ def test_a_run_in_a_read_only_place_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "mkdir", refused)
     with pytest.raises(RunDirectoryError, match=r"got: Read-only file system\. Give another run_dir"):
         search(TINY, run_dir=tmp_path / "a" / "run")
+
+
+class Moves(Callback):
+    """Moves the directory of a run, or leaves the working directory, while the run trains."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_generation(self, generation):
+        if generation.number == 1:
+            self.change()
+
+
+@pytest.mark.parametrize("kind", ["moved", "removed", "left"])
+def test_a_run_that_is_moved_stops_with_its_records_in_one_place(kind, tmp_path, monkeypatch, undisturbed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    change = {
+        "moved": lambda: os.rename("run", "there"),
+        "removed": lambda: shutil.rmtree("run"),
+        "left": lambda: os.chdir("other"),
+    }[kind]
+    with pytest.raises(RunDirectoryError, match="run: expected the directory of this run, got none: it was moved"):
+        search(TINY, run_dir="run", callbacks=[Moves(change)])
+    os.chdir(tmp_path)
+    assert not any((tmp_path / "other").iterdir())
+    if kind == "removed":
+        assert not (tmp_path / "run").exists()
+        return
+    kept = tmp_path / ("there" if kind == "moved" else "run")
+    search(TINY, run_dir=kept, resume=True)
+    assert timeless(kept) == timeless(undisturbed)
+    assert {path.name for path in tmp_path.iterdir()} == {kept.name, "other"}

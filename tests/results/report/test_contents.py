@@ -1,5 +1,6 @@
 """Contents of the reports of complete, empty and damaged runs."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -135,3 +136,30 @@ def test_a_survivor_without_a_valid_formula_is_reported_and_the_others_are_shown
 def test_invisible_characters_are_replaced():
     assert visible("a\x00b\u202ec\u2028d\x1b[2J") == "a\ufffdb\ufffdc\ufffdd\ufffd[2J"
     assert visible("é < ü") == "é < ü"
+
+
+def test_a_run_without_a_trained_loss_says_so_first_and_counts_as_status_does(run, tmp_path):
+    path = tmp_path / "refused"
+    shutil.copytree(run, path)
+    shutil.rmtree(path / "evaluations")
+    births = [refused("p", birth_number=3), refused("p", birth_number=4, evaluation_id="another")]
+    EvaluationStore(path / "evaluations").append(births)
+    report = gather_contents(path)
+    found = "Nothing: no loss was trained to the end."
+    assert found in render_page(report)
+    assert found not in render_page(gather_contents(run))
+    assert report.candidates.rejected == 2
+    assert any("nothing to rank: 2 rejected. Most frequent reason, 1 of 1: flat." in line for line in report.missing)
+    shown = CliRunner().invoke(app, ["show", str(path), "1"])
+    assert "expected the id (no loss has a rank) of a loss or a known loss of the run, got '1'" in shown.stderr
+
+
+def test_a_report_of_a_run_that_cannot_be_written_trains_nothing_and_shows_the_rest(run, tmp_path, monkeypatch):
+    def may(path, mode):  # root may write anywhere
+        return not (mode & os.W_OK and Path(path).is_relative_to(run))
+
+    monkeypatch.setattr(os, "access", may)
+    done = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "a.html")])
+    assert done.exit_code == 0, done.stderr
+    assert "Not trained: " in done.stderr
+    assert "observation: expected a directory that can be written" in done.stderr
