@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lossearch.results.findings.table_text import (
     PairedDifference,
     code,
+    counted,
     signed,
     with_deviation,
 )
@@ -223,8 +224,8 @@ def why_no_winner(lines: Sequence[Line]) -> str | None:
     losses = max(sum(line.task == task and line.difference is not None for line in lines) for task in set(short))
     least = fewest_pairs(losses)
     return (
-        f"No winner is called with fewer than {least} seeds among {losses} losses beside the baseline: even a loss "
-        f"that wins under every seed could have won by chance. Take {least} seeds or more."
+        f"No winner is called with fewer than {least} seeds among {counted(losses, 'loss', 'losses')} beside the "
+        f"baseline: even a loss that wins under every seed could have won by chance. Take {least} seeds or more."
     )
 
 
@@ -242,7 +243,9 @@ def as_markdown(lines: Sequence[Line], level: int = 2) -> str:
         parts += [
             f"{'#' * level} {code(task)}: {code(head.measure)} on the {head.split} split",
             "",
-            " ".join(filter(None, (f"{_training_text(task_lines)}, {seeds} seeds.", scope_note(task_lines)))),
+            " ".join(
+                filter(None, (f"{_training_text(task_lines)}, {counted(seeds, 'seed')}.", scope_note(task_lines)))
+            ),
             "",
             "| loss | mean ± std | difference to the baseline | 95 % interval | p | verdict | learning rate |",
             "|---|---|---|---|---|---|---|",

@@ -9,6 +9,11 @@ def code(text: str) -> str:
     return f"`{plain}`" if plain.strip() else "(none)"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, which is plural unless the number is 1."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def rounded(value: float | None) -> str:
     """Return a value with four digits, or nothing."""
     return "" if value is None else f"{value:.4f}"

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lossearch.results.findings.table_text import code, in_words, interval_of, rounded, signed
+from lossearch.results.findings.table_text import code, counted, in_words, interval_of, rounded, signed
 from lossearch.results.findings.verdicts import Verdict
 from lossearch.results.statistics.intervals import interval_text
 from lossearch.results.storage.atomic import write_whole_text
@@ -61,8 +61,9 @@ class VerdictTable:
             parts += [
                 f"{'#' * level} {head.scene}: {code(head.task)}",
                 "",
-                f"{head.measure} on the test split under {seeds} fresh seeds, beside {baselines} known "
-                f"losses tuned with the same budget. {selection_note(head)}",
+                f"{head.measure} on the test split under {counted(seeds, 'fresh seed')}, beside "
+                f"{counted(baselines, 'known loss', 'known losses')} tuned with the same budget. "
+                f"{selection_note(head)}",
                 "",
                 "| loss | mean | best known loss | difference | 95 % interval | on other samples | p | verdict | "
                 "to random search |",
@@ -133,7 +134,7 @@ def card_section(verdicts: Sequence[Verdict]) -> str:
 
 
 def _sentence(line: Verdict) -> str:
-    budget = f"{line.seeds} seeds, {line.baselines} known losses"
+    budget = f"{counted(line.seeds, 'seed')}, {counted(line.baselines, 'known loss', 'known losses')}"
     text = f"{line.scene}, {code(line.task)}, {code(line.fidelity)}, {budget}: **{line.verdict}**; {code(line.why)}."
     if line.closest is not None and line.difference is not None:
         text += (

@@ -166,7 +166,9 @@ class _Judge:
             return _Decision("baselines failed", "no baseline was trained to the end under every seed")
         least, seeds = fewest_pairs(len(self.scene.judged)), self.values.seeds(loss)
         if seeds < least or any(test.pairs < least for test in tests.values()) or not tests:
-            why = f"{seeds} seeds; it takes {least} for so many losses"
+            count = len(self.scene.judged)
+            judged = "one loss" if count == 1 else f"{count} losses"
+            why = f"{seeds} {'seed' if seeds == 1 else 'seeds'}; to judge {judged} takes {least}"
             return _Decision("too few seeds", why, best, tests.get(best))
         leads = sorted(tests, key=lambda name: tests[name].low or 0.0)  # the hardest to beat first
         behind = [name for name in leads if tests[name].verdict == "worse"]

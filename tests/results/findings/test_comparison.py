@@ -68,7 +68,7 @@ def test_intervals_and_p_values_hold_for_all_losses_of_a_table():
 def test_five_seeds_call_no_winner_and_say_why():
     table = ComparisonTable([*measured("base", BASE[:5]), *measured("ours", [0.99] * 5)], "base")
     assert {line.verdict for line in table.lines} == {"baseline", "too few seeds"}
-    assert "fewer than 6 seeds among 1 losses" in why_no_winner(table.lines)
+    assert "fewer than 6 seeds among 1 loss beside" in why_no_winner(table.lines)
     assert why_no_winner(lines(measured("base", BASE), measured("ours", BASE)).values()) is None
 
 

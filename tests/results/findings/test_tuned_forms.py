@@ -56,7 +56,9 @@ def judge(run, *lines, measured=()):
     VerdictTable(lines).write(run / "verdict")
     for task in {record.task for record in measured}:
         of_task = [record for record in measured if record.task == task]
-        RecordStore(run / "verdict" / scene_folder("own", task) / "measurements", Measurement).append(of_task)
+        scene = run / "verdict" / scene_folder("own", task)
+        scene.mkdir(parents=True)
+        RecordStore(scene / "measurements", Measurement).append(of_task)
 
 
 def test_without_verdicts_the_best_loss_is_rank_1(run):

@@ -102,7 +102,7 @@ def test_five_seeds_are_too_few():
     groups = [measured(loss, [0.8] * 5) for loss in ("cross_entropy", "mse")]
     verdict = judge(*groups, measured("found", around(0.9, seeds=5)))
     assert verdict.verdict == "too few seeds"
-    assert verdict.why == "5 seeds; it takes 6 for so many losses"
+    assert verdict.why == "5 seeds; to judge one loss takes 6"
 
 
 def test_a_loss_that_failed_under_a_seed_has_failed():
