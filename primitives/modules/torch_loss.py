@@ -135,7 +135,7 @@ class FormulaLoss(nn.Module):
             inputs["y"] = like.new_zeros(like.shape[0], classes)
         if target is not None:
             index, y, kept = target
-            inputs |= {"index": index, "y": y, "counted": kept.to(like.dtype)}
+            inputs = {**inputs, "index": index, "y": y, "counted": kept.to(like.dtype)}
             if y is None and "y" in needed and index is not None:
                 inputs["y"] = one_hot(index, classes, like.dtype)
         if "num_classes" in needed:
