@@ -76,7 +76,7 @@ def require_indices_in_range(target: Tensor, classes: int, ignore_index: int) ->
     may not compile a question whether they are under vmap: there it is not asked, and torch refuses vmap in a graph.
     """
     if torch.compiler.is_compiling():
-        if torch.__version__ < (2, 13) or not torch._C._functorch.is_batchedtensor(target):
+        if torch.__version__ < "2.13" or not torch._C._functorch.is_batchedtensor(target):
             in_range = ~out_of_range(target, classes, ignore_index).any()
             torch._assert_async(in_range, "Expected class indices from 0 to classes - 1, or ignore_index.")
         return
