@@ -113,7 +113,8 @@ def require_inert(source):
         elif isinstance(node, ast.Name):
             assert node.id not in {"eval", "exec", "compile", "open", "__import__", "getattr", "globals"}
         elif isinstance(node, ast.Attribute):
-            assert not node.attr.startswith("__") or node.attr in ("__init__", "__name__")
+            is_version = ast.unparse(node) == "torch.__version__"
+            assert not node.attr.startswith("__") or node.attr in ("__init__", "__name__") or is_version
     assert source.isascii()
     assert printable(source)
 
